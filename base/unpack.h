@@ -1,0 +1,73 @@
+#pragma once
+// Reading msgpack that nobody vouches for: a zero-copy cursor, and a resumable scan for a message's end.
+//
+//     struct unpack_item item;
+//     if (!unpack_next(&in, &item)) return REFUSED;            // header, and the body of a scalar
+//     if (item.type == UNPACK_MAP) for (i = 0; i < item.count; i++) ...
+//
+//     struct unpack_scan scan = {0};                           // one per connection
+//     enum unpack_result r = unpack_scan(&scan, received);     // call again when more has arrived
+//     if (r == UNPACK_COMPLETE) frame = first scan.size bytes of received
+//
+// A declared count or length larger than the bytes left is never believed: nothing is allocated here, and the
+// cursor fails. The scan remembers where it was, so that a message arriving byte by byte costs linear
+// time. Spec: msgpack specification, v5 (str8, bin, ext). Values. Thread: any.
+
+#include "base/bytes.h"
+
+enum unpack_type {
+    UNPACK_NIL,
+    UNPACK_BOOL,
+    UNPACK_INT,    // negative integers: integer
+    UNPACK_UINT,   // integers >= 0, whatever their width or sign on the wire: natural
+    UNPACK_FLOAT,  // real32
+    UNPACK_DOUBLE, // real64
+    UNPACK_STR,    // text
+    UNPACK_BIN,    // text
+    UNPACK_EXT,    // text, ext_type
+    UNPACK_ARRAY,  // count items follow
+    UNPACK_MAP,    // count pairs follow
+};
+
+struct unpack_item {
+    enum unpack_type type;
+    int8_t ext_type;
+    uint32_t count;
+    union {
+        bool boolean;
+        int64_t integer;
+        uint64_t natural;
+        float real32;
+        double real64;
+        struct bytes text;  // a view into the cursor's bytes
+    };
+};
+
+// False (and the cursor failed) when the bytes end before the item does, or for the byte 0xc1.
+bool
+unpack_next(struct cursor *cursor, struct unpack_item *out);
+
+// Skips one whole value, nested at most depth_max containers deep. False: incomplete, 0xc1, or deeper.
+bool
+unpack_skip(struct cursor *cursor, uint32_t depth_max);
+
+enum { UNPACK_DEPTH_MAX = 32 };
+
+enum unpack_result {
+    UNPACK_COMPLETE,    // scan.size is the message's length in bytes
+    UNPACK_INCOMPLETE,  // more bytes are needed
+    UNPACK_BROKEN,      // 0xc1, or deeper than UNPACK_DEPTH_MAX
+    UNPACK_TOO_LARGE,   // it is already clear that it will be larger than size_max
+};
+
+struct unpack_scan {
+    size_t size;  // bytes walked so far; the whole length when complete
+    uint32_t depth;
+    uint64_t left[UNPACK_DEPTH_MAX + 1];  // values still to come per open container
+    bool is_started;
+};
+
+// bytes: everything received of this message so far, from its first byte. size_max: refuse beyond it as soon as
+// a declared length or count (at least a byte for each item) shows it. Zero the scan before the next message.
+enum unpack_result
+unpack_scan(struct unpack_scan *scan, struct bytes bytes, size_t size_max);

@@ -1,0 +1,68 @@
+#include "base/hash.h"
+
+#include <criterion/criterion.h>
+
+// Known answers of XXH3 (xxHash 0.8): shards and stored identities depend on them for ever.
+Test(hash, is_xxh3)
+{
+    cr_assert_eq(hash64(bytes_of(NULL, 0), 0), 0x2D06800538D394C2u);
+    cr_assert_eq(hash64(bytes_text("a"), 0), 0xE6C632B61E964E1Fu);
+    cr_assert_eq(hash64(bytes_text("abc"), 0), 0x78AF5F94892F3950u);
+    struct hash128 hash = hash128(bytes_of("", 0), 0);
+    cr_assert_eq(hash.high, 0x99AA06D3014798D8u);
+    cr_assert_eq(hash.low, 0x6001C324468D497Fu);
+    hash = hash128(bytes_text("abc"), 0);
+    cr_assert_eq(hash.high, 0x06B05AB6733A6185u);
+    cr_assert_eq(hash.low, 0x78AF5F94892F3950u);
+}
+
+static struct hash_secret
+secret_of(uint8_t seed)
+{
+    struct hash_secret secret;
+    for (size_t i = 0; i < sizeof secret.bytes; i++)
+        secret.bytes[i] = (uint8_t)(i * 37 + seed * 101 + 11);
+    return secret;
+}
+
+Test(hash, depends_on_seed_secret_and_every_byte)
+{
+    struct hash_secret one = secret_of(1);
+    struct hash_secret two = secret_of(2);
+    uint8_t text[300];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)i;
+    for (size_t size = 1; size <= sizeof text; size++) {
+        struct bytes bytes = bytes_of(text, size);
+        uint64_t plain = hash64(bytes, 0);
+        uint64_t keyed = hash64_keyed(bytes, &one);
+        struct hash128 wide = hash128_keyed(bytes, &one);
+        cr_assert_neq(plain, hash64(bytes, 1));
+        cr_assert_neq(keyed, hash64_keyed(bytes, &two));
+        cr_assert_neq(wide.low, hash128_keyed(bytes, &two).low);
+        cr_assert_neq(wide.high, hash128_keyed(bytes, &two).high);
+        text[size - 1] ^= 1;
+        cr_assert_neq(plain, hash64(bytes, 0), "size %zu", size);
+        cr_assert_neq(keyed, hash64_keyed(bytes, &one), "size %zu", size);
+        cr_assert_neq(wide.low, hash128_keyed(bytes, &one).low, "size %zu", size);
+        text[size - 1] ^= 1;
+        cr_assert_eq(keyed, hash64_keyed(bytes, &one));
+    }
+}
+
+Test(hash, random_bytes_fill_the_whole_and_nothing_else)
+{
+    uint8_t data[64 + 2] = {0};
+    uint8_t seen[64] = {0};
+    for (int round = 0; round < 20; round++) {
+        random_fill(data + 1, 64);
+        for (size_t i = 0; i < 64; i++)
+            seen[i] |= data[i + 1];
+    }
+    cr_assert_eq(data[0], 0);
+    cr_assert_eq(data[65], 0);
+    for (size_t i = 0; i < 64; i++)
+        cr_assert_neq(seen[i], 0, "byte %zu was never written", i);
+    random_fill(data, 0);
+    cr_assert_eq(data[0], 0);
+}
