@@ -1,0 +1,425 @@
+// A data directory on disk, and how it is made so that a crash at any moment leaves either no ledger or a whole one:
+//
+//   1. directories and environments are made (a second try finds and keeps them)
+//   2. they are fsynced, bottom up
+//   3. ledger.conf is written beside, fsynced, renamed: from here on the ledger exists
+//
+// The hash secret is made in step 3, so an environment that holds blocks belongs to a ledger.conf that is gone, and
+// must not get another one.
+
+#include "base/assert.h"
+#include "base/buffer.h"
+#include "ledger/ledger.h"
+#include "ledger/lmdb_env.h"
+#include "ledger/shard_view.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    CONF_SIZE_MAX = 4096,
+    CONF_PATH_MAX = 4096,
+    CONF_SHARDS_DEFAULT = 2,
+    CONF_DIR_MODE = 02770,
+};
+
+// Environments are mapped whole, two to a shard, and a process has 128 TiB of addresses: beyond 16 shards the
+// default shrinks so that all of them take at most a quarter.
+static const uint64_t MAP_SIZE_DEFAULT = 1ULL << 40;
+static const uint64_t MAP_SIZE_SUM = 32ULL << 40;
+static const uint64_t MAP_SIZE_MIN = 1ULL << 20;
+
+struct path {
+    char text[CONF_PATH_MAX];
+};
+
+static enum status
+path_make(struct path *out, const char *dir, const char *below, struct error *error)
+{
+    size_t dir_size = strlen(dir);
+    size_t below_size = strlen(below);
+    if (dir_size + below_size + 2 > sizeof out->text)
+        return error_set(error, STATUS_INVALID, "%s: path is too long", dir);
+    memcpy(out->text, dir, dir_size);
+    out->text[dir_size] = below_size > 0 ? '/' : '\0';
+    memcpy(out->text + dir_size + (below_size > 0), below, below_size + 1);
+    return STATUS_OK;
+}
+
+static enum status
+dir_make(const char *path, struct error *error)
+{
+    if (mkdir(path, 0770) == 0) {
+        // mkdir does not take the setgid bit, and the umask may have taken the group's.
+        if (chmod(path, CONF_DIR_MODE) != 0)
+            return error_set_errno(error, "cannot set the mode of %s", path);
+        return STATUS_OK;
+    }
+    struct stat there;
+    if (errno == EEXIST && stat(path, &there) == 0 && S_ISDIR(there.st_mode))
+        return STATUS_OK;
+    return error_set_errno(error, "cannot make the directory %s", path);
+}
+
+static enum status
+dir_sync(const char *path, struct error *error)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(error, "cannot open %s", path);
+    int rc = fsync(fd);
+    (void)close(fd);
+    return rc == 0 ? STATUS_OK : error_set_errno(error, "cannot fsync %s", path);
+}
+
+// The directory that holds path, "." when path has no slash.
+static enum status
+parent_sync(const char *path, struct error *error)
+{
+    struct path parent;
+    enum status status = path_make(&parent, path, "", error);
+    if (status)
+        return status;
+    size_t size = strlen(parent.text);
+    while (size > 1 && parent.text[size - 1] == '/')
+        parent.text[--size] = '\0';
+    char *slash = strrchr(parent.text, '/');
+    if (slash == NULL)
+        return dir_sync(".", error);
+    slash[slash == parent.text ? 1 : 0] = '\0';
+    return dir_sync(parent.text, error);
+}
+
+// Makes the environment, or finds the one that an earlier try made; LMDB fsyncs the commit that makes its databases.
+static enum status
+env_make(const char *path, const struct env_options *options, struct error *error)
+{
+    struct env *env = NULL;
+    enum status status = dir_make(path, error);
+    if (status == STATUS_OK)
+        status = env_open(path, options, &env, error);
+    if (status)
+        return status;
+    scoped(tx_done) struct tx tx = tx_read(env);
+    uint64_t entries = tx_count(&tx, 0);
+    status = tx_check(&tx, error);
+    tx_done(&tx);
+    env_close(env);
+    if (status == STATUS_OK && entries > 0) {
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "%s holds data, but ledger.conf is gone: restore ledger.conf from a backup",
+            path);
+    }
+    return status ? status : dir_sync(path, error);
+}
+
+static enum status
+shard_make(const char *dir, uint32_t number, uint64_t map_size, struct error *error)
+{
+    const struct env_options log = {
+        .map_size = map_size, .dbs = LOG_DBS, .dbs_count = LOG_DB_COUNT};
+    const struct env_options state = {
+        .map_size = map_size, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
+    struct path shard;
+    struct path env;
+    char name[32];
+    (void)snprintf(name, sizeof name, "shards/%04" PRIu32, number);
+    enum status status = path_make(&shard, dir, name, error);
+    if (status == STATUS_OK)
+        status = dir_make(shard.text, error);
+    if (status == STATUS_OK)
+        status = path_make(&env, shard.text, "log", error);
+    if (status == STATUS_OK)
+        status = env_make(env.text, &log, error);
+    if (status == STATUS_OK)
+        status = path_make(&env, shard.text, "state", error);
+    if (status == STATUS_OK)
+        status = env_make(env.text, &state, error);
+    return status ? status : dir_sync(shard.text, error);
+}
+
+static enum status
+meters_make(const char *dir, struct error *error)
+{
+    struct path path;
+    struct registry *registry = NULL;
+    enum status status = path_make(&path, dir, "meters", error);
+    if (status == STATUS_OK)
+        status = dir_make(path.text, error);
+    if (status == STATUS_OK)
+        status = registry_open(dir, &registry, error);
+    if (status)
+        return status;
+    registry_close(registry);
+    return dir_sync(path.text, error);
+}
+
+static enum status
+shards_make(const char *dir, const struct ledger_conf *conf, struct error *error)
+{
+    struct path shards;
+    enum status status = path_make(&shards, dir, "shards", error);
+    if (status == STATUS_OK)
+        status = dir_make(shards.text, error);
+    for (uint32_t i = 0; status == STATUS_OK && i < conf->shards; i++)
+        status = shard_make(dir, i, conf->map_size, error);
+    return status ? status : dir_sync(shards.text, error);
+}
+
+static void
+conf_print(const struct ledger_conf *conf, struct buffer *out)
+{
+    buffer_format(out, "# Made once by the ledger. Keep it secret, and in backups: without it\n");
+    buffer_format(out, "# the stored identities mean nothing.\n");
+    buffer_format(out, "format = %" PRIu32 "\n", conf->format);
+    buffer_format(out, "shards = %" PRIu32 "\n", conf->shards);
+    buffer_format(out, "map_size = %" PRIu64 "\n", conf->map_size);
+    buffer_text(out, "secret = ");
+    for (size_t i = 0; i < sizeof conf->secret.bytes; i++)
+        buffer_format(out, "%02x", conf->secret.bytes[i]);
+    buffer_text(out, "\n");
+}
+
+static enum status
+file_write(const char *path, struct bytes text, struct error *error)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_set_errno(error, "cannot make %s", path);
+    ssize_t count = write(fd, text.data, text.size);
+    bool is_written = count == (ssize_t)text.size && fsync(fd) == 0;
+    enum status status = is_written ? STATUS_OK : error_set_errno(error, "cannot write %s", path);
+    (void)close(fd);
+    return status;
+}
+
+static enum status
+conf_write(const char *dir, const struct ledger_conf *conf, struct error *error)
+{
+    scoped(buffer_done) struct buffer text = {0};
+    struct path conf_path;
+    struct path new_path;
+    conf_print(conf, &text);
+    must(!buffer_failed(&text) && text.size < CONF_SIZE_MAX);
+    enum status status = path_make(&conf_path, dir, "ledger.conf", error);
+    if (status == STATUS_OK)
+        status = path_make(&new_path, dir, "ledger.conf.new", error);
+    if (status == STATUS_OK)
+        status = file_write(new_path.text, buffer_view(&text), error);
+    if (status)
+        return status;
+    if (rename(new_path.text, conf_path.text) != 0)
+        return error_set_errno(error, "cannot rename %s", new_path.text);
+    status = dir_sync(dir, error);
+    return status ? status : parent_sync(dir, error);
+}
+
+// What stands in the file wins; a caller who asks for something else is told.
+static enum status
+conf_agree(
+    const char *dir,
+    const struct ledger_conf *conf,
+    const struct ledger_create_options *options,
+    struct error *error)
+{
+    if (options->shards != 0 && options->shards != conf->shards) {
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "%s has %" PRIu32 " shards, not %" PRIu32 ": the number is fixed when it is made",
+            dir,
+            conf->shards,
+            options->shards);
+    }
+    return error_set(error, STATUS_EXISTS, "%s is a ledger already", dir);
+}
+
+static enum status
+ledger_make(const char *dir, const struct ledger_create_options *options, struct error *error)
+{
+    struct ledger_conf conf = {
+        .format = LEDGER_FORMAT,
+        .shards = options->shards != 0 ? options->shards : CONF_SHARDS_DEFAULT,
+        .map_size = options->map_size,
+    };
+    if (conf.shards > SHARDS_MAX) {
+        return error_set(
+            error, STATUS_INVALID, "%" PRIu32 " shards: at most %d", conf.shards, SHARDS_MAX);
+    }
+    if (conf.map_size == 0) {
+        uint64_t share = MAP_SIZE_SUM / conf.shards;
+        conf.map_size = share < MAP_SIZE_DEFAULT ? share : MAP_SIZE_DEFAULT;
+    }
+    if (conf.map_size < MAP_SIZE_MIN)
+        return error_set(error, STATUS_INVALID, "the map size must be at least 1 MiB");
+    random_fill(&conf.secret, sizeof conf.secret);
+    enum status status = meters_make(dir, error);
+    if (status == STATUS_OK)
+        status = shards_make(dir, &conf, error);
+    return status ? status : conf_write(dir, &conf, error);
+}
+
+// Two creators at once: one of them waits for nothing and is told.
+static enum status
+create_lock(const char *dir, int *out_fd, struct error *error)
+{
+    struct path path;
+    enum status status = path_make(&path, dir, "lock", error);
+    if (status)
+        return status;
+    int fd = open(path.text, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+    if (fd < 0)
+        return error_set_errno(error, "cannot open %s", path.text);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)close(fd);
+        return error_set(error, STATUS_BUSY, "%s: another process is making it", dir);
+    }
+    *out_fd = fd;
+    return STATUS_OK;
+}
+
+enum status
+ledger_create(const char *dir, const struct ledger_create_options *options, struct error *error)
+{
+    struct ledger_conf conf = {0};
+    int lock = -1;
+    enum status status = dir_make(dir, error);
+    if (status)
+        return status;
+    status = ledger_conf_read(dir, &conf, error);
+    if (status != STATUS_NOT_FOUND)
+        return status ? status : conf_agree(dir, &conf, options, error);
+    status = create_lock(dir, &lock, error);
+    if (status)
+        return status;
+    // The other creator may have finished between our look and our lock.
+    status = ledger_conf_read(dir, &conf, error);
+    if (status == STATUS_NOT_FOUND)
+        status = ledger_make(dir, options, error);
+    else if (status == STATUS_OK)
+        status = conf_agree(dir, &conf, options, error);
+    (void)close(lock);
+    return status;
+}
+
+// One "key = value" line of the text, NULL when there is none.
+static const char *
+conf_value(const char *text, const char *key, size_t *out_size)
+{
+    size_t key_size = strlen(key);
+    for (const char *line = text; *line != '\0';) {
+        const char *end = strchrnul(line, '\n');
+        if (strncmp(line, key, key_size) == 0 && strncmp(line + key_size, " = ", 3) == 0) {
+            const char *value = line + key_size + 3;
+            *out_size = (size_t)(end - value);
+            return value;
+        }
+        line = *end == '\n' ? end + 1 : end;
+    }
+    return NULL;
+}
+
+static bool
+conf_number(const char *text, const char *key, uint64_t min, uint64_t max, uint64_t *out)
+{
+    size_t size;
+    const char *value = conf_value(text, key, &size);
+    if (value == NULL || size == 0 || size > 19)
+        return false;
+    uint64_t number = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (value[i] < '0' || value[i] > '9')
+            return false;
+        number = number * 10 + (uint64_t)(value[i] - '0');
+    }
+    *out = number;
+    return number >= min && number <= max;
+}
+
+// -1: no digit.
+static int
+hex_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+static bool
+conf_secret(const char *text, struct hash_secret *out)
+{
+    size_t size = 0;
+    const char *value = conf_value(text, "secret", &size);
+    if (value == NULL || size != 2 * sizeof out->bytes)
+        return false;
+    for (size_t i = 0; i < sizeof out->bytes; i++) {
+        int high = hex_value(value[2 * i]);
+        int low = hex_value(value[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        out->bytes[i] = (uint8_t)(high * 16 + low);
+    }
+    return true;
+}
+
+static enum status
+conf_parse(const char *path, const char *text, struct ledger_conf *out, struct error *error)
+{
+    struct ledger_conf conf = {0};
+    uint64_t format = 0;
+    uint64_t shards = 0;
+    if (!conf_number(text, "format", 1, UINT32_MAX, &format))
+        return error_set(error, STATUS_INVALID, "%s: format is missing or no number", path);
+    if (format != LEDGER_FORMAT) {
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "%s: format %" PRIu64 " was written by another version of tally; this one reads %d",
+            path,
+            format,
+            LEDGER_FORMAT);
+    }
+    if (!conf_number(text, "shards", 1, SHARDS_MAX, &shards))
+        return error_set(error, STATUS_INVALID, "%s: shards must be 1 to %d", path, SHARDS_MAX);
+    if (!conf_number(text, "map_size", MAP_SIZE_MIN, INT64_MAX, &conf.map_size))
+        return error_set(error, STATUS_INVALID, "%s: map_size is missing or too small", path);
+    if (!conf_secret(text, &conf.secret)) {
+        return error_set(error, STATUS_INVALID, "%s: secret must be 384 digits 0-9 a-f", path);
+    }
+    conf.format = (uint32_t)format;
+    conf.shards = (uint32_t)shards;
+    *out = conf;
+    return STATUS_OK;
+}
+
+enum status
+ledger_conf_read(const char *dir, struct ledger_conf *out, struct error *error)
+{
+    struct path path;
+    enum status status = path_make(&path, dir, "ledger.conf", error);
+    if (status)
+        return status;
+    int fd = open(path.text, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? error_set(error, STATUS_NOT_FOUND, "%s: no ledger there", dir)
+                               : error_set_errno(error, "cannot open %s", path.text);
+    }
+    char text[CONF_SIZE_MAX + 1];
+    ssize_t size = read(fd, text, sizeof text - 1);
+    if (size < 0)
+        status = error_set_errno(error, "cannot read %s", path.text);
+    (void)close(fd);
+    if (status)
+        return status;
+    text[size] = '\0';
+    return conf_parse(path.text, text, out, error);
+}

@@ -1,0 +1,178 @@
+#include "ledger/dump.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "ledger/dump_value.h"
+#include "ledger/ledger.h"
+#include "ledger/shard_view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+// A transaction lasts for one block: the lines are written out after it, since a reader of the
+// lines may be a person with a pager.
+
+struct dump {
+    const struct dump_options *options;
+    dump_lines_fn on_lines;
+    void *context;
+    struct shard_view view;
+    struct buffer lines;
+    bool is_stopped;
+};
+
+static void
+member_int(struct json_out *out, const char *name, int64_t value)
+{
+    json_key(out, name);
+    json_int(out, value);
+}
+
+static void
+member_time(struct json_out *out, const char *name, int64_t time_ns)
+{
+    char text[CLOCK_TEXT_MAX];
+    (void)clock_print(time_ns, text);
+    json_key(out, name);
+    json_text(out, text);
+}
+
+// What makes an entry an unusual one.
+static void
+dump_flags(struct json_out *out, const struct entry *entry)
+{
+    if (entry->flags & ENTRY_ID_IS_CHUNK) {
+        json_key(out, "id_is_chunk");
+        json_bool(out, true);
+        member_int(out, "chunk_position", entry->chunk_position);
+    }
+    if (entry->flags & ENTRY_TIME_IS_ARRIVAL) {
+        json_key(out, "time_is_arrival");
+        json_bool(out, true);
+    }
+    if (entry->flags & ENTRY_IS_BACKFILL)
+        dump_text(out, "batch", entry->batch);
+}
+
+void
+dump_entry(const struct dump_place *place, const struct entry *entry, struct buffer *buffer)
+{
+    char value[DECIMAL_TEXT_MAX];
+    struct json_out out = json_out_to(buffer);
+    (void)decimal_print(entry->value, value);
+    json_begin(&out, '{');
+    member_int(&out, "shard", place->shard);
+    member_int(&out, "block", (int64_t)place->block);
+    member_int(&out, "index", place->index);
+    dump_text(&out, "subject", entry->subject);
+    dump_text(&out, "type", entry->type);
+    dump_text(&out, "id", entry->id);
+    dump_text(&out, "source", entry->source);
+    member_time(&out, "time", entry->time_ns);
+    dump_flags(&out, entry);
+    json_key(&out, "value");
+    json_text(&out, value);
+    dump_properties(&out, entry->properties, entry->properties_count);
+    member_time(&out, "arrival", place->arrival_ns);
+    json_end(&out, '}');
+    buffer_u8(buffer, '\n');
+}
+
+static bool
+is_wanted(const struct dump_options *options, const struct entry *entry)
+{
+    if (options->subject.size > 0 && !bytes_equal(options->subject, entry->subject))
+        return false;
+    if (options->type.size > 0 && !bytes_equal(options->type, entry->type))
+        return false;
+    return entry->time_ns >= options->from_ns &&
+           (entry->time_ns < options->to_ns || options->to_ns == INT64_MAX);
+}
+
+static enum status
+dump_block(struct dump *dump, struct tx *log, uint64_t sequence, struct error *error)
+{
+    struct block_reader block;
+    struct entry entry;
+    enum status status = log_block(log, sequence, &block, error);
+    if (status)
+        return status;
+    struct dump_place place = {
+        .shard = dump->view.shard, .block = sequence, .arrival_ns = block.header.arrival_ns};
+    while (block_next(&block, &entry)) {
+        place.index = block.index - 1;
+        if (is_wanted(dump->options, &entry))
+            dump_entry(&place, &entry, &dump->lines);
+    }
+    if (block.is_broken)
+        return error_set(
+            error, STATUS_CORRUPT, "block %" PRIu64 ": entry %u is damaged", sequence, block.index);
+    return STATUS_OK;
+}
+
+static enum status
+dump_next_block(struct dump *dump, uint64_t sequence, struct error *error)
+{
+    buffer_reset(&dump->lines);
+    scoped(tx_done) struct tx log = tx_read(dump->view.log);
+    enum status status = dump_block(dump, &log, sequence, error);
+    tx_done(&log);
+    if (!status && buffer_failed(&dump->lines))
+        status = error_set(error, STATUS_NO_MEMORY, "no memory for the lines of a block");
+    if (status)
+        return error_prefix(error, "shard %u", dump->view.shard);
+    if (dump->lines.size > 0)
+        dump->is_stopped = !dump->on_lines(dump->context, buffer_view(&dump->lines));
+    return STATUS_OK;
+}
+
+static enum status
+dump_shard(struct dump *dump, const char *dir, uint32_t shard, struct error *error)
+{
+    uint64_t head = 0;
+    enum status status = shard_view_open(dir, shard, &dump->view, error);
+    if (status || dump->view.log == NULL)
+        return status;
+    scoped(tx_done) struct tx log = tx_read(dump->view.log);
+    status = log_head(&log, &head, error);
+    tx_done(&log);
+    for (uint64_t sequence = 1; sequence <= head && !status && !dump->is_stopped; sequence++)
+        status = dump_next_block(dump, sequence, error);
+    return status;
+}
+
+static bool
+shard_is_wanted(const struct dump_options *options, uint32_t shard, uint32_t shards)
+{
+    if (options->shard != DUMP_ALL_SHARDS && options->shard != (int32_t)shard)
+        return false;
+    return options->subject.size == 0 || hash64(options->subject, 0) % shards == shard;
+}
+
+enum status
+dump_run(
+    const char *dir,
+    const struct dump_options *options,
+    dump_lines_fn on_lines,
+    void *context,
+    struct error *error)
+{
+    struct ledger_conf conf;
+    enum status status = ledger_conf_read(dir, &conf, error);
+    if (status)
+        return status;
+    if (options->shard != DUMP_ALL_SHARDS &&
+        (options->shard < 0 || (uint32_t)options->shard >= conf.shards))
+        return error_set(
+            error, STATUS_INVALID, "there is no shard %d: it has %u", options->shard, conf.shards);
+    struct dump dump = {.options = options, .on_lines = on_lines, .context = context};
+    for (uint32_t shard = 0; shard < conf.shards && !status && !dump.is_stopped; shard++) {
+        if (!shard_is_wanted(options, shard, conf.shards))
+            continue;
+        status = dump_shard(&dump, dir, shard, error);
+        shard_view_done(&dump.view);
+    }
+    buffer_done(&dump.lines);
+    return status;
+}

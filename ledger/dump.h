@@ -1,0 +1,49 @@
+#pragma once
+// The log as text: one JSON object per line, in log order per shard.
+//
+//     struct dump_options options = {.shard = DUMP_ALL_SHARDS, .from_ns = ..., .to_ns = ...};
+//     dump_run(dir, &options, on_lines, context, &error);
+//     -> {"shard":0,"block":1,"index":0,"subject":"azure-conv","type":"llm","id":"...","source":"",
+//         "time":"2023-11-16T18:15:46.68059Z","value":"1","properties":{"tokens":374},
+//         "arrival":"..."}
+//
+// Lossless but for map order, which stays. Text that is no UTF-8 shows U+FFFD, and a member of the
+// same name with _base64 behind it holds the bytes. In properties: integers and floats as numbers
+// (shortest that read back the same), a float that JSON has no word for as {"float": "nan"}, text
+// that is no UTF-8 as {"text_base64": ...}, binary as base64 text, extension values as {"ext":
+// type, "data": base64}; a key that is no text is its JSON text. Members that say nothing are left
+// out: time_is_arrival, chunk_position (the id is the frame's chunk then), batch. Any process,
+// beside a running tallyd: it shows what is committed when each shard's turn comes. Thread: one.
+
+#include "base/buffer.h"
+#include "base/status.h"
+#include "ledger/block.h"
+
+enum { DUMP_ALL_SHARDS = -1 };
+
+struct dump_options {
+    int32_t shard;           // or DUMP_ALL_SHARDS
+    struct bytes subject;    // size 0: all
+    struct bytes type;       // size 0: all
+    int64_t from_ns, to_ns;  // half-open, by event time; INT64_MIN and INT64_MAX: unbounded
+};
+
+// Whole lines, some at a time. False stops.
+typedef bool (*dump_lines_fn)(void *context, struct bytes lines);
+
+// STATUS_CORRUPT names shard and block; lines before it have been written.
+enum status dump_run(
+    const char *dir,
+    const struct dump_options *options,
+    dump_lines_fn on_lines,
+    void *context,
+    struct error *error) CHECKED;
+
+// One entry as one line, newline included.
+struct dump_place {
+    uint32_t shard;
+    uint64_t block;
+    uint32_t index;
+    int64_t arrival_ns;
+};
+void dump_entry(const struct dump_place *place, const struct entry *entry, struct buffer *buffer);

@@ -1,0 +1,251 @@
+// Rules are found by the event's type: a small open-addressed table of chains. Paths are looked up by walking the
+// properties as they lie; the first of equal keys wins.
+
+#include "ledger/fold.h"
+
+#include "base/assert.h"
+#include "base/unpack.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct type_chain {
+    struct bytes type;
+    struct meter_rule *first;  // NULL: a free place
+    struct meter_rule *last;
+};
+
+struct meter_set {
+    uint32_t count;
+    uint32_t mask;  // of chains
+    struct meter_rule *rules;
+    struct type_chain *chains;
+};
+
+// "$.a.b" into its steps. The registry stores canonical paths only.
+static struct meter_path
+path_split(const char *path)
+{
+    must(path[0] == '$' && path[1] == '.');
+    struct meter_path split = {0};
+    const char *at = path + 2;
+    for (;;) {
+        must(split.depth < METER_PATH_DEPTH_MAX);
+        const char *dot = strchrnul(at, '.');
+        split.steps[split.depth++] = bytes_of(at, (size_t)(dot - at));
+        if (*dot == '\0')
+            return split;
+        at = dot + 1;
+    }
+}
+
+static struct type_chain *
+chain_of(const struct meter_set *set, struct bytes type)
+{
+    uint32_t at = (uint32_t)hash64(type, 0) & set->mask;
+    while (set->chains[at].first != NULL && !bytes_equal(set->chains[at].type, type))
+        at = (at + 1) & set->mask;
+    return &set->chains[at];
+}
+
+static void
+meter_set_add(struct meter_set *set, struct meter_rule *rule, const struct meter *meter)
+{
+    rule->meter = meter;
+    rule->has_value_path = meter->value_property != NULL;
+    if (rule->has_value_path)
+        rule->value_path = path_split(meter->value_property);
+    for (uint32_t i = 0; i < meter->dimensions_count; i++)
+        rule->dimension_paths[i] = path_split(meter->dimensions[i].path);
+    struct type_chain *chain = chain_of(set, bytes_text(meter->event_type));
+    if (chain->first == NULL) {
+        chain->type = bytes_text(meter->event_type);
+        chain->first = rule;
+    } else {
+        chain->last->next_of_type = rule;
+    }
+    chain->last = rule;
+}
+
+struct meter_set *
+meter_set_make(const struct meter *meters, uint32_t count, struct arena *arena)
+{
+    must(count <= METERS_MAX);
+    struct meter_set *set = arena_new(arena, struct meter_set);
+    uint32_t places = 16;
+    while (places < count * 2)
+        places *= 2;
+    set->count = count;
+    set->mask = places - 1;
+    set->rules = arena_array(arena, count, struct meter_rule);
+    set->chains = arena_array(arena, places, struct type_chain);
+    for (uint32_t i = 0; i < count; i++)
+        meter_set_add(set, &set->rules[i], &meters[i]);
+    return set;
+}
+
+const struct meter_rule *
+meter_set_first(const struct meter_set *set, struct bytes type)
+{
+    return set->count == 0 ? NULL : chain_of(set, type)->first;
+}
+
+const struct meter_rule *
+meter_set_find(const struct meter_set *set, uint32_t meter_id)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (set->rules[i].meter->id == meter_id)
+            return &set->rules[i];
+    }
+    return NULL;
+}
+
+uint32_t
+meter_set_count(const struct meter_set *set)
+{
+    return set->count;
+}
+
+const struct meter *
+meter_set_at(const struct meter_set *set, uint32_t index)
+{
+    must(index < set->count);
+    return set->rules[index].meter;
+}
+
+// Reads one key and says whether it is the step. False and failed when the bytes end.
+static bool
+key_is(struct cursor *in, struct bytes step)
+{
+    struct cursor before = *in;
+    struct unpack_item key;
+    if (!unpack_next(in, &key))
+        return false;
+    if (key.type == UNPACK_STR)
+        return bytes_equal(key.text, step);
+    // A key that is no text cannot be named by a path; if it is a container, its items go with it.
+    *in = before;
+    (void)unpack_skip(in, UNPACK_DEPTH_MAX);
+    return false;
+}
+
+// Leaves the cursor at the value of step among count pairs.
+static bool
+find_step(struct cursor *in, uint32_t count, struct bytes step)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (key_is(in, step))
+            return true;
+        if (cursor_failed(in) || !unpack_skip(in, UNPACK_DEPTH_MAX))
+            return false;
+    }
+    return false;
+}
+
+static bool
+find_path(const struct entry *entry, const struct meter_path *path, struct unpack_item *out)
+{
+    struct cursor in = cursor_over(entry->properties);
+    uint32_t count = entry->properties_count;
+    for (uint32_t i = 0; i < path->depth; i++) {
+        if (!find_step(&in, count, path->steps[i]) || !unpack_next(&in, out))
+            return false;
+        if (i + 1 < path->depth && out->type != UNPACK_MAP)
+            return false;
+        count = out->count;
+    }
+    return true;
+}
+
+static bool
+item_number(const struct unpack_item *item, struct decimal *out)
+{
+    bool is_rounded = false;
+    switch (item->type) {
+    case UNPACK_INT: *out = decimal_from_int(item->integer); return true;
+    case UNPACK_UINT: return decimal_from_uint(item->natural, out) == STATUS_OK;
+    case UNPACK_FLOAT: return decimal_from_float(item->real32, out, &is_rounded) == STATUS_OK;
+    case UNPACK_DOUBLE: return decimal_from_double(item->real64, out, &is_rounded) == STATUS_OK;
+    case UNPACK_STR: return decimal_parse(item->text, out, &is_rounded) == STATUS_OK;
+    case UNPACK_NIL:
+    case UNPACK_BOOL:
+    case UNPACK_BIN:
+    case UNPACK_EXT:
+    case UNPACK_ARRAY:
+    case UNPACK_MAP: return false;
+    }
+    return false;
+}
+
+// A float that is no decimal of ours (NaN, infinite, beyond 10^19) is the empty string, like what is missing.
+static struct bytes
+item_text(const struct unpack_item *item, char text[DECIMAL_TEXT_MAX])
+{
+    struct decimal number;
+    int size;
+    switch (item->type) {
+    case UNPACK_STR:
+    case UNPACK_BIN: return item->text;
+    case UNPACK_BOOL: return bytes_text(item->boolean ? "true" : "false");
+    case UNPACK_INT:
+        size = snprintf(text, DECIMAL_TEXT_MAX, "%" PRId64, item->integer);
+        return bytes_of(text, (size_t)size);
+    case UNPACK_UINT:
+        size = snprintf(text, DECIMAL_TEXT_MAX, "%" PRIu64, item->natural);
+        return bytes_of(text, (size_t)size);
+    case UNPACK_FLOAT:
+    case UNPACK_DOUBLE:
+        if (!item_number(item, &number))
+            break;
+        return bytes_of(text, decimal_print(number, text));
+    case UNPACK_NIL:
+    case UNPACK_EXT:
+    case UNPACK_ARRAY:
+    case UNPACK_MAP: break;
+    }
+    return bytes_of(NULL, 0);
+}
+
+// What the event adds to a sum; a count needs no number.
+static bool
+rule_value(const struct meter_rule *rule, const struct entry *entry, struct decimal *out)
+{
+    if (rule->meter->aggregation == AGGREGATION_COUNT) {
+        *out = DECIMAL_ZERO;
+        return true;
+    }
+    if (!rule->has_value_path) {
+        *out = entry->value;
+        return true;
+    }
+    struct unpack_item item;
+    return find_path(entry, &rule->value_path, &item) && item_number(&item, out);
+}
+
+bool
+meter_rule_apply(
+    const struct meter_rule *rule,
+    const struct entry *entry,
+    struct fold_scratch *scratch,
+    struct fold_step *out)
+{
+    const struct meter *meter = rule->meter;
+    out->state = (struct cell_state){.count = 1};
+    // Windows are counted from 1970; ingest lets nothing older in.
+    if (entry->time_ns < 0 || !rule_value(rule, entry, &out->state.sum))
+        return false;
+    out->group.count = meter->dimensions_count;
+    for (uint32_t i = 0; i < meter->dimensions_count; i++) {
+        struct unpack_item item;
+        bool is_found = find_path(entry, &rule->dimension_paths[i], &item);
+        out->group.values[i] = is_found ? item_text(&item, scratch->texts[i]) : bytes_of(NULL, 0);
+    }
+    out->key = (struct cell_key){
+        .width = CELL_QUARTER_HOUR,
+        .meter_id = meter->id,
+        .subject = entry->subject,
+        .window = entry->time_ns / QUARTER_HOUR_NS,
+        .group = cell_group_hash(&out->group),
+    };
+    return true;
+}

@@ -1,0 +1,60 @@
+#pragma once
+// What one event means to the meters: the step that live folding, log scans and verify share.
+//
+//     struct meter_set *set = meter_set_make(meters, count, &arena);
+//     const struct meter_rule *rule = meter_set_first(set, entry.type);
+//     for (; rule; rule = rule->next_of_type)
+//         if (meter_rule_apply(rule, &entry, &scratch, &step)) add step.state to the cell of step.key
+//
+// A set is immutable once made; several threads may read it. Scratch belongs to a thread and holds the texts of numbers
+// used as dimension values until the next apply.
+
+#include "ledger/block.h"
+#include "ledger/cell.h"
+#include "ledger/meter.h"
+
+struct meter_set;
+
+struct meter_path {
+    uint32_t depth;
+    struct bytes steps[METER_PATH_DEPTH_MAX];
+};
+
+struct meter_rule {
+    const struct meter *meter;
+    const struct meter_rule *next_of_type;
+    bool has_value_path;
+    struct meter_path value_path;
+    struct meter_path dimension_paths[METER_DIMENSIONS_MAX];
+};
+
+struct meter_set *
+meter_set_make(const struct meter *meters, uint32_t count, struct arena *arena);
+// NULL: no meter wants this type.
+const struct meter_rule *
+meter_set_first(const struct meter_set *set, struct bytes type);
+const struct meter_rule *
+meter_set_find(const struct meter_set *set, uint32_t meter_id);
+uint32_t
+meter_set_count(const struct meter_set *set);
+const struct meter *
+meter_set_at(const struct meter_set *set, uint32_t index);
+
+struct fold_scratch {
+    char texts[METER_DIMENSIONS_MAX][DECIMAL_TEXT_MAX];
+};
+
+struct fold_step {
+    struct cell_key key;
+    struct cell_group group;  // views into the entry or the scratch
+    struct cell_state state;  // of this one event
+};
+
+// False: the event's property cannot be used by this meter (no number), so the meter skips the event. A dimension
+// that is missing or nil is the empty string; numbers and booleans are their text; maps and arrays are the empty string.
+bool
+meter_rule_apply(
+    const struct meter_rule *rule,
+    const struct entry *entry,
+    struct fold_scratch *scratch,
+    struct fold_step *out);

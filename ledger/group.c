@@ -1,0 +1,198 @@
+#include "ledger/group.h"
+
+#include "base/assert.h"
+#include "ledger/block.h"
+#include "ledger/pages.h"
+
+enum { DONE_CAPACITY = 8 };
+
+_Static_assert(sizeof(struct group_item) == 40, "the sum in group.h counts with it");
+_Static_assert(
+    DONE_CAPACITY >= (int)LANE_GROUPS, "every group of a lane has room among the answered");
+
+// One stretch of memory for all four arrays, the most demanding type first.
+static size_t
+group_memory(const struct group *group)
+{
+    return (size_t)group->count_max *
+               (sizeof *group->items + sizeof *group->receipts + sizeof *group->fates) +
+           group->size_max;
+}
+
+static bool
+group_init(struct group *group, uint32_t size_max, uint32_t count_max)
+{
+    group->size_max = size_max;
+    group->count_max = count_max;
+    uint8_t *memory = pages_take(group_memory(group));
+    if (memory == NULL)
+        return false;
+    group->items = (void *)memory;
+    memory += (size_t)count_max * sizeof *group->items;
+    group->receipts = (void *)memory;
+    memory += (size_t)count_max * sizeof *group->receipts;
+    group->fates = memory;
+    group->bytes = memory + count_max;
+    flag_set(&group->is_free, 1);
+    return true;
+}
+
+enum status
+lane_init(struct lane *lane, uint32_t size_max, uint32_t count_max, struct error *error)
+{
+    must(size_max >= EVENT_SIZE_MAX + ENTRY_HEADER_SIZE + EVENT_CHUNK_MAX);
+    must(count_max > 0);
+    enum status status = ring_init(&lane->done, DONE_CAPACITY);
+    for (size_t i = 0; status == STATUS_OK && i < LANE_GROUPS; i++) {
+        if (!group_init(&lane->groups[i], size_max, count_max))
+            status = STATUS_NO_MEMORY;
+    }
+    if (status)
+        return error_set(error, status, "no memory for an intake's groups");
+    return STATUS_OK;
+}
+
+void
+lane_done(struct lane *lane)
+{
+    for (size_t i = 0; i < LANE_GROUPS; i++) {
+        struct group *group = &lane->groups[i];
+        pages_give(group->items, group_memory(group));
+        group->items = NULL;
+    }
+    ring_done(&lane->done);
+}
+
+static struct group *
+lane_free_group(struct lane *lane, uint64_t owner)
+{
+    for (size_t i = 0; i < LANE_GROUPS; i++) {
+        struct group *group = &lane->groups[i];
+        if (group->is_away || !flag_get(&group->is_free))
+            continue;
+        group->size = 0;
+        group->count = 0;
+        group->owner = owner;
+        group->is_lost = false;
+        return group;
+    }
+    return NULL;
+}
+
+// What was offered is taken back if the writer has not begun with it; else there is a new one.
+struct group *
+lane_group(struct lane *lane, uint64_t owner)
+{
+    if (lane->is_offered) {
+        struct group *group = slot_take_back(&lane->offered);
+        if (group != NULL && group->owner != owner) {
+            // Left by an intake that was closed: the writer will have it, nobody adds to it.
+            // It may just have looked, and found nothing.
+            slot_offer(&lane->offered, group);
+            waker_wake(lane->writer);
+            return NULL;
+        }
+        lane->is_offered = false;
+        lane->open = group;
+        if (group != NULL) {
+            group->is_away = false;
+            flag_set(&group->is_free, 1);
+        }
+    }
+    if (lane->open == NULL)
+        lane->open = lane_free_group(lane, owner);
+    return lane->open;
+}
+
+bool
+group_put(
+    struct group *group,
+    const struct event *event,
+    int64_t arrival_ns,
+    struct receipt receipt,
+    const struct hash_secret *secret)
+{
+    size_t size = entry_size(event);
+    if (group->count == group->count_max || size > group->size_max - group->size)
+        return false;
+    uint8_t *at = group->bytes + group->size;
+    entry_write(event, arrival_ns, at);
+    // Read back, so that what is hashed is what a recovery will read from the log.
+    struct cursor in = cursor_over(bytes_of(at, size));
+    struct entry entry;
+    bool is_sound = entry_read(&in, &entry);
+    must(is_sound && entry.whole.size == size);
+    struct group_item *item = &group->items[group->count];
+    item->has_identity = entry_identity(&entry, secret, &item->identity);
+    item->payload = item->has_identity ? entry_payload_hash(&entry, secret) : 0;
+    item->time_ns = entry.time_ns;
+    item->offset = group->size;
+    item->size = (uint32_t)size;
+    item->flags = entry.flags;
+    group->receipts[group->count] = receipt;
+    group->count++;
+    group->size += (uint32_t)size;
+    return true;
+}
+
+void
+lane_offer(struct lane *lane)
+{
+    if (lane->is_offered || lane->open == NULL || lane->open->count == 0)
+        return;
+    lane->open->is_away = true;
+    lane->is_offered = true;
+    // The flag goes over with the group: it is the writer's until group_release.
+    flag_set(&lane->open->is_free, 0);
+    slot_offer(&lane->offered, lane->open);
+    waker_wake(lane->writer);
+}
+
+struct group *
+lane_collect(struct lane *lane)
+{
+    struct group *group = ring_pop(&lane->done);
+    if (group != NULL && group == lane->open) {
+        must(lane->is_offered);
+        lane->open = NULL;
+        lane->is_offered = false;
+    }
+    return group;
+}
+
+void
+lane_give_back(struct group *group)
+{
+    must(group->is_away);
+    group->is_away = false;
+}
+
+uint32_t
+lane_drop_open(struct lane *lane)
+{
+    if (lane->is_offered || lane->open == NULL)
+        return 0;
+    uint32_t count = lane->open->count;
+    lane->open = NULL;
+    return count;
+}
+
+struct group *
+lane_take(struct lane *lane)
+{
+    return slot_take(&lane->offered);
+}
+
+void
+lane_answer(struct lane *lane, struct group *group)
+{
+    bool has_room = ring_push(&lane->done, group);
+    must(has_room);
+    waker_wake(lane->front);
+}
+
+void
+group_release(struct group *group)
+{
+    flag_set(&group->is_free, 1);
+}

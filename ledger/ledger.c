@@ -1,0 +1,386 @@
+// Start and stop of everything, in order:
+//
+//   open:   lock, registry, shards (recovered side by side), writers, read socket
+//   close:  writers (commit, flush), read socket, meters, shards, registry, lock
+//
+// The read socket outlives the writers, because a writer may be answering one of its questions to the end.
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/pool.h"
+#include "ledger/intake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum {
+    LEDGER_PATH_MAX = 4096,
+    PAST_MAX_DAYS = 35,
+    FUTURE_MAX_MINUTES = 5,
+    GROUP_SIZE_DEFAULT = 8 << 20,
+    GROUP_SIZE_MIN = 128 << 10,
+    GROUP_SIZE_MAX = 1 << 30,
+    GROUP_EVENTS_DEFAULT = 65536,
+    TAIL_DEFAULT = 1 << 30,
+    IDLE_FLUSH_SECONDS = 2,
+};
+
+_Static_assert(
+    (int)GROUP_SIZE_MIN > (int)EVENT_SIZE_MAX + (int)ENTRY_HEADER_SIZE + (int)EVENT_CHUNK_MAX,
+    "the largest event fits the smallest group");
+
+static void
+options_complete(struct ledger_options *options)
+{
+    if (options->past_max_ns == 0)
+        options->past_max_ns = PAST_MAX_DAYS * DAY_NS;
+    if (options->future_max_ns == 0)
+        options->future_max_ns = FUTURE_MAX_MINUTES * MINUTE_NS;
+    if (options->group_size_bytes == 0)
+        options->group_size_bytes = GROUP_SIZE_DEFAULT;
+    if (options->group_size_bytes < GROUP_SIZE_MIN)
+        options->group_size_bytes = GROUP_SIZE_MIN;
+    if (options->group_size_bytes > GROUP_SIZE_MAX)
+        options->group_size_bytes = GROUP_SIZE_MAX;
+    if (options->group_events_max == 0)
+        options->group_events_max = GROUP_EVENTS_DEFAULT;
+    if (options->tail_max_bytes == 0)
+        options->tail_max_bytes = TAIL_DEFAULT;
+    if (options->idle_flush_ns == 0)
+        options->idle_flush_ns = IDLE_FLUSH_SECONDS * SECOND_NS;
+    if (options->now_ns == NULL)
+        options->now_ns = clock_now_ns;
+}
+
+static enum status
+ledger_lock(struct ledger *ledger, const char *dir, struct error *error)
+{
+    char path[LEDGER_PATH_MAX];
+    int size = snprintf(path, sizeof path, "%s/lock", dir);
+    if (size < 0 || (size_t)size >= sizeof path)
+        return error_set(error, STATUS_INVALID, "%s: path is too long", dir);
+    ledger->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+    if (ledger->lock_fd < 0)
+        return error_set_errno(error, "cannot open %s", path);
+    if (flock(ledger->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return STATUS_OK;
+    if (errno != EWOULDBLOCK)
+        return error_set_errno(error, "cannot lock %s", path);
+    return error_set(
+        error,
+        STATUS_BUSY,
+        "%s is being written by another process (it holds %s): stop it first",
+        dir,
+        path);
+}
+
+// Reads the registry into a new generation, which stands before the older ones.
+static enum status
+meters_read(struct ledger *ledger, struct error *error)
+{
+    struct meters *meters = pool_take(1, sizeof *meters);
+    struct meter *list = NULL;
+    uint32_t count = 0;
+    if (meters == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the meters");
+    // The revision first: a change after it is seen at the next poll.
+    uint64_t revision = registry_revision(ledger->registry);
+    enum status status = registry_list(ledger->registry, &meters->arena, &list, &count, error);
+    if (status) {
+        arena_done(&meters->arena);
+        pool_give(meters);
+        return status;
+    }
+    meters->set = meter_set_make(list, count, &meters->arena);
+    meters->generation = ledger->meters != NULL ? ledger->meters->generation + 1 : 1;
+    meters->older = ledger->meters;
+    ledger->meters = meters;
+    ledger->revision = revision;
+    return STATUS_OK;
+}
+
+// Frees the generations behind the newest that every writer has left.
+static void
+meters_prune(struct ledger *ledger)
+{
+    uint64_t oldest_used = UINT64_MAX;
+    for (uint32_t i = 0; i < ledger->writers_count; i++) {
+        uint64_t adopted = published_get(&ledger->writers[i].adopted);
+        oldest_used = adopted < oldest_used ? adopted : oldest_used;
+    }
+    struct meters *newest = ledger->meters;
+    while (newest != NULL && newest->older != NULL) {
+        struct meters *older = newest->older;
+        if (older->generation >= oldest_used) {
+            newest = older;
+            continue;
+        }
+        newest->older = older->older;
+        arena_done(&older->arena);
+        pool_give(older);
+    }
+}
+
+static void
+meters_free(struct ledger *ledger)
+{
+    while (ledger->meters != NULL) {
+        struct meters *meters = ledger->meters;
+        ledger->meters = meters->older;
+        arena_done(&meters->arena);
+        pool_give(meters);
+    }
+}
+
+enum status
+ledger_poll_meters(struct ledger *ledger, struct error *error)
+{
+    meters_prune(ledger);
+    if (registry_revision(ledger->registry) == ledger->revision)
+        return STATUS_OK;
+    enum status status = meters_read(ledger, error);
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < ledger->writers_count; i++) {
+        struct writer *writer = &ledger->writers[i];
+        // A set that the writer has not looked at yet is overtaken by this one.
+        (void)slot_take_back(&writer->meters);
+        slot_offer(&writer->meters, ledger->meters);
+        waker_wake(&writer->waker);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+writers_open(struct ledger *ledger, const char *dir, struct error *error)
+{
+    const struct writer_options options = {
+        .policy = {ledger->options.past_max_ns, ledger->options.future_max_ns},
+        .tail_max_bytes = ledger->options.tail_max_bytes,
+        .idle_flush_ns = ledger->options.idle_flush_ns,
+        .now_ns = ledger->options.now_ns,
+    };
+    ledger->writers = pool_take(ledger->conf.shards, sizeof *ledger->writers);
+    if (ledger->writers == NULL)
+        return error_set(
+            error, STATUS_NO_MEMORY, "no memory for %" PRIu32 " shards", ledger->conf.shards);
+    for (uint32_t i = 0; i < ledger->conf.shards; i++) {
+        struct writer *writer = &ledger->writers[i];
+        const struct shard_options shard = {
+            .dir = dir,
+            .number = i,
+            .shards = ledger->conf.shards,
+            .map_size = ledger->conf.map_size,
+            .secret = &ledger->conf.secret,
+        };
+        ledger->writers_count++;
+        enum status status = writer_init(writer, &options, error);
+        if (status == STATUS_OK)
+            status = shard_open(&writer->shard, &shard, error);
+        if (status)
+            return status;
+        shard_adopt(&writer->shard, ledger->meters);
+        published_set(&writer->adopted, ledger->meters->generation);
+    }
+    return STATUS_OK;
+}
+
+// A thread of the recovery takes every step-th shard from first on.
+struct recovery {
+    struct ledger *ledger;
+    uint32_t first;
+    uint32_t step;
+    pthread_t thread;
+    bool is_running;
+};
+
+static void *
+recovery_main(void *argument)
+{
+    const struct recovery *recovery = argument;
+    for (uint32_t i = recovery->first; i < recovery->ledger->writers_count; i += recovery->step) {
+        struct writer *writer = &recovery->ledger->writers[i];
+        if (shard_recover(&writer->shard, &writer->error))
+            flag_set(&writer->failed, 1);
+    }
+    return NULL;
+}
+
+static enum status
+shards_recover(struct ledger *ledger, struct error *error)
+{
+    struct recovery recoveries[SHARDS_MAX];
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t count = processors > 1 ? (uint32_t)processors : 1;
+    if (count > ledger->writers_count)
+        count = ledger->writers_count;
+    for (uint32_t i = 0; i < count; i++) {
+        recoveries[i] = (struct recovery){.ledger = ledger, .first = i, .step = count};
+        int rc = pthread_create(&recoveries[i].thread, NULL, recovery_main, &recoveries[i]);
+        recoveries[i].is_running = rc == 0;
+        // Without a thread of its own it is done here.
+        if (rc != 0)
+            (void)recovery_main(&recoveries[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (recoveries[i].is_running)
+            must(pthread_join(recoveries[i].thread, NULL) == 0);
+    }
+    for (uint32_t i = 0; i < ledger->writers_count; i++) {
+        const struct writer *writer = &ledger->writers[i];
+        if (flag_get(&writer->failed))
+            return error_set(error, writer->error.status, "%s", writer->error.text);
+    }
+    return STATUS_OK;
+}
+
+static void
+ledger_ask(void *context, uint32_t shard, struct memory_question *question)
+{
+    struct ledger *ledger = context;
+    must(shard < ledger->writers_count);
+    slot_offer(&ledger->writers[shard].questions, question);
+    waker_wake(&ledger->writers[shard].waker);
+}
+
+static enum status
+writers_start(struct ledger *ledger, const char *dir, struct error *error)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && i < ledger->writers_count; i++)
+        status = writer_start(&ledger->writers[i], error);
+    const struct serve_options options = {
+        .dir = dir, .shards = ledger->conf.shards, .ask = ledger_ask, .context = ledger};
+    return status ? status : serve_start(&options, &ledger->serve, error);
+}
+
+// Rows of one name stand together, as metrics_print wants them.
+static enum status
+metrics_list(struct ledger *ledger, struct error *error)
+{
+    uint32_t shards = ledger->writers_count;
+    ledger->metrics = pool_take((size_t)SHARD_METRICS * shards, sizeof(struct metric *));
+    if (ledger->metrics == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the metrics");
+    for (uint32_t i = 0; i < SHARD_METRICS; i++) {
+        for (uint32_t j = 0; j < shards; j++)
+            ledger->metrics[i * shards + j] = &ledger->writers[j].shard.metrics[i];
+    }
+    return STATUS_OK;
+}
+
+static void
+ledger_free(struct ledger *ledger)
+{
+    for (uint32_t i = 0; i < ledger->writers_count; i++)
+        writer_stop(&ledger->writers[i]);
+    serve_stop(ledger->serve);
+    for (uint32_t i = 0; i < ledger->intakes_count; i++)
+        intake_free(ledger->intakes[i]);
+    for (uint32_t i = 0; i < ledger->writers_count; i++)
+        writer_done(&ledger->writers[i]);
+    pool_give(ledger->writers);
+    pool_give(ledger->metrics);
+    meters_free(ledger);
+    registry_close(ledger->registry);
+    if (ledger->lock_fd >= 0)
+        (void)close(ledger->lock_fd);
+    (void)pthread_mutex_destroy(&ledger->lock);
+    pool_give(ledger);
+}
+
+static enum status
+ledger_start(struct ledger *ledger, const char *dir, struct error *error)
+{
+    enum status status = ledger_conf_read(dir, &ledger->conf, error);
+    if (status == STATUS_OK)
+        status = ledger_lock(ledger, dir, error);
+    if (status == STATUS_OK)
+        status = registry_open(dir, &ledger->registry, error);
+    if (status == STATUS_OK)
+        status = meters_read(ledger, error);
+    if (status == STATUS_OK)
+        status = writers_open(ledger, dir, error);
+    if (status == STATUS_OK)
+        status = metrics_list(ledger, error);
+    if (status == STATUS_OK)
+        status = shards_recover(ledger, error);
+    return status ? status : writers_start(ledger, dir, error);
+}
+
+enum status
+ledger_open(
+    const char *dir, const struct ledger_options *options, struct ledger **out, struct error *error)
+{
+    struct ledger *ledger = pool_take(1, sizeof *ledger);
+    if (ledger == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the ledger");
+    ledger->lock_fd = -1;
+    must(pthread_mutex_init(&ledger->lock, NULL) == 0);
+    ledger->options = *options;
+    options_complete(&ledger->options);
+    enum status status = ledger_start(ledger, dir, error);
+    if (status)
+        ledger_free(ledger);
+    else
+        *out = ledger;
+    return status;
+}
+
+enum status
+ledger_failure(const struct ledger *ledger, const char **out_text)
+{
+    for (uint32_t i = 0; i < ledger->writers_count; i++) {
+        const struct writer *writer = &ledger->writers[i];
+        if (flag_get(&writer->failed)) {
+            *out_text = writer->error.text;
+            return writer->error.status;
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status
+ledger_close(struct ledger *ledger, struct error *error)
+{
+    const char *text = NULL;
+    for (uint32_t i = 0; i < ledger->intakes_count; i++)
+        must(!ledger->intakes[i]->is_open);
+    for (uint32_t i = 0; i < ledger->writers_count; i++)
+        writer_stop(&ledger->writers[i]);
+    enum status status = ledger_failure(ledger, &text);
+    if (status)
+        (void)error_set(error, status, "%s", text);
+    ledger_free(ledger);
+    return status;
+}
+
+uint32_t
+ledger_shards(const struct ledger *ledger)
+{
+    return ledger->conf.shards;
+}
+
+int64_t
+ledger_stall_ns(const struct ledger *ledger)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    int64_t longest_ns = 0;
+    for (uint32_t i = 0; i < ledger->writers_count; i++) {
+        uint64_t since_ns = published_get(&ledger->writers[i].busy_since_ns);
+        int64_t stall_ns = since_ns == 0 ? 0 : now_ns - (int64_t)since_ns;
+        longest_ns = stall_ns > longest_ns ? stall_ns : longest_ns;
+    }
+    return longest_ns;
+}
+
+size_t
+ledger_metrics(struct ledger *ledger, const struct metric *const **out_metrics)
+{
+    *out_metrics = ledger->metrics;
+    return (size_t)SHARD_METRICS * ledger->writers_count;
+}

@@ -1,0 +1,87 @@
+#pragma once
+// The read socket: what tallyd still has in memory, for readers in other processes.
+//
+//   reader                        serve thread                    shard writer (between two groups)
+//   memory_ask ---- request ----> slot_offer(question) + wake --> memory_answer(question, view)
+//              <--- reply ------- <------- wake ----------------- cells of (subject, meter, range)
+//
+// Socket: DATA/read.sock (unix, SOCK_SEQPACKET is not used: length-prefixed stream; reached through
+// /proc/self/fd so that a long DATA path works). Request and reply are little-endian, versioned,
+// bounded; an unknown version closes the connection.
+//
+// How a reader merges: take a snapshot of state/ (its position P), then ask. If reply.flushed == P,
+// the answer is the snapshot's cells plus the reply's. If not, a flush came in between: renew the
+// snapshot and ask again. When nobody listens, take a snapshot of log/ and fold blocks P+1..head
+// instead.
+
+#include "base/ring.h"
+#include "ledger/cells.h"
+
+struct memory_request {
+    uint32_t shard;
+    uint32_t meter_id;
+    struct bytes subject;  // size 0: all
+    int64_t from_window, to_window;
+};
+
+// What a writer shows of its shard while it answers.
+struct memory_view {
+    uint64_t flushed;  // last block in the cells on disk
+    uint64_t head;     // last block committed and folded
+    const struct cells *cells;
+    // First block the meter's cells (disk and memory together) cover; 0: this process does not know
+    // the meter yet.
+    uint64_t (*live_from)(const void *context, uint32_t meter_id);
+    const void *context;
+};
+
+// A question on its way through a shard's slot. Lives in the serve thread until the writer has
+// answered.
+struct memory_question {
+    struct memory_request request;
+    struct buffer reply;  // written by the writer
+    struct waker *asker;  // woken when is_answered is set
+    struct flag is_answered;
+};
+
+// Writer: fills the reply and wakes the asker.
+void memory_answer(struct memory_question *question, const struct memory_view *view);
+
+// The serve thread. ask is called on it: must put the question into the shard's slot and wake its
+// writer. A writer that stops must answer nothing more. serve_stop ends waiting and frees the
+// questions, so the writers end first.
+struct serve;
+typedef void (*serve_ask_fn)(void *context, uint32_t shard, struct memory_question *question);
+
+struct serve_options {
+    const char *dir;
+    uint32_t shards;
+    serve_ask_fn ask;
+    void *context;
+};
+enum status
+serve_start(const struct serve_options *options, struct serve **out, struct error *error) CHECKED;
+void serve_stop(struct serve *serve);
+
+// Reader's side: one connection, used for many questions.
+struct memory_client;
+enum status memory_client_open(const char *dir, struct memory_client **out, struct error *error)
+    CHECKED;  // NOT_FOUND: nobody listens
+void memory_client_close(struct memory_client *client);
+
+struct memory_reply {
+    uint64_t flushed, head, live_from;
+    struct cursor cells;  // read with memory_reply_next; valid until the next ask
+    uint32_t cells_count;
+};
+// STATUS_CLOSED: tallyd went away (fall back to the log); STATUS_TIMEOUT after 5 s.
+enum status memory_ask(
+    struct memory_client *client,
+    const struct memory_request *request,
+    struct memory_reply *out,
+    struct error *error) CHECKED;
+bool memory_reply_next(
+    struct memory_reply *reply,
+    struct cell_key *out_key,
+    struct cell_group *out_group,
+    struct cell_state *out_state);

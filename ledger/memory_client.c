@@ -1,0 +1,168 @@
+#include "base/assert.h"
+#include "base/pool.h"
+#include "ledger/memory_wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+// The reader's side of the read socket. A question that failed half-way leaves bytes of unknown
+// meaning on the connection, so the client is broken from then on and says CLOSED: open another
+// one.
+
+static const int ANSWER_TIMEOUT_S = 5;  // without a single byte of progress
+
+struct memory_client {
+    int fd;
+    bool is_broken;
+    struct buffer request;
+    struct buffer reply;
+};
+
+// A path in sockaddr_un has 108 bytes; through /proc/self/fd the length of DATA does not matter.
+static enum status
+client_connect(int fd, const char *dir, struct error *error)
+{
+    int dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return errno == ENOENT ? error_set(error, STATUS_NOT_FOUND, "no directory %s", dir)
+                               : error_set_errno(error, "cannot open %s", dir);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/read.sock", dir_fd);
+    int rc = connect(fd, (const struct sockaddr *)&address, sizeof address);
+    int number = errno;
+    (void)close(dir_fd);
+    errno = number;
+    if (rc == 0)
+        return STATUS_OK;
+    if (errno == ENOENT || errno == ECONNREFUSED)
+        return error_set(error, STATUS_NOT_FOUND, "nobody listens on %s/read.sock", dir);
+    return error_set_errno(error, "cannot connect to %s/read.sock", dir);
+}
+
+enum status
+memory_client_open(const char *dir, struct memory_client **out, struct error *error)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return error_set_errno(error, "cannot make a socket");
+    struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    enum status status = client_connect(fd, dir, error);
+    struct memory_client *client = status ? NULL : pool_take(1, sizeof *client);
+    if (client == NULL) {
+        (void)close(fd);
+        return status ? status : error_set(error, STATUS_NO_MEMORY, "no memory for a reader");
+    }
+    client->fd = fd;
+    client->reply.limit = MEMORY_REPLY_MAX;
+    *out = client;
+    return STATUS_OK;
+}
+
+void
+memory_client_close(struct memory_client *client)
+{
+    if (client == NULL)
+        return;
+    (void)close(client->fd);
+    buffer_done(&client->request);
+    buffer_done(&client->reply);
+    pool_give(client);
+}
+
+static enum status
+client_broken(struct memory_client *client, ssize_t count, struct error *error)
+{
+    client->is_broken = true;
+    if (count < 0 && errno == EAGAIN)
+        return error_set(error, STATUS_TIMEOUT, "no answer on read.sock in %d s", ANSWER_TIMEOUT_S);
+    return error_set(error, STATUS_CLOSED, "tallyd closed read.sock");
+}
+
+static enum status
+client_send(struct memory_client *client, struct bytes frame, struct error *error)
+{
+    size_t sent = 0;
+    while (sent < frame.size) {
+        ssize_t count = send(client->fd, frame.data + sent, frame.size - sent, MSG_NOSIGNAL);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return client_broken(client, count, error);
+        sent += (size_t)count;
+    }
+    return STATUS_OK;
+}
+
+static enum status
+client_receive(struct memory_client *client, uint8_t *data, size_t size, struct error *error)
+{
+    size_t received = 0;
+    while (received < size) {
+        ssize_t count = recv(client->fd, data + received, size - received, 0);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return client_broken(client, count, error);
+        received += (size_t)count;
+    }
+    return STATUS_OK;
+}
+
+static enum status
+client_receive_frame(struct memory_client *client, struct error *error)
+{
+    uint8_t head[MEMORY_FRAME_HEAD];
+    enum status status = client_receive(client, head, sizeof head, error);
+    if (status)
+        return status;
+    uint32_t size;
+    memcpy(&size, head, sizeof size);
+    buffer_reset(&client->reply);
+    uint8_t *body = size <= MEMORY_REPLY_MAX ? buffer_reserve(&client->reply, size) : NULL;
+    if (body == NULL) {
+        client->is_broken = true;
+        return error_set(error, STATUS_CLOSED, "read.sock announced an answer of %u bytes", size);
+    }
+    status = client_receive(client, body, size, error);
+    if (!status)
+        buffer_commit(&client->reply, size);
+    return status;
+}
+
+enum status
+memory_ask(
+    struct memory_client *client,
+    const struct memory_request *request,
+    struct memory_reply *out,
+    struct error *error)
+{
+    must(request->from_window <= request->to_window);
+    if (client->is_broken)
+        return error_set(error, STATUS_CLOSED, "an earlier question on read.sock failed");
+    buffer_reset(&client->request);
+    memory_request_write(request, &client->request);
+    if (buffer_failed(&client->request))
+        return error_set(error, STATUS_NO_MEMORY, "no memory for a question");
+    enum status status = client_send(client, buffer_view(&client->request), error);
+    if (!status)
+        status = client_receive_frame(client, error);
+    if (status)
+        return status;
+    enum memory_result result;
+    struct memory_reply reply;
+    if (!memory_reply_read(buffer_view(&client->reply), &reply, &result)) {
+        client->is_broken = true;
+        return error_set(error, STATUS_CLOSED, "read.sock answered in an unknown form");
+    }
+    if (result == MEMORY_RESULT_TOO_LARGE)
+        return error_set(error, STATUS_FULL, "the cells in memory are too many for one answer");
+    *out = reply;
+    return STATUS_OK;
+}

@@ -1,0 +1,231 @@
+#include "ledger/meter.h"
+
+#include "base/assert.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    METER_NAME_MAX = 64,
+    METER_TYPE_MAX = 100,
+    METER_UNIT_MAX = 64,
+    METER_DESCRIPTION_MAX = 1000,
+    METER_PATH_MAX = 255,
+};
+
+static const char *const aggregation_names[] = {
+    [AGGREGATION_COUNT] = "count",
+    [AGGREGATION_SUM] = "sum",
+};
+
+enum { AGGREGATIONS = sizeof aggregation_names / sizeof aggregation_names[0] };
+
+const char *
+aggregation_name(enum aggregation aggregation)
+{
+    must((unsigned)aggregation < AGGREGATIONS);
+    return aggregation_names[aggregation];
+}
+
+bool
+aggregation_parse(struct bytes text, enum aggregation *out)
+{
+    for (unsigned i = 0; i < AGGREGATIONS; i++) {
+        const char *name = aggregation_names[i];
+        if (text.size == strlen(name) &&
+            strncasecmp((const char *)text.data, name, text.size) == 0) {
+            *out = (enum aggregation)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+// ^[a-z0-9]+(_[a-z0-9]+)*$
+static bool
+key_is_valid(const char *key)
+{
+    size_t size = strlen(key);
+    if (size == 0 || size > METER_KEY_MAX)
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        bool is_plain = (key[i] >= 'a' && key[i] <= 'z') || (key[i] >= '0' && key[i] <= '9');
+        bool is_joint = key[i] == '_' && i > 0 && i + 1 < size && key[i - 1] != '_';
+        if (!is_plain && !is_joint)
+            return false;
+    }
+    return true;
+}
+
+// ^[a-zA-Z_][0-9a-zA-Z_]*$
+static bool
+dimension_name_is_valid(const char *name)
+{
+    size_t size = strlen(name);
+    if (size == 0 || size > METER_NAME_MAX || (name[0] >= '0' && name[0] <= '9'))
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        bool is_letter = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= 'A' && name[i] <= 'Z');
+        if (!is_letter && !(name[i] >= '0' && name[i] <= '9') && name[i] != '_')
+            return false;
+    }
+    return true;
+}
+
+static const char *
+path_steps(const char *path)
+{
+    return strncmp(path, "$.", 2) == 0 ? path + 2 : path;
+}
+
+// What is wrong with the path, or NULL.
+static const char *
+path_fault(const char *path)
+{
+    const char *steps = path_steps(path);
+    size_t size = strlen(steps);
+    uint32_t depth = 1;
+    if (size == 0 || size > METER_PATH_MAX || !bytes_is_utf8(bytes_text(steps)))
+        return "it must be 1 to 255 bytes of UTF-8 after \"$.\"";
+    if (strpbrk(steps, "[]*?$\"'") != NULL)
+        return "only names between dots are understood, no [ ] * ? $ or quotes";
+    for (size_t i = 0; i < size; i++) {
+        if (iscntrl((unsigned char)steps[i]))
+            return "it holds a control character";
+        if (steps[i] != '.')
+            continue;
+        depth++;
+        if (i == 0 || i + 1 == size || steps[i + 1] == '.')
+            return "a name between dots is empty";
+    }
+    return depth > METER_PATH_DEPTH_MAX ? "it is deeper than 8 names" : NULL;
+}
+
+enum status
+meter_path_canonical(const char *path, struct arena *arena, const char **out, struct error *error)
+{
+    const char *fault = path_fault(path);
+    if (fault != NULL)
+        return error_set(error, STATUS_INVALID, "path \"%s\": %s", path, fault);
+    *out = arena_format(arena, "$.%s", path_steps(path));
+    return STATUS_OK;
+}
+
+static enum status
+check_text(const char *field, const char *text, size_t size_max, struct error *error)
+{
+    if (text == NULL)
+        return STATUS_OK;
+    if (strlen(text) > size_max || !bytes_is_utf8(bytes_text(text))) {
+        return error_set(
+            error, STATUS_INVALID, "%s must be at most %zu bytes of UTF-8", field, size_max);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+check_value(const struct meter *meter, struct error *error)
+{
+    if ((unsigned)meter->aggregation >= AGGREGATIONS)
+        return error_set(error, STATUS_INVALID, "aggregation must be count or sum");
+    if (meter->value_property == NULL)
+        return STATUS_OK;
+    if (meter->aggregation == AGGREGATION_COUNT) {
+        return error_set(
+            error, STATUS_INVALID, "value_property is not allowed with aggregation count");
+    }
+    const char *fault = path_fault(meter->value_property);
+    if (fault != NULL) {
+        return error_set(
+            error, STATUS_INVALID, "value_property \"%s\": %s", meter->value_property, fault);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+check_dimension(const struct meter *meter, uint32_t index, struct error *error)
+{
+    const struct meter_dimension *dimension = &meter->dimensions[index];
+    if (dimension->name == NULL || !dimension_name_is_valid(dimension->name)) {
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "dimensions: the name \"%s\" must be 1 to 64 letters, digits or _, no digit first",
+            dimension->name != NULL ? dimension->name : "");
+    }
+    for (uint32_t i = 0; i < index; i++) {
+        if (strcmp(meter->dimensions[i].name, dimension->name) == 0) {
+            return error_set(
+                error, STATUS_INVALID, "dimensions: %s is named twice", dimension->name);
+        }
+    }
+    const char *fault =
+        dimension->path != NULL ? path_fault(dimension->path) : "a path is required";
+    if (fault != NULL)
+        return error_set(error, STATUS_INVALID, "dimensions: %s: %s", dimension->name, fault);
+    return STATUS_OK;
+}
+
+enum status
+meter_check(const struct meter *meter, struct error *error)
+{
+    if (meter->key == NULL || !key_is_valid(meter->key)) {
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "key \"%s\" must be 1 to 64 of a-z and 0-9, with single _ between",
+            meter->key != NULL ? meter->key : "");
+    }
+    if (meter->event_type == NULL || meter->event_type[0] == '\0')
+        return error_set(error, STATUS_INVALID, "event_type is required");
+    enum status status = check_text("event_type", meter->event_type, METER_TYPE_MAX, error);
+    if (status == STATUS_OK)
+        status = check_value(meter, error);
+    if (status == STATUS_OK)
+        status = check_text("unit", meter->unit, METER_UNIT_MAX, error);
+    if (status == STATUS_OK)
+        status = check_text("description", meter->description, METER_DESCRIPTION_MAX, error);
+    if (status == STATUS_OK && meter->dimensions_count > METER_DIMENSIONS_MAX) {
+        return error_set(
+            error, STATUS_INVALID, "dimensions: at most %d are allowed", METER_DIMENSIONS_MAX);
+    }
+    for (uint32_t i = 0; status == STATUS_OK && i < meter->dimensions_count; i++)
+        status = check_dimension(meter, i, error);
+    return status;
+}
+
+static bool
+path_is_same(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    return strcmp(path_steps(a), path_steps(b)) == 0;
+}
+
+bool
+meter_counts_same(const struct meter *a, const struct meter *b)
+{
+    if (strcmp(a->event_type, b->event_type) != 0 || a->aggregation != b->aggregation)
+        return false;
+    if (!path_is_same(a->value_property, b->value_property))
+        return false;
+    if (a->dimensions_count != b->dimensions_count)
+        return false;
+    for (uint32_t i = 0; i < a->dimensions_count; i++) {
+        int other = meter_dimension_index(b, a->dimensions[i].name);
+        if (other < 0 || !path_is_same(a->dimensions[i].path, b->dimensions[other].path))
+            return false;
+    }
+    return true;
+}
+
+int
+meter_dimension_index(const struct meter *meter, const char *name)
+{
+    for (uint32_t i = 0; i < meter->dimensions_count; i++) {
+        if (strcmp(meter->dimensions[i].name, name) == 0)
+            return (int)i;
+    }
+    return -1;
+}

@@ -1,0 +1,131 @@
+// What a start reads back: every block gives its identities to the dedup table, and the blocks that the cells on disk do
+// not cover yet are folded. Nothing is written.
+
+#include "base/assert.h"
+#include "ledger/shard.h"
+#include "ledger/shard_view.h"
+
+#include <inttypes.h>
+
+enum {
+    RECOVER_AHEAD = 64,         // identities hashed before the first is looked up
+    RECOVER_RENEW_BLOCKS = 64,  // read transactions stay short even here
+};
+
+struct known {
+    struct hash128 identity;
+    uint32_t payload;
+};
+
+struct recovery {
+    struct shard *shard;
+    uint32_t count;
+    struct known ahead[RECOVER_AHEAD];
+};
+
+static void
+recover_known(struct recovery *recovery)
+{
+    struct dedup *dedup = recovery->shard->dedup;
+    for (uint32_t i = 0; i < recovery->count; i++) {
+        const struct known *known = &recovery->ahead[i];
+        // The first wins, as it did when it came.
+        if (dedup_find(dedup, known->identity, known->payload) == DEDUP_NEW)
+            dedup_add(dedup, known->identity, known->payload);
+    }
+    recovery->count = 0;
+}
+
+static void
+recover_identity(struct recovery *recovery, const struct entry *entry)
+{
+    const struct shard *shard = recovery->shard;
+    struct known *known = &recovery->ahead[recovery->count];
+    if (!entry_identity(entry, shard->secret, &known->identity))
+        return;
+    known->payload = entry_payload_hash(entry, shard->secret);
+    dedup_prefetch(shard->dedup, known->identity);
+    recovery->count++;
+    if (recovery->count == RECOVER_AHEAD)
+        recover_known(recovery);
+}
+
+static enum status
+recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struct error *error)
+{
+    struct shard *shard = recovery->shard;
+    struct block_reader reader;
+    struct entry entry;
+    enum status status = log_block(tx, sequence, &reader, error);
+    if (status)
+        return status;
+    while (block_next(&reader, &entry)) {
+        recover_identity(recovery, &entry);
+        if (sequence > shard->flushed)
+            (void)shard_fold_entry(shard, &entry);
+    }
+    if (reader.is_broken) {
+        return error_set(
+            error, STATUS_CORRUPT, "block %" PRIu64 ": an entry does not make sense", sequence);
+    }
+    if (sequence > shard->flushed)
+        shard->tail_bytes += BLOCK_HEADER_SIZE + reader.header.size;
+    return STATUS_OK;
+}
+
+// How far the cells on disk are, and from where on each meter's are complete. A meter that they do not know yet is
+// folded with the tail, hence complete from its first block on.
+static enum status
+recover_state(struct shard *shard, struct error *error)
+{
+    scoped(tx_done) struct tx tx = tx_read(shard->state);
+    enum status status = state_position(&tx, &shard->flushed, error);
+    for (uint32_t i = 0; status == STATUS_OK && i < shard->live_count; i++) {
+        uint64_t from = 0;
+        status = state_live_from(&tx, shard->live[i].meter_id, &from, error);
+        shard->live[i].from = from != 0 ? from : shard->flushed + 1;
+    }
+    return status;
+}
+
+static enum status
+recover_log(struct shard *shard, struct error *error)
+{
+    scoped(tx_done) struct tx tx = tx_read(shard->log);
+    uint64_t head = 0;
+    enum status status = log_head(&tx, &head, error);
+    if (status)
+        return status;
+    if (tx_count(&tx, LOG_DB_BLOCKS) != head || shard->flushed > head) {
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "the log ends at block %" PRIu64 " with %" PRIu64 " blocks, but cells cover %" PRIu64
+            ": restore the ledger from a backup",
+            head,
+            tx_count(&tx, LOG_DB_BLOCKS),
+            shard->flushed);
+    }
+    struct recovery recovery = {.shard = shard};
+    for (uint64_t sequence = 1; sequence <= head && status == STATUS_OK; sequence++) {
+        status = recover_block(&recovery, &tx, sequence, error);
+        if (sequence % RECOVER_RENEW_BLOCKS == 0)
+            tx_renew(&tx);
+    }
+    recover_known(&recovery);
+    shard->head = head;
+    return status ? status : tx_check(&tx, error);
+}
+
+enum status
+shard_recover(struct shard *shard, struct error *error)
+{
+    must(shard->meters != NULL && shard->head == 0);
+    enum status status = recover_state(shard, error);
+    if (status == STATUS_OK)
+        status = recover_log(shard, error);
+    if (status)
+        return error_prefix(error, "shard %04" PRIu32, shard->number);
+    must(shard->flushed <= shard->head);
+    return STATUS_OK;
+}

@@ -1,0 +1,424 @@
+#include "ledger/shard.h"
+
+#include "base/assert.h"
+#include "ledger/shard_view.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+enum {
+    SHARD_PATH_MAX = 4096,
+    JUDGE_AHEAD = 16,  // identities prefetched before they are looked up
+    DEDUP_BITS_FEW_SHARDS = 10,
+    DEDUP_BITS_MANY_SHARDS = 6,
+    SHARDS_FEW = 16,
+};
+
+// The page cache of a growing file that nobody reads back pushes out what somebody does (reference/limits.md: the
+// greatest single gain). A short tail stays for readers.
+static const uint64_t FORGET_STEP_BYTES = 16ULL << 20;
+static const uint64_t FORGET_TAIL_BYTES = 16ULL << 20;
+
+static const struct metric metric_rows[SHARD_METRICS] = {
+    [SHARD_STORED] = METRIC_COUNTER("tally_events_stored_total", "events in the log and fsynced"),
+    [SHARD_DUPLICATE] =
+        METRIC_COUNTER("tally_events_duplicate_total", "events whose identity was known"),
+    [SHARD_CONFLICT] = METRIC_COUNTER(
+        "tally_events_conflict_total", "events whose identity was known with another payload"),
+    [SHARD_TOO_OLD] =
+        METRIC_COUNTER("tally_events_too_old_total", "events beyond the clock policy's past"),
+    [SHARD_TOO_FAR_AHEAD] = METRIC_COUNTER(
+        "tally_events_too_far_ahead_total", "events beyond the clock policy's future"),
+    [SHARD_UNMETERED] =
+        METRIC_COUNTER("tally_events_unmetered_total", "stored events that no meter wants yet"),
+    [SHARD_GROUPS] = METRIC_COUNTER("tally_ledger_groups_total", "groups of events processed"),
+    [SHARD_COMMITS] = METRIC_COUNTER("tally_ledger_commits_total", "blocks committed to the log"),
+    [SHARD_COMMIT_MICROSECONDS] =
+        METRIC_COUNTER("tally_ledger_commit_microseconds_total", "time spent in commits"),
+    [SHARD_BLOCK_BYTES] =
+        METRIC_COUNTER("tally_ledger_block_bytes_total", "bytes of blocks committed"),
+    [SHARD_FLUSHES] = METRIC_COUNTER("tally_ledger_flushes_total", "flushes of cells to state"),
+    [SHARD_CELLS] = METRIC_GAUGE("tally_ledger_cells", "cells in memory, not yet flushed"),
+    [SHARD_CELLS_BYTES] = METRIC_GAUGE("tally_ledger_cells_bytes", "memory of these cells"),
+    [SHARD_DEDUP_ENTRIES] = METRIC_GAUGE("tally_ledger_dedup_entries", "identities known"),
+    [SHARD_DEDUP_BYTES] = METRIC_GAUGE("tally_ledger_dedup_bytes", "memory of the identities"),
+    [SHARD_TAIL_BYTES] = METRIC_GAUGE("tally_ledger_tail_bytes", "bytes of blocks not yet flushed"),
+};
+
+static void
+shard_metrics_init(struct shard *shard)
+{
+    (void)snprintf(shard->labels, sizeof shard->labels, "shard=\"%" PRIu32 "\"", shard->number);
+    for (size_t i = 0; i < SHARD_METRICS; i++) {
+        struct metric *metric = &shard->metrics[i];
+        metric->name = metric_rows[i].name;
+        metric->help = metric_rows[i].help;
+        metric->kind = metric_rows[i].kind;
+        metric->labels = shard->labels;
+    }
+}
+
+static void
+shard_gauges_set(struct shard *shard)
+{
+    metric_set(&shard->metrics[SHARD_CELLS], (int64_t)cells_count(shard->cells));
+    metric_set(&shard->metrics[SHARD_CELLS_BYTES], (int64_t)cells_bytes(shard->cells));
+    metric_set(&shard->metrics[SHARD_DEDUP_ENTRIES], (int64_t)dedup_count(shard->dedup));
+    metric_set(&shard->metrics[SHARD_DEDUP_BYTES], (int64_t)dedup_bytes(shard->dedup));
+    metric_set(&shard->metrics[SHARD_TAIL_BYTES], (int64_t)shard->tail_bytes);
+}
+
+// Opening for writing would make a missing environment anew, and lose what it held without a word.
+static enum status
+shard_open_env(
+    const struct shard_options *shard,
+    const char *what,
+    const struct env_options *options,
+    struct env **out,
+    struct error *error)
+{
+    char path[SHARD_PATH_MAX];
+    struct stat data;
+    int size = snprintf(
+        path, sizeof path, "%s/shards/%04" PRIu32 "/%s/data.mdb", shard->dir, shard->number, what);
+    if (size < 0 || (size_t)size >= sizeof path)
+        return error_set(error, STATUS_INVALID, "%s: path is too long", shard->dir);
+    if (stat(path, &data) != 0 || data.st_size == 0) {
+        return error_set(
+            error, STATUS_CORRUPT, "%s is missing or empty: restore it from a backup", path);
+    }
+    path[(size_t)size - strlen("/data.mdb")] = '\0';
+    return env_open(path, options, out, error);
+}
+
+enum status
+shard_open(struct shard *shard, const struct shard_options *options, struct error *error)
+{
+    const struct env_options log = {
+        .map_size = options->map_size, .dbs = LOG_DBS, .dbs_count = LOG_DB_COUNT};
+    const struct env_options state = {
+        .map_size = options->map_size, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
+    shard->number = options->number;
+    shard->secret = options->secret;
+    shard_metrics_init(shard);
+    enum status status = shard_open_env(options, "log", &log, &shard->log, error);
+    if (status == STATUS_OK)
+        status = shard_open_env(options, "state", &state, &shard->state, error);
+    if (status)
+        return status;
+    (void)env_clear_dead_readers(shard->log);
+    (void)env_clear_dead_readers(shard->state);
+    shard->forgotten_bytes = env_used_bytes(shard->log);
+    shard->cells = cells_open();
+    shard->dedup =
+        dedup_open(options->shards <= SHARDS_FEW ? DEDUP_BITS_FEW_SHARDS : DEDUP_BITS_MANY_SHARDS);
+    if (shard->dedup == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the identities of the log");
+    return STATUS_OK;
+}
+
+void
+shard_close(struct shard *shard)
+{
+    cells_close(shard->cells);
+    dedup_close(shard->dedup);
+    env_close(shard->log);
+    env_close(shard->state);
+    buffer_done(&shard->value);
+    shard->cells = NULL;
+    shard->dedup = NULL;
+    shard->log = NULL;
+    shard->state = NULL;
+}
+
+uint64_t
+shard_live_from(const struct shard *shard, uint32_t meter_id)
+{
+    for (uint32_t i = 0; i < shard->live_count; i++) {
+        if (shard->live[i].meter_id == meter_id)
+            return shard->live[i].from;
+    }
+    return 0;
+}
+
+void
+shard_adopt(struct shard *shard, const struct meters *meters)
+{
+    struct shard_live live[METERS_MAX];
+    uint32_t count = meter_set_count(meters->set);
+    must(count <= METERS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t id = meter_set_at(meters->set, i)->id;
+        uint64_t from = shard_live_from(shard, id);
+        live[i] = (struct shard_live){id, from != 0 ? from : shard->head + 1};
+    }
+    memcpy(shard->live, live, count * sizeof live[0]);
+    shard->live_count = count;
+    shard->meters = meters;
+}
+
+static enum fate
+judge_time(const struct group_item *item, const struct clock_policy *policy, int64_t now_ns)
+{
+    if ((item->flags & (ENTRY_IS_BACKFILL | ENTRY_TIME_IS_ARRIVAL)) != 0)
+        return FATE_STORED;
+    if (item->time_ns < now_ns - policy->past_max_ns)
+        return FATE_TOO_OLD;
+    if (item->time_ns > now_ns + policy->future_max_ns)
+        return FATE_TOO_FAR_AHEAD;
+    return FATE_STORED;
+}
+
+// The lookup comes first: a known identity is a duplicate, never a reject. A rejected one is not remembered.
+static enum fate
+judge_item(
+    struct shard *shard,
+    const struct group_item *item,
+    const struct clock_policy *policy,
+    int64_t now_ns)
+{
+    if (item->has_identity) {
+        enum dedup_result known = dedup_find(shard->dedup, item->identity, item->payload);
+        if (known != DEDUP_NEW)
+            return known == DEDUP_SAME ? FATE_DUPLICATE : FATE_CONFLICT;
+    }
+    enum fate fate = judge_time(item, policy, now_ns);
+    if (fate == FATE_STORED && item->has_identity)
+        dedup_add(shard->dedup, item->identity, item->payload);
+    return fate;
+}
+
+void
+shard_judge(
+    struct shard *shard,
+    struct group *group,
+    const struct clock_policy *policy,
+    int64_t now_ns,
+    struct survivors *out)
+{
+    int64_t counts[FATE_COUNT] = {0};
+    struct survivors survivors = {.time_min_ns = INT64_MAX, .time_max_ns = INT64_MIN};
+    for (uint32_t i = 0; i < group->count; i++) {
+        const struct group_item *item = &group->items[i];
+        if (i + JUDGE_AHEAD < group->count)
+            dedup_prefetch(shard->dedup, group->items[i + JUDGE_AHEAD].identity);
+        enum fate fate = judge_item(shard, item, policy, now_ns);
+        group->fates[i] = (uint8_t)fate;
+        counts[fate]++;
+        if (fate != FATE_STORED)
+            continue;
+        survivors.count++;
+        survivors.size += item->size;
+        if (item->time_ns < survivors.time_min_ns)
+            survivors.time_min_ns = item->time_ns;
+        if (item->time_ns > survivors.time_max_ns)
+            survivors.time_max_ns = item->time_ns;
+    }
+    metric_add(&shard->metrics[SHARD_DUPLICATE], counts[FATE_DUPLICATE]);
+    metric_add(&shard->metrics[SHARD_CONFLICT], counts[FATE_CONFLICT]);
+    metric_add(&shard->metrics[SHARD_TOO_OLD], counts[FATE_TOO_OLD]);
+    metric_add(&shard->metrics[SHARD_TOO_FAR_AHEAD], counts[FATE_TOO_FAR_AHEAD]);
+    metric_add(&shard->metrics[SHARD_GROUPS], 1);
+    *out = survivors;
+}
+
+// Survivors that lie side by side are copied in one piece.
+static void
+copy_survivors(const struct group *group, uint8_t *to, size_t size)
+{
+    const uint8_t *end = to + size;
+    for (uint32_t i = 0; i < group->count;) {
+        if (group->fates[i] != FATE_STORED) {
+            i++;
+            continue;
+        }
+        uint32_t from = group->items[i].offset;
+        uint32_t run = 0;
+        for (; i < group->count && group->fates[i] == FATE_STORED; i++)
+            run += group->items[i].size;
+        must(run <= (size_t)(end - to));
+        memcpy(to, group->bytes + from, run);
+        to += run;
+    }
+    must(to == end);
+}
+
+static void
+shard_forget_cached(struct shard *shard)
+{
+    uint64_t used = env_used_bytes(shard->log);
+    if (used < shard->forgotten_bytes + FORGET_STEP_BYTES + FORGET_TAIL_BYTES)
+        return;
+    env_forget_cached(shard->log, shard->forgotten_bytes, used - FORGET_TAIL_BYTES);
+    shard->forgotten_bytes = used - FORGET_TAIL_BYTES;
+}
+
+enum status
+shard_store(
+    struct shard *shard,
+    const struct group *group,
+    const struct survivors *survivors,
+    int64_t now_ns,
+    struct error *error)
+{
+    if (survivors->count == 0)
+        return STATUS_OK;
+    int64_t begin_ns = clock_monotonic_ns();
+    const struct block_header header = {
+        .sequence = shard->head + 1,
+        .count = survivors->count,
+        .size = (uint32_t)survivors->size,
+        .time_min_ns = survivors->time_min_ns,
+        .time_max_ns = survivors->time_max_ns,
+        .arrival_ns = now_ns,
+    };
+    const size_t size = BLOCK_HEADER_SIZE + survivors->size;
+    struct bytes key = bytes_of(&header.sequence, sizeof header.sequence);
+    scoped(tx_done) struct tx tx = tx_write(shard->log);
+    uint8_t *value = tx_append_reserve(&tx, LOG_DB_BLOCKS, key, size);
+    if (value != NULL) {
+        copy_survivors(group, value + BLOCK_HEADER_SIZE, survivors->size);
+        block_seal(value, &header);
+    }
+    enum status status = tx_commit(&tx, error);
+    if (status)
+        return status;
+    shard->head = header.sequence;
+    shard->tail_bytes += size;
+    shard_forget_cached(shard);
+    int64_t spent_ns = clock_monotonic_ns() - begin_ns;
+    metric_add(&shard->metrics[SHARD_STORED], survivors->count);
+    metric_add(&shard->metrics[SHARD_COMMITS], 1);
+    metric_add(&shard->metrics[SHARD_COMMIT_MICROSECONDS], spent_ns / 1000);
+    metric_add(&shard->metrics[SHARD_BLOCK_BYTES], (int64_t)size);
+    return STATUS_OK;
+}
+
+bool
+shard_fold_entry(struct shard *shard, const struct entry *entry)
+{
+    struct fold_scratch scratch;
+    struct fold_step step;
+    const struct meter_rule *first = meter_set_first(shard->meters->set, entry->type);
+    for (const struct meter_rule *rule = first; rule != NULL; rule = rule->next_of_type) {
+        if (meter_rule_apply(rule, entry, &scratch, &step))
+            cells_add(shard->cells, &step);
+    }
+    return first != NULL;
+}
+
+void
+shard_fold(struct shard *shard, const struct group *group)
+{
+    int64_t unmetered = 0;
+    for (uint32_t i = 0; i < group->count; i++) {
+        if (group->fates[i] != FATE_STORED)
+            continue;
+        const struct group_item *item = &group->items[i];
+        struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
+        struct entry entry;
+        bool is_sound = entry_read(&in, &entry);
+        must(is_sound);
+        unmetered += !shard_fold_entry(shard, &entry);
+    }
+    metric_add(&shard->metrics[SHARD_UNMETERED], unmetered);
+    shard_gauges_set(shard);
+}
+
+struct flush {
+    struct shard *shard;
+    struct tx tx;
+    enum status status;
+    struct error *error;
+};
+
+static bool
+flush_cell(void *context, const struct cell_view *cell)
+{
+    struct flush *flush = context;
+    uint8_t key_bytes[CELL_KEY_MAX];
+    struct bytes key = bytes_of(key_bytes, cell_key_write(&cell->key, key_bytes));
+    struct bytes stored;
+    struct cell_state state = {0};
+    struct cell_group group;
+    if (tx_get(&flush->tx, STATE_DB_CELLS, key, &stored) &&
+        cell_value_read(key, stored, &state, &group) != STATUS_OK) {
+        char name[CELL_TEXT_MAX];
+        cell_key_print(key, name, sizeof name);
+        flush->status = error_set(
+            flush->error,
+            STATUS_CORRUPT,
+            "the cell of %.500s is damaged: restore the ledger from a backup",
+            name);
+        return false;
+    }
+    cell_merge(&state, cell->state);
+    struct buffer *value = &flush->shard->value;
+    buffer_reset(value);
+    cell_value_write(key, &state, cell->group, value);
+    if (buffer_failed(value)) {
+        flush->status = error_set(flush->error, STATUS_NO_MEMORY, "no memory to flush cells");
+        return false;
+    }
+    tx_put(&flush->tx, STATE_DB_CELLS, key, buffer_view(value));
+    return flush->tx.status == STATUS_OK;
+}
+
+static void
+flush_number(struct flush *flush, struct bytes key, uint64_t number)
+{
+    uint8_t value[16];
+    state_meta_write(key, number, value);
+    tx_put(&flush->tx, STATE_DB_META, key, bytes_of(value, sizeof value));
+}
+
+// Meters that left the registry leave the records too: their cells grow no more and are never read again.
+static void
+flush_meters(struct flush *flush)
+{
+    const struct shard *shard = flush->shard;
+    uint8_t key[STATE_METER_KEY_SIZE];
+    struct arena scratch = {0};
+    uint32_t *gone = arena_array(&scratch, tx_count(&flush->tx, STATE_DB_META), uint32_t);
+    uint32_t gone_count = 0;
+    uint32_t id;
+    struct walk walk = walk_open(&flush->tx, STATE_DB_META);
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        if (state_meter_key_read(walk.key, &id) && shard_live_from(shard, id) == 0)
+            gone[gone_count++] = id;
+    }
+    walk_done(&walk);
+    for (uint32_t i = 0; i < gone_count; i++) {
+        state_meter_key(gone[i], key);
+        (void)tx_delete(&flush->tx, STATE_DB_META, bytes_of(key, sizeof key));
+    }
+    for (uint32_t i = 0; i < shard->live_count; i++) {
+        state_meter_key(shard->live[i].meter_id, key);
+        flush_number(flush, bytes_of(key, sizeof key), shard->live[i].from);
+    }
+    arena_done(&scratch);
+}
+
+enum status
+shard_flush(struct shard *shard, struct error *error)
+{
+    must(shard->flushed <= shard->head);
+    struct flush flush = {.shard = shard, .tx = tx_write(shard->state), .error = error};
+    cells_each_sorted(shard->cells, flush_cell, &flush);
+    if (flush.status) {
+        tx_done(&flush.tx);
+        return flush.status;
+    }
+    flush_number(&flush, bytes_text("position"), shard->head);
+    flush_meters(&flush);
+    enum status status = tx_commit(&flush.tx, error);
+    if (status)
+        return status;
+    cells_clear(shard->cells);
+    shard->flushed = shard->head;
+    shard->tail_bytes = 0;
+    shard_gauges_set(shard);
+    metric_add(&shard->metrics[SHARD_FLUSHES], 1);
+    return STATUS_OK;
+}

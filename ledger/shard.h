@@ -1,0 +1,125 @@
+#pragma once
+// One shard on disk and in memory: its log, the identities in it, its cells, and how far each of them is.
+//
+//     shard_open(&shard, &options, &error);
+//     shard_adopt(&shard, meters);             // before recovery: what the tail is folded with
+//     shard_recover(&shard, &error);           // ledger/recover.c: identities and cells from the log
+//     shard_judge(&shard, group, &policy, now_ns, &survivors);     // fates; identities are known from here on
+//     shard_store(&shard, group, &survivors, now_ns, &error);      // one block, one fsync
+//     shard_fold(&shard, group);               // into the cells in memory
+//     shard_flush(&shard, &error);             // cells and position to state/, one transaction
+//     shard_close(&shard);
+//
+// Invariants:
+// 1. flushed <= head: state/ is never ahead of log/.
+// 2. The cells in memory are the fold of blocks (flushed, head] by the meters of the set.
+// 3. Every identity in the log is in dedup.
+// After a failure of shard_store or shard_flush the shard takes no more events: dedup may know identities that
+// the log does not hold.
+// Owner and only thread: the shard's writer; before it starts, whoever opens and recovers the shard.
+
+#include "ledger/block.h"
+#include "ledger/cells.h"
+#include "ledger/dedup.h"
+#include "ledger/fold.h"
+#include "ledger/group.h"
+#include "ledger/lmdb_env.h"
+
+// A set of meters with what it was made of. Made and freed by the thread that polls the registry.
+struct meters {
+    uint64_t generation;  // rises from 1
+    struct meter_set *set;
+    struct arena arena;
+    struct meters *older;
+};
+
+struct clock_policy {
+    int64_t past_max_ns;
+    int64_t future_max_ns;
+};
+
+enum shard_metric {
+    SHARD_STORED,
+    SHARD_DUPLICATE,
+    SHARD_CONFLICT,
+    SHARD_TOO_OLD,
+    SHARD_TOO_FAR_AHEAD,
+    SHARD_UNMETERED,
+    SHARD_GROUPS,
+    SHARD_COMMITS,
+    SHARD_COMMIT_MICROSECONDS,
+    SHARD_BLOCK_BYTES,
+    SHARD_FLUSHES,
+    SHARD_CELLS,
+    SHARD_CELLS_BYTES,
+    SHARD_DEDUP_ENTRIES,
+    SHARD_DEDUP_BYTES,
+    SHARD_TAIL_BYTES,
+    SHARD_METRICS,
+};
+
+// From which block on a meter's cells are complete.
+struct shard_live {
+    uint32_t meter_id;
+    uint64_t from;
+};
+
+struct shard {
+    uint32_t number;
+    const struct hash_secret *secret;
+    struct env *log;
+    struct env *state;
+    struct dedup *dedup;
+    struct cells *cells;
+    const struct meters *meters;
+    uint64_t head;
+    uint64_t flushed;
+    uint64_t tail_bytes;       // of blocks (flushed, head]
+    uint64_t forgotten_bytes;  // of the log's file: dropped from the page cache up to here
+    uint32_t live_count;
+    struct shard_live live[METERS_MAX];
+    struct buffer value;  // scratch of shard_flush
+    char labels[32];
+    struct metric metrics[SHARD_METRICS];
+};
+
+struct shard_options {
+    const char *dir;
+    uint32_t number;
+    uint32_t shards;
+    uint64_t map_size;
+    const struct hash_secret *secret;
+};
+
+enum status
+shard_open(struct shard *shard, const struct shard_options *options, struct error *error) CHECKED;
+void shard_close(struct shard *shard);
+enum status shard_recover(struct shard *shard, struct error *error) CHECKED;
+// Folds with this set from the next block on. At recovery: from the first block that is not flushed.
+void shard_adopt(struct shard *shard, const struct meters *meters);
+// The first block that the meter's cells cover; 0: the meter is not known here.
+uint64_t shard_live_from(const struct shard *shard, uint32_t meter_id);
+
+struct survivors {
+    uint32_t count;
+    size_t size;  // of their entries
+    int64_t time_min_ns, time_max_ns;
+};
+
+void shard_judge(
+    struct shard *shard,
+    struct group *group,
+    const struct clock_policy *policy,
+    int64_t now_ns,
+    struct survivors *out);
+// Nothing to do, and fine, when nobody survived.
+enum status shard_store(
+    struct shard *shard,
+    const struct group *group,
+    const struct survivors *survivors,
+    int64_t now_ns,
+    struct error *error) CHECKED;
+void shard_fold(struct shard *shard, const struct group *group);
+// One entry. False: no meter wants its type.
+bool shard_fold_entry(struct shard *shard, const struct entry *entry);
+enum status shard_flush(struct shard *shard, struct error *error) CHECKED;

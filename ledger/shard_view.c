@@ -1,0 +1,166 @@
+#include "ledger/shard_view.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+enum { VIEW_PATH_MAX = 4096 };
+
+static const uint8_t meter_prefix[5] = {'m', 'e', 't', 'e', 'r'};
+
+static enum status
+view_open_env(
+    const char *dir,
+    const char *what,
+    const struct env_options *options,
+    const struct shard_view *view,
+    struct env **out,
+    struct error *error)
+{
+    char path[VIEW_PATH_MAX];
+    int size = snprintf(path, sizeof path, "%s/shards/%04u/%s", dir, view->shard, what);
+    if (size < 0 || (size_t)size >= sizeof path)
+        return error_set(error, STATUS_INVALID, "%s: path is too long", dir);
+    struct stat directory;
+    if (stat(path, &directory) != 0)
+        return errno == ENOENT ? error_set(error, STATUS_CORRUPT, "%s is missing", path)
+                               : error_set_errno(error, "cannot look at %s", path);
+    enum status status = env_open(path, options, out, error);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+enum status
+shard_view_open(const char *dir, uint32_t shard, struct shard_view *view, struct error *error)
+{
+    const struct env_options log = {
+        .is_read_only = true, .dbs = LOG_DBS, .dbs_count = LOG_DB_COUNT};
+    const struct env_options state = {
+        .is_read_only = true, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
+    enum status status = STATUS_OK;
+    view->shard = shard;
+    if (view->log == NULL)
+        status = view_open_env(dir, "log", &log, view, &view->log, error);
+    if (!status && view->state == NULL)
+        status = view_open_env(dir, "state", &state, view, &view->state, error);
+    return status;
+}
+
+void
+shard_view_done(struct shard_view *view)
+{
+    env_close(view->log);
+    env_close(view->state);
+    *view = (struct shard_view){0};
+}
+
+enum status
+log_head(struct tx *log, uint64_t *out_head, struct error *error)
+{
+    scoped(walk_done) struct walk walk = walk_open(log, LOG_DB_BLOCKS);
+    uint64_t head = 0;
+    if (walk_last(&walk)) {
+        must(walk.key.size == sizeof head);
+        memcpy(&head, walk.key.data, sizeof head);
+    }
+    enum status status = tx_check(log, error);
+    if (!status)
+        *out_head = head;
+    return status;
+}
+
+enum status
+log_block(struct tx *log, uint64_t sequence, struct block_reader *out, struct error *error)
+{
+    struct bytes value;
+    if (tx_get(log, LOG_DB_BLOCKS, bytes_of(&sequence, sizeof sequence), &value))
+        return block_open(out, sequence, value, error);
+    enum status status = tx_check(log, error);
+    if (status)
+        return status;
+    return error_set(error, STATUS_CORRUPT, "block %llu is missing", (unsigned long long)sequence);
+}
+
+static enum status
+state_number(
+    struct tx *state, struct bytes key, const char *what, uint64_t *out, struct error *error)
+{
+    struct bytes value;
+    uint64_t number = 0;
+    if (tx_get(state, STATE_DB_META, key, &value) && state_meta_read(key, value, &number))
+        return error_set(error, STATUS_CORRUPT, "state: the record of %s is damaged", what);
+    enum status status = tx_check(state, error);
+    if (!status)
+        *out = number;
+    return status;
+}
+
+enum status
+state_position(struct tx *state, uint64_t *out_position, struct error *error)
+{
+    return state_number(state, bytes_text("position"), "the position", out_position, error);
+}
+
+void
+state_meter_key(uint32_t meter_id, uint8_t out[STATE_METER_KEY_SIZE])
+{
+    uint32_t swapped = __builtin_bswap32(meter_id);
+    memcpy(out, meter_prefix, sizeof meter_prefix);
+    memcpy(out + sizeof meter_prefix, &swapped, sizeof swapped);
+}
+
+bool
+state_meter_key_read(struct bytes key, uint32_t *out_meter_id)
+{
+    struct cursor in = cursor_over(key);
+    struct bytes name = cursor_take(&in, sizeof meter_prefix);
+    uint32_t meter_id = cursor_u32be(&in);
+    if (cursor_failed(&in) || cursor_left(&in) > 0 ||
+        !bytes_equal(name, bytes_of(meter_prefix, sizeof meter_prefix)))
+        return false;
+    *out_meter_id = meter_id;
+    return true;
+}
+
+enum status
+state_live_from(struct tx *state, uint32_t meter_id, uint64_t *out_block, struct error *error)
+{
+    uint8_t key[STATE_METER_KEY_SIZE];
+    char what[32];
+    state_meter_key(meter_id, key);
+    (void)snprintf(what, sizeof what, "meter %u", meter_id);
+    return state_number(state, bytes_of(key, sizeof key), what, out_block, error);
+}
+
+void
+bytes_print(struct bytes bytes, char *out, size_t out_size)
+{
+    must(out_size > 4);
+    size_t used = 0;
+    bool is_text = bytes_is_utf8(bytes);
+    for (size_t i = 0; i < bytes.size && used + 5 < out_size; i++) {
+        uint8_t byte = bytes.data[i];
+        if (byte >= 0x20 && byte != 0x7f && byte != '\\' && (byte < 0x80 || is_text))
+            out[used++] = (char)byte;
+        else
+            used += (size_t)snprintf(out + used, 5, "\\x%02x", byte);
+    }
+    out[used] = '\0';
+}
+
+void
+cell_key_print(struct bytes bytes, char *out, size_t out_size)
+{
+    struct cell_key key;
+    char subject[4 * 255 + 5];
+    char from[CLOCK_TEXT_MAX];
+    if (cell_key_read(bytes, &key) && key.window <= INT64_MAX / QUARTER_HOUR_NS) {
+        bytes_print(key.subject, subject, sizeof subject);
+        (void)clock_print(key.window * QUARTER_HOUR_NS, from);
+        (void)snprintf(out, out_size, "meter %u, subject %s, %s", key.meter_id, subject, from);
+    } else {
+        bytes_print(bytes, out, out_size);
+    }
+}

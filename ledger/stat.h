@@ -1,0 +1,34 @@
+#pragma once
+// A ledger in figures, from any process, beside a running tallyd or without it.
+//
+//     struct ledger_stat stat;
+//     stat_read(dir, &arena, &stat, &error);
+//
+// Counting a shard's events touches the first page of each block of its log. The shards are looked
+// at one after another, so that figures of two shards may be some moments apart. Results in the
+// arena. Thread: one.
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "ledger/lmdb_env.h"
+#include "ledger/meter.h"
+
+struct shard_stat {
+    uint32_t shard;
+    uint64_t head;      // the last block of the log
+    uint64_t events;    // in the log
+    uint64_t position;  // the last block that is in the cells on disk
+    uint64_t cells;     // on disk
+    struct env_stat log, state;
+    const uint64_t *live_from;  // per meter: the first block its cells cover; 0: not yet
+};
+
+struct ledger_stat {
+    uint32_t shards_count;
+    struct shard_stat *shards;
+    uint32_t meters_count;
+    struct meter *meters;
+};
+
+enum status stat_read(
+    const char *dir, struct arena *arena, struct ledger_stat *out, struct error *error) CHECKED;

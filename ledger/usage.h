@@ -1,0 +1,87 @@
+#pragma once
+// Asking the ledger: usage of a meter by subject, window and dimensions. Any process; beside a
+// running tallyd or without it.
+//
+//     reader_open(dir, &reader, &error);
+//     struct usage_query query = {.meter = "tokens", .subject = bytes_text("azure-conv"),
+//                                 .from_ns = from, .to_ns = to, .window = USAGE_WINDOW_DAY};
+//     usage_query(reader, &query, &arena, &result, &error);
+//
+// An answer is the fold of a prefix of each shard's log that holds every event acked before the
+// question: cells of a short snapshot, merged with what tallyd still has in memory (its read
+// socket), or with the log's tail when tallyd is away. Blocks older than a meter's live_from, and
+// ranges that do not end on quarter hours, are answered from the log's blocks. STATUS_OVERFLOW
+// names meter, subject and window of a cell whose sum left its range. STATUS_NOT_FOUND: no such
+// meter. Owner: reader by who opened it, one thread at a time; results in the arena.
+
+#include "base/arena.h"
+#include "base/decimal.h"
+#include "base/status.h"
+#include "ledger/meter.h"
+
+struct reader;
+
+enum status reader_open(const char *dir, struct reader **out, struct error *error) CHECKED;
+void reader_close(struct reader *reader);
+struct registry *reader_registry(struct reader *reader);
+
+enum usage_window {
+    USAGE_WINDOW_NONE,  // one row for the whole range
+    USAGE_WINDOW_QUARTER_HOUR,
+    USAGE_WINDOW_HOUR,
+    USAGE_WINDOW_DAY,    // UTC
+    USAGE_WINDOW_MONTH,  // UTC
+};
+
+struct usage_filter {
+    const char *dimension;
+    struct bytes value;  // equal; several filters of one dimension: any of them
+};
+
+struct usage_query {
+    const char *meter;
+    struct bytes subject;    // size 0: all subjects, one row each
+    int64_t from_ns, to_ns;  // half-open; INT64_MIN and INT64_MAX: unbounded
+    enum usage_window window;
+    const char *const *group_by;  // names of dimensions
+    uint32_t group_by_count;
+    const struct usage_filter *filters;
+    uint32_t filters_count;
+};
+
+struct usage_row {
+    struct bytes subject;
+    int64_t from_ns, to_ns;          // the window; the query's range for USAGE_WINDOW_NONE
+    const struct bytes *dimensions;  // as many as group_by_count, in its order
+    struct decimal value;            // by the meter's aggregation
+    uint64_t count;                  // events that counted
+};
+
+struct usage_result {
+    struct meter meter;
+    struct usage_row *rows;  // by subject, window, dimensions; only windows with usage
+    size_t count;
+    uint64_t blocks_read;  // of the log: 0 when the cells had the whole answer
+};
+
+enum status usage_query(
+    struct reader *reader,
+    const struct usage_query *query,
+    struct arena *arena,
+    struct usage_result *out,
+    struct error *error) CHECKED;
+
+bool usage_window_parse(
+    const char *text, enum usage_window *out);  // none, quarter-hour, hour, day, month
+
+// All subjects' totals of one meter and range, as a stream in no particular order; memory is
+// bounded by the number of subjects. Used by billing. on_total returns false to stop.
+typedef bool (*usage_total_fn)(void *context, struct bytes subject, const struct usage_row *total);
+enum status usage_totals(
+    struct reader *reader,
+    const char *meter,
+    int64_t from_ns,
+    int64_t to_ns,
+    usage_total_fn on_total,
+    void *context,
+    struct error *error) CHECKED;

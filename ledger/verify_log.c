@@ -1,0 +1,251 @@
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/unpack.h"
+#include "ledger/fold.h"
+#include "ledger/verify_parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+// One pass over the log: each block by itself, each entry within its block, and the fold of those
+// that the cells on disk have. Identities are gathered and sorted: equal neighbours are an event
+// that was counted twice.
+
+enum { BLOCKS_PER_SNAPSHOT = 64, PLACE_INDEX_BITS = 24 };
+
+struct identity {
+    struct hash128 hash;
+    uint64_t place;  // block and index
+};
+
+struct block_facts {
+    uint64_t sequence;
+    char key[64];
+    int64_t time_min_ns, time_max_ns;
+};
+
+static void
+log_finding(struct verify_shard *shard, const struct block_facts *block, const char *what)
+{
+    shard->is_log_sound = false;
+    report_finding(shard->report, block->key, "%s", what);
+}
+
+// "block 17: its checksum ..." of "log block 17" need not say so twice.
+static const char *
+without_key(const char *text, const char *key)
+{
+    const char *block = key + sizeof "log " - 1;
+    size_t size = strlen(block);
+    return strncmp(text, block, size) == 0 && text[size] == ':' ? text + size + 2 : text;
+}
+
+static bool
+properties_fit(const struct entry *entry)
+{
+    struct cursor in = cursor_over(entry->properties);
+    for (uint64_t i = 0; i < 2 * (uint64_t)entry->properties_count; i++)
+        if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
+            return false;
+    return cursor_left(&in) == 0;
+}
+
+static void
+gather_identity(
+    struct verify_shard *shard, uint64_t sequence, uint32_t index, const struct entry *entry)
+{
+    struct identity identity = {.place = sequence << PLACE_INDEX_BITS | index};
+    if (!entry_identity(entry, &shard->conf->secret, &identity.hash))
+        return;
+    buffer_put(&shard->identities, &identity, sizeof identity);
+    must(!buffer_failed(&shard->identities));
+}
+
+static void
+fold_entry(struct verify_shard *shard, uint64_t sequence, const struct entry *entry)
+{
+    const struct meter_set *set = shard->meters.set;
+    struct fold_scratch scratch;
+    struct fold_step step;
+    const struct meter_rule *rule = meter_set_first(set, entry->type);
+    for (; rule != NULL; rule = rule->next_of_type) {
+        size_t index = (size_t)(rule->meter - meter_set_at(set, 0));
+        if (sequence >= shard->meters.live_from[index] &&
+            meter_rule_apply(rule, entry, &scratch, &step))
+            cells_add(shard->cells, &step);
+    }
+}
+
+static void
+verify_entry(
+    struct verify_shard *shard,
+    struct block_facts *block,
+    uint32_t index,
+    const struct entry *entry)
+{
+    char what[128];
+    const char *fault = NULL;
+    if (hash64(entry->subject, 0) % shard->conf->shards != shard->view.shard)
+        fault = "its subject belongs to another shard";
+    else if (!properties_fit(entry))
+        fault = "its properties are no msgpack pairs";
+    else if (entry->time_ns < 0)
+        fault = "its time is before 1970";
+    if (fault != NULL) {
+        (void)snprintf(what, sizeof what, "entry %u: %s", index, fault);
+        log_finding(shard, block, what);
+    }
+    if (index == 0 || entry->time_ns < block->time_min_ns)
+        block->time_min_ns = entry->time_ns;
+    if (index == 0 || entry->time_ns > block->time_max_ns)
+        block->time_max_ns = entry->time_ns;
+    gather_identity(shard, block->sequence, index, entry);
+}
+
+static void
+verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool folds)
+{
+    struct block_facts block = {.sequence = sequence};
+    struct block_reader reader;
+    struct entry entry;
+    struct error error;
+    (void)snprintf(block.key, sizeof block.key, "log block %" PRIu64, sequence);
+    if (log_block(log, sequence, &reader, &error)) {
+        log_finding(shard, &block, without_key(error.text, block.key));
+        return;
+    }
+    while (block_next(&reader, &entry)) {
+        verify_entry(shard, &block, reader.index - 1, &entry);
+        if (folds && entry.time_ns >= 0)
+            fold_entry(shard, sequence, &entry);
+    }
+    if (reader.is_broken)
+        log_finding(shard, &block, "its entries do not fit its count and size");
+    else if (
+        reader.header.time_min_ns != block.time_min_ns ||
+        reader.header.time_max_ns != block.time_max_ns)
+        log_finding(shard, &block, "its time bounds are not those of its entries");
+    published_set(
+        &shard->report->shared->events,
+        published_get(&shard->report->shared->events) + reader.header.count);
+}
+
+// Dense from 1 to the head: each number between is looked up, so only what lies before or beside is
+// left.
+static void
+verify_dense(struct verify_shard *shard, struct tx *log)
+{
+    struct error error;
+    struct walk walk = walk_open(log, LOG_DB_BLOCKS);
+    uint64_t first = 1;
+    uint64_t count = tx_count(log, LOG_DB_BLOCKS);
+    if (walk_first(&walk) && walk.key.size == sizeof first)
+        memcpy(&first, walk.key.data, sizeof first);
+    walk_done(&walk);
+    if (log_head(log, &shard->head, &error)) {
+        shard->is_log_sound = false;
+        report_finding(shard->report, "log", "%s", error.text);
+    }
+    if (shard->head > 0 && (first != 1 || count != shard->head)) {
+        shard->is_log_sound = false;
+        report_finding(
+            shard->report,
+            "log",
+            "blocks are not dense: %" PRIu64 " of them from %" PRIu64 " to %" PRIu64,
+            count,
+            first,
+            shard->head);
+    }
+}
+
+static int
+identity_compare(const void *a, const void *b)
+{
+    const struct identity *left = a;
+    const struct identity *right = b;
+    if (left->hash.high != right->hash.high)
+        return left->hash.high < right->hash.high ? -1 : 1;
+    if (left->hash.low != right->hash.low)
+        return left->hash.low < right->hash.low ? -1 : 1;
+    return (left->place > right->place) - (left->place < right->place);
+}
+
+static void
+verify_identities(struct verify_shard *shard)
+{
+    report_stage(shard->report, VERIFY_STAGE_IDENTITIES);
+    size_t count = shard->identities.size / sizeof(struct identity);
+    struct identity *all = (void *)shard->identities.data;
+    const uint64_t index_mask = (1U << PLACE_INDEX_BITS) - 1;
+    if (count > 1)
+        qsort(all, count, sizeof *all, identity_compare);
+    for (size_t i = 1; i < count; i++) {
+        if (all[i].hash.high != all[i - 1].hash.high || all[i].hash.low != all[i - 1].hash.low)
+            continue;
+        char key[64];
+        (void)snprintf(key, sizeof key, "log block %" PRIu64, all[i].place >> PLACE_INDEX_BITS);
+        report_finding(
+            shard->report,
+            key,
+            "entry %" PRIu64 " has the identity of block %" PRIu64 " entry %" PRIu64,
+            all[i].place & index_mask,
+            all[i - 1].place >> PLACE_INDEX_BITS,
+            all[i - 1].place & index_mask);
+    }
+    buffer_done(&shard->identities);
+}
+
+// A failed transaction is done with; the next block may be well.
+static void
+log_renew(struct tx *log, struct env *env)
+{
+    tx_done(log);
+    *log = tx_read(env);
+}
+
+void
+verify_log(struct verify_shard *shard, uint64_t position)
+{
+    struct verify_report *report = shard->report;
+    report_stage(report, VERIFY_STAGE_LOG);
+    scoped(tx_done) struct tx log = tx_read(shard->view.log);
+    verify_dense(shard, &log);
+    published_set(&report->shared->total, shard->head + shard->cells_on_disk);
+    for (uint64_t sequence = 1; sequence <= shard->head; sequence++) {
+        report_place(report, sequence);
+        if (sequence % BLOCKS_PER_SNAPSHOT == 0 || log.status)
+            log_renew(&log, shard->view.log);
+        verify_block(shard, &log, sequence, sequence <= position);
+        // A damaged tree may know of far more blocks than there are.
+        if (report->findings > VERIFY_FINDINGS_MAX)
+            break;
+    }
+    published_set(&report->shared->blocks, shard->head);
+    shard->folded = position < shard->head ? position : shard->head;
+    tx_done(&log);
+    verify_identities(shard);
+}
+
+bool
+verify_fold_on(struct verify_shard *shard, uint64_t position)
+{
+    must(shard->folded <= position);
+    scoped(tx_done) struct tx log = tx_read(shard->view.log);
+    while (shard->folded < position) {
+        struct block_reader reader;
+        struct entry entry;
+        struct error error;
+        uint64_t sequence = shard->folded + 1;
+        if (sequence % BLOCKS_PER_SNAPSHOT == 0)
+            tx_renew(&log);
+        if (log_block(&log, sequence, &reader, &error)) {
+            report_finding(shard->report, "log", "%s", error.text);
+            return false;
+        }
+        while (block_next(&reader, &entry))
+            fold_entry(shard, sequence, &entry);
+        shard->folded = sequence;
+    }
+    return true;
+}

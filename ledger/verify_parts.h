@@ -1,0 +1,91 @@
+#pragma once
+// Inside verify: what the checks of a child process share, and how they report to the parent.
+//
+//     verify_registry(&report, dir);                     // ledger/verify_registry
+//     verify_shard(&report, dir, &conf, shard);          // ledger/verify_shard, which uses
+//         verify_log(...)                                //     ledger/verify_log
+//         verify_state(...)                              //     ledger/verify_state
+//
+// Owner: the child. Thread: its only one.
+
+#include "base/buffer.h"
+#include "base/ring.h"
+#include "ledger/cells.h"
+#include "ledger/ledger.h"
+#include "ledger/shard_view.h"
+
+enum verify_stage {
+    VERIFY_STAGE_OPEN,
+    VERIFY_STAGE_REGISTRY,
+    VERIFY_STAGE_LOG,
+    VERIFY_STAGE_IDENTITIES,
+    VERIFY_STAGE_STATE,
+    VERIFY_STAGE_CELLS,
+};
+
+// A page that both processes see, so that the parent knows where a child is, or died.
+struct verify_shared {
+    struct flag stage;
+    struct published place;  // the block, or how many cells
+    struct published done;
+    struct published total;
+    struct published blocks, events, cells, meters;
+};
+
+enum verify_message { VERIFY_MESSAGE_FINDING = 1, VERIFY_MESSAGE_MORE = 2 };
+
+enum {
+    VERIFY_FINDINGS_MAX = 1000,  // told one by one, per child; the rest is counted
+    VERIFY_KEY_MAX = CELL_TEXT_MAX + 16,
+    VERIFY_WHAT_MAX = 1024,
+};
+
+struct verify_report {
+    int fd;  // the pipe to the parent
+    struct verify_shared *shared;
+    uint64_t findings;
+};
+
+void report_finding(struct verify_report *report, const char *key, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+void report_stage(struct verify_report *report, enum verify_stage stage);
+// Where the reading is now.
+void report_place(struct verify_report *report, uint64_t place);
+// Tells the parent how many findings were not told one by one.
+void report_end(struct verify_report *report);
+
+// Frames in the pipe: u32 size, u8 message, then u16 key size, key, what (a finding) or u64 count
+// (more).
+
+// The meters whose cells are compared: those that the registry and the state's meta both know.
+struct verify_meters {
+    const struct meter_set *set;
+    const uint64_t *live_from;  // by the set's index
+};
+
+struct verify_shard {
+    struct verify_report *report;
+    const struct ledger_conf *conf;
+    struct shard_view view;
+    struct arena arena;
+    struct meter *registered;  // NULL: the registry could not be read
+    uint32_t registered_count;
+    struct verify_meters meters;
+    struct cells *cells;  // the fold of blocks [live_from, folded]
+    uint64_t folded;
+    uint64_t head;  // of the log, when its turn came
+    uint64_t cells_on_disk;
+    bool is_log_sound;  // so far; a damaged log says nothing about the cells
+    struct buffer identities;
+};
+
+void verify_registry(struct verify_report *report, const char *dir);
+void verify_shard(
+    struct verify_report *report, const char *dir, const struct ledger_conf *conf, uint32_t index);
+// Reads meta: the position, and the live_from of each meter. False when the position is unknown.
+bool verify_meta(struct verify_shard *shard, struct tx *state, uint64_t *out_position);
+// Checks every block up to the head, and folds those up to position into the cells.
+void verify_log(struct verify_shard *shard, uint64_t position);
+// Folds blocks (folded, position] without another check. False: it could not.
+bool verify_fold_on(struct verify_shard *shard, uint64_t position);
+void verify_cells(struct verify_shard *shard);

@@ -1,0 +1,82 @@
+#include "base/assert.h"
+#include "ledger/verify_parts.h"
+
+#include <inttypes.h>
+
+// A shard's order of work: the state's position and meters first, so that one pass over the log
+// both checks it and folds what the cells must be; then the cells.
+
+static void
+shard_read_meters(struct verify_shard *shard, const char *dir)
+{
+    struct registry *registry = NULL;
+    // What is damaged there is a finding of the registry's own check.
+    if (registry_open(dir, &registry, NULL))
+        return;
+    if (registry_list(
+            registry, &shard->arena, &shard->registered, &shard->registered_count, NULL)) {
+        shard->registered = NULL;
+        shard->registered_count = 0;
+    }
+    registry_close(registry);
+}
+
+// The position that the cells on disk have when the check begins. False: unknown.
+static bool
+shard_position(struct verify_shard *shard, uint64_t *out_position)
+{
+    report_stage(shard->report, VERIFY_STAGE_STATE);
+    *out_position = 0;
+    shard->meters.set = meter_set_make(NULL, 0, &shard->arena);
+    if (shard->view.state == NULL)
+        return true;
+    scoped(tx_done) struct tx state = tx_read(shard->view.state);
+    return verify_meta(shard, &state, out_position);
+}
+
+static void
+shard_compare(struct verify_shard *shard, uint64_t position, bool is_position_known)
+{
+    struct verify_report *report = shard->report;
+    if (is_position_known && position > shard->head) {
+        report_finding(
+            report,
+            "state position",
+            "it is %" PRIu64 ", beyond the log's last block %" PRIu64,
+            position,
+            shard->head);
+        shard->is_log_sound = false;
+    } else if (!is_position_known) {
+        report_finding(report, "state", "the cells were not compared: their position is unknown");
+        shard->is_log_sound = false;
+    } else if (!shard->is_log_sound && shard->view.state != NULL) {
+        report_finding(report, "state", "the cells were not compared: the log is damaged");
+    }
+    if (shard->view.state != NULL)
+        verify_cells(shard);
+}
+
+void
+verify_shard(
+    struct verify_report *report, const char *dir, const struct ledger_conf *conf, uint32_t index)
+{
+    struct verify_shard shard = {.report = report, .conf = conf, .is_log_sound = true};
+    struct error error;
+    uint64_t position = 0;
+    report_stage(report, VERIFY_STAGE_OPEN);
+    if (shard_view_open(dir, index, &shard.view, &error)) {
+        report_finding(report, "shard", "%s", error.text);
+        shard_view_done(&shard.view);
+        return;
+    }
+    shard.cells = cells_open();
+    shard_read_meters(&shard, dir);
+    bool is_position_known = shard_position(&shard, &position);
+    if (shard.view.log != NULL)
+        verify_log(&shard, position);
+    shard_compare(&shard, position, is_position_known);
+    cells_close(shard.cells);
+    buffer_done(&shard.identities);
+    shard_view_done(&shard.view);
+    arena_done(&shard.arena);
+}

@@ -1,0 +1,325 @@
+#include "base/assert.h"
+#include "base/clock.h"
+#include "ledger/fold.h"
+#include "ledger/verify_parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+// The cells on disk and those folded from the log, both in key order, side by side. Beside a
+// running tallyd a flush may move the position at any renewal of the snapshot: then the fold goes
+// on to the new position and the comparison begins again; after some of these the snapshot is kept
+// to its end.
+
+enum { CELLS_PER_LOOK = 1024, COMPARISONS_BEFORE_HOLD = 3 };
+
+static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
+
+struct comparison {
+    struct verify_shard *shard;
+    struct tx tx;
+    struct walk walk;
+    bool has_cell;   // walk stands on one
+    bool has_moved;  // a flush came in between
+    bool is_held;    // no more renewals
+    bool compares;   // against the fold; else checksums only
+    uint64_t seen;
+    int64_t deadline_ns;
+    struct buffer expected;
+};
+
+static uint64_t
+meta_record(struct verify_shard *shard, struct bytes key, struct bytes value, bool *out_is_sound)
+{
+    char text[VERIFY_KEY_MAX];
+    char name[CELL_TEXT_MAX];
+    uint64_t number = 0;
+    uint32_t meter_id = 0;
+    bool is_meter = state_meter_key_read(key, &meter_id);
+    bool is_position = bytes_equal(key, bytes_text("position"));
+    bytes_print(key, name, sizeof name);
+    if (is_meter)
+        (void)snprintf(text, sizeof text, "state live_from of meter %u", meter_id);
+    else
+        (void)snprintf(text, sizeof text, "state %s", name);
+    *out_is_sound = state_meta_read(key, value, &number) == STATUS_OK;
+    if (!*out_is_sound)
+        report_finding(shard->report, text, "its checksum does not match");
+    else if (!is_meter && !is_position)
+        report_finding(shard->report, text, "no record of that name belongs here");
+    else if (is_meter && number == 0)
+        report_finding(shard->report, text, "it is 0, and blocks begin at 1");
+    return number;
+}
+
+static const struct meter *
+registered_meter(const struct verify_shard *shard, uint32_t meter_id)
+{
+    for (uint32_t i = 0; i < shard->registered_count; i++)
+        if (shard->registered[i].id == meter_id)
+            return &shard->registered[i];
+    return NULL;
+}
+
+struct meta {
+    struct meter *meters;
+    uint64_t *live_from;
+    uint32_t count;
+    uint64_t position;
+    bool is_position_sound;
+};
+
+static void
+meta_use(struct verify_shard *shard, struct bytes key, struct bytes value, struct meta *meta)
+{
+    bool is_sound = false;
+    uint32_t meter_id = 0;
+    uint64_t number = meta_record(shard, key, value, &is_sound);
+    if (bytes_equal(key, bytes_text("position"))) {
+        meta->position = number;
+        meta->is_position_sound = is_sound;
+    } else if (is_sound && state_meter_key_read(key, &meter_id)) {
+        const struct meter *meter = registered_meter(shard, meter_id);
+        if (meter == NULL || number == 0)
+            return;
+        must(meta->count < shard->registered_count);
+        meta->meters[meta->count] = *meter;
+        meta->live_from[meta->count++] = number;
+    }
+}
+
+bool
+verify_meta(struct verify_shard *shard, struct tx *state, uint64_t *out_position)
+{
+    struct meta meta = {.is_position_sound = true};
+    struct error error;
+    meta.meters = arena_array(&shard->arena, shard->registered_count, struct meter);
+    meta.live_from = arena_array(&shard->arena, shard->registered_count, uint64_t);
+    struct walk walk = walk_open(state, STATE_DB_META);
+    uint64_t left = tx_count(state, STATE_DB_META);
+    shard->cells_on_disk = tx_count(state, STATE_DB_CELLS);
+    for (bool more = walk_first(&walk); more && left > 0; more = walk_next(&walk), left--)
+        meta_use(shard, walk.key, walk.value, &meta);
+    walk_done(&walk);
+    if (tx_check(state, &error)) {
+        report_finding(shard->report, "state", "%s", error.text);
+        meta.is_position_sound = false;
+    }
+    for (uint32_t i = 0; i < meta.count && meta.is_position_sound; i++)
+        if (meta.live_from[i] > meta.position + 1)
+            report_finding(
+                shard->report,
+                "state",
+                "meter %s is live from block %" PRIu64 ", beyond the position %" PRIu64,
+                meta.meters[i].key,
+                meta.live_from[i],
+                meta.position);
+    shard->meters = (struct verify_meters){
+        .set = meter_set_make(meta.meters, meta.count, &shard->arena),
+        .live_from = meta.live_from,
+    };
+    published_set(&shard->report->shared->meters, meta.count);
+    *out_position = meta.position;
+    return meta.is_position_sound;
+}
+
+static void
+cell_finding(struct comparison *comparison, struct bytes key, const char *what)
+{
+    char text[VERIFY_KEY_MAX];
+    (void)snprintf(text, sizeof text, "cell ");
+    cell_key_print(key, text + 5, sizeof text - 5);
+    report_finding(comparison->shard->report, text, "%s", what);
+}
+
+// Starts the snapshot anew when it is old. False: the position moved, or the walk failed.
+static bool
+comparison_renew(struct comparison *comparison)
+{
+    uint8_t key[ENV_KEY_MAX];
+    size_t key_size = comparison->walk.key.size;
+    uint64_t position = 0;
+    must(key_size <= sizeof key);
+    memcpy(key, comparison->walk.key.data, key_size);
+    walk_done(&comparison->walk);
+    tx_renew(&comparison->tx);
+    comparison->deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+    comparison->has_cell = false;
+    if (state_position(&comparison->tx, &position, NULL) || position != comparison->shard->folded) {
+        comparison->has_moved = true;
+        return false;
+    }
+    comparison->walk = walk_open(&comparison->tx, STATE_DB_CELLS);
+    comparison->has_cell = walk_seek(&comparison->walk, bytes_of(key, key_size));
+    return comparison->has_cell;
+}
+
+// To the next cell on disk. Out of order means damaged pages, which could go round in circles.
+static void
+comparison_next(struct comparison *comparison)
+{
+    uint8_t before[ENV_KEY_MAX];
+    size_t before_size = comparison->walk.key.size;
+    must(before_size <= sizeof before);
+    memcpy(before, comparison->walk.key.data, before_size);
+    comparison->has_cell = walk_next(&comparison->walk);
+    report_place(comparison->shard->report, ++comparison->seen);
+    if (comparison->has_cell &&
+        bytes_compare(bytes_of(before, before_size), comparison->walk.key) >= 0) {
+        cell_finding(comparison, comparison->walk.key, "it is out of order");
+        comparison->has_cell = false;
+        comparison->compares = false;
+        return;
+    }
+    if (comparison->has_cell && !comparison->is_held && comparison->seen % CELLS_PER_LOOK == 0 &&
+        clock_monotonic_ns() > comparison->deadline_ns)
+        (void)comparison_renew(comparison);
+}
+
+static bool
+is_compared(const struct comparison *comparison, uint32_t meter_id)
+{
+    return comparison->compares && meter_set_find(comparison->shard->meters.set, meter_id) != NULL;
+}
+
+// A cell on disk that the fold does not have.
+static void
+check_alone(struct comparison *comparison)
+{
+    struct bytes bytes = comparison->walk.key;
+    struct cell_key key;
+    struct cell_state state;
+    struct cell_group group;
+    if (!cell_key_read(bytes, &key))
+        cell_finding(comparison, bytes, "its key is none of a cell");
+    else if (cell_value_read(bytes, comparison->walk.value, &state, &group))
+        cell_finding(comparison, bytes, "its checksum does not match");
+    else if (is_compared(comparison, key.meter_id))
+        cell_finding(comparison, bytes, "the log has no event for it");
+}
+
+// Bit for bit. The sum of a cell that left its range depends on the order of the merges, and nobody
+// reads it.
+static void
+check_pair(struct comparison *comparison, struct bytes key, const struct cell_view *folded)
+{
+    static const struct cell_group no_group = {0};
+    struct bytes value = comparison->walk.value;
+    struct cell_state state;
+    struct cell_group group;
+    if (cell_value_read(key, value, &state, &group)) {
+        cell_finding(comparison, key, "its checksum does not match");
+        return;
+    }
+    struct cell_state expected = *folded->state;
+    if (state.flags & expected.flags & CELL_OVERFLOWED)
+        expected.sum = state.sum;
+    buffer_reset(&comparison->expected);
+    cell_value_write(
+        key, &expected, folded->group ? folded->group : &no_group, &comparison->expected);
+    must(!buffer_failed(&comparison->expected));
+    if (bytes_equal(value, buffer_view(&comparison->expected)))
+        return;
+    char what[256];
+    char sums[2][DECIMAL_TEXT_MAX];
+    (void)decimal_print(state.sum, sums[0]);
+    (void)decimal_print(expected.sum, sums[1]);
+    (void)snprintf(
+        what,
+        sizeof what,
+        "it says count %" PRIu64 " sum %s flags %u, the log gives count %" PRIu64
+        " sum %s flags %u",
+        state.count,
+        sums[0],
+        state.flags,
+        expected.count,
+        sums[1],
+        expected.flags);
+    cell_finding(comparison, key, what);
+}
+
+// Called with each folded cell in key order.
+static bool
+compare_folded(void *context, const struct cell_view *folded)
+{
+    struct comparison *comparison = context;
+    uint8_t bytes[CELL_KEY_MAX];
+    struct bytes key = bytes_of(bytes, cell_key_write(&folded->key, bytes));
+    int order = 1;
+    while (comparison->has_cell && (order = bytes_compare(comparison->walk.key, key)) < 0) {
+        check_alone(comparison);
+        comparison_next(comparison);
+    }
+    if (comparison->has_moved || !comparison->compares)
+        return false;
+    if (comparison->has_cell && order == 0) {
+        check_pair(comparison, key, folded);
+        comparison_next(comparison);
+    } else {
+        cell_finding(comparison, key, "it is missing, and the log has events for it");
+    }
+    return !comparison->has_moved && comparison->compares;
+}
+
+static void
+comparison_run(struct comparison *comparison)
+{
+    struct verify_shard *shard = comparison->shard;
+    struct error error;
+    comparison->deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+    comparison->walk = walk_open(&comparison->tx, STATE_DB_CELLS);
+    comparison->has_cell = walk_first(&comparison->walk);
+    if (comparison->compares)
+        cells_each_sorted(shard->cells, compare_folded, comparison);
+    while (comparison->has_cell && !comparison->has_moved) {
+        check_alone(comparison);
+        comparison_next(comparison);
+    }
+    walk_done(&comparison->walk);
+    if (tx_check(&comparison->tx, &error))
+        report_finding(shard->report, "state", "%s", error.text);
+    else if (
+        !comparison->has_moved && comparison->seen != tx_count(&comparison->tx, STATE_DB_CELLS))
+        report_finding(shard->report, "state", "there are fewer cells than are counted");
+    published_set(&shard->report->shared->cells, comparison->seen);
+}
+
+// Takes a snapshot whose position the fold has reached.
+static bool
+comparison_begin(struct comparison *comparison)
+{
+    struct verify_shard *shard = comparison->shard;
+    uint64_t position = 0;
+    for (;;) {
+        comparison->tx = tx_read(shard->view.state);
+        if (!comparison->compares)
+            return true;
+        if (state_position(&comparison->tx, &position, NULL) || position == shard->folded)
+            return true;  // what is damaged is told by the walk
+        tx_done(&comparison->tx);
+        if (position < shard->folded || !verify_fold_on(shard, position)) {
+            report_finding(shard->report, "state", "its position went back, or cannot be reached");
+            return false;
+        }
+    }
+}
+
+void
+verify_cells(struct verify_shard *shard)
+{
+    report_stage(shard->report, VERIFY_STAGE_CELLS);
+    bool has_moved = true;
+    for (int i = 0; has_moved; i++) {
+        struct comparison comparison = {
+            .shard = shard,
+            .compares = shard->is_log_sound,
+            .is_held = i >= COMPARISONS_BEFORE_HOLD,
+        };
+        if (!comparison_begin(&comparison))
+            return;
+        comparison_run(&comparison);
+        has_moved = comparison.has_moved;
+        tx_done(&comparison.tx);
+        buffer_done(&comparison.expected);
+    }
+}

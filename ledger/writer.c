@@ -1,0 +1,252 @@
+#include "ledger/writer.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "ledger/shard_view.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+static const int64_t CONFLICT_LOG_PERIOD_NS = 10 * 1000000000LL;
+
+enum status
+writer_init(struct writer *writer, const struct writer_options *options, struct error *error)
+{
+    must(options->tail_max_bytes > 0 && options->idle_flush_ns > 0);
+    writer->options = *options;
+    return waker_init(&writer->waker, error);
+}
+
+void
+writer_done(struct writer *writer)
+{
+    must(!writer->is_running);
+    shard_close(&writer->shard);
+    waker_done(&writer->waker);
+}
+
+static void
+writer_fail(struct writer *writer)
+{
+    (void)error_prefix(&writer->error, "shard %04" PRIu32, writer->shard.number);
+    log_error(
+        "ledger_failed",
+        LOG_INT("shard", writer->shard.number),
+        LOG_TEXT("reason", writer->error.text));
+    flag_set(&writer->failed, 1);
+}
+
+static bool
+writer_has_failed(const struct writer *writer)
+{
+    return flag_get(&writer->failed) != 0;
+}
+
+static bool
+writer_adopt(struct writer *writer)
+{
+    const struct meters *meters = slot_take(&writer->meters);
+    if (meters == NULL)
+        return false;
+    shard_adopt(&writer->shard, meters);
+    published_set(&writer->adopted, meters->generation);
+    return true;
+}
+
+static uint64_t
+writer_live_from(const void *context, uint32_t meter_id)
+{
+    return shard_live_from(context, meter_id);
+}
+
+static bool
+writer_answer(struct writer *writer)
+{
+    struct memory_question *question = slot_take(&writer->questions);
+    if (question == NULL)
+        return false;
+    const struct shard *shard = &writer->shard;
+    const struct memory_view view = {
+        .flushed = shard->flushed,
+        .head = shard->head,
+        .cells = shard->cells,
+        .live_from = writer_live_from,
+        .context = shard,
+    };
+    memory_answer(question, &view);
+    return true;
+}
+
+static void
+writer_flush(struct writer *writer)
+{
+    if (writer_has_failed(writer))
+        return;
+    if (shard_flush(&writer->shard, &writer->error))
+        writer_fail(writer);
+    (void)env_clear_dead_readers(writer->shard.log);
+    (void)env_clear_dead_readers(writer->shard.state);
+}
+
+// One line names one of the group's conflicts, and not more often than a person can read.
+static void
+writer_log_conflict(struct writer *writer, const struct group *group, int64_t now_ns)
+{
+    uint32_t count = 0;
+    uint32_t last = 0;
+    for (uint32_t i = 0; i < group->count; i++) {
+        if (group->fates[i] == FATE_CONFLICT) {
+            count++;
+            last = i;
+        }
+    }
+    if (count == 0 || now_ns - writer->last_conflict_ns < CONFLICT_LOG_PERIOD_NS)
+        return;
+    writer->last_conflict_ns = now_ns;
+    const struct group_item *item = &group->items[last];
+    struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
+    struct entry entry;
+    if (entry_read(&in, &entry)) {
+        log_warn(
+            "conflict",
+            LOG_INT("shard", writer->shard.number),
+            LOG_BYTES("subject", entry.subject),
+            LOG_BYTES("id", entry.id),
+            LOG_INT("in_this_group", count));
+    }
+}
+
+// A group without survivors commits nothing; all commits before it are done, so its fates are true as well.
+static void
+writer_process(struct writer *writer, struct lane *lane, struct group *group)
+{
+    struct survivors survivors;
+    struct shard *shard = &writer->shard;
+    must(group->count > 0);
+    if (!writer_has_failed(writer)) {
+        int64_t now_ns = writer->options.now_ns();
+        shard_judge(shard, group, &writer->options.policy, now_ns, &survivors);
+        if (shard_store(shard, group, &survivors, now_ns, &writer->error))
+            writer_fail(writer);
+    }
+    group->is_lost = writer_has_failed(writer);
+    bool is_lost = group->is_lost;
+    lane_answer(lane, group);
+    if (!is_lost) {
+        shard_fold(shard, group);
+        writer_log_conflict(writer, group, clock_monotonic_ns());
+    }
+    group_release(group);
+    if (shard->tail_bytes >= writer->options.tail_max_bytes)
+        writer_flush(writer);
+}
+
+static bool
+writer_take_group(struct writer *writer)
+{
+    uint64_t count = published_get(&writer->lanes_count);
+    for (uint64_t i = 0; i < count; i++) {
+        struct lane *lane = writer->lanes[(writer->next_lane + i) % count];
+        struct group *group = lane_take(lane);
+        if (group == NULL)
+            continue;
+        writer->next_lane = (writer->next_lane + i + 1) % count;
+        writer_process(writer, lane, group);
+        return true;
+    }
+    return false;
+}
+
+static bool
+writer_is_behind(const struct writer *writer)
+{
+    return writer->shard.head > writer->shard.flushed && !writer_has_failed(writer);
+}
+
+// One round of everything. False: there was nothing to do.
+static bool
+writer_step(struct writer *writer)
+{
+    bool has_adopted = writer_adopt(writer);
+    bool has_answered = writer_answer(writer);
+    bool has_taken = writer_take_group(writer);
+    int64_t now_ns = clock_monotonic_ns();
+    published_set(&writer->busy_since_ns, (uint64_t)now_ns);
+    if (has_taken)
+        writer->last_work_ns = now_ns;
+    bool is_idle = now_ns - writer->last_work_ns >= writer->options.idle_flush_ns;
+    if (is_idle && writer_is_behind(writer)) {
+        writer_flush(writer);
+        return true;
+    }
+    return has_adopted || has_answered || has_taken;
+}
+
+static int
+writer_sleep_ms(const struct writer *writer)
+{
+    if (!writer_is_behind(writer))
+        return -1;
+    int64_t due_ns = writer->last_work_ns + writer->options.idle_flush_ns;
+    int64_t left_ms = (due_ns - clock_monotonic_ns()) / 1000000 + 1;
+    if (left_ms < 0)
+        return 0;
+    return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+}
+
+static void *
+writer_main(void *argument)
+{
+    struct writer *writer = argument;
+    writer->last_work_ns = clock_monotonic_ns();
+    for (;;) {
+        if (writer_step(writer))
+            continue;
+        waker_prepare(&writer->waker);
+        bool has_worked = writer_step(writer);
+        if (has_worked || flag_get(&writer->stop)) {
+            waker_cancel(&writer->waker);
+            if (has_worked)
+                continue;
+            break;
+        }
+        published_set(&writer->busy_since_ns, 0);
+        waker_wait(&writer->waker, writer_sleep_ms(writer));
+    }
+    // What was offered before the stop is in; nothing is offered after it.
+    if (writer_is_behind(writer))
+        writer_flush(writer);
+    published_set(&writer->busy_since_ns, 0);
+    return NULL;
+}
+
+enum status
+writer_start(struct writer *writer, struct error *error)
+{
+    must(!writer->is_running);
+    char name[16];
+    int rc = pthread_create(&writer->thread, NULL, writer_main, writer);
+    if (rc != 0) {
+        errno = rc;
+        return error_set_errno(error, "cannot start a writer thread");
+    }
+    (void)snprintf(name, sizeof name, "shard-%04" PRIu32, writer->shard.number % 10000);
+    (void)pthread_setname_np(writer->thread, name);
+    writer->is_running = true;
+    return STATUS_OK;
+}
+
+void
+writer_stop(struct writer *writer)
+{
+    if (!writer->is_running)
+        return;
+    flag_set(&writer->stop, 1);
+    waker_wake(&writer->waker);
+    int rc = pthread_join(writer->thread, NULL);
+    must(rc == 0);
+    writer->is_running = false;
+}

@@ -1,0 +1,56 @@
+#pragma once
+// The thread that owns a shard: takes groups, commits them, answers readers, flushes when it has time or must.
+//
+//     writer_init(&writer, &options, &error);
+//     shard_open(&writer.shard, ...); shard_adopt(...); shard_recover(...);
+//     writer_start(&writer, &error);
+//     slot_offer(&writer.questions, question); waker_wake(&writer.waker);      // the serve thread
+//     slot_offer(&writer.meters, meters); waker_wake(&writer.waker);           // who polls the registry
+//     writer_stop(&writer);                   // commits what was offered, flushes, joins
+//     writer_done(&writer);
+//
+// After a failure it takes no group to the log any more: groups come back lost, readers are still answered from what
+// is known to be in the log.
+// Threads: what others may touch is a slot, a published value, a flag or the waker; the rest is the writer's while it
+// runs. error is written before failed is set, and read after.
+
+#include "ledger/memory.h"
+#include "ledger/shard.h"
+
+#include <pthread.h>
+
+enum { INTAKES_MAX = 64 };
+
+struct writer_options {
+    struct clock_policy policy;
+    uint64_t tail_max_bytes;
+    int64_t idle_flush_ns;
+    int64_t (*now_ns)(void);
+};
+
+struct writer {
+    struct shard shard;
+    struct writer_options options;
+    pthread_t thread;
+    bool is_running;
+    struct waker waker;
+    struct slot questions;           // serve thread -> writer
+    struct slot meters;              // registry's poller -> writer
+    struct published adopted;        // generation of the meters in use
+    struct published busy_since_ns;  // monotonic, of the last progress; 0: asleep
+    struct published lanes_count;    // lanes[] below it are there for good
+    struct lane *lanes[INTAKES_MAX];
+    struct flag stop;
+    struct flag failed;
+    struct error error;
+    // The writer's alone.
+    uint64_t next_lane;  // where to look first, so that every front has its turn
+    int64_t last_work_ns;
+    int64_t last_conflict_ns;
+};
+
+enum status writer_init(
+    struct writer *writer, const struct writer_options *options, struct error *error) CHECKED;
+void writer_done(struct writer *writer);
+enum status writer_start(struct writer *writer, struct error *error) CHECKED;
+void writer_stop(struct writer *writer);

@@ -1,0 +1,197 @@
+#include "ledger/cells.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+// The naive model: every step in a list, added up by walking all of it.
+enum { METERS = 3, SUBJECTS = 40, WINDOWS = 30, GROUPS = 4, STEPS = 20000 };
+
+static uint64_t seed = 42;
+
+static uint64_t
+next_random(uint64_t below)
+{
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (seed >> 33) % below;
+}
+
+struct model {
+    struct cell_state states[METERS][SUBJECTS][WINDOWS][GROUPS];
+};
+
+struct texts {
+    char subject[SUBJECTS][16];
+    char group[GROUPS][16];
+};
+
+static void
+texts_make(struct texts *texts)
+{
+    for (int i = 0; i < SUBJECTS; i++)
+        (void)snprintf(texts->subject[i], 16, "%s%d", i % 3 == 0 ? "long-name-" : "s", i);
+    for (int i = 0; i < GROUPS; i++)
+        (void)snprintf(texts->group[i], 16, "g%d", i);
+}
+
+static void
+add_random(struct cells *cells, struct model *model, const struct texts *texts)
+{
+    uint32_t meter = (uint32_t)next_random(METERS);
+    uint64_t subject = next_random(SUBJECTS);
+    uint64_t window = next_random(WINDOWS);
+    uint64_t group = meter == 0 ? 0 : next_random(GROUPS);
+    struct fold_step step = {
+        .state = {.count = 1, .sum = {(int128)next_random(1000) - 500}}
+    };
+    // Copies, so that a pointer kept by cells_add would dangle.
+    char *subject_text = strdup(texts->subject[subject]);
+    char *group_text = strdup(texts->group[group]);
+    step.group.count = meter == 0 ? 0 : 1;
+    step.group.values[0] = bytes_text(group_text);
+    step.key = (struct cell_key){
+        .width = CELL_QUARTER_HOUR,
+        .meter_id = meter + 1,
+        .subject = bytes_text(subject_text),
+        .window = (int64_t)window,
+        .group = cell_group_hash(&step.group),
+    };
+    cells_add(cells, &step);
+    cell_merge(&model->states[meter][subject][window][group], &step.state);
+    free(subject_text);
+    free(group_text);
+}
+
+struct check {
+    const struct model *model;
+    const struct texts *texts;
+    size_t seen;
+    size_t stop_after;
+    uint8_t last[CELL_KEY_MAX];
+    size_t last_size;
+};
+
+static size_t
+index_of(const char texts[][16], size_t count, struct bytes text)
+{
+    size_t i = 0;
+    while (i < count && !bytes_equal(text, bytes_text(texts[i])))
+        i++;
+    cr_assert_lt(i, count, "an unknown text");
+    return i;
+}
+
+static bool
+check_cell(void *context, const struct cell_view *cell)
+{
+    struct check *check = context;
+    size_t subject = index_of(check->texts->subject, SUBJECTS, cell->key.subject);
+    size_t group = 0;
+    if (cell->key.meter_id == 1)
+        cr_assert_eq(cell->group->count, 0);
+    else
+        group = index_of(check->texts->group, GROUPS, cell->group->values[0]);
+    const struct cell_state *wanted =
+        &check->model->states[cell->key.meter_id - 1][subject][cell->key.window][group];
+    cr_assert_eq(cell->state->count, wanted->count);
+    cr_assert(cell->state->sum.units == wanted->sum.units);
+    check->seen++;
+    return check->seen != check->stop_after;
+}
+
+static bool
+check_order(void *context, const struct cell_view *cell)
+{
+    struct check *check = context;
+    uint8_t key[CELL_KEY_MAX];
+    size_t size = cell_key_write(&cell->key, key);
+    cr_assert_lt(bytes_compare(bytes_of(check->last, check->last_size), bytes_of(key, size)), 0);
+    memcpy(check->last, key, size);
+    check->last_size = size;
+    return check_cell(context, cell);
+}
+
+static size_t
+model_count(const struct model *model, uint32_t meter, int subject, int from, int to)
+{
+    size_t count = 0;
+    for (int s = 0; s < SUBJECTS; s++) {
+        for (int w = from; w < to; w++) {
+            for (int g = 0; g < GROUPS; g++)
+                count += (subject < 0 || s == subject) && model->states[meter][s][w][g].count > 0;
+        }
+    }
+    return count;
+}
+
+Test(cells, are_what_a_naive_model_says)
+{
+    struct texts texts;
+    struct model *model = calloc(1, sizeof *model);
+    struct cells *cells = cells_open();
+    cr_assert_not_null(model);
+    texts_make(&texts);
+    // Twice: cleared cells are as good as new ones.
+    for (int round = 0; round < 2; round++) {
+        memset(model, 0, sizeof *model);
+        for (int i = 0; i < STEPS; i++)
+            add_random(cells, model, &texts);
+        size_t all = 0;
+        for (uint32_t m = 0; m < METERS; m++) {
+            size_t of_meter = model_count(model, m, -1, 0, WINDOWS);
+            struct check check = {.model = model, .texts = &texts};
+            cells_each_meter(cells, m + 1, 0, WINDOWS, check_cell, &check);
+            cr_assert_eq(check.seen, of_meter);
+            all += of_meter;
+            check.seen = 0;
+            cells_each_meter(cells, m + 1, 5, 9, check_cell, &check);
+            cr_assert_eq(check.seen, model_count(model, m, -1, 5, 9));
+            check.seen = 0;
+            cells_each_of(cells, m + 1, bytes_text(texts.subject[7]), 3, 20, check_cell, &check);
+            cr_assert_eq(check.seen, model_count(model, m, 7, 3, 20));
+        }
+        cr_assert_eq(cells_count(cells), all);
+        cr_assert_gt(cells_bytes(cells), all * 64);
+        struct check check = {.model = model, .texts = &texts};
+        cells_each_sorted(cells, check_order, &check);
+        cr_assert_eq(check.seen, all);
+        cells_clear(cells);
+        cr_assert_eq(cells_count(cells), 0);
+    }
+    cells_close(cells);
+    free(model);
+}
+
+Test(cells, stop_when_they_are_told)
+{
+    struct texts texts;
+    struct model *model = calloc(1, sizeof *model);
+    struct cells *cells = cells_open();
+    cr_assert_not_null(model);
+    texts_make(&texts);
+    for (int i = 0; i < 1000; i++)
+        add_random(cells, model, &texts);
+    struct check check = {.model = model, .texts = &texts, .stop_after = 3};
+    cells_each_sorted(cells, check_order, &check);
+    cr_assert_eq(check.seen, 3);
+    check.seen = 0;
+    cells_each_meter(cells, 1, 0, WINDOWS, check_cell, &check);
+    cr_assert_eq(check.seen, 3);
+    cells_close(cells);
+    free(model);
+}
+
+Test(cells, of_nobody_are_none)
+{
+    struct cells *cells = cells_open();
+    struct check check = {0};
+    cells_each_of(cells, 1, bytes_text("nobody"), 0, INT64_MAX, check_cell, &check);
+    cells_each_meter(cells, 1, 0, INT64_MAX, check_cell, &check);
+    cells_each_sorted(cells, check_cell, &check);
+    cr_assert_eq(check.seen, 0);
+    cr_assert_eq(cells_count(cells), 0);
+    cells_clear(cells);
+    cells_close(cells);
+    cells_close(NULL);
+}
