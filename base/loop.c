@@ -1,13 +1,14 @@
 // The only file that knows liburing.
 //
-// 1. op->is_active from start until the event with is_last is delivered; loop->active counts those ops. Their
-//    memory is the caller's, so nothing here touches an op after its last event began to run.
-// 2. A receive buffer belongs to the kernel, or to exactly one queued completion. It goes back right after
-//    that completion's callback.
-// 3. Completions are copied to loop->queue before the first callback runs, so the kernel's queue is empty while
-//    callbacks start new operations.
-// 4. A submission queue that is full is flushed once; the kernel takes entries in that call, so a second
-//    failure cannot happen and is an assertion.
+// 1. op->is_active from start until the event with is_last is delivered; loop->active counts those
+//    ops. Their memory is the caller's, so nothing here touches an op after its last event began to
+//    run.
+// 2. A receive buffer belongs to the kernel, or to exactly one queued completion. It goes back
+//    right after that completion's callback.
+// 3. Completions are copied to loop->queue before the first callback runs, so the kernel's queue is
+//    empty while callbacks start new operations.
+// 4. A submission queue that is full is flushed once; the kernel takes entries in that call, so a
+//    second failure cannot happen and is an assertion.
 
 #include "base/loop.h"
 
@@ -64,11 +65,11 @@ loop_advice(int error_number)
         return "io_uring is forbidden here: allow io_uring_setup, io_uring_enter and "
                "io_uring_register in "
                "the container's seccomp profile, or set kernel.io_uring_disabled=0 "
-               "(docs/containers.md)";
+               "(docs/operations.md)";
     case ENOSYS:
         return "no io_uring here: the kernel has none, or the container's seccomp profile hides "
                "it; allow "
-               "io_uring_setup, io_uring_enter and io_uring_register (docs/containers.md)";
+               "io_uring_setup, io_uring_enter and io_uring_register (docs/operations.md)";
     case EINVAL: return "the kernel is too old: Linux 6.0 or newer is needed";
     case ENOMEM: return "raise the limit of locked memory (ulimit -l), or free memory";
     case EMFILE: return "raise the limit of open files (ulimit -n), or lower --connections-max";
@@ -85,9 +86,9 @@ loop_advice(int error_number)
     }
 }
 
-// Flags from best to plainest. SINGLE_ISSUER and DEFER_TASKRUN (6.1) keep the kernel's completion work on this
-// thread, inside loop_step; without them the loop works the same and a little slower. The ring starts disabled, so
-// that it can be opened on one thread and bound by another.
+// Flags from best to plainest. SINGLE_ISSUER and DEFER_TASKRUN (6.1) keep the kernel's completion
+// work on this thread, inside loop_step; without them the loop works the same and a little slower.
+// The ring starts disabled, so that it can be opened on one thread and bound by another.
 static int
 ring_open(struct io_uring *ring, uint32_t entries)
 {
@@ -135,8 +136,8 @@ buffers_publish(struct loop *loop)
     loop->returned = 0;
 }
 
-// liburing 2.3 has no io_uring_setup_buf_ring: the ring of buffers and the buffers are one mapping of ours, whose
-// head the kernel is told about.
+// liburing 2.3 has no io_uring_setup_buf_ring: the ring of buffers and the buffers are one mapping
+// of ours, whose head the kernel is told about.
 static enum status
 buffers_open(struct loop *loop, struct error *error)
 {
@@ -262,7 +263,8 @@ op_submit(struct loop *loop, struct loop_op *op)
     struct io_uring_sqe *entry = entry_take(loop);
     switch (op->kind) {
     case LOOP_ACCEPT:
-        // Blocking sockets on purpose: a non-blocking one makes io_uring answer EAGAIN instead of waiting.
+        // Blocking sockets on purpose: a non-blocking one makes io_uring answer EAGAIN instead of
+        // waiting.
         io_uring_prep_multishot_accept(entry, op->fd, NULL, NULL, SOCK_CLOEXEC);
         break;
     case LOOP_RECV:
@@ -328,8 +330,8 @@ loop_cancel(struct loop *loop, struct loop_op *op)
     io_uring_sqe_set_data(entry, NULL);
 }
 
-// What the kernel may answer to a wait without anything being wrong: the timeout, a signal, a full completion
-// queue (EBUSY, EAGAIN: harvest first).
+// What the kernel may answer to a wait without anything being wrong: the timeout, a signal, a full
+// completion queue (EBUSY, EAGAIN: harvest first).
 static bool
 wait_is_fine(int result)
 {

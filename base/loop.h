@@ -1,20 +1,21 @@
 #pragma once
 // An event loop on io_uring: accept, receive, send and poll, completed in batches.
 //
-//     loop_open(&options, &loop, &error);            // any thread; says plainly when io_uring is blocked
-//     loop_bind(loop, &error);                       // from now on this thread's
+//     loop_open(&options, &loop, &error);     // any thread; says plainly when io_uring is blocked
+//     loop_bind(loop, &error);                // from now on this thread's
 //     op->run = on_received; op->context = conn;
-//     loop_recv(loop, op, fd);                       // queued; goes to the kernel in the next step
-//     while (loop_step(loop, timeout_ns, &error) == STATUS_OK) ...   // calls op->run(context, &event)
+//     loop_recv(loop, op, fd);                // queued; goes to the kernel in the next step
+//     while (loop_step(loop, timeout_ns, &error) == STATUS_OK)
+//         ...                                 // it has called op->run(op->context, &event)
 //
-// One operation is one struct loop_op, owned by the caller and not moved while it is active. Accept,
-// receive and poll go on until they fail, end or are cancelled (multishot); an event with is_last set is
-// the last one of its start, after which the op may be started again or forgotten. Received bytes lie in the
-// loop's buffers and are lent until the callback returns.
+// One operation is one struct loop_op, owned by the caller and not moved while it is active.
+// Accept, receive and poll go on until they fail, end or are cancelled (multishot); an event with
+// is_last set is the last one of its start, after which the op may be started again or forgotten.
+// Received bytes lie in the loop's buffers and are lent until the callback returns.
 //
-// A step is three things that never nest: submit (and wait), harvest (completions go to a queue), dispatch
-// (callbacks run from that queue). Callbacks start and cancel operations; they never enter the kernel
-// through the loop. When buffers ran out the loop takes up receiving again by itself.
+// A step is three things that never nest: submit (and wait), harvest (completions go to a queue),
+// dispatch (callbacks run from that queue). Callbacks start and cancel operations; they never enter
+// the kernel through the loop. When buffers ran out the loop takes up receiving again by itself.
 //
 // Owner: the thread that called loop_bind. Needs Linux 6.0.
 
@@ -52,8 +53,8 @@ struct loop_options {
     struct metric *starved;  // counts receives that found no buffer; or NULL
 };
 
-// Memory: buffers * buffer_size (16 MiB by default) and the queues. STATUS_IO: the kernel refuses io_uring; the text
-// names what blocks it and where the remedy is described.
+// Memory: buffers * buffer_size (16 MiB by default) and the queues. STATUS_IO: the kernel refuses
+// io_uring; the text names what blocks it and where the remedy is described.
 enum status
 loop_open(const struct loop_options *options, struct loop **out, struct error *error) CHECKED;
 // Ends the kernel's side: what was active is cancelled and delivers nothing more.
@@ -69,8 +70,8 @@ void loop_send(struct loop *loop, struct loop_op *op, int fd, struct bytes data)
 // Readable.
 void loop_poll(struct loop *loop, struct loop_op *op, int fd);
 
-// Asks the kernel to end an operation; its last event still comes (-ECANCELED, or what it came to before). An op that is not
-// active, or is cancelled already, is left alone.
+// Asks the kernel to end an operation; its last event still comes (-ECANCELED, or what it came to
+// before). An op that is not active, or is cancelled already, is left alone.
 void loop_cancel(struct loop *loop, struct loop_op *op);
 
 static inline bool
@@ -79,13 +80,13 @@ loop_op_is_active(const struct loop_op *op)
     return op->is_active;
 }
 
-// Submits, waits until something completes or timeout_ns passed (0: does not wait), runs the callbacks. STATUS_IO: the ring
-// itself is broken.
+// Submits, waits until something completes or timeout_ns passed (0: does not wait), runs the
+// callbacks. STATUS_IO: the ring itself is broken.
 enum status loop_step(struct loop *loop, int64_t timeout_ns, struct error *error) CHECKED;
 
 // Operations whose last event is still to come.
 uint32_t loop_active(const struct loop *loop);
 
-// What a person can do about a failed operation (errno, positive): "raise the limit of open files (ulimit
-// -n)". Never NULL.
+// What a person can do about a failed operation (errno, positive): "raise the limit of open files
+// (ulimit -n)". Never NULL.
 const char *loop_advice(int error_number);

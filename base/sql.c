@@ -1,6 +1,7 @@
-// One statement at a time on a non-blocking connection: send, flush, wait for the socket until the deadline, take the one
-// result, drain what follows it. A statement that is not back at its deadline is cancelled on a connection of libpq's own and
-// its remains are drained, so that the connection can be used again; a connection that does not even answer that is closed.
+// One statement at a time on a non-blocking connection: send, flush, wait for the socket until the
+// deadline, take the one result, drain what follows it. A statement that is not back at its
+// deadline is cancelled on a connection of libpq's own and its remains are drained, so that the
+// connection can be used again; a connection that does not even answer that is closed.
 
 #include "base/sql.h"
 
@@ -49,11 +50,16 @@ conn_error(const struct sql *sql, enum status status, const char *what, struct e
 {
     char line[512];
     snprintf(line, sizeof line, "%s", PQerrorMessage(sql->conn));
-    size_t size = strlen(line);
-    while (size > 0 && line[size - 1] == '\n')
-        line[--size] = '\0';
-    for (char *at = strchr(line, '\n'); at != NULL; at = strchr(at, '\n'))
-        *at = ' ';
+    size_t size = 0;
+    for (const char *at = line; *at != '\0'; at++) {
+        bool is_space = *at == '\n' || *at == '\t' || *at == ' ';
+        if (!is_space)
+            line[size++] = *at;
+        else if (size > 0 && line[size - 1] != ' ')
+            line[size++] = ' ';
+    }
+    size -= size > 0 && line[size - 1] == ' ';
+    line[size] = '\0';
     return error_set(error, status, "%s: %s", what, size > 0 ? line : "the connection is gone");
 }
 
@@ -86,6 +92,7 @@ enum status
 sql_url(const char *data_dir, struct arena *arena, const char **out_url, struct error *error)
 {
     must(arena != NULL && out_url != NULL);
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody changes the environment
     const char *url = getenv("DATABASE_URL");
     if (url != NULL && url[0] != '\0') {
         *out_url = arena_text(arena, url);

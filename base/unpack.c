@@ -1,11 +1,13 @@
-// Reading msgpack from outside. The problem: every length and count is a claim by somebody who may lie, and
-// a message may arrive one byte at a time.
+// Reading msgpack from outside. The problem: every length and count is a claim by somebody who may
+// lie, and a message may arrive one byte at a time.
 //
-// 1. A header is read only when all of it is there; its claim is compared with the bytes that are there
-//    (cursor) or with what the caller is ready to take (scan) before anything follows from it.
-// 2. Nothing recurses: open containers are a small array of counts, so depth cannot exhaust the stack.
-// 3. The scan moves only over whole items. A long body that is still arriving costs a look at its header
-//    per call, not a walk.
+// 1. A header is read only when all of it is there; its claim is compared with the bytes that are
+//    there (cursor) or with what the caller is ready to take (scan) before anything follows from
+//    it.
+// 2. Nothing recurses: open containers are a small array of counts, so depth cannot exhaust the
+//    stack.
+// 3. The scan moves only over whole items. A long body that is still arriving costs a look at its
+//    header per call, not a walk.
 
 #include "base/unpack.h"
 
@@ -30,8 +32,8 @@ enum form {
 
 enum { TAG_FIRST = 0xc0, TAG_LAST = 0xdf, TAG_FIXEXT_FIRST = 0xd4, TAG_FIXEXT_LAST = 0xd8 };
 
-// The bytes 0xc0 to 0xdf; all others carry their number in themselves. width: bytes of the number that
-// follows (a value, a length or a count).
+// The bytes 0xc0 to 0xdf; all others carry their number in themselves. width: bytes of the number
+// that follows (a value, a length or a count).
 static const struct {
     uint8_t form;
     uint8_t width;
@@ -136,8 +138,9 @@ header_read_tagged(const uint8_t *at, size_t left, struct header *out)
         number = UINT64_C(1) << (tag - TAG_FIXEXT_FIRST);
     if (form == FORM_INT)
         number = number_sign_extend(number, width);
-    int8_t ext_type = form == FORM_EXT ? (int8_t)at[1 + width] : 0;
-    *out = (struct header){form, ext_type, size, number};
+    *out = (struct header){form, 0, size, number};
+    if (form == FORM_EXT)
+        out->ext_type = (int8_t)at[1 + width];
     return true;
 }
 
@@ -170,8 +173,8 @@ header_items(const struct header *header)
     return header->form == FORM_ARRAY ? header->number : 0;
 }
 
-// Reads the header under the cursor and holds its claim against the bytes that are left after it: an item
-// takes at least one byte. Moves over header and body. False: the cursor has failed.
+// Reads the header under the cursor and holds its claim against the bytes that are left after it:
+// an item takes at least one byte. Moves over header and body. False: the cursor has failed.
 static inline bool
 cursor_header(struct cursor *cursor, struct header *out)
 {
@@ -233,8 +236,8 @@ item_container(const struct header *header, struct unpack_item *out)
     out->count = (uint32_t)header->number;
 }
 
-// Small naturals and short strings, of which events mostly consist, without the detour by a header. False: it is
-// something else, or too short; nothing moved.
+// Small naturals and short strings, of which events mostly consist, without the detour by a header.
+// False: it is something else, or too short; nothing moved.
 static inline bool
 next_short(struct cursor *cursor, struct unpack_item *out)
 {
@@ -285,8 +288,8 @@ unpack_next(struct cursor *cursor, struct unpack_item *out)
     return true;
 }
 
-// Moves over a value that contains no other and whose size its first byte tells. False: it is something else, or
-// too short; nothing moved.
+// Moves over a value that contains no other and whose size its first byte tells. False: it is
+// something else, or too short; nothing moved.
 static inline bool
 skip_short(struct cursor *cursor)
 {
@@ -343,8 +346,8 @@ scan_claimed(const struct unpack_scan *scan)
     return sum;
 }
 
-// Takes one item into account. The counts' sum stays below 2^39 (33 levels of at most 2^33), the size below
-// size_max, so nothing overflows.
+// Takes one item into account. The counts' sum stays below 2^39 (33 levels of at most 2^33), the
+// size below size_max, so nothing overflows.
 static enum unpack_result
 scan_item(struct unpack_scan *scan, const struct header *header, size_t arrived, size_t size_max)
 {

@@ -1,5 +1,6 @@
 #pragma once
-// Reading msgpack that nobody vouches for: a zero-copy cursor, and a resumable scan for a message's end.
+// Reading msgpack that nobody vouches for: a zero-copy cursor, and a resumable scan for a message's
+// end.
 //
 //     struct unpack_item item;
 //     if (!unpack_next(&in, &item)) return REFUSED;            // header, and the body of a scalar
@@ -9,24 +10,24 @@
 //     enum unpack_result r = unpack_scan(&scan, received);     // call again when more has arrived
 //     if (r == UNPACK_COMPLETE) frame = first scan.size bytes of received
 //
-// A declared count or length larger than the bytes left is never believed: nothing is allocated here, and the
-// cursor fails. The scan remembers where it was, so that a message arriving byte by byte costs linear
-// time. Spec: msgpack specification, v5 (str8, bin, ext). Values. Thread: any.
+// A declared count or length larger than the bytes left is never believed: nothing is allocated
+// here, and the cursor fails. The scan remembers where it was, so that a message arriving byte by
+// byte costs linear time. Spec: msgpack specification, v5 (str8, bin, ext). Values. Thread: any.
 
 #include "base/bytes.h"
 
 enum unpack_type {
     UNPACK_NIL,
     UNPACK_BOOL,
-    UNPACK_INT,    // negative integers: integer
-    UNPACK_UINT,   // integers >= 0, whatever their width or sign on the wire: natural
-    UNPACK_FLOAT,  // real32
-    UNPACK_DOUBLE, // real64
-    UNPACK_STR,    // text
-    UNPACK_BIN,    // text
-    UNPACK_EXT,    // text, ext_type
-    UNPACK_ARRAY,  // count items follow
-    UNPACK_MAP,    // count pairs follow
+    UNPACK_INT,     // negative integers: integer
+    UNPACK_UINT,    // integers >= 0, whatever their width or sign on the wire: natural
+    UNPACK_FLOAT,   // real32
+    UNPACK_DOUBLE,  // real64
+    UNPACK_STR,     // text
+    UNPACK_BIN,     // text
+    UNPACK_EXT,     // text, ext_type
+    UNPACK_ARRAY,   // count items follow
+    UNPACK_MAP,     // count pairs follow
 };
 
 struct unpack_item {
@@ -44,12 +45,11 @@ struct unpack_item {
 };
 
 // False (and the cursor failed) when the bytes end before the item does, or for the byte 0xc1.
-bool
-unpack_next(struct cursor *cursor, struct unpack_item *out);
+bool unpack_next(struct cursor *cursor, struct unpack_item *out);
 
-// Skips one whole value, nested at most depth_max containers deep. False: incomplete, 0xc1, or deeper.
-bool
-unpack_skip(struct cursor *cursor, uint32_t depth_max);
+// Skips one whole value, nested at most depth_max containers deep. False: incomplete, 0xc1, or
+// deeper.
+bool unpack_skip(struct cursor *cursor, uint32_t depth_max);
 
 enum { UNPACK_DEPTH_MAX = 32 };
 
@@ -67,7 +67,7 @@ struct unpack_scan {
     bool is_started;
 };
 
-// bytes: everything received of this message so far, from its first byte. size_max: refuse beyond it as soon as
-// a declared length or count (at least a byte for each item) shows it. Zero the scan before the next message.
-enum unpack_result
-unpack_scan(struct unpack_scan *scan, struct bytes bytes, size_t size_max);
+// bytes: everything received of this message so far, from its first byte. size_max: refuse beyond
+// it as soon as a declared length or count (at least a byte for each item) shows it. Zero the scan
+// before the next message.
+enum unpack_result unpack_scan(struct unpack_scan *scan, struct bytes bytes, size_t size_max);

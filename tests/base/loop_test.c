@@ -107,7 +107,8 @@ Test(loop, receives_what_is_sent_and_the_end)
     loop_close(loop);
 }
 
-// Eight buffers of 64 bytes for a megabyte: the kernel runs out all the time, nothing is lost or swapped.
+// Eight buffers of 64 bytes for a megabyte: the kernel runs out all the time, nothing is lost or
+// swapped.
 Test(loop, goes_on_when_buffers_run_out)
 {
     struct metric starved = METRIC_COUNTER("starved", "test");

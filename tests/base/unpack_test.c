@@ -15,53 +15,56 @@
 
 // --- unpack_next ---
 
+// Rows as one would read them aloud, not in columns.
+// clang-format off
 static const struct {
     struct bytes bytes;
     struct unpack_item item;
 } SCALARS[] = {
-    {BYTES("\xc0"),                                 {.type = UNPACK_NIL}                                          },
-    {BYTES("\xc2"),                                 {.type = UNPACK_BOOL, .boolean = false}                       },
-    {BYTES("\xc3"),                                 {.type = UNPACK_BOOL, .boolean = true}                        },
-    {BYTES("\x00"),                                 {.type = UNPACK_UINT, .natural = 0}                           },
-    {BYTES("\x7f"),                                 {.type = UNPACK_UINT, .natural = 127}                         },
-    {BYTES("\xe0"),                                 {.type = UNPACK_INT, .integer = -32}                          },
-    {BYTES("\xff"),                                 {.type = UNPACK_INT, .integer = -1}                           },
-    {BYTES("\xcc\xff"),                             {.type = UNPACK_UINT, .natural = 255}                         },
-    {BYTES("\xcd\x01\x00"),                         {.type = UNPACK_UINT, .natural = 256}                         },
-    {BYTES("\xce\xff\xff\xff\xff"),                 {.type = UNPACK_UINT, .natural = UINT32_MAX}                  },
-    {BYTES("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"), {.type = UNPACK_UINT, .natural = UINT64_MAX}                  },
-    {BYTES("\xd0\x80"),                             {.type = UNPACK_INT, .integer = INT8_MIN}                     },
-    {BYTES("\xd0\x05"),                             {.type = UNPACK_UINT, .natural = 5}                           },
-    {BYTES("\xd1\x80\x00"),                         {.type = UNPACK_INT, .integer = INT16_MIN}                    },
-    {BYTES("\xd2\x80\x00\x00\x00"),                 {.type = UNPACK_INT, .integer = INT32_MIN}                    },
-    {BYTES("\xd3\x80\x00\x00\x00\x00\x00\x00\x00"), {.type = UNPACK_INT, .integer = INT64_MIN}                    },
-    {BYTES("\xd3\x00\x00\x00\x00\x00\x00\x00\x07"), {.type = UNPACK_UINT, .natural = 7}                           },
-    {BYTES("\xca\x3f\x80\x00\x00"),                 {.type = UNPACK_FLOAT, .real32 = 1.0f}                        },
-    {BYTES("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"), {.type = UNPACK_DOUBLE, .real64 = 1.0}                        },
-    {BYTES("\xa0"),                                 {.type = UNPACK_STR, .text = BYTES("")}                       },
-    {BYTES("\xa3xyz"),                              {.type = UNPACK_STR, .text = BYTES("xyz")}                    },
-    {BYTES("\xd9\x02hi"),                           {.type = UNPACK_STR, .text = BYTES("hi")}                     },
-    {BYTES("\xda\x00\x02hi"),                       {.type = UNPACK_STR, .text = BYTES("hi")}                     },
-    {BYTES("\xdb\x00\x00\x00\x02hi"),               {.type = UNPACK_STR, .text = BYTES("hi")}                     },
-    {BYTES("\xc4\x01z"),                            {.type = UNPACK_BIN, .text = BYTES("z")}                      },
-    {BYTES("\xc5\x00\x01z"),                        {.type = UNPACK_BIN, .text = BYTES("z")}                      },
-    {BYTES("\xc6\x00\x00\x00\x01z"),                {.type = UNPACK_BIN, .text = BYTES("z")}                      },
-    {BYTES("\xd4\x05z"),                            {.type = UNPACK_EXT, .ext_type = 5, .text = BYTES("z")}       },
-    {BYTES("\xd5\xffzz"),                           {.type = UNPACK_EXT, .ext_type = -1, .text = BYTES("zz")}     },
-    {BYTES("\xd6\x01zzzz"),                         {.type = UNPACK_EXT, .ext_type = 1, .text = BYTES("zzzz")}    },
-    {BYTES("\xd7\x00zzzzzzzz"),                     {.type = UNPACK_EXT, .ext_type = 0, .text = BYTES("zzzzzzzz")}},
+    {BYTES("\xc0"), {.type = UNPACK_NIL}},
+    {BYTES("\xc2"), {.type = UNPACK_BOOL, .boolean = false}},
+    {BYTES("\xc3"), {.type = UNPACK_BOOL, .boolean = true}},
+    {BYTES("\x00"), {.type = UNPACK_UINT, .natural = 0}},
+    {BYTES("\x7f"), {.type = UNPACK_UINT, .natural = 127}},
+    {BYTES("\xe0"), {.type = UNPACK_INT, .integer = -32}},
+    {BYTES("\xff"), {.type = UNPACK_INT, .integer = -1}},
+    {BYTES("\xcc\xff"), {.type = UNPACK_UINT, .natural = 255}},
+    {BYTES("\xcd\x01\x00"), {.type = UNPACK_UINT, .natural = 256}},
+    {BYTES("\xce\xff\xff\xff\xff"), {.type = UNPACK_UINT, .natural = UINT32_MAX}},
+    {BYTES("\xcf\xff\xff\xff\xff\xff\xff\xff\xff"), {.type = UNPACK_UINT, .natural = UINT64_MAX}},
+    {BYTES("\xd0\x80"), {.type = UNPACK_INT, .integer = INT8_MIN}},
+    {BYTES("\xd0\x05"), {.type = UNPACK_UINT, .natural = 5}},
+    {BYTES("\xd1\x80\x00"), {.type = UNPACK_INT, .integer = INT16_MIN}},
+    {BYTES("\xd2\x80\x00\x00\x00"), {.type = UNPACK_INT, .integer = INT32_MIN}},
+    {BYTES("\xd3\x80\x00\x00\x00\x00\x00\x00\x00"), {.type = UNPACK_INT, .integer = INT64_MIN}},
+    {BYTES("\xd3\x00\x00\x00\x00\x00\x00\x00\x07"), {.type = UNPACK_UINT, .natural = 7}},
+    {BYTES("\xca\x3f\x80\x00\x00"), {.type = UNPACK_FLOAT, .real32 = 1.0f}},
+    {BYTES("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"), {.type = UNPACK_DOUBLE, .real64 = 1.0}},
+    {BYTES("\xa0"), {.type = UNPACK_STR, .text = BYTES("")}},
+    {BYTES("\xa3xyz"), {.type = UNPACK_STR, .text = BYTES("xyz")}},
+    {BYTES("\xd9\x02hi"), {.type = UNPACK_STR, .text = BYTES("hi")}},
+    {BYTES("\xda\x00\x02hi"), {.type = UNPACK_STR, .text = BYTES("hi")}},
+    {BYTES("\xdb\x00\x00\x00\x02hi"), {.type = UNPACK_STR, .text = BYTES("hi")}},
+    {BYTES("\xc4\x01z"), {.type = UNPACK_BIN, .text = BYTES("z")}},
+    {BYTES("\xc5\x00\x01z"), {.type = UNPACK_BIN, .text = BYTES("z")}},
+    {BYTES("\xc6\x00\x00\x00\x01z"), {.type = UNPACK_BIN, .text = BYTES("z")}},
+    {BYTES("\xd4\x05z"), {.type = UNPACK_EXT, .ext_type = 5, .text = BYTES("z")}},
+    {BYTES("\xd5\xffzz"), {.type = UNPACK_EXT, .ext_type = -1, .text = BYTES("zz")}},
+    {BYTES("\xd6\x01zzzz"), {.type = UNPACK_EXT, .ext_type = 1, .text = BYTES("zzzz")}},
+    {BYTES("\xd7\x00zzzzzzzz"), {.type = UNPACK_EXT, .ext_type = 0, .text = BYTES("zzzzzzzz")}},
     {BYTES("\xd8\x00zzzzzzzzzzzzzzzz"),
-     {.type = UNPACK_EXT, .ext_type = 0, .text = BYTES("zzzzzzzzzzzzzzzz")}                                       },
-    {BYTES("\xc7\x03\x09zzz"),                      {.type = UNPACK_EXT, .ext_type = 9, .text = BYTES("zzz")}     },
-    {BYTES("\xc8\x00\x01\x09z"),                    {.type = UNPACK_EXT, .ext_type = 9, .text = BYTES("z")}       },
-    {BYTES("\xc9\x00\x00\x00\x01\x09z"),            {.type = UNPACK_EXT, .ext_type = 9, .text = BYTES("z")}       },
-    {BYTES("\x90"),                                 {.type = UNPACK_ARRAY, .count = 0}                            },
-    {BYTES("\xdc\x00\x00"),                         {.type = UNPACK_ARRAY, .count = 0}                            },
-    {BYTES("\xdd\x00\x00\x00\x00"),                 {.type = UNPACK_ARRAY, .count = 0}                            },
-    {BYTES("\x80"),                                 {.type = UNPACK_MAP, .count = 0}                              },
-    {BYTES("\xde\x00\x00"),                         {.type = UNPACK_MAP, .count = 0}                              },
-    {BYTES("\xdf\x00\x00\x00\x00"),                 {.type = UNPACK_MAP, .count = 0}                              },
+     {.type = UNPACK_EXT, .ext_type = 0, .text = BYTES("zzzzzzzzzzzzzzzz")}},
+    {BYTES("\xc7\x03\x09zzz"), {.type = UNPACK_EXT, .ext_type = 9, .text = BYTES("zzz")}},
+    {BYTES("\xc8\x00\x01\x09z"), {.type = UNPACK_EXT, .ext_type = 9, .text = BYTES("z")}},
+    {BYTES("\xc9\x00\x00\x00\x01\x09z"), {.type = UNPACK_EXT, .ext_type = 9, .text = BYTES("z")}},
+    {BYTES("\x90"), {.type = UNPACK_ARRAY, .count = 0}},
+    {BYTES("\xdc\x00\x00"), {.type = UNPACK_ARRAY, .count = 0}},
+    {BYTES("\xdd\x00\x00\x00\x00"), {.type = UNPACK_ARRAY, .count = 0}},
+    {BYTES("\x80"), {.type = UNPACK_MAP, .count = 0}},
+    {BYTES("\xde\x00\x00"), {.type = UNPACK_MAP, .count = 0}},
+    {BYTES("\xdf\x00\x00\x00\x00"), {.type = UNPACK_MAP, .count = 0}},
 };
+// clang-format on
 
 enum { SCALARS_COUNT = sizeof SCALARS / sizeof SCALARS[0] };
 
@@ -285,8 +288,8 @@ random_next(uint64_t *state)
     return *state;
 }
 
-// Whether the reference finds one whole value, and how long it is. Inputs are small, so what it believes of
-// declared counts costs little.
+// Whether the reference finds one whole value, and how long it is. Inputs are small, so what it
+// believes of declared counts costs little.
 static bool
 reference_size(const uint8_t *data, size_t size, size_t *out_size)
 {

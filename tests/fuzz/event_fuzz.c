@@ -1,5 +1,5 @@
-// Any bytes as one entry of a frame. An event that is accepted keeps the promises of ledger/event.h, and its properties are
-// what was sent less the reserved keys.
+// Any bytes as one entry of a frame. An event that is accepted keeps the promises of
+// ledger/event.h, and its properties are what was sent less the reserved keys.
 
 #include "base/assert.h"
 #include "base/buffer.h"

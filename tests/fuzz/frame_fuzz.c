@@ -1,5 +1,5 @@
-// Any bytes as a connection's stream: frames are found, taken apart, moved and decoded. Whatever a frame holds, its entries
-// end where it ends.
+// Any bytes as a connection's stream: frames are found, taken apart, moved and decoded. Whatever a
+// frame holds, its entries end where it ends.
 
 #include "base/assert.h"
 #include "base/unpack.h"

@@ -1,5 +1,5 @@
-// The msgpack cursor and the scan over any bytes: both find the same end of the first value, however the bytes arrive, and
-// every view lies inside the input.
+// The msgpack cursor and the scan over any bytes: both find the same end of the first value,
+// however the bytes arrive, and every view lies inside the input.
 
 #include "base/unpack.h"
 

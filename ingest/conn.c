@@ -1,0 +1,493 @@
+#include "ingest/conn.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+// An empty buffer larger than this gives its memory back: at once when it is very large or memory
+// is full, else at the next tick, so that a connection that streams does not map and unmap memory
+// (and touch it for the first time) for every frame.
+enum { BUFFER_IDLE_MAX = 64 * 1024, BUFFER_KEPT_MAX = 1024 * 1024 };
+
+// --- desk ---
+
+enum status
+desk_init(struct desk *desk, const struct desk_options *options, struct error *error)
+{
+    must(options->frame_max <= options->connection_memory);
+    must(options->frame_max < options->memory_max);
+    desk->options = *options;
+    desk->conns = pool_take(options->connections_max, sizeof *desk->conns);
+    if (desk->conns == NULL)
+        return error_set(
+            error, STATUS_NO_MEMORY, "no memory for %u connections", options->connections_max);
+    for (uint32_t i = options->connections_max; i > 0; i--) {
+        struct conn *conn = &desk->conns[i - 1];
+        conn->desk = desk;
+        conn->fd = -1;
+        conn->next_free = desk->free;
+        desk->free = conn;
+    }
+    return tickets_init(&desk->tickets, options->tickets, error);
+}
+
+void
+desk_done(struct desk *desk)
+{
+    for (uint32_t i = 0; desk->conns != NULL && i < desk->options.connections_max; i++) {
+        struct conn *conn = &desk->conns[i];
+        if (conn->fd >= 0)
+            (void)close(conn->fd);
+        buffer_done(&conn->held);
+        buffer_done(&conn->acks);
+        buffer_done(&conn->sent);
+    }
+    tickets_done(&desk->tickets);
+    pool_give(desk->conns);
+    desk->conns = NULL;
+}
+
+void
+conn_touch(struct conn *conn)
+{
+    if (conn->is_touched)
+        return;
+    conn->is_touched = true;
+    conn->next_touched = conn->desk->touched;
+    conn->desk->touched = conn;
+}
+
+// --- fates ---
+
+void
+conn_ticket_settle(struct desk *desk, struct ticket *ticket)
+{
+    if (!ticket_is_settled(ticket))
+        return;
+    struct conn *conn = ticket->conn;
+    must(conn->tickets > 0);
+    if (!conn->is_deaf && ticket->has_chunk) {
+        ticket_pack_ack(ticket, &conn->acks);
+        desk->counts.acks++;
+    }
+    conn->tickets--;
+    ticket_give(&desk->tickets, ticket);
+    conn_touch(conn);
+}
+
+// A reject that only the ledger could decide: by then the frame's bytes are gone, so the log names
+// the place.
+static void
+fate_list(struct desk *desk, const struct receipt *receipt, const char *reason)
+{
+    const struct ticket *ticket = receipt->ticket;
+    struct reject *reject = rejects_take(desk->rejects);
+    if (reject == NULL)
+        return;
+    *reject = (struct reject){
+        .time_ns = desk->now_ns,
+        .reason = reason,
+        .index = receipt->index,
+    };
+    memcpy(reject->peer, ticket->conn->peer, sizeof reject->peer);
+    rejects_give(desk->rejects, reject);
+}
+
+static void
+fate_reject(struct desk *desk, const struct receipt *receipt, enum refusal refusal)
+{
+    desk->counts.rejected[refusal]++;
+    ticket_reject(receipt->ticket, receipt->index, refusal);
+    fate_list(desk, receipt, refusal_name(refusal));
+}
+
+static void
+fate_conflict(struct desk *desk, const struct receipt *receipt)
+{
+    const struct ticket *ticket = receipt->ticket;
+    desk->counts.conflicts++;
+    desk->on_conflict(desk, ticket->conn, receipt->index);
+    ticket_conflict(receipt->ticket, receipt->index);
+    fate_list(desk, receipt, fate_name(FATE_CONFLICT));
+}
+
+static void
+fate_apply(struct desk *desk, const struct receipt *receipt, enum fate fate)
+{
+    struct ticket *ticket = receipt->ticket;
+    switch (fate) {
+    case FATE_STORED: break;
+    case FATE_DUPLICATE:
+        desk->counts.duplicates++;
+        ticket->duplicates++;
+        break;
+    case FATE_CONFLICT: fate_conflict(desk, receipt); break;
+    case FATE_TOO_OLD: fate_reject(desk, receipt, REFUSAL_TOO_OLD); break;
+    case FATE_TOO_FAR_AHEAD: fate_reject(desk, receipt, REFUSAL_TOO_FAR_AHEAD); break;
+    case FATE_COUNT: must(fate != FATE_COUNT); break;
+    }
+}
+
+void
+desk_fates(void *context, const struct receipt *receipts, const uint8_t *fates, size_t count)
+{
+    struct desk *desk = context;
+    for (size_t i = 0; i < count; i++) {
+        struct ticket *ticket = receipts[i].ticket;
+        must(ticket->pending > 0 && fates[i] < FATE_COUNT);
+        if (fates[i] != FATE_STORED)
+            fate_apply(desk, &receipts[i], (enum fate)fates[i]);
+        ticket->pending--;
+        if (ticket->pending == 0)
+            conn_ticket_settle(desk, ticket);
+    }
+}
+
+// --- life ---
+
+void
+conn_frame_abandon(struct conn *conn)
+{
+    struct ticket *ticket = conn->ticket;
+    conn->has_frame = false;
+    conn->ticket = NULL;
+    if (ticket == NULL)
+        return;
+    ticket->is_open = false;
+    ticket->has_chunk = false;
+    conn_ticket_settle(conn->desk, ticket);
+}
+
+void
+conn_end(struct conn *conn)
+{
+    conn_touch(conn);
+    if (conn->state != CONN_OPEN)
+        return;
+    conn->state = CONN_ENDED;
+    conn->ended_ns = conn->desk->monotonic_ns;
+}
+
+static void
+conn_close(struct conn *conn)
+{
+    must(conn->state == CONN_OPEN || conn->state == CONN_ENDED);
+    conn->state = CONN_CLOSING;
+    conn->is_deaf = true;
+    conn_frame_abandon(conn);
+    loop_cancel(conn->desk->loop, &conn->receiving);
+    loop_cancel(conn->desk->loop, &conn->sending);
+    conn_touch(conn);
+}
+
+static void
+conn_free(struct conn *conn)
+{
+    struct desk *desk = conn->desk;
+    must(conn->tickets == 0 && conn->ticket == NULL && !conn->is_stalled && !conn->is_touched);
+    must(!loop_op_is_active(&conn->receiving) && !loop_op_is_active(&conn->sending));
+    desk->memory_used -= conn->charged;
+    if (desk->room_owner == conn)
+        desk->room_owner = NULL;
+    buffer_done(&conn->held);
+    buffer_done(&conn->acks);
+    buffer_done(&conn->sent);
+    *conn = (struct conn){.desk = desk, .fd = -1, .next_free = desk->free};
+    desk->free = conn;
+    desk->conns_open--;
+    metric_set(&desk->metrics->connections, desk->conns_open);
+}
+
+static void
+on_received(void *context, const struct loop_event *event)
+{
+    struct conn *conn = context;
+    conn_touch(conn);
+    if (event->data.size > 0)
+        conn_take(conn, event->data);
+    if (!event->is_last || event->result > 0 || event->result == -ECANCELED ||
+        event->result == -ENOBUFS)
+        return;
+    // 0: end of stream. An error: the peer is gone, but what it sent whole still counts.
+    if (event->result < 0)
+        conn->is_deaf = true;
+    conn_end(conn);
+}
+
+static void
+on_sent(void *context, const struct loop_event *event)
+{
+    struct conn *conn = context;
+    conn_touch(conn);
+    if (event->result < 0) {
+        conn->is_deaf = true;
+        conn_end(conn);
+        return;
+    }
+    conn->sent_size += (size_t)event->result;
+    must(conn->sent_size <= conn->sent.size);
+    if (conn->sent_size == conn->sent.size) {
+        buffer_reset(&conn->sent);
+        conn->sent_size = 0;
+    }
+}
+
+struct conn *
+conn_open(struct desk *desk, int fd, const char *peer, bool may_backfill)
+{
+    struct conn *conn = desk->free;
+    if (conn == NULL)
+        return NULL;
+    desk->free = conn->next_free;
+    conn->next_free = NULL;
+    conn->state = CONN_OPEN;
+    conn->fd = fd;
+    conn->may_backfill = may_backfill;
+    (void)snprintf(conn->peer, sizeof conn->peer, "%s", peer);
+    conn->receiving = (struct loop_op){.run = on_received, .context = conn};
+    conn->sending = (struct loop_op){.run = on_sent, .context = conn};
+    desk->conns_open++;
+    metric_set(&desk->metrics->connections, desk->conns_open);
+    conn_touch(conn);
+    return conn;
+}
+
+// --- a turn ---
+
+void
+desk_resume(struct desk *desk)
+{
+    struct conn *conn = desk->stalled;
+    desk->stalled = NULL;
+    while (conn != NULL) {
+        struct conn *next = conn->next_stalled;
+        conn->next_stalled = NULL;
+        conn->is_stalled = false;
+        if (conn->has_frame)
+            conn_resume(conn);
+        conn_touch(conn);
+        conn = next;
+    }
+}
+
+static size_t
+conn_acks_unread(const struct conn *conn)
+{
+    return conn->acks.size + conn->sent.size - conn->sent_size;
+}
+
+// What the buffer costs: its bytes, or the memory that it keeps empty.
+static size_t
+buffer_trim(struct buffer *buffer, size_t kept_max)
+{
+    if (buffer->size == 0 && buffer->capacity > kept_max)
+        buffer_done(buffer);
+    return buffer->size > 0 ? buffer->size : buffer->capacity;
+}
+
+static void
+conn_charge(struct conn *conn, bool is_tick)
+{
+    struct desk *desk = conn->desk;
+    size_t kept_max = is_tick || desk->memory_is_full ? BUFFER_IDLE_MAX : BUFFER_KEPT_MAX;
+    size_t held = buffer_trim(&conn->held, kept_max) + buffer_trim(&conn->acks, kept_max) +
+                  buffer_trim(&conn->sent, kept_max);
+    must(desk->memory_used >= conn->charged);
+    desk->memory_used += held - conn->charged;
+    conn->charged = held;
+}
+
+static void
+conn_send(struct conn *conn)
+{
+    if (conn->is_deaf || buffer_failed(&conn->acks)) {
+        // Nobody to tell, or no memory to tell with: the client sends its chunks again.
+        conn->is_deaf = true;
+        buffer_reset(&conn->acks);
+        conn_end(conn);
+        return;
+    }
+    if (loop_op_is_active(&conn->sending))
+        return;
+    if (conn->sent.size == 0) {
+        struct buffer empty = conn->sent;
+        conn->sent = conn->acks;
+        conn->acks = empty;
+    }
+    if (conn->sent.size > 0) {
+        struct bytes rest =
+            bytes_of(conn->sent.data + conn->sent_size, conn->sent.size - conn->sent_size);
+        loop_send(conn->desk->loop, &conn->sending, conn->fd, rest);
+    }
+}
+
+static bool
+conn_wants_bytes(const struct conn *conn)
+{
+    const struct desk *desk = conn->desk;
+    return conn->state == CONN_OPEN && !conn->has_frame &&
+           conn->held.size < desk->options.connection_memory &&
+           conn_acks_unread(conn) < desk->options.acks_max &&
+           conn->tickets < desk->options.conn_tickets;
+}
+
+static void
+conn_read_or_not(struct conn *conn)
+{
+    const struct desk *desk = conn->desk;
+    bool wants = conn_wants_bytes(conn) && (!desk->memory_is_full || desk->room_owner == conn);
+    if (!wants)
+        loop_cancel(desk->loop, &conn->receiving);
+    else if (!loop_op_is_active(&conn->receiving))
+        loop_recv(desk->loop, &conn->receiving, conn->fd);
+}
+
+static bool
+conn_is_through(const struct conn *conn)
+{
+    bool is_told = conn->is_deaf || conn_acks_unread(conn) == 0;
+    return conn->state == CONN_ENDED && !conn->has_frame && conn->tickets == 0 && is_told;
+}
+
+static void
+conn_settle(struct conn *conn)
+{
+    if (conn->state == CONN_OPEN || conn->state == CONN_ENDED) {
+        conn_send(conn);
+        if (conn_is_through(conn))
+            conn_close(conn);
+        else
+            conn_read_or_not(conn);
+    }
+    if (conn->state != CONN_OPEN && !conn->has_frame) {
+        buffer_reset(&conn->held);
+        conn->held_start = 0;
+    }
+    conn_charge(conn, false);
+    bool is_idle = !loop_op_is_active(&conn->receiving) && !loop_op_is_active(&conn->sending);
+    if (conn->state == CONN_CLOSING && is_idle && conn->fd >= 0) {
+        (void)close(conn->fd);
+        conn->fd = -1;
+    }
+}
+
+static bool
+conn_is_free_to_go(const struct conn *conn)
+{
+    return conn->state == CONN_CLOSING && conn->fd < 0 && conn->tickets == 0 && !conn->is_stalled;
+}
+
+// While memory is full one connection may go on, so that its frame can finish: one in the middle of
+// a frame first.
+static void
+room_owner_choose(struct desk *desk)
+{
+    struct conn *chosen = NULL;
+    for (uint32_t i = 0; i < desk->options.connections_max; i++) {
+        struct conn *conn = &desk->conns[i];
+        if (!conn_wants_bytes(conn))
+            continue;
+        if (chosen == NULL || (chosen->held.size == 0 && conn->held.size > 0))
+            chosen = conn;
+    }
+    if (desk->room_owner != NULL)
+        conn_touch(desk->room_owner);
+    if (chosen != NULL)
+        conn_touch(chosen);
+    desk->room_owner = chosen;
+}
+
+static void
+room_update(struct desk *desk)
+{
+    bool is_full = desk->memory_used > desk->options.memory_max - desk->options.frame_max;
+    if (is_full != desk->memory_is_full) {
+        desk->memory_is_full = is_full;
+        metric_add(&desk->metrics->memory_full, is_full);
+        desk->room_owner = NULL;
+        for (uint32_t i = 0; i < desk->options.connections_max; i++)
+            if (desk->conns[i].state == CONN_OPEN)
+                conn_touch(&desk->conns[i]);
+    }
+    bool has_owner = desk->room_owner != NULL && conn_wants_bytes(desk->room_owner) &&
+                     desk->room_owner->held.size > 0;
+    if (is_full && !has_owner)
+        room_owner_choose(desk);
+}
+
+static void
+counts_publish(struct desk *desk)
+{
+    struct desk_counts *counts = &desk->counts;
+    struct ingest_metrics *metrics = desk->metrics;
+    metric_add(&metrics->bytes_received, (int64_t)counts->bytes);
+    metric_add(&metrics->frames, (int64_t)counts->frames);
+    metric_add(&metrics->heartbeats, (int64_t)counts->heartbeats);
+    metric_add(&metrics->events, (int64_t)counts->events);
+    metric_add(&metrics->duplicates, (int64_t)counts->duplicates);
+    metric_add(&metrics->conflicts, (int64_t)counts->conflicts);
+    metric_add(&metrics->acks, (int64_t)counts->acks);
+    metric_add(&metrics->values_rounded, (int64_t)counts->decode.values_rounded);
+    for (size_t i = 0; i < REFUSAL_COUNT; i++)
+        if (counts->rejected[i] > 0)
+            metric_add(&metrics->rejected[i], (int64_t)counts->rejected[i]);
+    metric_set(&metrics->memory, (int64_t)desk->memory_used);
+    *counts = (struct desk_counts){0};
+}
+
+void
+desk_settle(struct desk *desk)
+{
+    // Charging first, so that the decision about memory is made once and for all of them.
+    for (struct conn *conn = desk->touched; conn != NULL; conn = conn->next_touched)
+        conn_charge(conn, false);
+    room_update(desk);
+    struct conn *conn = desk->touched;
+    desk->touched = NULL;
+    while (conn != NULL) {
+        struct conn *next = conn->next_touched;
+        conn->next_touched = NULL;
+        conn_settle(conn);
+        conn->is_touched = false;
+        if (conn_is_free_to_go(conn))
+            conn_free(conn);
+        conn = next;
+    }
+    counts_publish(desk);
+}
+
+void
+desk_end_all(struct desk *desk)
+{
+    for (uint32_t i = 0; i < desk->options.connections_max; i++)
+        if (desk->conns[i].state == CONN_OPEN)
+            conn_end(&desk->conns[i]);
+}
+
+void
+desk_close_all(struct desk *desk)
+{
+    for (uint32_t i = 0; i < desk->options.connections_max; i++) {
+        enum conn_state state = desk->conns[i].state;
+        if (state == CONN_OPEN || state == CONN_ENDED)
+            conn_close(&desk->conns[i]);
+    }
+}
+
+void
+desk_tick(struct desk *desk)
+{
+    int64_t latest_ns = desk->monotonic_ns - CONN_LINGER_S * SECOND_NS;
+    for (uint32_t i = 0; i < desk->options.connections_max; i++) {
+        struct conn *conn = &desk->conns[i];
+        if (conn->state != CONN_FREE)
+            conn_charge(conn, true);
+        bool waits_for_peer = conn->state == CONN_ENDED && !conn->has_frame && conn->tickets == 0;
+        if (waits_for_peer && conn->ended_ns < latest_ns)
+            conn_close(conn);
+    }
+}

@@ -1,0 +1,162 @@
+#pragma once
+// One connection: bytes come in, frames go to the ledger, acks go back.
+//
+//     conn = conn_open(desk, fd, peer, may_backfill);     // NULL: too many
+//     ... the loop delivers bytes, the ledger delivers fates ...
+//     desk_settle(desk)                                   // once a turn
+//
+//   FREE --opened--> OPEN --end of stream, error, broken frame, drain--> ENDED
+//                                                                          |
+//   FREE <--nothing under way-- CLOSING <------all put and acked-----------'
+//
+// OPEN     reads, unless something is full
+// ENDED    reads nothing more; whole frames that have arrived still go to the ledger, their acks
+//          still go out
+// CLOSING  operations are cancelled; waits for their last events and for fates that are under way
+//
+// 1. Callbacks change state and touch the connection; only conn_settle starts and cancels
+//    operations and frees the slot.
+// 2. The frame at the head is either incomplete (scan knows how far it was walked), or complete and
+//    being put (has_frame). It lies in the loop's buffer during conn_take, afterwards in held.
+// 3. While has_frame is set after a put (the ledger's group is full, or no ticket was free),
+//    nothing is read: TCP pushes back.
+//
+// Memory: a slot per connection, made at start. Buffers grow with what arrives, never with what is
+// declared: a frame of up to frame_max in held, acks up to acks_max (then reading stops). Their sum
+// over all connections is held to memory_max; the last frame_max of it are kept for one connection
+// at a time (room_owner), so that some frame can always finish. Bytes that the kernel had delivered
+// before reading stopped may exceed that by the loop's receive buffers.
+//
+// Owner: a front. Thread: the front's.
+
+#include "base/buffer.h"
+#include "base/loop.h"
+#include "base/unpack.h"
+#include "ingest/metrics.h"
+#include "ingest/rejects.h"
+#include "ingest/throttle.h"
+#include "ingest/ticket.h"
+#include "ledger/ledger.h"
+
+enum { CONN_PEER_MAX = REJECT_PEER_MAX };
+
+enum conn_state { CONN_FREE, CONN_OPEN, CONN_ENDED, CONN_CLOSING };
+
+struct conn {
+    struct desk *desk;
+    enum conn_state state;
+    int fd;  // -1: closed
+    bool may_backfill;
+    bool is_deaf;     // the peer takes no more acks
+    bool is_touched;  // in desk->touched
+    bool is_stalled;  // in desk->stalled
+    char peer[CONN_PEER_MAX];
+    int64_t ended_ns;  // monotonic
+    struct conn *next_touched;
+    struct conn *next_stalled;
+    struct conn *next_free;
+    struct loop_op receiving;
+    struct loop_op sending;
+    // Input: the head frame and what came behind it.
+    struct buffer held;
+    size_t held_start;
+    struct unpack_scan scan;
+    bool has_frame;
+    const uint8_t *frame_data;
+    struct frame frame;
+    struct cursor entries;  // the next entry
+    uint32_t index;         // its number
+    struct ticket *ticket;  // of the frame
+    uint32_t tickets;       // frames of this connection under way, that one included
+    // Output: acks are packed into one buffer while the other is being sent.
+    struct buffer acks;
+    struct buffer sent;
+    size_t sent_size;  // of `sent`, already taken by the kernel
+    size_t charged;    // memory counted for it: bytes in the three buffers
+};
+
+// Counted during a turn, added to the metrics at its end.
+struct desk_counts {
+    uint64_t bytes;
+    uint64_t frames;
+    uint64_t heartbeats;
+    uint64_t events;
+    uint64_t duplicates;
+    uint64_t conflicts;
+    uint64_t acks;
+    uint64_t rejected[REFUSAL_COUNT];
+    struct decode_stats decode;
+};
+
+struct desk_options {
+    uint32_t connections_max;
+    uint32_t tickets;       // frames under way, all connections
+    uint32_t conn_tickets;  // and of one
+    size_t frame_max;
+    size_t connection_memory;
+    size_t memory_max;
+    size_t acks_max;  // bytes of acks that a connection has not read
+};
+
+typedef void (*desk_broken_fn)(struct desk *desk, const struct conn *conn, enum frame_fault fault);
+typedef void (*desk_conflict_fn)(struct desk *desk, const struct conn *conn, uint32_t index);
+
+// What the connections of one front share.
+struct desk {
+    struct desk_options options;
+    struct loop *loop;
+    struct intake *intake;
+    struct rejects *rejects;
+    struct ingest_metrics *metrics;
+    desk_broken_fn on_broken;      // says so in the log
+    desk_conflict_fn on_conflict;  // the same
+    void *context;
+    struct tickets tickets;
+    struct conn *conns;
+    struct conn *free;
+    struct conn *touched;
+    struct conn *stalled;
+    uint32_t conns_open;
+    size_t memory_used;
+    bool memory_is_full;
+    struct conn *room_owner;
+    int64_t now_ns;        // wall clock of this turn
+    int64_t monotonic_ns;  // the same for deadlines
+    struct desk_counts counts;
+};
+
+// loop, intake, rejects, metrics, on_broken, on_conflict and context are set by the caller, before
+// the first turn.
+enum status
+desk_init(struct desk *desk, const struct desk_options *options, struct error *error) CHECKED;
+// Every connection is free, or the loop is closed.
+void desk_done(struct desk *desk);
+// Fates of events, as the ledger delivers them; context is the desk.
+void desk_fates(void *context, const struct receipt *receipts, const uint8_t *fates, size_t count);
+// Goes on with the frames that waited for room. Once a turn.
+void desk_resume(struct desk *desk);
+// Sends, reads, stops reading, closes and frees what was touched. Once a turn, last.
+void desk_settle(struct desk *desk);
+// Ends every connection: whole frames go on, nothing more is read.
+void desk_end_all(struct desk *desk);
+// Gives up waiting for peers: what is still open is closed without its acks.
+void desk_close_all(struct desk *desk);
+// Closes connections that ended and whose peer has read no ack for CONN_LINGER_S. Some times a
+// second.
+void desk_tick(struct desk *desk);
+
+enum { CONN_LINGER_S = 5 };
+
+// Takes the descriptor over. NULL: connections_max are open; the descriptor is left to the caller.
+struct conn *conn_open(struct desk *desk, int fd, const char *peer, bool may_backfill);
+void conn_touch(struct conn *conn);
+void conn_end(struct conn *conn);
+
+// Received bytes, lent for the call (conn_input.c).
+void conn_take(struct conn *conn, struct bytes data);
+// Goes on with a frame that waited (conn_input.c).
+void conn_resume(struct conn *conn);
+// Forgets the head frame: what was put of it stays in the ledger, its ack is never sent.
+void conn_frame_abandon(struct conn *conn);
+// A ticket that may be settled by now: acks and gives it back.
+void conn_ticket_settle(struct desk *desk, struct ticket *ticket);

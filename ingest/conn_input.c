@@ -1,0 +1,276 @@
+// From received bytes to events put. The problem: frames do not care for the borders of receive
+// buffers, the ledger may be full in the middle of a frame, and an event's bytes should be copied
+// once.
+//
+// A frame that lies whole in the receive buffer is decoded there. Of a frame that does not, what
+// arrived is kept in `held`, and of the next buffers only as much is added as completes it
+// (HOLD_STEP at a time, since its end is not known before); what follows is again decoded in place.
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "ingest/conn.h"
+
+enum { HOLD_STEP = 16 * 1024 };
+
+static struct bytes
+held_view(const struct conn *conn)
+{
+    must(conn->held_start <= conn->held.size);
+    if (conn->held.size == 0)
+        return bytes_of(NULL, 0);
+    return bytes_of(conn->held.data + conn->held_start, conn->held.size - conn->held_start);
+}
+
+// --- rejects ---
+
+static void
+entry_reject(struct conn *conn, enum refusal refusal, const struct event *event)
+{
+    struct desk *desk = conn->desk;
+    desk->counts.rejected[refusal]++;
+    ticket_reject(conn->ticket, conn->index, refusal);
+    struct reject *reject = rejects_take(desk->rejects);
+    if (reject == NULL)
+        return;
+    reject->time_ns = desk->now_ns;
+    reject->reason = refusal_name(refusal);
+    memcpy(reject->peer, conn->peer, sizeof reject->peer);
+    reject->index = conn->index;
+    reject->subject_size = reject_text_set(reject->subject, event->subject);
+    reject->type_size = reject_text_set(reject->type, event->type);
+    reject->id_size = reject_text_set(reject->id, event->id);
+    rejects_give(desk->rejects, reject);
+}
+
+// --- one frame ---
+
+static void
+conn_break(struct conn *conn, enum frame_fault fault)
+{
+    struct desk *desk = conn->desk;
+    metric_add(&desk->metrics->broken[fault], 1);
+    desk->on_broken(desk, conn, fault);
+    conn_end(conn);
+}
+
+// Finds the head frame in bytes. True: has_frame is set, or it was a heartbeat; scan.size is its
+// length.
+static bool
+frame_find(struct conn *conn, struct bytes bytes)
+{
+    switch (unpack_scan(&conn->scan, bytes, conn->desk->options.frame_max)) {
+    case UNPACK_INCOMPLETE: return false;
+    case UNPACK_BROKEN: conn_break(conn, FRAME_NOT_MSGPACK); return false;
+    case UNPACK_TOO_LARGE: conn_break(conn, FRAME_TOO_LARGE); return false;
+    case UNPACK_COMPLETE: break;
+    }
+    enum frame_fault fault = frame_parse(bytes_of(bytes.data, conn->scan.size), &conn->frame);
+    if (fault != FRAME_FINE) {
+        conn_break(conn, fault);
+        return false;
+    }
+    conn->frame_data = bytes.data;
+    conn->entries = cursor_over(conn->frame.entries);
+    conn->index = 0;
+    conn->has_frame = true;
+    return true;
+}
+
+// The frame's bytes are now at `to`.
+static void
+frame_move(struct conn *conn, const uint8_t *to)
+{
+    if (!conn->has_frame || conn->frame_data == to)
+        return;
+    size_t at = conn->frame.entries.size - cursor_left(&conn->entries);
+    frame_rebase(&conn->frame, conn->frame_data, to);
+    conn->frame_data = to;
+    conn->entries = cursor_over(conn->frame.entries);
+    (void)cursor_take(&conn->entries, at);
+    must(!cursor_failed(&conn->entries));
+}
+
+static enum refusal
+entry_decode(struct conn *conn, struct cursor *at, struct event *out)
+{
+    enum refusal refusal =
+        decode_entry(&conn->frame, at, conn->index, out, &conn->desk->counts.decode);
+    if (refusal == REFUSAL_NONE && out->batch.size > 0 && !conn->may_backfill)
+        return REFUSAL_BACKFILL;
+    return refusal;
+}
+
+// False: the ledger has no room, the same entry comes again later.
+static bool
+entry_put(struct conn *conn)
+{
+    struct event event;
+    struct cursor at = conn->entries;
+    enum refusal refusal = entry_decode(conn, &at, &event);
+    if (refusal != REFUSAL_NONE) {
+        entry_reject(conn, refusal, &event);
+    } else {
+        struct receipt receipt = {.ticket = conn->ticket, .index = conn->index};
+        if (!intake_put(conn->desk->intake, &event, receipt))
+            return false;
+        conn->ticket->pending++;
+        conn->desk->counts.events++;
+    }
+    conn->entries = at;
+    conn->index++;
+    return true;
+}
+
+// Puts the rest of the head frame. False: stopped for want of a ticket or of room in the ledger.
+static bool
+frame_put(struct conn *conn)
+{
+    struct desk *desk = conn->desk;
+    if (conn->frame.mode == FRAME_HEARTBEAT) {
+        desk->counts.heartbeats++;
+        return true;
+    }
+    if (conn->ticket == NULL) {
+        if (conn->tickets == desk->options.conn_tickets)
+            return false;
+        conn->ticket = ticket_take(&desk->tickets, conn, &conn->frame);
+        if (conn->ticket == NULL)
+            return false;
+        conn->tickets++;
+        desk->counts.frames++;
+    }
+    while (conn->index < conn->frame.entries_count)
+        if (!entry_put(conn))
+            return false;
+    struct ticket *ticket = conn->ticket;
+    conn->ticket = NULL;
+    ticket->is_open = false;
+    conn_ticket_settle(desk, ticket);
+    return true;
+}
+
+static void
+conn_stall(struct conn *conn)
+{
+    if (conn->is_stalled)
+        return;
+    conn->is_stalled = true;
+    conn->next_stalled = conn->desk->stalled;
+    conn->desk->stalled = conn;
+}
+
+// Goes through whole frames at the front of bytes. Returns how many bytes are done with; the rest
+// begins with a frame that is incomplete or waits (has_frame).
+static size_t
+frames_consume(struct conn *conn, struct bytes bytes)
+{
+    size_t done = 0;
+    while (conn->state != CONN_CLOSING) {
+        struct bytes rest = bytes_of(bytes.data + done, bytes.size - done);
+        if (!conn->has_frame && (rest.size == 0 || !frame_find(conn, rest)))
+            break;
+        if (!frame_put(conn)) {
+            conn_stall(conn);
+            break;
+        }
+        conn->has_frame = false;
+        done += conn->scan.size;
+        conn->scan = (struct unpack_scan){0};
+    }
+    return done;
+}
+
+// --- held bytes ---
+
+static void
+held_drop(struct conn *conn)
+{
+    buffer_reset(&conn->held);
+    conn->held_start = 0;
+}
+
+// Appends to what is held. False: no memory; the connection ends.
+static bool
+held_append(struct conn *conn, struct bytes more)
+{
+    if (conn->held_start > 0) {
+        struct bytes rest = held_view(conn);
+        memmove(conn->held.data, rest.data, rest.size);
+        conn->held.size = rest.size;
+        conn->held_start = 0;
+    }
+    buffer_bytes(&conn->held, more);
+    if (buffer_failed(&conn->held)) {
+        // What cannot be kept cannot be counted; without an ack the client sends it again.
+        conn_frame_abandon(conn);
+        conn->is_deaf = true;
+        conn_end(conn);
+        return false;
+    }
+    frame_move(conn, conn->held.data);
+    return true;
+}
+
+// Completes the held frame from data. Returns the bytes of data that are done with; when it returns
+// with nothing held, the rest of data is to be decoded in place.
+static size_t
+held_complete(struct conn *conn, struct bytes data)
+{
+    size_t used = 0;
+    while (used < data.size && conn->held.size > 0 && !conn->has_frame &&
+           conn->state == CONN_OPEN) {
+        size_t step = data.size - used < HOLD_STEP ? data.size - used : (size_t)HOLD_STEP;
+        if (!held_append(conn, bytes_of(data.data + used, step)))
+            return data.size;
+        used += step;
+        conn->held_start += frames_consume(conn, held_view(conn));
+        if (conn->held_start > 0 && !conn->has_frame) {
+            // What is left lies in data as well, since without this step nothing was whole.
+            size_t left = conn->held.size - conn->held_start;
+            must(left <= used);
+            used -= left;
+            held_drop(conn);
+        }
+    }
+    return used;
+}
+
+static void
+ended_input_drop(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN && !conn->has_frame) {
+        held_drop(conn);
+        conn->scan = (struct unpack_scan){0};
+    }
+}
+
+void
+conn_take(struct conn *conn, struct bytes data)
+{
+    conn->desk->counts.bytes += data.size;
+    conn_touch(conn);
+    if (conn->state != CONN_OPEN)
+        return;
+    size_t used = 0;
+    if (conn->held.size > 0 && !conn->has_frame)
+        used = held_complete(conn, data);
+    struct bytes rest = bytes_of(data.data + used, data.size - used);
+    if (conn->held.size == 0 && conn->state == CONN_OPEN && rest.size > 0) {
+        size_t done = frames_consume(conn, rest);
+        rest = bytes_of(rest.data + done, rest.size - done);
+    }
+    if (rest.size > 0 && (conn->state == CONN_OPEN || conn->has_frame))
+        (void)held_append(conn, rest);
+    ended_input_drop(conn);
+}
+
+void
+conn_resume(struct conn *conn)
+{
+    must(conn->has_frame && conn->frame_data == held_view(conn).data);
+    conn_touch(conn);
+    conn->held_start += frames_consume(conn, held_view(conn));
+    if (conn->held_start == conn->held.size)
+        held_drop(conn);
+    ended_input_drop(conn);
+}

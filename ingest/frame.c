@@ -1,0 +1,268 @@
+#include "ingest/frame.h"
+
+#include "base/assert.h"
+#include "base/unpack.h"
+#include "ledger/event.h"
+
+const char *
+frame_fault_name(enum frame_fault fault)
+{
+    switch (fault) {
+    case FRAME_FINE: return "fine";
+    case FRAME_NOT_MSGPACK: return "not msgpack";
+    case FRAME_TOO_LARGE: return "frame too large";
+    case FRAME_NOT_FORWARD: return "not a message of the Forward protocol";
+    case FRAME_TAG_INVALID: return "tag is not a string";
+    case FRAME_ENTRIES_BROKEN: return "packed entries are broken";
+    case FRAME_OPTION_INVALID: return "option is not a map of distinct names";
+    case FRAME_CHUNK_INVALID: return "chunk is not a string of at most 255 bytes";
+    case FRAME_COMPRESSED: return "CompressedPackedForward is not accepted";
+    case FRAME_TALLY_INVALID: return "option tally is malformed";
+    case FRAME_FAULT_COUNT: break;
+    }
+    return "unknown";
+}
+
+static bool
+item_is_text(const struct unpack_item *item)
+{
+    return item->type == UNPACK_STR || item->type == UNPACK_BIN;
+}
+
+static bool
+text_is(struct bytes text, const char *name)
+{
+    return bytes_equal(text, bytes_text(name));
+}
+
+static enum frame_fault
+option_chunk(const struct unpack_item *value, struct frame *frame)
+{
+    if (value->type == UNPACK_NIL)
+        return FRAME_FINE;
+    if (!item_is_text(value) || value->text.size > EVENT_CHUNK_MAX)
+        return FRAME_CHUNK_INVALID;
+    frame->chunk = value->text;
+    frame->has_chunk = true;
+    frame->chunk_is_bin = value->type == UNPACK_BIN;
+    return FRAME_FINE;
+}
+
+// "text" is what Fluent Bit writes for "no compression".
+static enum frame_fault
+option_compressed(const struct unpack_item *value)
+{
+    bool is_plain =
+        value->type == UNPACK_NIL || (item_is_text(value) && text_is(value->text, "text"));
+    return is_plain ? FRAME_FINE : FRAME_COMPRESSED;
+}
+
+static enum frame_fault
+tally_member(struct bytes name, const struct unpack_item *value, struct frame *frame)
+{
+    if (text_is(name, "results")) {
+        if (value->type != UNPACK_BOOL)
+            return FRAME_TALLY_INVALID;
+        frame->wants_results = value->boolean;
+    } else if (text_is(name, "backfill") && value->type != UNPACK_NIL) {
+        bool is_id =
+            item_is_text(value) && value->text.size > 0 && value->text.size <= EVENT_BATCH_MAX;
+        if (!is_id)
+            return FRAME_TALLY_INVALID;
+        frame->backfill = value->text;
+    }
+    return FRAME_FINE;
+}
+
+// The cursor stands after the value's header; members that nobody knows are stepped over.
+static enum frame_fault
+option_tally(struct cursor *in, const struct unpack_item *value, struct frame *frame)
+{
+    if (value->type == UNPACK_NIL)
+        return FRAME_FINE;
+    if (value->type != UNPACK_MAP)
+        return FRAME_TALLY_INVALID;
+    for (uint32_t i = 0; i < value->count; i++) {
+        struct unpack_item name, member;
+        if (!unpack_next(in, &name) || !item_is_text(&name))
+            return FRAME_TALLY_INVALID;
+        struct cursor start = *in;
+        if (!unpack_next(in, &member))
+            return FRAME_TALLY_INVALID;
+        enum frame_fault fault = tally_member(name.text, &member, frame);
+        *in = start;
+        if (fault != FRAME_FINE)
+            return fault;
+        if (!unpack_skip(in, UNPACK_DEPTH_MAX))
+            return FRAME_TALLY_INVALID;
+    }
+    return FRAME_FINE;
+}
+
+// The options that mean something here, each a bit of a set, so that a second one is seen.
+enum option_name {
+    OPTION_NAME_OTHER = 0,
+    OPTION_NAME_CHUNK = 1,
+    OPTION_NAME_COMPRESSED = 2,
+    OPTION_NAME_TALLY = 4,
+};
+
+static enum option_name
+option_name_of(struct bytes name)
+{
+    if (text_is(name, "chunk"))
+        return OPTION_NAME_CHUNK;
+    if (text_is(name, "compressed"))
+        return OPTION_NAME_COMPRESSED;
+    return text_is(name, "tally") ? OPTION_NAME_TALLY : OPTION_NAME_OTHER;
+}
+
+static enum frame_fault
+option_value(enum option_name name, struct cursor *in, struct frame *frame)
+{
+    struct unpack_item value;
+    struct cursor after = *in;
+    if (!unpack_next(&after, &value) || !unpack_skip(in, UNPACK_DEPTH_MAX))
+        return FRAME_OPTION_INVALID;
+    if (name == OPTION_NAME_CHUNK)
+        return option_chunk(&value, frame);
+    if (name == OPTION_NAME_COMPRESSED)
+        return option_compressed(&value);
+    return name == OPTION_NAME_TALLY ? option_tally(&after, &value, frame) : FRAME_FINE;
+}
+
+static enum frame_fault
+options_parse(struct cursor *in, struct frame *frame)
+{
+    struct unpack_item map;
+    if (!unpack_next(in, &map))
+        return FRAME_OPTION_INVALID;
+    if (map.type == UNPACK_NIL)
+        return FRAME_FINE;
+    if (map.type != UNPACK_MAP)
+        return FRAME_OPTION_INVALID;
+    unsigned seen = 0;
+    for (uint32_t i = 0; i < map.count; i++) {
+        struct unpack_item key;
+        if (!unpack_next(in, &key) || !item_is_text(&key))
+            return FRAME_OPTION_INVALID;
+        enum option_name name = option_name_of(key.text);
+        if (seen & name)
+            return FRAME_OPTION_INVALID;
+        seen |= name;
+        enum frame_fault fault = option_value(name, in, frame);
+        if (fault != FRAME_FINE)
+            return fault;
+    }
+    return FRAME_FINE;
+}
+
+// Counts the values that packed entries hold. No entry is handed out unless all are whole.
+static enum frame_fault
+packed_count(struct bytes packed, uint32_t *out_count)
+{
+    struct cursor in = cursor_over(packed);
+    uint32_t count = 0;
+    while (cursor_left(&in) > 0) {
+        if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
+            return FRAME_ENTRIES_BROKEN;
+        count++;
+    }
+    *out_count = count;
+    return FRAME_FINE;
+}
+
+// Takes `count` whole values as one view.
+static bool
+values_take(struct cursor *in, uint32_t count, struct bytes *out)
+{
+    const uint8_t *start = in->at;
+    for (uint32_t i = 0; i < count; i++)
+        if (!unpack_skip(in, UNPACK_DEPTH_MAX))
+            return false;
+    *out = bytes_of(start, (size_t)(in->at - start));
+    return true;
+}
+
+// The second element decides the mode. *out_used: elements of the message that are taken now.
+static enum frame_fault
+entries_parse(struct cursor *in, uint32_t elements, struct frame *frame, uint32_t *out_used)
+{
+    struct unpack_item second;
+    struct cursor start = *in;
+    if (!unpack_next(in, &second))
+        return FRAME_NOT_FORWARD;
+    *out_used = 2;
+    if (item_is_text(&second)) {
+        frame->mode = FRAME_PACKED;
+        frame->entries = second.text;
+        return packed_count(second.text, &frame->entries_count);
+    }
+    if (second.type == UNPACK_ARRAY) {
+        frame->mode = FRAME_FORWARD;
+        frame->entries_count = second.count;
+        return values_take(in, second.count, &frame->entries) ? FRAME_FINE : FRAME_NOT_FORWARD;
+    }
+    if (second.type == UNPACK_MAP || elements < 3)
+        return FRAME_NOT_FORWARD;
+    *in = start;
+    *out_used = 3;
+    frame->mode = FRAME_MESSAGE;
+    frame->entries_count = 1;
+    return values_take(in, 2, &frame->entries) ? FRAME_FINE : FRAME_NOT_FORWARD;
+}
+
+static enum frame_fault
+elements_parse(struct cursor *in, uint32_t elements, struct frame *frame)
+{
+    struct unpack_item tag;
+    if (elements < 2 || !unpack_next(in, &tag))
+        return FRAME_NOT_FORWARD;
+    if (!item_is_text(&tag))
+        return FRAME_TAG_INVALID;
+    frame->tag = tag.text;
+    uint32_t used = 0;
+    enum frame_fault fault = entries_parse(in, elements, frame, &used);
+    if (fault != FRAME_FINE)
+        return fault;
+    if (elements > used + 1)
+        return FRAME_NOT_FORWARD;
+    return elements == used + 1 ? options_parse(in, frame) : FRAME_FINE;
+}
+
+enum frame_fault
+frame_parse(struct bytes message, struct frame *out)
+{
+    struct cursor in = cursor_over(message);
+    struct frame frame = {.mode = FRAME_HEARTBEAT};
+    struct unpack_item top;
+    if (!unpack_next(&in, &top))
+        return FRAME_NOT_MSGPACK;
+    enum frame_fault fault = FRAME_FINE;
+    if (top.type == UNPACK_ARRAY)
+        fault = elements_parse(&in, top.count, &frame);
+    else if (top.type != UNPACK_NIL)
+        fault = FRAME_NOT_FORWARD;
+    if (fault != FRAME_FINE)
+        return fault;
+    if (cursor_left(&in) > 0)
+        return FRAME_NOT_FORWARD;
+    *out = frame;
+    return FRAME_FINE;
+}
+
+static void
+view_rebase(struct bytes *view, const uint8_t *from, const uint8_t *to)
+{
+    if (view->data != NULL)
+        view->data = to + (view->data - from);
+}
+
+void
+frame_rebase(struct frame *frame, const uint8_t *from, const uint8_t *to)
+{
+    view_rebase(&frame->tag, from, to);
+    view_rebase(&frame->entries, from, to);
+    view_rebase(&frame->chunk, from, to);
+    view_rebase(&frame->backfill, from, to);
+}

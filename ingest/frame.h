@@ -1,0 +1,65 @@
+#pragma once
+// One message of the Fluent Forward protocol v1, taken apart and checked before anything of it
+// counts.
+//
+//     struct frame frame;
+//     enum frame_fault fault = frame_parse(message, &frame);      // one complete msgpack value
+//     if (fault != FRAME_FINE) close the connection
+//     struct cursor in = cursor_over(frame.entries);
+//     for (i = 0; i < frame.entries_count; i++) decode_entry(&frame, &in, i, &event);
+//
+//     [tag, time, record, option?]            Message
+//     [tag, [[time, record], ...], option?]   Forward
+//     [tag, bin or str of entries, option?]   PackedForward
+//     nil                                     heartbeat
+//
+// The whole structure is walked here, entries included, so an entry that was handed out is
+// complete. What an entry says is the decoder's business: a bad event is refused, a broken frame
+// ends the connection. Options: chunk, size, compressed and our tally: {"results": bool,
+// "backfill": ID}; others are ignored.
+//
+// Owner: values; views point into the message. Thread: any.
+
+#include "base/bytes.h"
+
+#include <stdint.h>
+
+enum frame_mode { FRAME_HEARTBEAT, FRAME_MESSAGE, FRAME_FORWARD, FRAME_PACKED };
+
+struct frame {
+    enum frame_mode mode;
+    struct bytes tag;
+    struct bytes
+        entries;  // entries one after the other; FRAME_MESSAGE: time and record without the array
+    uint32_t entries_count;
+    struct bytes chunk;
+    bool has_chunk;
+    bool chunk_is_bin;  // it is answered as it came
+    bool wants_results;
+    struct bytes backfill;  // empty: live
+};
+
+enum frame_fault {
+    FRAME_FINE,
+    FRAME_NOT_MSGPACK,     // the byte 0xc1, or nested deeper than UNPACK_DEPTH_MAX
+    FRAME_TOO_LARGE,       // larger than the limit for frames
+    FRAME_NOT_FORWARD,     // no mode of the protocol has this shape
+    FRAME_TAG_INVALID,     // the tag is no string
+    FRAME_ENTRIES_BROKEN,  // the packed entries are no sequence of msgpack values
+    FRAME_OPTION_INVALID,  // the option is no map with string keys, or has one of its keys twice
+    FRAME_CHUNK_INVALID,   // no string, or longer than EVENT_CHUNK_MAX
+    FRAME_COMPRESSED,      // option compressed
+    FRAME_TALLY_INVALID,   // option tally of another shape
+    FRAME_FAULT_COUNT,
+};
+
+// A reason a person understands: "CompressedPackedForward is not accepted".
+const char *frame_fault_name(enum frame_fault fault);
+
+// message: exactly one complete value, as unpack_scan found it. *out is untouched when there is a
+// fault.
+enum frame_fault frame_parse(struct bytes message, struct frame *out)
+    __attribute__((warn_unused_result));
+
+// Makes the views of a frame whose message was copied to another place point there.
+void frame_rebase(struct frame *frame, const uint8_t *from, const uint8_t *to);

@@ -1,0 +1,87 @@
+#include "ingest/metrics.h"
+
+#include "base/assert.h"
+
+#include <stdio.h>
+
+static const struct ingest_metrics FIRST_STATE = {
+    .connections = METRIC_GAUGE("tally_ingest_connections", "Open connections."),
+    .connections_accepted =
+        METRIC_COUNTER("tally_ingest_connections_accepted_total", "Connections accepted."),
+    .connections_refused = METRIC_COUNTER(
+        "tally_ingest_connections_refused_total", "Connections closed at once: too many are open."),
+    .bytes_received = METRIC_COUNTER("tally_ingest_bytes_received_total", "Bytes received."),
+    .frames = METRIC_COUNTER("tally_ingest_frames_total", "Frames received whole."),
+    .heartbeats = METRIC_COUNTER("tally_ingest_heartbeats_total", "Heartbeats received."),
+    .events = METRIC_COUNTER(
+        "tally_ingest_events_total",
+        "Well-formed events handed to the ledger, duplicates included."),
+    .duplicates = METRIC_COUNTER("tally_ingest_duplicates_total", "Events known already."),
+    .conflicts = METRIC_COUNTER(
+        "tally_ingest_conflicts_total", "Events whose identity is known with another payload."),
+    .values_rounded = METRIC_COUNTER(
+        "tally_ingest_values_rounded_total", "Values with more than 18 decimals, rounded."),
+    .acks = METRIC_COUNTER("tally_ingest_acks_total", "Chunks acknowledged."),
+    .memory = METRIC_GAUGE("tally_ingest_memory_bytes", "Memory held by connections."),
+    .memory_full = METRIC_COUNTER(
+        "tally_ingest_memory_full_total", "Times reading stopped because memory was full."),
+    .receive_starved = METRIC_COUNTER(
+        "tally_ingest_receive_starved_total", "Receives that waited for a free buffer."),
+    .rejects_unlisted = METRIC_COUNTER(
+        "tally_ingest_rejects_unlisted_total", "Rejects counted, but not kept in the reject log."),
+};
+
+void
+ingest_metrics_init(struct ingest_metrics *metrics)
+{
+    *metrics = FIRST_STATE;
+    for (enum refusal i = REFUSAL_NONE; i < REFUSAL_COUNT; i++) {
+        char *labels = metrics->rejected_labels[i];
+        (void)snprintf(
+            labels, sizeof metrics->rejected_labels[i], "reason=\"%s\"", refusal_label(i));
+        metrics->rejected[i] = (struct metric)METRIC_COUNTER(
+            "tally_ingest_events_rejected_total", "Events refused, by reason.");
+        metrics->rejected[i].labels = labels;
+    }
+    for (enum frame_fault i = FRAME_FINE; i < FRAME_FAULT_COUNT; i++) {
+        char *labels = metrics->broken_labels[i];
+        (void)snprintf(
+            labels, sizeof metrics->broken_labels[i], "reason=\"%s\"", frame_fault_name(i));
+        metrics->broken[i] = (struct metric)METRIC_COUNTER(
+            "tally_ingest_frames_broken_total", "Frames that ended their connection, by reason.");
+        metrics->broken[i].labels = labels;
+    }
+}
+
+size_t
+ingest_metrics_list(
+    const struct ingest_metrics *metrics, const struct metric *list[INGEST_METRICS_MAX])
+{
+    const struct metric *const plain[] = {
+        &metrics->connections,
+        &metrics->connections_accepted,
+        &metrics->connections_refused,
+        &metrics->bytes_received,
+        &metrics->frames,
+        &metrics->heartbeats,
+        &metrics->events,
+        &metrics->duplicates,
+        &metrics->conflicts,
+        &metrics->values_rounded,
+        &metrics->acks,
+        &metrics->memory,
+        &metrics->memory_full,
+        &metrics->receive_starved,
+        &metrics->rejects_unlisted,
+    };
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
+        list[count++] = plain[i];
+    // The first of each kind means "nothing wrong" and is never counted.
+    for (size_t i = REFUSAL_NONE + 1; i < REFUSAL_COUNT; i++)
+        list[count++] = &metrics->rejected[i];
+    for (size_t i = FRAME_FINE + 1; i < FRAME_FAULT_COUNT; i++)
+        list[count++] = &metrics->broken[i];
+    must(count <= INGEST_METRICS_MAX);
+    return count;
+}

@@ -1,0 +1,41 @@
+#pragma once
+// What tallyd counts on the way in. One struct for the program; every field is a row of /metrics.
+//
+//     ingest_metrics_init(&metrics);
+//     metric_add(&metrics.bytes_received, size);
+//     count = ingest_metrics_list(&metrics, list);      // for metrics_print
+//
+// Fronts add up an input's events first and add once, not per event. Owner: main. Thread: any.
+
+#include "base/metric.h"
+#include "ingest/decode.h"
+#include "ingest/frame.h"
+
+enum { INGEST_METRICS_MAX = 24 + REFUSAL_COUNT + FRAME_FAULT_COUNT };
+
+struct ingest_metrics {
+    struct metric connections;  // open now
+    struct metric connections_accepted;
+    struct metric connections_refused;  // over the limit
+    struct metric bytes_received;
+    struct metric frames;
+    struct metric heartbeats;
+    struct metric events;  // decoded and put
+    struct metric duplicates;
+    struct metric conflicts;
+    struct metric values_rounded;
+    struct metric acks;
+    struct metric memory;       // bytes held by connections
+    struct metric memory_full;  // times reading was stopped for it
+    struct metric receive_starved;
+    struct metric rejects_unlisted;
+    struct metric rejected[REFUSAL_COUNT];
+    struct metric broken[FRAME_FAULT_COUNT];
+    char rejected_labels[REFUSAL_COUNT][32];
+    char broken_labels[FRAME_FAULT_COUNT][80];
+};
+
+void ingest_metrics_init(struct ingest_metrics *metrics);
+// Fills list, which the caller gives; returns the number of rows.
+size_t ingest_metrics_list(
+    const struct ingest_metrics *metrics, const struct metric *list[INGEST_METRICS_MAX]);

@@ -1,0 +1,231 @@
+#include "ingest/settings.h"
+
+#include "base/clock.h"
+#include "ingest/listen.h"
+#include "ledger/ledger.h"
+
+#include <inttypes.h>
+
+#define OFFSET(member) offsetof(struct settings, member)
+
+static const int64_t MEBIBYTE = INT64_C(1) << 20;
+static const int64_t MEMORY_MIN = INT64_C(256) << 20;
+
+static const struct option_row ROWS[] = {
+    {.name = "data",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(data),
+     .env = "TALLY_DATA",
+     .fallback = "./tally-data",
+     .value_name = "DIR",
+     .help = "data directory; made when it does not exist"},
+    {.name = "tcp",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(tcp),
+     .env = "TALLY_TCP",
+     .fallback = "127.0.0.1:24224",
+     .value_name = "HOST:PORT",
+     .help = "Forward protocol over TCP; port 0: any free one; none: off"},
+    {.name = "unix",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(unix_path),
+     .env = "TALLY_UNIX",
+     .value_name = "PATH",
+     .help = "Forward protocol over a unix socket (default DIR/tallyd.sock)"},
+    {.name = "metrics",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(metrics),
+     .env = "TALLY_METRICS",
+     .fallback = "127.0.0.1:24280",
+     .value_name = "HOST:PORT",
+     .help = "HTTP for /metrics, /health and /rejects; none: off"},
+    {.name = "shards",
+     .type = OPTION_INT,
+     .offset = OFFSET(shards),
+     .env = "TALLY_SHARDS",
+     .fallback = "0",
+     .min = 0,
+     .max = SHARDS_MAX,
+     .value_name = "N",
+     .help = "shards of a new ledger, fixed for good; 0: as it is, 2 for a new one"},
+    {.name = "map-size",
+     .type = OPTION_SIZE,
+     .offset = OFFSET(map_size),
+     .env = "TALLY_MAP_SIZE",
+     .fallback = "0",
+     .min = 0,
+     .max = INT64_MAX,
+     .value_name = "SIZE",
+     .help = "address space per environment of a new ledger; 0: 1T"},
+    {.name = "frame-max",
+     .type = OPTION_SIZE,
+     .offset = OFFSET(frame_max),
+     .env = "TALLY_FRAME_MAX",
+     .fallback = "16M",
+     .min = INT64_C(64) << 10,
+     .max = INT64_C(256) << 20,
+     .value_name = "SIZE",
+     .help = "largest message"},
+    {.name = "connections-max",
+     .type = OPTION_INT,
+     .offset = OFFSET(connections_max),
+     .env = "TALLY_CONNECTIONS_MAX",
+     .fallback = "1024",
+     .min = 1,
+     .max = 65536,
+     .value_name = "N",
+     .help = "connections at a time; more are closed at once"},
+    {.name = "connection-memory",
+     .type = OPTION_SIZE,
+     .offset = OFFSET(connection_memory),
+     .env = "TALLY_CONNECTION_MEMORY",
+     .fallback = "0",
+     .min = 0,
+     .max = INT64_C(1) << 40,
+     .value_name = "SIZE",
+     .help = "received bytes that a connection may hold; 0: twice --frame-max"},
+    {.name = "memory",
+     .type = OPTION_SIZE,
+     .offset = OFFSET(memory),
+     .env = "TALLY_MEMORY",
+     .fallback = "0",
+     .min = 0,
+     .max = INT64_C(1) << 40,
+     .value_name = "SIZE",
+     .help = "all connections together; 0: 256M, or four times --frame-max"},
+    {.name = "past",
+     .type = OPTION_DURATION,
+     .offset = OFFSET(past_ns),
+     .env = "TALLY_PAST",
+     .fallback = "35d",
+     .min = 1,
+     .max = INT64_MAX / 4,
+     .value_name = "TIME",
+     .help = "how old an event may be, backfills aside"},
+    {.name = "future",
+     .type = OPTION_DURATION,
+     .offset = OFFSET(future_ns),
+     .env = "TALLY_FUTURE",
+     .fallback = "5m",
+     .min = 1,
+     .max = INT64_MAX / 4,
+     .value_name = "TIME",
+     .help = "how far ahead an event's time may be"},
+    {.name = "insecure",
+     .type = OPTION_FLAG,
+     .offset = OFFSET(is_insecure),
+     .env = "TALLY_INSECURE",
+     .help = "listen beyond this machine without authentication"},
+    {.name = "log-format",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(log_format_text),
+     .env = "TALLY_LOG_FORMAT",
+     .fallback = "text",
+     .value_name = "text|json",
+     .help = "form of the log's lines"},
+    {.name = "log-level",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(log_level_text),
+     .env = "TALLY_LOG_LEVEL",
+     .fallback = "info",
+     .value_name = "LEVEL",
+     .help = "debug, info, warn or error"},
+    {.name = "config",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(config),
+     .env = "TALLYD_CONFIG",
+     .value_name = "FILE",
+     .help = "file of `key = value` lines"},
+    {.name = NULL                                                  },
+};
+
+static const struct option_spec SPEC = {
+    .program = "tallyd",
+    .summary = "takes usage events over the Fluent Forward protocol and keeps them",
+    .usage = "[options]",
+    .details =
+        "An ack means: in the log and fsynced, or known already, or rejected for a stated reason.\n"
+        "SIGTERM drains: what arrived whole is committed and acked, then it exits 0.\n"
+        "Exit status: 0 success, 1 failure, 2 usage.\n",
+    .rows = ROWS,
+};
+
+enum option_result
+settings_read(int argc, char **argv, struct arena *arena, struct settings *out, struct error *error)
+{
+    struct option_texts_rest rest = {0};
+    return options_read(&SPEC, argc, argv, out, arena, &rest, error);
+}
+
+bool
+settings_is_none(const char *address)
+{
+    return strcmp(address, "none") == 0;
+}
+
+static enum status
+address_check(const char *option, const char *address, bool is_insecure, struct error *error)
+{
+    bool is_loopback = false;
+    if (settings_is_none(address))
+        return STATUS_OK;
+    enum status status = listen_is_loopback(address, &is_loopback, error);
+    if (status)
+        return error_prefix(error, "--%s", option);
+    if (!is_loopback && !is_insecure)
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "--%s %s can be reached from other machines, and whoever reaches it can write or read "
+            "usage: "
+            "listen on 127.0.0.1 or [::1], or say --insecure where the network itself is trusted "
+            "(a "
+            "shared key comes with a later version)",
+            option,
+            address);
+    return STATUS_OK;
+}
+
+static enum status
+memory_check(struct settings *settings, struct error *error)
+{
+    if (settings->connection_memory == 0)
+        settings->connection_memory = settings->frame_max * 2;
+    if (settings->memory == 0) {
+        int64_t wanted = settings->frame_max * 4;
+        settings->memory = wanted > MEMORY_MIN ? wanted : MEMORY_MIN;
+    }
+    if (settings->connection_memory < settings->frame_max)
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "--connection-memory must be at least --frame-max (%" PRId64 " MiB)",
+            settings->frame_max / MEBIBYTE);
+    if (settings->memory < settings->frame_max * 2)
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "--memory must be at least twice --frame-max (%" PRId64 " MiB)",
+            2 * settings->frame_max / MEBIBYTE);
+    return STATUS_OK;
+}
+
+enum status
+settings_check(struct settings *settings, struct arena *arena, struct error *error)
+{
+    if (!log_format_parse(settings->log_format_text, &settings->log_format))
+        return error_set(
+            error, STATUS_INVALID, "--log-format %s: text or json", settings->log_format_text);
+    if (!log_level_parse(settings->log_level_text, &settings->log_level))
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "--log-level %s: debug, info, warn or error",
+            settings->log_level_text);
+    if (settings->unix_path == NULL)
+        settings->unix_path = arena_format(arena, "%s/tallyd.sock", settings->data);
+    enum status status = address_check("tcp", settings->tcp, settings->is_insecure, error);
+    if (status == STATUS_OK)
+        status = address_check("metrics", settings->metrics, settings->is_insecure, error);
+    return status ? status : memory_check(settings, error);
+}

@@ -1,0 +1,41 @@
+#pragma once
+// The options of tallyd: one row each in settings.c, read as DESIGN section 9 says.
+//
+//     switch (settings_read(argc, argv, &arena, &settings, &error)) ...
+//     status = settings_check(&settings, &error);      // what belongs together
+//
+// Owner: main; texts live in the arena, argv or the environment. Thread: main.
+
+#include "base/log.h"
+#include "base/option.h"
+
+struct settings {
+    const char *data;
+    const char *tcp;        // "none": no TCP
+    const char *unix_path;  // NULL: DATA/tallyd.sock
+    const char *metrics;    // "none": no HTTP
+    const char *config;
+    const char *log_format_text;
+    const char *log_level_text;
+    int64_t shards;  // 0: as the ledger is, 2 for a new one
+    int64_t map_size;
+    int64_t frame_max;
+    int64_t connections_max;
+    int64_t connection_memory;  // 0: twice frame_max
+    int64_t memory;             // 0: the larger of 256 MiB and four times frame_max
+    int64_t past_ns;
+    int64_t future_ns;
+    bool is_insecure;
+    enum log_format log_format;
+    enum log_level log_level;
+};
+
+enum option_result settings_read(
+    int argc, char **argv, struct arena *arena, struct settings *out, struct error *error) CHECKED;
+
+// Derives what depends on other settings; refuses what cannot be: STATUS_INVALID.
+enum status
+settings_check(struct settings *settings, struct arena *arena, struct error *error) CHECKED;
+
+// "none" switches a listener off.
+bool settings_is_none(const char *address);
