@@ -1,0 +1,481 @@
+// The life of a batch here: taken from the backlog (in order), written piece by piece, then in
+// flight until its ack comes. A connection that fails takes nothing with it: all batches that
+// were taken wait again, in their order.
+#include "client/sender.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "client/answer.h"
+#include "client/handle.h"
+#include "client/uplink.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+enum {
+    REASON_TEXT_MAX = 127,
+    // An ack of a batch whose every event was refused: an index and a reason each.
+    ANSWER_SIZE_BASE = 4096,
+    ANSWER_SIZE_EVENT = 160,
+};
+
+struct flight {
+    struct batch *batch;
+    int64_t sent_ns;  // monotonic: when its last byte was written
+};
+
+struct sender {
+    struct tally *tally;
+    const struct client_settings *settings;
+    struct uplink uplink;
+    struct flight flights[SETTINGS_FLIGHTS_MAX];  // in the order of sending
+    uint32_t flights_count;
+    struct batch *sending;  // partly written; NULL: none
+    struct buffer head, tail;
+    size_t sent_size;  // of the frame that is being sent
+    bool is_writable;
+    int64_t progress_ns;  // when the socket last took a byte
+    int64_t connect_ns;   // when the current address was begun
+    int64_t retry_at_ns;
+    int64_t pause_ns;  // after the next failure
+};
+
+// --- acks ---
+
+static int
+flight_find(const struct sender *sender, struct bytes chunk)
+{
+    for (uint32_t i = 0; i < sender->flights_count; i++) {
+        const struct batch *batch = sender->flights[i].batch;
+        if (bytes_equal(chunk, bytes_of(batch->chunk, sizeof batch->chunk)))
+            return (int)i;
+    }
+    return -1;
+}
+
+static void
+flight_remove(struct sender *sender, uint32_t index)
+{
+    must(index < sender->flights_count);
+    sender->flights_count--;
+    memmove(
+        &sender->flights[index],
+        &sender->flights[index + 1],
+        (sender->flights_count - index) * sizeof sender->flights[0]);
+}
+
+// False for an index that the batch does not have.
+static bool
+refusal_report(
+    const struct sender *sender, const struct batch *batch, uint64_t index, const char *reason)
+{
+    if (index >= batch->events_count)
+        return false;
+    struct tally_refusal refusal = {
+        .tag = backlog_tag(batch, (uint32_t)index),
+        .is_conflict = reason == NULL,
+        .reason = reason != NULL ? reason : "conflict",
+    };
+    if (sender->settings->on_refusal != NULL)
+        sender->settings->on_refusal(sender->settings->context, &refusal);
+    return true;
+}
+
+// Tells the caller of every event that was not counted, and counts them.
+static void
+refusals_report(
+    const struct sender *sender,
+    const struct batch *batch,
+    struct answer *answer,
+    struct tally_stats *counts)
+{
+    uint64_t index;
+    struct bytes text;
+    while (answer_next_rejected(answer, &index, &text)) {
+        char reason[REASON_TEXT_MAX + 1];
+        size_t size = text.size < REASON_TEXT_MAX ? text.size : REASON_TEXT_MAX;
+        (void)snprintf(reason, sizeof reason, "%.*s", (int)size, (const char *)text.data);
+        counts->events_rejected += refusal_report(sender, batch, index, reason);
+    }
+    while (answer_next_conflict(answer, &index))
+        counts->events_conflict += refusal_report(sender, batch, index, NULL);
+    counts->events_duplicate =
+        answer->duplicates < batch->events_count ? answer->duplicates : batch->events_count;
+}
+
+static void
+batch_settle(struct sender *sender, uint32_t index, struct answer *answer)
+{
+    struct tally *tally = sender->tally;
+    struct batch *batch = sender->flights[index].batch;
+    struct tally_stats counts = {0};
+    refusals_report(sender, batch, answer, &counts);
+    flight_remove(sender, index);
+    sender->pause_ns = sender->settings->retry_min_ns;
+    pthread_mutex_lock(&tally->mutex);
+    tally->stats.events_acked += batch->events_count;
+    tally->stats.events_duplicate += counts.events_duplicate;
+    tally->stats.events_rejected += counts.events_rejected;
+    tally->stats.events_conflict += counts.events_conflict;
+    backlog_release(&tally->backlog, batch);
+    pthread_cond_broadcast(&tally->changed);
+    pthread_mutex_unlock(&tally->mutex);
+}
+
+static enum status
+message_settle(struct sender *sender, struct bytes message, struct error *error)
+{
+    struct answer answer;
+    if (!answer_read(message, &answer))
+        return error_set(
+            error, STATUS_INVALID, "the server answered with something that is no ack");
+    int index = flight_find(sender, answer.chunk);
+    if (index < 0)
+        return error_set(error, STATUS_INVALID, "the server acked a chunk that was not sent");
+    batch_settle(sender, (uint32_t)index, &answer);
+    return STATUS_OK;
+}
+
+// Reads and settles what has come. Acks in front of the stream's end count.
+static enum status
+acks_read(struct sender *sender, struct error *error)
+{
+    struct bytes message;
+    enum status read = uplink_read(&sender->uplink, error);
+    struct error cause;
+    enum status status = uplink_message(&sender->uplink, &message, &cause);
+    while (status == STATUS_OK) {
+        status = message_settle(sender, message, &cause);
+        if (status == STATUS_OK)
+            status = uplink_message(&sender->uplink, &message, &cause);
+    }
+    if (status == STATUS_NOT_FOUND)
+        return read;
+    *error = cause;
+    return status;
+}
+
+// --- sending ---
+
+// The next batch to send, or NULL: nothing is ready, or the window is full.
+static struct batch *
+batch_next(struct sender *sender, int64_t now_ns)
+{
+    struct tally *tally = sender->tally;
+    if (sender->flights_count >= sender->settings->in_flight_batches)
+        return NULL;
+    pthread_mutex_lock(&tally->mutex);
+    const struct batch *filling = tally->backlog.filling;
+    // Sealing by age is done here and not by a timer: while nothing can be sent, batches go on
+    // filling.
+    bool is_due = filling != NULL && now_ns - filling->opened_ns >= sender->settings->batch_age_ns;
+    if (tally->backlog.waiting == NULL && is_due)
+        backlog_seal(&tally->backlog, clock_now_ns());
+    struct batch *batch = backlog_take(&tally->backlog);
+    if (batch != NULL && batch->sends_count > 1)
+        tally->stats.batches_resent++;
+    pthread_mutex_unlock(&tally->mutex);
+    return batch;
+}
+
+static void
+sending_begin(struct sender *sender, struct batch *batch, int64_t now_ns)
+{
+    buffer_reset(&sender->head);
+    buffer_reset(&sender->tail);
+    packet_head(&sender->head, batch);
+    packet_tail(&sender->tail, batch, sender->settings->backfill);
+    sender->sending = batch;
+    sender->sent_size = 0;
+    sender->progress_ns = now_ns;
+}
+
+// The parts of the frame that are not written yet. Returns their count.
+static size_t
+packet_parts(const struct sender *sender, struct iovec out[3], size_t *out_size)
+{
+    const struct bytes parts[3] = {
+        buffer_view(&sender->head), backlog_events(sender->sending), buffer_view(&sender->tail)};
+    size_t skip = sender->sent_size, count = 0;
+    *out_size = 0;
+    for (size_t i = 0; i < 3; i++) {
+        size_t skipped = skip < parts[i].size ? skip : parts[i].size;
+        skip -= skipped;
+        if (skipped == parts[i].size)
+            continue;
+        // sendmsg does not write through it; the field is not const for the sake of recvmsg.
+        const uint8_t *place = parts[i].data + skipped;
+        memcpy(&out[count].iov_base, &place, sizeof place);
+        out[count].iov_len = parts[i].size - skipped;
+        *out_size += out[count].iov_len;
+        count++;
+    }
+    return count;
+}
+
+static enum status
+sending_write(struct sender *sender, int64_t now_ns, struct error *error)
+{
+    struct iovec parts[3];
+    size_t left, size;
+    if (buffer_failed(&sender->head) || buffer_failed(&sender->tail))
+        return error_set(error, STATUS_NO_MEMORY, "no memory for a frame");
+    size_t count = packet_parts(sender, parts, &left);
+    enum status status = uplink_write(&sender->uplink, parts, count, &size, error);
+    if (status != STATUS_OK)
+        return status;
+    sender->sent_size += size;
+    if (size > 0)
+        sender->progress_ns = now_ns;
+    if (size < left) {
+        sender->is_writable = false;
+        return STATUS_OK;
+    }
+    sender->flights[sender->flights_count++] = (struct flight){sender->sending, now_ns};
+    sender->sending = NULL;
+    return STATUS_OK;
+}
+
+static enum status
+batches_send(struct sender *sender, int64_t now_ns, struct error *error)
+{
+    while (sender->is_writable) {
+        struct batch *batch = sender->sending == NULL ? batch_next(sender, now_ns) : NULL;
+        if (batch != NULL)
+            sending_begin(sender, batch, now_ns);
+        if (sender->sending == NULL)
+            break;
+        enum status status = sending_write(sender, now_ns, error);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+// --- the connection ---
+
+// Between half the pause and all of it, so that many clients do not come back at the same moment.
+static int64_t
+pause_jittered(int64_t pause_ns)
+{
+    uint32_t random = 0;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
+        return pause_ns;
+    return pause_ns - (int64_t)((uint64_t)(pause_ns / 2) * random >> 32);
+}
+
+static void
+sender_fail(struct sender *sender, int64_t now_ns, const struct error *error)
+{
+    struct tally *tally = sender->tally;
+    uplink_stop(&sender->uplink);
+    sender->flights_count = 0;
+    sender->sending = NULL;
+    sender->retry_at_ns = now_ns + pause_jittered(sender->pause_ns);
+    sender->pause_ns *= 2;
+    if (sender->pause_ns > sender->settings->retry_max_ns)
+        sender->pause_ns = sender->settings->retry_max_ns;
+    pthread_mutex_lock(&tally->mutex);
+    backlog_rewind(&tally->backlog);
+    tally->stats.is_connected = false;
+    (void)snprintf(tally->stats.last_error, sizeof tally->stats.last_error, "%s", error->text);
+    pthread_mutex_unlock(&tally->mutex);
+}
+
+static void
+sender_connected(struct sender *sender)
+{
+    struct tally *tally = sender->tally;
+    sender->is_writable = true;
+    pthread_mutex_lock(&tally->mutex);
+    tally->stats.is_connected = true;
+    tally->stats.connects++;
+    tally->stats.last_error[0] = '\0';
+    pthread_mutex_unlock(&tally->mutex);
+}
+
+static enum status
+connect_finish(struct sender *sender, bool is_ready, int64_t now_ns, struct error *error)
+{
+    enum status status = STATUS_OK;
+    if (is_ready)
+        status = uplink_finish(&sender->uplink, error);
+    else if (now_ns - sender->connect_ns >= sender->settings->connect_timeout_ns)
+        status = uplink_give_up(&sender->uplink, error);
+    if (status == STATUS_BUSY) {
+        sender->connect_ns = now_ns;
+        return STATUS_OK;
+    }
+    if (sender->uplink.phase == UPLINK_UP)
+        sender_connected(sender);
+    return status;
+}
+
+static enum status
+timeouts_check(const struct sender *sender, int64_t now_ns, struct error *error)
+{
+    int64_t limit_ns = sender->settings->ack_timeout_ns;
+    bool is_ack_late = sender->flights_count > 0 && now_ns - sender->flights[0].sent_ns >= limit_ns;
+    if (is_ack_late)
+        return error_set(error, STATUS_TIMEOUT, "no ack within the ack timeout");
+    if (sender->sending != NULL && now_ns - sender->progress_ns >= limit_ns)
+        return error_set(error, STATUS_TIMEOUT, "the server does not read");
+    return STATUS_OK;
+}
+
+static enum status
+up_work(struct sender *sender, short events, int64_t now_ns, struct error *error)
+{
+    enum status status = STATUS_OK;
+    if (events & POLLOUT)
+        sender->is_writable = true;
+    if (events & (POLLIN | POLLHUP | POLLERR))
+        status = acks_read(sender, error);
+    if (status != STATUS_OK)
+        return status;
+    status = batches_send(sender, now_ns, error);
+    if (status == STATUS_OK)
+        return timeouts_check(sender, now_ns, error);
+    // A server that went away may have acked before: what it said is still in the socket. Why
+    // writing failed is what is told.
+    struct error ignored;
+    (void)!acks_read(sender, &ignored);
+    return status;
+}
+
+// events: what poll said of the socket.
+static void
+sender_work(struct sender *sender, short events, int64_t now_ns)
+{
+    struct error error;
+    enum status status = STATUS_OK;
+    switch (sender->uplink.phase) {
+    case UPLINK_DOWN:
+        if (now_ns >= sender->retry_at_ns) {
+            status = uplink_start(&sender->uplink, &error);
+            sender->connect_ns = clock_monotonic_ns();
+        }
+        break;
+    case UPLINK_CONNECTING: status = connect_finish(sender, events != 0, now_ns, &error); break;
+    case UPLINK_UP: break;
+    }
+    if (status == STATUS_OK && sender->uplink.phase == UPLINK_UP)
+        status = up_work(sender, events, now_ns, &error);
+    if (status != STATUS_OK)
+        sender_fail(sender, clock_monotonic_ns(), &error);
+}
+
+// --- waiting ---
+
+static int64_t
+earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+// When the batch being filled is to be sent for its age; never while the window is full or a
+// frame is under way.
+static int64_t
+age_deadline(struct sender *sender)
+{
+    struct tally *tally = sender->tally;
+    int64_t deadline_ns = INT64_MAX;
+    if (sender->sending != NULL || sender->flights_count >= sender->settings->in_flight_batches)
+        return deadline_ns;
+    pthread_mutex_lock(&tally->mutex);
+    if (tally->backlog.waiting != NULL)
+        deadline_ns = 0;
+    else if (tally->backlog.filling != NULL)
+        deadline_ns = tally->backlog.filling->opened_ns + sender->settings->batch_age_ns;
+    pthread_mutex_unlock(&tally->mutex);
+    return deadline_ns;
+}
+
+static int64_t
+sender_deadline(struct sender *sender)
+{
+    int64_t deadline_ns = INT64_MAX;
+    switch (sender->uplink.phase) {
+    case UPLINK_DOWN: return sender->retry_at_ns;
+    case UPLINK_CONNECTING: return sender->connect_ns + sender->settings->connect_timeout_ns;
+    case UPLINK_UP: break;
+    }
+    if (sender->flights_count > 0)
+        deadline_ns = sender->flights[0].sent_ns + sender->settings->ack_timeout_ns;
+    if (sender->sending != NULL)
+        deadline_ns = earlier(deadline_ns, sender->progress_ns + sender->settings->ack_timeout_ns);
+    return earlier(deadline_ns, age_deadline(sender));
+}
+
+static int
+poll_timeout_ms(int64_t deadline_ns)
+{
+    static const int64_t ms_ns = 1000000;
+    if (deadline_ns == INT64_MAX)
+        return -1;
+    int64_t left_ns = deadline_ns - clock_monotonic_ns();
+    if (left_ns <= 0)
+        return 0;
+    int64_t left_ms = left_ns / ms_ns + 1;
+    return left_ms > INT32_MAX ? INT32_MAX : (int)left_ms;
+}
+
+// Returns what poll said of the socket.
+static short
+sender_wait(struct sender *sender)
+{
+    struct tally *tally = sender->tally;
+    bool is_write_wanted = sender->uplink.phase == UPLINK_CONNECTING ||
+                           (sender->uplink.phase == UPLINK_UP && !sender->is_writable);
+    struct pollfd fds[2] = {
+        {.fd = tally->waker.fd,   .events = POLLIN                                           },
+        {.fd = sender->uplink.fd, .events = (short)(POLLIN | (is_write_wanted ? POLLOUT : 0))},
+    };
+    if (sender->uplink.phase == UPLINK_CONNECTING)
+        fds[1].events = POLLOUT;
+    int rc = poll(fds, 2, poll_timeout_ms(sender_deadline(sender)));
+    if (rc > 0 && fds[0].revents != 0)
+        waker_drain(&tally->waker);
+    waker_cancel(&tally->waker);
+    if (rc <= 0)
+        return 0;
+    return fds[1].revents;
+}
+
+static bool
+tally_is_stopping(struct tally *tally)
+{
+    pthread_mutex_lock(&tally->mutex);
+    bool is_stopping = tally->is_stopping;
+    pthread_mutex_unlock(&tally->mutex);
+    return is_stopping;
+}
+
+void *
+sender_run(void *context)
+{
+    struct tally *tally = context;
+    struct sender sender = {
+        .tally = tally,
+        .settings = &tally->settings,
+        .pause_ns = tally->settings.retry_min_ns,
+        .retry_at_ns = clock_monotonic_ns(),
+    };
+    size_t answer_size_max =
+        ANSWER_SIZE_BASE + (size_t)tally->settings.limits.batch_events * ANSWER_SIZE_EVENT;
+    uplink_init(&sender.uplink, &tally->settings.server, answer_size_max);
+    short events = 0;
+    // Prepared before the state is looked at: whatever changes after the look wakes the poll.
+    waker_prepare(&tally->waker);
+    while (!tally_is_stopping(tally)) {
+        sender_work(&sender, events, clock_monotonic_ns());
+        events = sender_wait(&sender);
+        waker_prepare(&tally->waker);
+    }
+    waker_cancel(&tally->waker);
+    uplink_done(&sender.uplink);
+    buffer_done(&sender.head);
+    buffer_done(&sender.tail);
+    return NULL;
+}

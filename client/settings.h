@@ -1,0 +1,36 @@
+#pragma once
+// struct tally_options with every default filled in and every range checked.
+//
+//     struct client_settings settings;
+//     client_settings_read(options, &settings, &error)
+//
+// Owns its texts. Values. Thread: any.
+
+#include "client/backlog.h"
+#include "client/packet.h"
+#include "client/server_name.h"
+#include "client/tally.h"
+
+enum {
+    SETTINGS_FLIGHTS_MAX = 256,
+    SETTINGS_EVENTS_MAX = 65536,
+    SETTINGS_BATCH_MAX = 8 * 1024 * 1024,  // half of the server's default largest frame
+};
+
+struct client_settings {
+    struct server_name server;
+    struct backlog_limits limits;
+    int64_t batch_age_ns;
+    uint32_t in_flight_batches;
+    int64_t ack_timeout_ns;
+    int64_t connect_timeout_ns;
+    int64_t retry_min_ns;
+    int64_t retry_max_ns;
+    char backfill[PACKET_BACKFILL_MAX + 1];
+    tally_refusal_fn on_refusal;
+    void *context;
+};
+
+// STATUS_INVALID names the option and what is allowed.
+enum status client_settings_read(
+    const struct tally_options *options, struct client_settings *out, struct error *error) CHECKED;

@@ -1,0 +1,143 @@
+#pragma once
+// libtally: send usage events to tallyd and know what became of them.
+//
+//     struct tally_options options = {.server = "127.0.0.1:24224"};
+//     struct tally *tally = tally_open(&options, error, sizeof error);
+//     struct tally_event event = {.subject = "acme", .type = "api_call", .value = "1"};
+//     tally_send(tally, &event);
+//     tally_flush(tally, 5000);
+//     tally_close(tally, 5000);
+//
+// tally_send copies the event into the batch being filled and returns at once. A thread of the
+// library's own sends batches (Forward protocol v1, PackedForward with a chunk), waits for acks,
+// and sends again what was not acked after a reconnect with growing pauses. A missing id (UUIDv7)
+// and time are filled once, before the first send, so that a resend counts nothing twice. Memory
+// is bounded: when the buffer is full, tally_send returns TALLY_FULL and nothing was taken.
+// Thread-safe: any thread may call any function but open and close. This header needs nothing but
+// the C library.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// TALLY_EXTENSION: C99 itself has no unnamed unions, the compilers do.
+#if defined(__GNUC__)
+#define TALLY_API       __attribute__((visibility("default")))
+#define TALLY_EXTENSION __extension__
+#else
+#define TALLY_API
+#define TALLY_EXTENSION
+#endif
+
+enum tally_result {
+    TALLY_OK = 0,
+    TALLY_FULL,     // the buffer is full: nothing was taken; flush or wait, then try again
+    TALLY_INVALID,  // the event breaks a rule of the envelope (size, missing field, bad number)
+    TALLY_TIMEOUT,  // the time is over and something is still unacked
+    TALLY_CLOSED,   // the handle is being closed
+};
+
+enum tally_property_kind {
+    TALLY_TEXT,
+    TALLY_INT,
+    TALLY_DOUBLE,
+    TALLY_BOOL,
+    TALLY_NULL,
+    TALLY_MSGPACK,
+};
+
+struct tally_msgpack {
+    const void *data;
+    size_t size;
+};
+
+struct tally_property {
+    const char *key;
+    enum tally_property_kind kind;
+    TALLY_EXTENSION union {
+        const char *text;
+        int64_t integer;
+        double real;
+        bool boolean;
+        struct tally_msgpack msgpack;  // one complete msgpack value
+    };
+};
+
+struct tally_event {
+    const char *subject;  // required, 1-255 bytes
+    const char *type;     // required, 1-100 bytes
+    const char *id;       // NULL: a UUIDv7 is made
+    const char *source;   // NULL: empty
+    const char *value;    // decimal text; NULL: 1
+    int64_t time_ns;      // since 1970 UTC; 0: now
+    const struct tally_property *properties;
+    size_t properties_count;
+    uint64_t tag;  // given back with a rejection or conflict
+};
+
+// What the server said of one event that it did not count. Called on the library's thread; must
+// not call tally_*.
+struct tally_refusal {
+    uint64_t tag;
+    bool is_conflict;    // the id was used before with another payload
+    const char *reason;  // as the server names it
+};
+typedef void (*tally_refusal_fn)(void *context, const struct tally_refusal *refusal);
+
+struct tally_options {
+    const char *server;           // "HOST:PORT" or "unix:PATH"; NULL: "127.0.0.1:24224"
+    size_t buffer_bytes;          // all that is unacked; 0: 64 MiB
+    size_t batch_bytes;           // a batch is sent at this size; 0: 256 KiB
+    uint32_t batch_events;        // or this count; 0: 1000
+    uint32_t batch_age_ms;        // or this age; 0: 50
+    uint32_t in_flight_batches;   // unacked batches at once; 0: 8
+    uint32_t ack_timeout_ms;      // reconnect when an ack takes longer; 0: 30000
+    uint32_t connect_timeout_ms;  // 0: 5000
+    uint32_t retry_min_ms;        // first pause after a failure, doubled up to retry_max_ms; 0: 100
+    uint32_t retry_max_ms;        // 0: 10000
+    const char
+        *backfill;  // batch name: events of any age are accepted (needs the right); NULL: live
+    tally_refusal_fn on_refusal;  // NULL: only counted
+    void *context;
+};
+
+struct tally_stats {
+    uint64_t events_sent;       // taken by tally_send
+    uint64_t events_acked;      // of these, answered by the server
+    uint64_t events_duplicate;  // of the acked: known already
+    uint64_t events_rejected;
+    uint64_t events_conflict;
+    uint64_t events_buffered;  // not acked yet
+    size_t buffered_bytes;
+    uint64_t batches_resent;
+    uint64_t connects;
+    bool is_connected;
+    char last_error[256];  // of the connection; empty: none
+};
+
+struct tally;
+
+// Starts the library's thread; connects in the background. NULL with a line of text in error when
+// an option is wrong or the system refuses memory or a thread.
+TALLY_API struct tally *
+tally_open(const struct tally_options *options, char *error, size_t error_size);
+TALLY_API enum tally_result tally_send(struct tally *tally, const struct tally_event *event);
+// As tally_send, but waits up to timeout_ms for room.
+TALLY_API enum tally_result
+tally_send_wait(struct tally *tally, const struct tally_event *event, uint32_t timeout_ms);
+// Sends what is batched now and waits until everything sent before is acked.
+TALLY_API enum tally_result tally_flush(struct tally *tally, uint32_t timeout_ms);
+TALLY_API void tally_stats(struct tally *tally, struct tally_stats *out);
+// Flushes (up to timeout_ms), stops the thread, frees everything. TALLY_TIMEOUT: some events were
+// not acked.
+TALLY_API enum tally_result tally_close(struct tally *tally, uint32_t timeout_ms);
+TALLY_API const char *tally_result_text(enum tally_result result);
+TALLY_API const char *tally_version(void);
+
+#ifdef __cplusplus
+}
+#endif
