@@ -1,0 +1,45 @@
+#pragma once
+// What a load run found, as a table for people or one JSON object for programs.
+//
+//     report_print(&report, REPORT_JSON, &buffer);
+//
+// Values. Thread: any.
+
+#include "base/buffer.h"
+#include "bench/check.h"
+#include "bench/generate.h"
+#include "bench/histogram.h"
+
+enum report_format { REPORT_TABLE, REPORT_JSON };
+
+// The conditions, as they were.
+struct report_conditions {
+    uint32_t connections;
+    uint32_t in_flight;
+    uint32_t threads;
+    uint32_t shards;  // 0: another's server
+    uint64_t rate;    // events a second; 0: closed loop
+    uint64_t seed;
+    struct generate_options generate;
+    const char *server;  // NULL: a private tallyd
+};
+
+struct report {
+    struct report_conditions conditions;
+    struct generate_totals sent;
+    uint64_t events_acked;
+    uint64_t duplicates;  // as the server said
+    uint64_t rejected;
+    uint64_t conflicts;
+    int64_t elapsed_ns;  // from the first chunk to the last ack
+    struct histogram latency;
+    bool has_server;  // the three below are known
+    int64_t server_cpu_ns;
+    uint64_t server_anon_bytes;  // the most seen
+    int64_t server_ready_ns;
+    bool has_usage;  // the check was made
+    struct check_usage usage;
+};
+
+bool report_format_parse(const char *text, enum report_format *out);
+void report_print(const struct report *report, enum report_format format, struct buffer *out);

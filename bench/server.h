@@ -1,0 +1,58 @@
+#pragma once
+// A private tallyd: in a directory of its own, started for one measurement and gone after it.
+//
+//     struct server server;
+//     server_start(&server, &options, &error)       // returns when it listens
+//     server_sample(&server, &sample)               // CPU and memory so far
+//     server_stop(&server, &error)                  // SIGTERM; it must exit with 0
+//     server_done(&server)                          // removes the directory
+//
+// tallyd is the program of that name beside our own. It gets a signal when we die, so that none
+// is left behind. Owner: the caller. Thread: main.
+
+#include "base/status.h"
+
+#include <limits.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+struct server_options {
+    const char *parent_dir;  // where the directory is made
+    uint32_t shards;         // 0: the ledger's default
+    uint64_t map_size;       // 0: the ledger's default
+};
+
+struct server {
+    char dir[PATH_MAX];   // empty: none
+    char data[PATH_MAX];  // the ledger's directory
+    char log[PATH_MAX];
+    char address[64];  // HOST:PORT
+    pid_t pid;         // 0: none
+    int64_t ready_ns;  // from its start to its listening
+};
+
+struct server_sample {
+    int64_t cpu_ns;         // of all its threads, user and system
+    uint64_t anon_bytes;    // RssAnon
+    uint64_t shared_bytes;  // RssShmem
+};
+
+enum status server_start(
+    struct server *server, const struct server_options *options, struct error *error) CHECKED;
+enum status
+server_sample(const struct server *server, struct server_sample *out, struct error *error) CHECKED;
+// After something failed: STATUS_IO says how tallyd ended, STATUS_OK that it has not ended. Waits
+// a moment for it, since a connection closes before its process is gone.
+enum status server_look(struct server *server, struct error *error) CHECKED;
+enum status server_stop(struct server *server, struct error *error) CHECKED;
+void server_done(struct server *server);
+
+// The path of a program beside our own. STATUS_NOT_FOUND: there is none that can be run.
+enum status program_beside(const char *name, char out[PATH_MAX], struct error *error) CHECKED;
+// "HOST:PORT" as a socket address. HOST may be a name.
+enum status address_resolve(
+    const char *text,
+    struct sockaddr_storage *out,
+    socklen_t *out_size,
+    struct error *error) CHECKED;
