@@ -1,0 +1,384 @@
+// From a catalogue's text to its structs. Each function reads one kind of object and reads like the
+// format in docs/catalog.md.
+
+#include "base/assert.h"
+#include "billing/catalog.h"
+#include "billing/document.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CATALOG_PATH_MAX = 1024, CATALOG_DESCRIPTION_MAX = 1000, CATALOG_EVENT_TYPE_MAX = 100 };
+
+// Lower-case letters, digits, and single '_' or '-' between them: safe in file names, URLs and
+// code.
+static bool
+is_key(const char *text)
+{
+    bool may_separate = false;
+    for (const char *at = text; *at != '\0'; at++) {
+        bool is_word = (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9');
+        if (!is_word && !(may_separate && (*at == '_' || *at == '-')))
+            return false;
+        may_separate = is_word;
+    }
+    return may_separate;
+}
+
+static const char *
+key_read(struct document *in, const struct json *object)
+{
+    const char *key = document_text(in, object, "key", CATALOG_KEY_MAX);
+    if (!in->status && !is_key(key))
+        document_refuse(
+            in,
+            json_member(object, "key"),
+            "expected lower-case letters and digits with single _ or - between them");
+    return key;
+}
+
+// ---- charges
+
+static void
+tier_read(struct document *in, const struct json *object, struct rate_tier *out)
+{
+    document_keys(in, object, (const char *const[]){"to", "unit", "flat", NULL});
+    const struct json *to = document_member(in, object, "to");
+    if (to == NULL)
+        return;
+    out->is_open = to->type == JSON_NULL;
+    if (!out->is_open)
+        out->to = document_decimal(in, object, "to", DECIMAL_PLACES);
+    out->unit = document_decimal(in, object, "unit", CATALOG_PRICE_PLACES);
+    (void)document_decimal_optional(in, object, "flat", CATALOG_PRICE_PLACES, &out->flat);
+}
+
+// Bounds rise from above zero; the last tier, and only it, is open.
+static void
+tier_check(
+    struct document *in,
+    const struct json *object,
+    const struct rate_tier *tier,
+    struct decimal above)
+{
+    if (in->status)
+        return;
+    const struct json *to = json_member(object, "to");
+    bool is_last = object->next == NULL;
+    char text[DECIMAL_TEXT_MAX];
+    decimal_print(above, text);
+    if (is_last && !tier->is_open)
+        document_refuse(in, to, "the last tier is open: expected null");
+    else if (!is_last && tier->is_open)
+        document_refuse(in, to, "only the last tier may be open (null)");
+    else if (!tier->is_open && decimal_compare(tier->to, above) <= 0)
+        document_refuse(in, to, "must be above where the tier begins (%s)", text);
+}
+
+static void
+tiers_read(struct document *in, const struct json *params, struct charge *out)
+{
+    document_keys(in, params, (const char *const[]){"tiers", NULL});
+    const struct json *tiers = document_array(in, params, "tiers", CATALOG_TIERS_MAX);
+    if (tiers == NULL)
+        return;
+    if (tiers->count == 0) {
+        document_refuse(in, tiers, "expected at least one tier");
+        return;
+    }
+    struct rate_tier *items = arena_array(in->arena, tiers->count, struct rate_tier);
+    struct decimal above = DECIMAL_ZERO;
+    uint32_t i = 0;
+    for (const struct json *tier = tiers->first; tier != NULL; tier = tier->next, i++) {
+        tier_read(in, tier, &items[i]);
+        tier_check(in, tier, &items[i], above);
+        above = items[i].to;
+    }
+    out->tiers = items;
+    out->tiers_count = tiers->count;
+}
+
+void
+charge_params_read(struct document *in, const struct json *params, struct charge *out)
+{
+    if (in->status)
+        return;
+    if (out->model == CHARGE_GRADUATED) {
+        tiers_read(in, params, out);
+        return;
+    }
+    document_keys(in, params, (const char *const[]){"amount", NULL});
+    out->amount = document_decimal(in, params, "amount", CATALOG_PRICE_PLACES);
+}
+
+static void
+charge_meter_read(struct document *in, const struct json *object, struct charge *out)
+{
+    out->meter = document_text_optional(in, object, "meter", METER_KEY_MAX);
+    bool has_free =
+        document_decimal_optional(in, object, "free_units", DECIMAL_PLACES, &out->free_units);
+    if (in->status)
+        return;
+    if (out->model != CHARGE_FLAT) {
+        if (out->meter == NULL)
+            document_refuse(in, object, "\"meter\" is missing: whose usage is priced?");
+        return;
+    }
+    if (out->meter != NULL)
+        document_refuse(in, json_member(object, "meter"), "a flat charge prices no usage");
+    else if (has_free)
+        document_refuse(in, json_member(object, "free_units"), "a flat charge prices no usage");
+}
+
+void
+charge_read(struct document *in, const struct json *object, struct charge *out)
+{
+    static const char *const keys[] = {
+        "key", "name", "meter", "model", "params", "free_units", NULL};
+    *out = (struct charge){0};
+    document_keys(in, object, keys);
+    out->key = key_read(in, object);
+    out->name = document_text(in, object, "name", CATALOG_NAME_MAX);
+    const char *model = document_text(in, object, "model", CATALOG_KEY_MAX);
+    if (!in->status && !charge_model_parse(bytes_text(model), &out->model))
+        document_refuse(
+            in,
+            json_member(object, "model"),
+            "there is no price model \"%s\": expected standard, graduated or flat",
+            model);
+    charge_meter_read(in, object, out);
+    const struct json *params = document_member(in, object, "params");
+    if (params != NULL)
+        charge_params_read(in, params, out);
+}
+
+// ---- plans
+
+static void
+charges_read(struct document *in, const struct json *object, struct plan *out)
+{
+    const struct json *charges = document_array(in, object, "charges", CATALOG_CHARGES_MAX);
+    if (charges == NULL)
+        return;
+    struct charge *items = arena_array(in->arena, charges->count, struct charge);
+    out->charges = items;
+    for (const struct json *node = charges->first; node != NULL; node = node->next) {
+        struct charge *charge = &items[out->charges_count];
+        charge_read(in, node, charge);
+        if (in->status)
+            return;
+        if (plan_charge(out, charge->key) != NULL)
+            document_refuse(
+                in, json_member(node, "key"), "the plan has another charge \"%s\"", charge->key);
+        for (uint32_t i = 0; i < out->charges_count; i++)
+            if (charge->meter != NULL && items[i].meter != NULL &&
+                strcmp(items[i].meter, charge->meter) == 0)
+                document_refuse(
+                    in,
+                    json_member(node, "meter"),
+                    "charge \"%s\" prices this meter already: usage is charged once",
+                    items[i].key);
+        out->charges_count++;
+    }
+}
+
+static void
+prices_read(struct document *in, const struct json *object, struct plan *out)
+{
+    if (in->status)
+        return;
+    const struct json *prices = json_member(object, "prices");
+    if (prices == NULL || prices->type == JSON_NULL) {
+        // Usage only: sold monthly without a fee.
+        out->monthly.is_sold = true;
+        return;
+    }
+    document_keys(in, prices, (const char *const[]){"monthly", "annual", NULL});
+    out->monthly.is_sold = document_decimal_optional(
+        in, prices, "monthly", CATALOG_PRICE_PLACES, &out->monthly.amount);
+    out->annual.is_sold =
+        document_decimal_optional(in, prices, "annual", CATALOG_PRICE_PLACES, &out->annual.amount);
+    if (!in->status && !out->monthly.is_sold && !out->annual.is_sold)
+        document_refuse(in, prices, "expected a \"monthly\" or an \"annual\" price");
+}
+
+static const struct currency *
+currency_read(struct document *in, const struct json *object, const struct currency *fallback)
+{
+    const char *code = document_text_optional(in, object, "currency", 3);
+    if (code == NULL)
+        return fallback;
+    const struct currency *currency = currency_find(bytes_text(code));
+    if (!in->status && currency == NULL)
+        document_refuse(
+            in,
+            json_member(object, "currency"),
+            "\"%s\" is not the code of an active currency (ISO 4217)",
+            code);
+    return currency;
+}
+
+static void
+plan_read(
+    struct document *in,
+    const struct json *object,
+    const struct currency *currency,
+    struct plan *out)
+{
+    static const char *const keys[] = {
+        "key", "name", "kind", "currency", "prices", "charges", NULL};
+    document_keys(in, object, keys);
+    out->key = key_read(in, object);
+    out->name = document_text(in, object, "name", CATALOG_NAME_MAX);
+    const char *kind = document_text_optional(in, object, "kind", CATALOG_KEY_MAX);
+    if (kind != NULL && !in->status && !plan_kind_parse(bytes_text(kind), &out->kind))
+        document_refuse(in, json_member(object, "kind"), "expected \"tier\" or \"addon\"");
+    out->currency = currency_read(in, object, currency);
+    if (!in->status && out->currency == NULL)
+        document_refuse(in, object, "neither the plan nor the catalogue names a currency");
+    prices_read(in, object, out);
+    charges_read(in, object, out);
+}
+
+static void
+plans_read(struct document *in, const struct json *root, struct catalog *out)
+{
+    const struct json *plans = document_array(in, root, "plans", CATALOG_PLANS_MAX);
+    if (plans == NULL)
+        return;
+    struct plan *items = arena_array(in->arena, plans->count, struct plan);
+    out->plans = items;
+    for (const struct json *node = plans->first; node != NULL; node = node->next) {
+        struct plan *plan = &items[out->plans_count];
+        plan_read(in, node, out->currency, plan);
+        if (in->status)
+            return;
+        if (catalog_plan(out, plan->key) != NULL)
+            document_refuse(
+                in, json_member(node, "key"), "there is another plan \"%s\"", plan->key);
+        out->plans_count++;
+    }
+}
+
+// ---- meters
+
+static int
+dimension_order(const void *a, const void *b)
+{
+    const struct meter_dimension *left = a, *right = b;
+    return strcmp(left->name, right->name);
+}
+
+static const char *
+path_read(struct document *in, const struct json *node, const char *path)
+{
+    struct error reason;
+    const char *canonical = NULL;
+    if (meter_path_canonical(path, in->arena, &canonical, &reason) != STATUS_OK)
+        document_refuse(in, node, "%s", reason.text);
+    return canonical;
+}
+
+static void
+dimensions_read(struct document *in, const struct json *object, struct meter *out)
+{
+    if (in->status)
+        return;
+    const struct json *dimensions = json_member(object, "dimensions");
+    if (dimensions == NULL || dimensions->type == JSON_NULL)
+        return;
+    if (dimensions->type != JSON_OBJECT) {
+        document_refuse(in, dimensions, "expected an object of names and paths");
+        return;
+    }
+    if (dimensions->count > METER_DIMENSIONS_MAX) {
+        document_refuse(in, dimensions, "has more than %d dimensions", METER_DIMENSIONS_MAX);
+        return;
+    }
+    for (const struct json *node = dimensions->first; node != NULL && !in->status;
+         node = node->next) {
+        struct meter_dimension *dimension = &out->dimensions[out->dimensions_count++];
+        dimension->name = arena_text_of(in->arena, node->key);
+        const char *path = document_text(in, dimensions, dimension->name, CATALOG_PATH_MAX);
+        if (!in->status)
+            dimension->path = path_read(in, node, path);
+    }
+    qsort(out->dimensions, out->dimensions_count, sizeof out->dimensions[0], dimension_order);
+}
+
+static void
+meter_read(struct document *in, const struct json *object, struct meter *out)
+{
+    static const char *const keys[] = {
+        "key",
+        "event_type",
+        "aggregation",
+        "value_property",
+        "dimensions",
+        "unit",
+        "description",
+        NULL};
+    document_keys(in, object, keys);
+    out->key = document_text(in, object, "key", METER_KEY_MAX);
+    out->event_type = document_text(in, object, "event_type", CATALOG_EVENT_TYPE_MAX);
+    const char *aggregation = document_text(in, object, "aggregation", CATALOG_KEY_MAX);
+    if (!in->status && !aggregation_parse(bytes_text(aggregation), &out->aggregation))
+        document_refuse(in, json_member(object, "aggregation"), "expected \"count\" or \"sum\"");
+    const char *path = document_text_optional(in, object, "value_property", CATALOG_PATH_MAX);
+    if (path != NULL && !in->status)
+        out->value_property = path_read(in, json_member(object, "value_property"), path);
+    dimensions_read(in, object, out);
+    out->unit = document_text_optional(in, object, "unit", CATALOG_KEY_MAX);
+    out->description = document_text_optional(in, object, "description", CATALOG_DESCRIPTION_MAX);
+    struct error reason;
+    if (!in->status && meter_check(out, &reason) != STATUS_OK)
+        document_refuse(in, object, "%s", reason.text);
+}
+
+static void
+meters_read(struct document *in, const struct json *root, struct catalog *out)
+{
+    const struct json *meters = document_array(in, root, "meters", METERS_MAX);
+    if (meters == NULL)
+        return;
+    struct meter *items = arena_array(in->arena, meters->count, struct meter);
+    out->meters = items;
+    for (const struct json *node = meters->first; node != NULL; node = node->next) {
+        struct meter *meter = &items[out->meters_count];
+        meter_read(in, node, meter);
+        if (in->status)
+            return;
+        if (catalog_meter(out, meter->key) != NULL)
+            document_refuse(
+                in, json_member(node, "key"), "there is another meter \"%s\"", meter->key);
+        out->meters_count++;
+    }
+}
+
+enum status
+catalog_read(
+    struct bytes text,
+    const char *name,
+    struct arena *arena,
+    struct catalog *out,
+    struct error *error)
+{
+    must(name != NULL && error != NULL);
+    const struct json_limits limits = {0};
+    struct json *root = NULL;
+    enum status status = json_parse(text, &limits, arena, &root, error);
+    if (status) {
+        error_prefix(error, "%s", name);
+        return status;
+    }
+    struct document in = {.name = name, .arena = arena, .error = error};
+    struct catalog catalog = {0};
+    document_keys(&in, root, (const char *const[]){"currency", "meters", "plans", NULL});
+    catalog.currency = currency_read(&in, root, NULL);
+    meters_read(&in, root, &catalog);
+    plans_read(&in, root, &catalog);
+    if (in.status)
+        return in.status;
+    *out = catalog;
+    return STATUS_OK;
+}

@@ -1,0 +1,95 @@
+// The canonical form of charges and meters: what is stored, recorded and compared. Members always
+// come in the same order, decimals without trailing zeros, and what is absent is left out.
+
+#include "billing/catalog.h"
+
+static void
+decimal_write(struct json_out *out, const char *key, struct decimal value)
+{
+    char text[DECIMAL_TEXT_MAX];
+    decimal_print(value, text);
+    json_key(out, key);
+    json_text(out, text);
+}
+
+static void
+tiers_write(struct json_out *out, const struct charge *charge)
+{
+    json_key(out, "tiers");
+    json_begin(out, '[');
+    for (uint32_t i = 0; i < charge->tiers_count; i++) {
+        const struct rate_tier *tier = &charge->tiers[i];
+        json_begin(out, '{');
+        if (tier->is_open) {
+            json_key(out, "to");
+            json_null(out);
+        } else {
+            decimal_write(out, "to", tier->to);
+        }
+        decimal_write(out, "unit", tier->unit);
+        decimal_write(out, "flat", tier->flat);
+        json_end(out, '}');
+    }
+    json_end(out, ']');
+}
+
+void
+charge_params_write(struct json_out *out, const struct charge *charge)
+{
+    json_begin(out, '{');
+    if (charge->model == CHARGE_GRADUATED)
+        tiers_write(out, charge);
+    else
+        decimal_write(out, "amount", charge->amount);
+    json_end(out, '}');
+}
+
+void
+charge_write(struct json_out *out, const struct charge *charge)
+{
+    json_begin(out, '{');
+    json_key(out, "key");
+    json_text(out, charge->key);
+    json_key(out, "name");
+    json_text(out, charge->name);
+    if (charge->meter != NULL) {
+        json_key(out, "meter");
+        json_text(out, charge->meter);
+    }
+    json_key(out, "model");
+    json_text(out, charge_model_name(charge->model));
+    json_key(out, "params");
+    charge_params_write(out, charge);
+    if (charge->free_units.units > 0)
+        decimal_write(out, "free_units", charge->free_units);
+    json_end(out, '}');
+}
+
+static void
+text_write(struct json_out *out, const char *key, const char *text)
+{
+    if (text == NULL)
+        return;
+    json_key(out, key);
+    json_text(out, text);
+}
+
+void
+meter_write(struct json_out *out, const struct meter *meter)
+{
+    json_begin(out, '{');
+    text_write(out, "key", meter->key);
+    text_write(out, "event_type", meter->event_type);
+    text_write(out, "aggregation", aggregation_name(meter->aggregation));
+    text_write(out, "value_property", meter->value_property);
+    if (meter->dimensions_count > 0) {
+        json_key(out, "dimensions");
+        json_begin(out, '{');
+        for (uint32_t i = 0; i < meter->dimensions_count; i++)
+            text_write(out, meter->dimensions[i].name, meter->dimensions[i].path);
+        json_end(out, '}');
+    }
+    text_write(out, "unit", meter->unit);
+    text_write(out, "description", meter->description);
+    json_end(out, '}');
+}

@@ -1,0 +1,292 @@
+#include "billing/invoice.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const kind_names[] = {"subscription", "usage"};
+static const char *const line_names[] = {"fee", "usage", "flat"};
+
+const char *
+invoice_kind_name(enum invoice_kind kind)
+{
+    must(kind <= INVOICE_USAGE);
+    return kind_names[kind];
+}
+
+bool
+invoice_kind_parse(struct bytes text, enum invoice_kind *out)
+{
+    for (int i = 0; i < 2; i++) {
+        if (!bytes_equal(text, bytes_text(kind_names[i])))
+            continue;
+        *out = (enum invoice_kind)i;
+        return true;
+    }
+    return false;
+}
+
+const char *
+invoice_line_kind_name(enum invoice_line_kind kind)
+{
+    must(kind <= LINE_FLAT);
+    return line_names[kind];
+}
+
+bool
+invoice_line_kind_parse(struct bytes text, enum invoice_line_kind *out)
+{
+    for (int i = 0; i < 3; i++) {
+        if (!bytes_equal(text, bytes_text(line_names[i])))
+            continue;
+        *out = (enum invoice_line_kind)i;
+        return true;
+    }
+    return false;
+}
+
+// Fields are separated by a byte that no id can hold, since ids are text without control
+// characters.
+void
+invoice_id(const struct invoice_input *input, char out[INVOICE_ID_MAX])
+{
+    char key[1024];
+    int size = snprintf(
+        key,
+        sizeof key,
+        "%s\x1f%s\x1f%s\x1f%" PRId64 "\x1f%" PRId64 "\x1f%" PRId64,
+        input->customer,
+        input->subscription,
+        invoice_kind_name(input->kind),
+        input->period.from_ns,
+        input->period.to_ns,
+        input->generation);
+    must(size > 0 && size < (int)sizeof key);
+    struct hash128 hash = hash128(bytes_of(key, (size_t)size), 0);
+    snprintf(out, INVOICE_ID_MAX, "inv_%016" PRIx64 "%016" PRIx64, hash.high, hash.low);
+}
+
+struct computation {
+    const struct invoice_input *input;
+    struct arena *arena;
+    struct invoice *out;
+    struct error *error;
+};
+
+static enum status
+line_add(
+    const struct computation *computation, struct invoice_line line, const struct rational *amount)
+{
+    struct invoice *invoice = computation->out;
+    enum status status =
+        money_round(amount, invoice->currency, &line.amount_minor, computation->error);
+    if (status)
+        return error_prefix(computation->error, "%s", line.description);
+    if (!money_add(&invoice->total_minor, line.amount_minor))
+        return error_set(
+            computation->error, STATUS_OVERFLOW, "the total is too large at %s", line.description);
+    line.exact_amount = rational_text(amount, computation->arena);
+    invoice->lines[invoice->lines_count++] = line;
+    return STATUS_OK;
+}
+
+static const char *
+decimal_text(struct decimal value, struct arena *arena)
+{
+    char text[DECIMAL_TEXT_MAX];
+    decimal_print(value, text);
+    return arena_text(arena, text);
+}
+
+// A period that the subscription's end cuts owes its share by days.
+static void
+prorate(const struct invoice_input *input, struct rational *amount, struct rational *quantity)
+{
+    int64_t days = period_days(input->period);
+    int64_t days_full = period_days_full(input->period);
+    must(days > 0 && days <= days_full);
+    scoped(rational_done) struct rational share = rational_of_ratio(days, days_full);
+    rational_multiply(amount, amount, &share);
+    rational_copy(quantity, &share);
+}
+
+static enum status
+fee_add(const struct computation *computation)
+{
+    const struct invoice_input *input = computation->input;
+    const struct plan_price *price = plan_price(input->plan, input->cycle);
+    if (!input->has_fee || !price->is_sold || price->amount.units == 0)
+        return STATUS_OK;
+    scoped(rational_done) struct rational amount = rational_of(price->amount);
+    scoped(rational_done) struct rational quantity = rational_zero();
+    prorate(input, &amount, &quantity);
+    struct invoice_line line = {
+        .kind = LINE_FEE,
+        .description = arena_format(
+            computation->arena, "%s, %s fee", input->plan->name, billing_cycle_name(input->cycle)),
+        .quantity = rational_text(&quantity, computation->arena),
+        .clamped = "0",
+        .free_units = "0",
+    };
+    return line_add(computation, line, &amount);
+}
+
+static enum status
+flat_add(const struct computation *computation, const struct charge *charge)
+{
+    scoped(rational_done) struct rational amount = rational_zero();
+    scoped(rational_done) struct rational quantity = rational_zero();
+    charge_rate(charge, DECIMAL_ZERO, &amount, NULL);
+    if (rational_sign(&amount) == 0)
+        return STATUS_OK;
+    prorate(computation->input, &amount, &quantity);
+    struct invoice_line line = {
+        .kind = LINE_FLAT,
+        .charge = charge->key,
+        .description = charge->name,
+        .quantity = rational_text(&quantity, computation->arena),
+        .clamped = "0",
+        .free_units = "0",
+    };
+    return line_add(computation, line, &amount);
+}
+
+// Without usage there is no line, unless a first tier's flat fee is due all the same.
+static enum status
+usage_add(const struct computation *computation, uint32_t index)
+{
+    const struct charge *charge = &computation->input->plan->charges[index];
+    struct decimal usage = computation->input->usage[index];
+    scoped(rational_done) struct rational amount = rational_zero();
+    struct charge_units units = charge_rate(charge, usage, &amount, NULL);
+    if (usage.units == 0 && rational_sign(&amount) == 0)
+        return STATUS_OK;
+    struct invoice_line line = {
+        .kind = LINE_USAGE,
+        .charge = charge->key,
+        .meter = charge->meter,
+        .description = charge->name,
+        .quantity = decimal_text(units.used, computation->arena),
+        .clamped = decimal_text(units.clamped, computation->arena),
+        .free_units = decimal_text(charge->free_units, computation->arena),
+    };
+    return line_add(computation, line, &amount);
+}
+
+static enum status
+charges_add(const struct computation *computation)
+{
+    const struct plan *plan = computation->input->plan;
+    for (uint32_t i = 0; i < plan->charges_count; i++) {
+        enum status status = plan->charges[i].model == CHARGE_FLAT
+                                 ? flat_add(computation, &plan->charges[i])
+                                 : usage_add(computation, i);
+        if (status)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+enum status
+invoice_compute(
+    const struct invoice_input *input,
+    struct arena *arena,
+    struct invoice *out,
+    struct error *error)
+{
+    must(input->plan != NULL && period_is_any(input->period));
+    must(input->generation > 0);
+    struct invoice invoice = {
+        .customer = input->customer,
+        .subscription = input->subscription,
+        .kind = input->kind,
+        .from_ns = input->period.from_ns,
+        .to_ns = input->period.to_ns,
+        .generation = input->generation,
+        .plan = input->plan->key,
+        .catalogue_version = input->plan->catalogue_version,
+        .currency = input->plan->currency,
+        .status = "draft",
+        .created_ns = input->run_ns,
+        .finalized_ns = INT64_MIN,
+        .lines = arena_array(arena, input->plan->charges_count + 1, struct invoice_line),
+    };
+    invoice_id(input, invoice.id);
+    struct computation computation = {input, arena, &invoice, error};
+    enum status status = fee_add(&computation);
+    if (status == STATUS_OK && input->has_usage)
+        status = charges_add(&computation);
+    if (status)
+        return status;
+    must(invoice.lines_count <= input->plan->charges_count + 1);
+    // The record of a period in which nothing was due is final at once: it never gets a number.
+    if (invoice.lines_count == 0) {
+        invoice.status = "finalized";
+        invoice.finalized_ns = input->run_ns;
+    }
+    *out = invoice;
+    return STATUS_OK;
+}
+
+static bool
+text_equal(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    return strcmp(a, b) == 0;
+}
+
+// The name of the first field that differs, or NULL.
+static const char *
+line_difference(const struct invoice_line *a, const struct invoice_line *b)
+{
+    if (a->kind != b->kind)
+        return "kind";
+    if (!text_equal(a->charge, b->charge))
+        return "charge";
+    if (!text_equal(a->meter, b->meter))
+        return "meter";
+    if (!text_equal(a->description, b->description))
+        return "description";
+    if (!text_equal(a->quantity, b->quantity) || !text_equal(a->clamped, b->clamped))
+        return "quantity";
+    if (!text_equal(a->free_units, b->free_units))
+        return "free units";
+    if (!text_equal(a->exact_amount, b->exact_amount))
+        return "exact amount";
+    return a->amount_minor != b->amount_minor ? "amount" : NULL;
+}
+
+enum status
+invoice_compare(const struct invoice *stored, const struct invoice *computed, struct error *error)
+{
+    if (strcmp(stored->id, computed->id) != 0)
+        return error_set(
+            error, STATUS_CORRUPT, "its input is that of another invoice, %s", computed->id);
+    if (stored->currency != computed->currency)
+        return error_set(error, STATUS_CORRUPT, "the currency differs from its input's");
+    if (stored->lines_count != computed->lines_count)
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "%zu lines are stored, its input gives %zu",
+            stored->lines_count,
+            computed->lines_count);
+    for (size_t i = 0; i < stored->lines_count; i++) {
+        const char *field = line_difference(&stored->lines[i], &computed->lines[i]);
+        if (field != NULL)
+            return error_set(
+                error, STATUS_CORRUPT, "line %zu: the %s differs from its input's", i + 1, field);
+    }
+    if (stored->total_minor != computed->total_minor)
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "the total %" PRId64 " is stored, its input gives %" PRId64,
+            stored->total_minor,
+            computed->total_minor);
+    return STATUS_OK;
+}

@@ -1,0 +1,240 @@
+// The recorded input of an invoice: one JSON document, written and read by the same list of fields.
+// Format 1.
+
+#include "base/assert.h"
+#include "billing/document.h"
+#include "billing/invoice.h"
+
+#include <string.h>
+
+enum { INPUT_FORMAT = 1, INPUT_TEXT_MAX = 300 };
+
+static void
+text_write(struct json_out *out, const char *key, const char *text)
+{
+    json_key(out, key);
+    json_text(out, text);
+}
+
+static void
+time_write(struct json_out *out, const char *key, int64_t time_ns)
+{
+    char text[CLOCK_TEXT_MAX];
+    clock_print(time_ns, text);
+    text_write(out, key, text);
+}
+
+static void
+int_write(struct json_out *out, const char *key, int64_t value)
+{
+    json_key(out, key);
+    json_int(out, value);
+}
+
+static void
+bool_write(struct json_out *out, const char *key, bool value)
+{
+    json_key(out, key);
+    json_bool(out, value);
+}
+
+static void
+decimal_write(struct json_out *out, const char *key, struct decimal value)
+{
+    char text[DECIMAL_TEXT_MAX];
+    decimal_print(value, text);
+    text_write(out, key, text);
+}
+
+static void
+plan_write(struct json_out *out, const struct plan *plan)
+{
+    json_key(out, "plan");
+    json_begin(out, '{');
+    text_write(out, "key", plan->key);
+    text_write(out, "name", plan->name);
+    text_write(out, "kind", plan_kind_name(plan->kind));
+    text_write(out, "currency", plan->currency->code);
+    json_key(out, "prices");
+    json_begin(out, '{');
+    if (plan->monthly.is_sold)
+        decimal_write(out, "monthly", plan->monthly.amount);
+    if (plan->annual.is_sold)
+        decimal_write(out, "annual", plan->annual.amount);
+    json_end(out, '}');
+    int_write(out, "catalogue_version", plan->catalogue_version);
+    json_end(out, '}');
+}
+
+static void
+charges_write(struct json_out *out, const struct invoice_input *input)
+{
+    json_key(out, "charges");
+    json_begin(out, '[');
+    for (uint32_t i = 0; input->has_usage && i < input->plan->charges_count; i++) {
+        json_begin(out, '{');
+        json_key(out, "charge");
+        charge_write(out, &input->plan->charges[i]);
+        decimal_write(out, "usage", input->usage[i]);
+        json_end(out, '}');
+    }
+    json_end(out, ']');
+}
+
+void
+invoice_input_write(const struct invoice_input *input, struct buffer *buffer)
+{
+    struct json_out out = json_out_to(buffer);
+    json_begin(&out, '{');
+    int_write(&out, "format", INPUT_FORMAT);
+    text_write(&out, "customer", input->customer);
+    text_write(&out, "subscription", input->subscription);
+    text_write(&out, "billing_cycle", billing_cycle_name(input->cycle));
+    text_write(&out, "kind", invoice_kind_name(input->kind));
+    int_write(&out, "generation", input->generation);
+    time_write(&out, "period_start", input->period.from_ns);
+    time_write(&out, "period_end", input->period.to_ns);
+    time_write(&out, "period_end_uncut", input->period.to_full_ns);
+    bool_write(&out, "has_fee", input->has_fee);
+    bool_write(&out, "has_usage", input->has_usage);
+    plan_write(&out, input->plan);
+    charges_write(&out, input);
+    time_write(&out, "as_of", input->as_of_ns);
+    time_write(&out, "run_at", input->run_ns);
+    json_end(&out, '}');
+}
+
+static bool
+bool_read(struct document *in, const struct json *object, const char *key)
+{
+    const struct json *member = document_member(in, object, key);
+    if (member == NULL)
+        return false;
+    if (member->type != JSON_BOOL)
+        document_refuse(in, member, "expected true or false");
+    return member->type == JSON_BOOL && member->boolean;
+}
+
+static void
+plan_read(struct document *in, const struct json *root, struct plan *out)
+{
+    const struct json *plan = document_member(in, root, "plan");
+    const struct json *prices = plan != NULL ? document_member(in, plan, "prices") : NULL;
+    if (prices == NULL)
+        return;
+    out->key = document_text(in, plan, "key", CATALOG_KEY_MAX);
+    out->name = document_text(in, plan, "name", CATALOG_NAME_MAX);
+    const char *kind = document_text(in, plan, "kind", CATALOG_KEY_MAX);
+    if (!in->status && !plan_kind_parse(bytes_text(kind), &out->kind))
+        document_refuse(in, plan, "there is no kind \"%s\"", kind);
+    const char *code = document_text(in, plan, "currency", 3);
+    out->currency = currency_find(bytes_text(code));
+    if (!in->status && out->currency == NULL)
+        document_refuse(in, plan, "there is no currency \"%s\"", code);
+    out->monthly.is_sold = document_decimal_optional(
+        in, prices, "monthly", CATALOG_PRICE_PLACES, &out->monthly.amount);
+    out->annual.is_sold =
+        document_decimal_optional(in, prices, "annual", CATALOG_PRICE_PLACES, &out->annual.amount);
+    out->catalogue_version = document_int(in, plan, "catalogue_version");
+}
+
+// Usage may be negative, unlike every other decimal of a document.
+static struct decimal
+usage_read(struct document *in, const struct json *object)
+{
+    struct decimal usage = DECIMAL_ZERO;
+    const char *text = document_text(in, object, "usage", DECIMAL_TEXT_MAX);
+    bool is_rounded = false;
+    if (!in->status &&
+        (decimal_parse(bytes_text(text), &usage, &is_rounded) != STATUS_OK || is_rounded))
+        document_refuse(in, object, "the usage is no exact decimal");
+    return usage;
+}
+
+static const struct decimal *
+charges_read(struct document *in, const struct json *root, struct plan *plan)
+{
+    const struct json *list = document_array(in, root, "charges", CATALOG_CHARGES_MAX);
+    if (list == NULL)
+        return NULL;
+    struct charge *charges = arena_array(in->arena, list->count, struct charge);
+    struct decimal *usage = arena_array(in->arena, list->count, struct decimal);
+    uint32_t i = 0;
+    for (const struct json *node = list->first; node != NULL; node = node->next, i++) {
+        document_keys(in, node, (const char *const[]){"charge", "usage", NULL});
+        const struct json *charge = document_member(in, node, "charge");
+        if (charge == NULL)
+            return NULL;
+        charge_read(in, charge, &charges[i]);
+        usage[i] = usage_read(in, node);
+    }
+    plan->charges = charges;
+    plan->charges_count = list->count;
+    return usage;
+}
+
+static void
+header_read(struct document *in, const struct json *root, struct invoice_input *out)
+{
+    if (document_int(in, root, "format") != INPUT_FORMAT)
+        document_refuse(in, root, "this program reads format 1 only");
+    out->customer = document_text(in, root, "customer", INPUT_TEXT_MAX);
+    out->subscription = document_text(in, root, "subscription", INPUT_TEXT_MAX);
+    const char *cycle = document_text(in, root, "billing_cycle", CATALOG_KEY_MAX);
+    if (!in->status && !billing_cycle_parse(bytes_text(cycle), &out->cycle))
+        document_refuse(in, root, "there is no billing cycle \"%s\"", cycle);
+    const char *kind = document_text(in, root, "kind", CATALOG_KEY_MAX);
+    if (!in->status && !invoice_kind_parse(bytes_text(kind), &out->kind))
+        document_refuse(in, root, "there is no kind of invoice \"%s\"", kind);
+    out->generation = document_int(in, root, "generation");
+    out->period.from_ns = document_time(in, root, "period_start");
+    out->period.to_ns = document_time(in, root, "period_end");
+    out->period.to_full_ns = document_time(in, root, "period_end_uncut");
+    if (!in->status && (out->generation < 1 || out->period.from_ns >= out->period.to_ns ||
+                        out->period.to_ns > out->period.to_full_ns))
+        document_refuse(in, root, "the period or the generation is out of range");
+    out->has_fee = bool_read(in, root, "has_fee");
+    out->has_usage = bool_read(in, root, "has_usage");
+    out->as_of_ns = document_time(in, root, "as_of");
+    out->run_ns = document_time(in, root, "run_at");
+}
+
+enum status
+invoice_input_read(
+    struct bytes text, struct arena *arena, struct invoice_input *out, struct error *error)
+{
+    static const char *const keys[] = {
+        "format",
+        "customer",
+        "subscription",
+        "billing_cycle",
+        "kind",
+        "generation",
+        "period_start",
+        "period_end",
+        "period_end_uncut",
+        "has_fee",
+        "has_usage",
+        "plan",
+        "charges",
+        "as_of",
+        "run_at",
+        NULL};
+    const struct json_limits limits = {0};
+    struct json *root = NULL;
+    enum status status = json_parse(text, &limits, arena, &root, error);
+    if (status)
+        return error_prefix(error, "input");
+    struct document in = {.name = "input", .arena = arena, .error = error};
+    struct invoice_input input = {0};
+    struct plan *plan = arena_new(arena, struct plan);
+    document_keys(&in, root, keys);
+    header_read(&in, root, &input);
+    plan_read(&in, root, plan);
+    input.usage = charges_read(&in, root, plan);
+    input.plan = plan;
+    if (in.status)
+        return in.status;
+    *out = input;
+    return STATUS_OK;
+}

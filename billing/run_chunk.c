@@ -1,0 +1,309 @@
+#include "billing/run_chunk.h"
+
+#include "base/assert.h"
+
+#include <string.h>
+
+// What is loaded for a chunk, and how far along its lists the work is.
+struct work {
+    const struct chunk_context *context;
+    struct arena *arena;
+    struct subscriptions subscriptions;
+    struct subject_row *subjects;
+    size_t subjects_count;
+    size_t subjects_at;
+    struct billed_period *billed;
+    size_t billed_count;
+    size_t capacity;  // of out->invoices and out->refusals
+    struct chunk_outcome *out;
+};
+
+static int
+billed_order(
+    const struct billed_period *billed,
+    const char *subscription,
+    enum invoice_kind kind,
+    int64_t from_ns)
+{
+    int order = strcmp(billed->subscription, subscription);
+    if (order == 0)
+        order = (billed->kind > kind) - (billed->kind < kind);
+    if (order == 0)
+        order = (billed->from_ns > from_ns) - (billed->from_ns < from_ns);
+    return order;
+}
+
+static bool
+is_billed(
+    const struct work *work, const char *subscription, enum invoice_kind kind, struct period period)
+{
+    size_t low = 0, high = work->billed_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct billed_period *billed = &work->billed[middle];
+        int order = billed_order(billed, subscription, kind, period.from_ns);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+// The subjects of one customer: both lists are ordered by customer, so the next one's follow.
+static const char *const *
+subjects_take(struct work *work, const char *customer, size_t *out_count)
+{
+    while (work->subjects_at < work->subjects_count &&
+           strcmp(work->subjects[work->subjects_at].customer, customer) < 0)
+        work->subjects_at++;
+    size_t end = work->subjects_at;
+    while (end < work->subjects_count && strcmp(work->subjects[end].customer, customer) == 0)
+        end++;
+    *out_count = end - work->subjects_at;
+    const char **list = arena_array(work->arena, *out_count + 1, const char *);
+    for (size_t i = 0; i < *out_count; i++)
+        list[i] = work->subjects[work->subjects_at + i].subject;
+    return list;
+}
+
+static void
+refusal_add(struct work *work, const struct subscription *subscription, const char *text)
+{
+    struct chunk_outcome *out = work->out;
+    out->refusals[out->refusals_count++] = (struct run_refusal){
+        arena_text(work->arena, subscription->customer),
+        arena_text(work->arena, subscription->id),
+        arena_text(work->arena, text)};
+}
+
+struct payer {
+    const struct subscription *subscription;
+    const struct plan *plan;
+    const char *const *subjects;
+    size_t subjects_count;
+};
+
+static enum status
+usage_collect(
+    const struct work *work,
+    const struct payer *payer,
+    struct invoice_input *input,
+    struct error *error)
+{
+    struct decimal *usage =
+        arena_array(work->arena, payer->plan->charges_count + 1, struct decimal);
+    for (uint32_t i = 0; i < payer->plan->charges_count; i++) {
+        const char *meter = payer->plan->charges[i].meter;
+        if (meter == NULL)
+            continue;
+        struct usage_question question = {
+            .meter = meter,
+            .from_ns = input->period.from_ns,
+            .to_ns = input->period.to_ns,
+            .subjects = payer->subjects,
+            .subjects_count = payer->subjects_count,
+        };
+        enum status status = usage_source_sum(work->context->usage, &question, &usage[i], error);
+        if (status)
+            return status;
+    }
+    input->usage = usage;
+    return STATUS_OK;
+}
+
+static enum status
+invoice_make(
+    struct work *work, const struct payer *payer, struct invoice_input *input, struct error *error)
+{
+    enum status status = STATUS_OK;
+    if (input->has_usage)
+        status = usage_collect(work, payer, input, error);
+    struct invoice *invoice = &work->out->invoices[work->out->count];
+    if (status == STATUS_OK)
+        status = invoice_compute(input, work->arena, invoice, error);
+    if (status)
+        return status;
+    scoped(buffer_done) struct buffer document = {0};
+    invoice_input_write(input, &document);
+    if (buffer_failed(&document))
+        return error_set(error, STATUS_NO_MEMORY, "no memory for an invoice's input");
+    invoice->input = arena_text_of(work->arena, buffer_view(&document));
+    work->out->count++;
+    return STATUS_OK;
+}
+
+enum due { DUE_NOT, DUE_WAITING, DUE_NOW };
+
+static enum due
+period_due(const struct chunk_context *context, struct period period)
+{
+    const struct run_settings *settings = context->settings;
+    bool is_month = settings->period != NULL;
+    if (is_month && !period_ends_in(period, context->month_from_ns, context->month_to_ns))
+        return DUE_NOT;
+    if (period.to_ns + settings->grace_ns <= settings->as_of_ns)
+        return DUE_NOW;
+    // A look at a period that still runs is allowed when nothing is written and it was asked for.
+    if (is_month && settings->is_dry)
+        return DUE_NOW;
+    return period.to_ns <= settings->as_of_ns ? DUE_WAITING : DUE_NOT;
+}
+
+// Whether a later period can still be due.
+static bool
+is_past_all(const struct chunk_context *context, struct period period)
+{
+    if (context->settings->period != NULL)
+        return period.from_ns >= context->month_to_ns;
+    return period.from_ns >= context->settings->as_of_ns;
+}
+
+static void
+room_make(struct work *work)
+{
+    if (work->out->count + work->out->refusals_count < work->capacity)
+        return;
+    size_t capacity = work->capacity > 0 ? work->capacity * 2 : 64;
+    struct invoice *invoices = arena_array(work->arena, capacity, struct invoice);
+    struct run_refusal *refusals = arena_array(work->arena, capacity, struct run_refusal);
+    if (work->capacity > 0) {
+        memcpy(invoices, work->out->invoices, work->out->count * sizeof *invoices);
+        memcpy(refusals, work->out->refusals, work->out->refusals_count * sizeof *refusals);
+    }
+    work->out->invoices = invoices;
+    work->out->refusals = refusals;
+    work->capacity = capacity;
+}
+
+static enum status
+period_bill(
+    struct work *work,
+    const struct payer *payer,
+    enum invoice_kind kind,
+    struct period period,
+    struct error *error)
+{
+    const struct subscription *subscription = payer->subscription;
+    const struct run_settings *settings = work->context->settings;
+    bool is_monthly = subscription->cycle == CYCLE_MONTHLY;
+    struct invoice_input input = {
+        .customer = subscription->customer,
+        .subscription = subscription->id,
+        .cycle = subscription->cycle,
+        .kind = kind,
+        .generation = 1,
+        .period = period,
+        .plan = payer->plan,
+        .has_fee = kind == INVOICE_SUBSCRIPTION,
+        .has_usage = is_monthly || kind == INVOICE_USAGE,
+        .as_of_ns = settings->as_of_ns,
+        .run_ns = settings->now_ns,
+    };
+    room_make(work);
+    enum status status = invoice_make(work, payer, &input, error);
+    if (status != STATUS_OVERFLOW)
+        return status;
+    // A number that does not fit is one customer's trouble: it is named, and the others are billed.
+    refusal_add(work, subscription, error->text);
+    return STATUS_OK;
+}
+
+static enum status
+kind_bill(
+    struct work *work,
+    const struct payer *payer,
+    enum invoice_kind kind,
+    enum billing_cycle cycle,
+    struct error *error)
+{
+    const struct subscription *subscription = payer->subscription;
+    enum status status = STATUS_OK;
+    for (int32_t i = 0; status == STATUS_OK; i++) {
+        struct period period = period_at(&subscription->terms, cycle, i);
+        if (!period_is_any(period) || is_past_all(work->context, period))
+            return STATUS_OK;
+        enum due due = period_due(work->context, period);
+        if (due == DUE_NOT)
+            continue;
+        if (is_billed(work, subscription->id, kind, period))
+            work->out->existing_count++;
+        else if (due == DUE_WAITING)
+            work->out->waiting_count++;
+        else
+            status = period_bill(work, payer, kind, period, error);
+    }
+    return status;
+}
+
+static enum status
+subscription_bill(struct work *work, const struct subscription *subscription, struct error *error)
+{
+    struct payer payer = {.subscription = subscription};
+    payer.plan = stored_catalog_plan(work->context->catalog, subscription->plan);
+    if (payer.plan == NULL)
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "subscription %s has the plan %s, which the catalogue does not have",
+            subscription->id,
+            subscription->plan);
+    payer.subjects = subjects_take(work, subscription->customer, &payer.subjects_count);
+    enum status status = kind_bill(work, &payer, INVOICE_SUBSCRIPTION, subscription->cycle, error);
+    if (status == STATUS_OK && subscription->cycle == CYCLE_ANNUAL)
+        status = kind_bill(work, &payer, INVOICE_USAGE, CYCLE_MONTHLY, error);
+    return status;
+}
+
+static enum status
+work_load(
+    struct work *work, struct sql *sql, const struct customer_range *chunk, struct error *error)
+{
+    enum status status = store_subscriptions(sql, chunk, work->arena, &work->subscriptions, error);
+    if (status == STATUS_OK)
+        status =
+            store_subjects(sql, chunk, work->arena, &work->subjects, &work->subjects_count, error);
+    if (status == STATUS_OK)
+        status = store_billed_periods(
+            sql, chunk, work->arena, &work->billed, &work->billed_count, error);
+    return status;
+}
+
+static enum status
+outcome_store(const struct work *work, struct sql *sql, struct error *error)
+{
+    struct chunk_outcome *out = work->out;
+    out->is_made = arena_array(work->arena, out->count + 1, bool);
+    if (work->context->settings->is_dry) {
+        memset(out->is_made, true, out->count * sizeof *out->is_made);
+        return STATUS_OK;
+    }
+    if (out->count == 0)
+        return STATUS_OK;
+    enum status status = store_invoices_insert(sql, out->invoices, out->count, out->is_made, error);
+    for (size_t i = 0; status == STATUS_OK && i < out->count; i++)
+        out->existing_count += !out->is_made[i];
+    return status;
+}
+
+enum status
+chunk_bill(
+    const struct chunk_context *context,
+    struct sql *sql,
+    const struct customer_range *chunk,
+    struct arena *arena,
+    struct chunk_outcome *out,
+    struct error *error)
+{
+    must(context->catalog != NULL && context->usage != NULL);
+    *out = (struct chunk_outcome){0};
+    struct work work = {.context = context, .arena = arena, .out = out};
+    enum status status = work_load(&work, sql, chunk, error);
+    for (size_t i = 0; status == STATUS_OK && i < work.subscriptions.count; i++)
+        status = subscription_bill(&work, &work.subscriptions.items[i], error);
+    if (status == STATUS_OK)
+        status = outcome_store(&work, sql, error);
+    return status;
+}

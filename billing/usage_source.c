@@ -1,0 +1,273 @@
+#include "billing/usage_source.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/pool.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum {
+    SOURCE_QUERIES_MAX = 64,       // questions of one subject before a range's totals are read
+    SOURCE_BOOKS_MAX = 1024,       // meters and ranges remembered at a time
+    SOURCE_ENTRIES_MAX = 1 << 23,  // totals remembered at a time, about 600 MiB
+};
+
+struct entry {
+    struct bytes subject;
+    struct decimal total;
+};
+
+// The totals of one meter and range, by subject: open addressing, at most half full.
+struct book {
+    const char *meter;
+    int64_t from_ns, to_ns;
+    uint32_t queries;
+    bool is_loaded;
+    struct entry *slots;
+    size_t slots_count;  // a power of two
+    size_t used;
+};
+
+struct usage_source {
+    struct reader *reader;
+    pthread_mutex_t turn;
+    struct arena arena;    // of the books
+    struct arena scratch;  // of one answer
+    struct book books[SOURCE_BOOKS_MAX];
+    size_t books_count;
+    size_t entries;
+};
+
+enum status
+usage_source_open(const char *data_dir, struct usage_source **out, struct error *error)
+{
+    must(data_dir != NULL && out != NULL);
+    struct usage_source *source = pool_take(1, sizeof *source);
+    if (source == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for usage");
+    enum status status = reader_open(data_dir, &source->reader, error);
+    if (status) {
+        pool_give(source);
+        return status;
+    }
+    must(pthread_mutex_init(&source->turn, NULL) == 0);
+    *out = source;
+    return STATUS_OK;
+}
+
+void
+usage_source_close(struct usage_source *source)
+{
+    if (source == NULL)
+        return;
+    reader_close(source->reader);
+    must(pthread_mutex_destroy(&source->turn) == 0);
+    arena_done(&source->arena);
+    arena_done(&source->scratch);
+    pool_give(source);
+}
+
+void
+usage_source_done(struct usage_source **source)
+{
+    usage_source_close(*source);
+    *source = NULL;
+}
+
+struct reader *
+usage_source_reader(struct usage_source *source)
+{
+    return source->reader;
+}
+
+static struct entry *
+entry_find(struct entry *slots, size_t slots_count, struct bytes subject)
+{
+    must((slots_count & (slots_count - 1)) == 0);
+    size_t at = hash64(subject, 0) & (slots_count - 1);
+    while (slots[at].subject.data != NULL && !bytes_equal(slots[at].subject, subject))
+        at = (at + 1) & (slots_count - 1);
+    return &slots[at];
+}
+
+static void
+book_grow(struct book *book, struct arena *arena)
+{
+    size_t count = book->slots_count > 0 ? book->slots_count * 2 : 1024;
+    struct entry *slots = arena_array(arena, count, struct entry);
+    for (size_t i = 0; i < book->slots_count; i++)
+        if (book->slots[i].subject.data != NULL)
+            *entry_find(slots, count, book->slots[i].subject) = book->slots[i];
+    book->slots = slots;
+    book->slots_count = count;
+}
+
+struct loading {
+    struct usage_source *source;
+    struct book *book;
+    bool has_overflow;
+};
+
+static bool
+total_add(void *context, struct bytes subject, const struct usage_row *total)
+{
+    struct loading *loading = context;
+    struct book *book = loading->book;
+    if (2 * (book->used + 1) > book->slots_count)
+        book_grow(book, &loading->source->arena);
+    struct entry *entry = entry_find(book->slots, book->slots_count, subject);
+    if (entry->subject.data == NULL) {
+        entry->subject = arena_bytes(&loading->source->arena, subject);
+        book->used++;
+        loading->source->entries++;
+    }
+    if (!decimal_add(&entry->total, total->value))
+        loading->has_overflow = true;
+    return !loading->has_overflow;
+}
+
+static enum status
+book_load(struct usage_source *source, struct book *book, struct error *error)
+{
+    struct loading loading = {source, book, false};
+    book_grow(book, &source->arena);
+    enum status status = usage_totals(
+        source->reader, book->meter, book->from_ns, book->to_ns, total_add, &loading, error);
+    if (status == STATUS_OK && loading.has_overflow)
+        status =
+            error_set(error, STATUS_OVERFLOW, "a subject's usage of %s is too large", book->meter);
+    if (status) {
+        // Half-read totals would be added to by the next attempt.
+        source->entries -= book->used;
+        book->slots = NULL;
+        book->slots_count = book->used = 0;
+        return status;
+    }
+    book->is_loaded = true;
+    return STATUS_OK;
+}
+
+static void
+books_drop(struct usage_source *source)
+{
+    arena_reset(&source->arena);
+    source->books_count = 0;
+    source->entries = 0;
+}
+
+static struct book *
+book_of(struct usage_source *source, const struct usage_question *question)
+{
+    for (size_t i = 0; i < source->books_count; i++) {
+        struct book *book = &source->books[i];
+        if (book->from_ns == question->from_ns && book->to_ns == question->to_ns &&
+            strcmp(book->meter, question->meter) == 0)
+            return book;
+    }
+    if (source->books_count == SOURCE_BOOKS_MAX || source->entries > SOURCE_ENTRIES_MAX)
+        books_drop(source);
+    struct book *book = &source->books[source->books_count++];
+    *book = (struct book){
+        .meter = arena_text(&source->arena, question->meter),
+        .from_ns = question->from_ns,
+        .to_ns = question->to_ns,
+    };
+    return book;
+}
+
+static enum status
+subject_query(
+    struct usage_source *source,
+    const struct usage_question *question,
+    struct bytes subject,
+    struct decimal *out,
+    struct error *error)
+{
+    struct usage_query query = {
+        .meter = question->meter,
+        .subject = subject,
+        .from_ns = question->from_ns,
+        .to_ns = question->to_ns,
+        .window = USAGE_WINDOW_NONE,
+    };
+    struct usage_result result = {0};
+    arena_reset(&source->scratch);
+    enum status status = usage_query(source->reader, &query, &source->scratch, &result, error);
+    if (status)
+        return status;
+    must(result.count <= 1);
+    *out = result.count == 1 ? result.rows[0].value : DECIMAL_ZERO;
+    return STATUS_OK;
+}
+
+static enum status
+subject_usage(
+    struct usage_source *source,
+    const struct usage_question *question,
+    struct book *book,
+    struct bytes subject,
+    struct decimal *out,
+    struct error *error)
+{
+    if (!book->is_loaded && book->queries < SOURCE_QUERIES_MAX) {
+        book->queries++;
+        return subject_query(source, question, subject, out, error);
+    }
+    if (!book->is_loaded) {
+        enum status status = book_load(source, book, error);
+        if (status)
+            return status;
+    }
+    *out = entry_find(book->slots, book->slots_count, subject)->total;
+    return STATUS_OK;
+}
+
+// Whether it is in the range of a quantity, |value| < 10^19: what a recorded document can hold.
+static bool
+is_quantity(struct decimal value)
+{
+    const int128 bound = DECIMAL_ONE.units * 1000000000 * 1000000000 * 10;
+    return -bound < value.units && value.units < bound;
+}
+
+static enum status
+sum_locked(
+    struct usage_source *source,
+    const struct usage_question *question,
+    struct decimal *out,
+    struct error *error)
+{
+    struct book *book = book_of(source, question);
+    struct decimal sum = DECIMAL_ZERO;
+    for (size_t i = 0; i < question->subjects_count; i++) {
+        struct decimal value = DECIMAL_ZERO;
+        enum status status =
+            subject_usage(source, question, book, bytes_text(question->subjects[i]), &value, error);
+        if (status)
+            return status;
+        if (!decimal_add(&sum, value) || !is_quantity(sum))
+            return error_set(
+                error,
+                STATUS_OVERFLOW,
+                "the usage of %s by %s and others is too large to add up",
+                question->meter,
+                question->subjects[i]);
+    }
+    *out = sum;
+    return STATUS_OK;
+}
+
+enum status
+usage_source_sum(
+    struct usage_source *source,
+    const struct usage_question *question,
+    struct decimal *out,
+    struct error *error)
+{
+    must(question->from_ns < question->to_ns);
+    must(pthread_mutex_lock(&source->turn) == 0);
+    enum status status = sum_locked(source, question, out, error);
+    must(pthread_mutex_unlock(&source->turn) == 0);
+    return status;
+}
