@@ -1,0 +1,32 @@
+// Sends events through @fluent-org/logger with acks, a part of them in each mode, and waits for
+// every ack. Prints the sum of the values.
+//
+//     node send.mjs HOST PORT COUNT
+
+import { EventTime, FluentClient } from "@fluent-org/logger";
+
+const [host, port, count] = process.argv.slice(2);
+const modes = ["Message", "Forward", "PackedForward"];
+
+const clients = modes.map((eventMode) => new FluentClient("api_call", {
+  eventMode,
+  ack: { ackTimeout: 30000 },
+  socket: { host, port: Number(port), timeout: 10000 },
+}));
+
+let sum = 0;
+const acks = [];
+for (let i = 0; i < Number(count); i++) {
+  const value = (i % 7) + 1;
+  sum += value;
+  const record = { subject: "fluent", id: `event-${i}`, value, region: i % 2 ? "eu" : "us" };
+  acks.push(clients[i % modes.length].emit(record, EventTime.now()));
+}
+for (const client of clients) {
+  await client.flush();
+}
+await Promise.all(acks);
+for (const client of clients) {
+  await client.disconnect();
+}
+console.log(sum);

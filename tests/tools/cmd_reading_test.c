@@ -1,0 +1,285 @@
+// `tally usage`, `tally ledger` and `tally meter`, as a person would call them, on a small real
+// ledger.
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "tests/ledger/reading.h"
+#include "tools/command.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WORDS_MAX = 16 };
+
+typedef int (*command_fn)(int argc, char **argv);
+
+struct ran {
+    int code;
+    char out[16384];
+    char err[4096];
+};
+
+static void
+read_back(FILE *file, char *text, size_t size)
+{
+    rewind(file);
+    size_t count = fread(text, 1, size - 1, file);
+    text[count] = '\0';
+    fclose(file);
+}
+
+// Runs a command line whose words are parted by single spaces; --data DIR is added.
+static struct ran
+run(const struct reading *reading, command_fn command, const char *line)
+{
+    struct ran ran = {0};
+    char words[512];
+    char *argv[WORDS_MAX + 3];
+    int argc = 0;
+    snprintf(words, sizeof words, "%s --data %s", line, reading->dir);
+    char *rest = words;
+    for (char *word; (word = strsep(&rest, " ")) != NULL;) {
+        cr_assert_lt(argc, WORDS_MAX);
+        argv[argc++] = word;
+    }
+    argv[argc] = NULL;
+    FILE *out = tmpfile();
+    FILE *err = tmpfile();
+    int saved_out = dup(STDOUT_FILENO);
+    int saved_err = dup(STDERR_FILENO);
+    fflush(NULL);
+    dup2(fileno(out), STDOUT_FILENO);
+    dup2(fileno(err), STDERR_FILENO);
+    ran.code = command(argc, argv);
+    fflush(NULL);
+    dup2(saved_out, STDOUT_FILENO);
+    dup2(saved_err, STDERR_FILENO);
+    close(saved_out);
+    close(saved_err);
+    read_back(out, ran.out, sizeof ran.out);
+    read_back(err, ran.err, sizeof ran.err);
+    return ran;
+}
+
+static void
+put(struct reading *reading, const char *subject, const char *time, int64_t value)
+{
+    char id[24];
+    int64_t time_ns;
+    cr_assert_eq(clock_parse(bytes_text(time), &time_ns), STATUS_OK);
+    snprintf(id, sizeof id, "e%d", (int)reading->serial++);
+    const struct event event = {
+        .subject = bytes_text(subject),
+        .type = bytes_text("job"),
+        .id = bytes_text(id),
+        .time_ns = time_ns,
+        .value = decimal_from_int(value),
+    };
+    reading_put(reading, &event);
+}
+
+static void
+fill(struct reading *reading)
+{
+    unsetenv("DATABASE_URL");
+    unsetenv("TALLY_DATA");
+    reading_begin(reading, 1);
+    reading_write_begin(reading, HOUR_NS);
+    reading_put_meter(reading, "jobs");
+    reading_put_meter(reading, "tokens");
+    put(reading, "acme", "2026-10-31T23:59:59Z", 5);
+    put(reading, "acme", "2026-11-01", 10);
+    put(reading, "acme", "2026-11-02T12:00:00Z", 20);
+    put(reading, "zeta", "2026-11-02T12:00:00Z", 1);
+    reading_write_end(reading);
+}
+
+struct usage_line {
+    const char *line;
+    const char *out;
+};
+
+Test(cmd_reading, usage_answers_in_three_forms)
+{
+    // clang-format off
+    static const struct usage_line lines[] = {
+        {"usage --meter jobs --format tsv",
+         "subject\tfrom\tto\tjobs\tevents\nacme\t\t\t35\t3\nzeta\t\t\t1\t1\n"},
+        {"usage --meter jobs --subject acme --period 2026-11 --format tsv",
+         "subject\tfrom\tto\tjobs\tevents\n"
+         "acme\t2026-11-01T00:00:00Z\t2026-12-01T00:00:00Z\t30\t2\n"},
+        {"usage --meter jobs --subject acme --window month --format tsv",
+         "subject\tfrom\tto\tjobs\tevents\n"
+         "acme\t2026-10-01T00:00:00Z\t2026-11-01T00:00:00Z\t5\t1\n"
+         "acme\t2026-11-01T00:00:00Z\t2026-12-01T00:00:00Z\t30\t2\n"},
+        {"usage --meter jobs --from 2026-11-02 --to 2026-11-02T12:00:00.000000001Z --subject zeta "
+         "--format json",
+         "{\"meter\":\"jobs\",\"aggregation\":\"sum\",\"unit\":null,"
+         "\"from\":\"2026-11-02T00:00:00Z\",\"to\":\"2026-11-02T12:00:00.000000001Z\","
+         "\"rows\":[{\"subject\":\"zeta\",\"from\":\"2026-11-02T00:00:00Z\","
+         "\"to\":\"2026-11-02T12:00:00.000000001Z\",\"dimensions\":{},\"value\":\"1\","
+         "\"count\":1}]}\n"},
+        {"usage --meter jobs --subject nobody", "no usage\n"},
+        {"usage --meter jobs --subject nobody --format json",
+         "{\"meter\":\"jobs\",\"aggregation\":\"sum\",\"unit\":null,\"from\":null,\"to\":null,"
+         "\"rows\":[]}\n"},
+        {"usage --meter tokens --group-by model --group-by region --filter region=eu --format tsv",
+         "subject\tfrom\tto\tmodel\tregion\ttokens\tevents\n"},
+    };
+    // clang-format on
+    struct reading reading;
+    fill(&reading);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct ran ran = run(&reading, cmd_usage, lines[i].line);
+        cr_assert_eq(ran.code, EXIT_OK, "%s: %s", lines[i].line, ran.err);
+        cr_assert_str_eq(ran.out, lines[i].out, "%s:\n%s", lines[i].line, ran.out);
+    }
+    struct ran table = run(&reading, cmd_usage, "usage --meter jobs");
+    cr_assert_not_null(strstr(table.out, "acme"));
+    cr_assert_not_null(strstr(table.out, "35"));
+    reading_end(&reading);
+}
+
+Test(cmd_reading, a_customer_without_a_database_is_its_own_subject)
+{
+    struct reading reading;
+    fill(&reading);
+    struct ran ran = run(&reading, cmd_usage, "usage --meter jobs --customer zeta --format tsv");
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    cr_assert_not_null(strstr(ran.out, "zeta\t\t\t1\t1\n"), "%s", ran.out);
+    cr_assert_not_null(strstr(ran.err, "notice"), "%s", ran.err);
+    reading_end(&reading);
+}
+
+struct refusal {
+    command_fn command;
+    const char *line;
+    int code;
+    const char *err;
+};
+
+Test(cmd_reading, refusals_say_what_is_allowed)
+{
+    // clang-format off
+    static const struct refusal refusals[] = {
+        {cmd_usage, "usage", EXIT_USAGE, "meter"},
+        {cmd_usage, "usage --meter nothing", EXIT_FAILED, "nothing"},
+        {cmd_usage, "usage --meter jobs --window week", EXIT_USAGE, "quarter-hour"},
+        {cmd_usage, "usage --meter jobs --period 2026-13", EXIT_USAGE, "2026-13"},
+        {cmd_usage, "usage --meter jobs --period 2026-11-01", EXIT_USAGE, "no month"},
+        {cmd_usage,
+         "usage --meter jobs --period 2026-11 --from 2026-11-01", EXIT_USAGE,
+         "not both"},
+        {cmd_usage, "usage --meter jobs --from yesterday", EXIT_USAGE, "yesterday"},
+        {cmd_usage, "usage --meter jobs --from 2026-11-02 --to 2026-11-01", EXIT_USAGE, "before"},
+        {cmd_usage, "usage --meter jobs --subject a --customer b", EXIT_USAGE, "not both"},
+        {cmd_usage, "usage --meter jobs --filter region", EXIT_USAGE, "DIMENSION=VALUE"},
+        {cmd_usage, "usage --meter jobs --format yaml", EXIT_USAGE, "table, json or tsv"},
+        {cmd_usage, "usage --meter tokens --group-by colour", EXIT_FAILED, "model, region"},
+        {cmd_ledger, "ledger", EXIT_USAGE, "stat|verify|dump"},
+        {cmd_ledger, "ledger stat --format yaml", EXIT_USAGE, "table, json or tsv"},
+        {cmd_ledger, "ledger verify --format yaml", EXIT_USAGE, "text or json"},
+        {cmd_ledger, "ledger dump --shard 1", EXIT_FAILED, "it has 1"},
+        {cmd_ledger, "ledger dump --from never", EXIT_USAGE, "never"},
+        {cmd_meter, "meter", EXIT_USAGE, "list|show|add|remove"},
+        {cmd_meter, "meter show nothing", EXIT_FAILED, "nothing"},
+        {cmd_meter, "meter remove nothing", EXIT_FAILED, "nothing"},
+        {cmd_meter, "meter add Bad --event-type llm", EXIT_USAGE, "Bad"},
+        {cmd_meter, "meter add m --event-type llm --aggregation max", EXIT_USAGE, "count or sum"},
+        {cmd_meter, "meter add m --event-type llm --dimension region", EXIT_USAGE, "NAME=PATH"},
+    };
+    // clang-format on
+    struct reading reading;
+    fill(&reading);
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        struct ran ran = run(&reading, refusals[i].command, refusals[i].line);
+        cr_assert_eq(ran.code, refusals[i].code, "%s: %d %s", refusals[i].line, ran.code, ran.err);
+        cr_assert_not_null(strstr(ran.err, refusals[i].err), "%s: %s", refusals[i].line, ran.err);
+        cr_assert_str_empty(ran.out);
+    }
+    reading_end(&reading);
+}
+
+Test(cmd_reading, ledger_commands_show_check_and_print)
+{
+    struct reading reading;
+    fill(&reading);
+    struct ran ran = run(&reading, cmd_ledger, "ledger verify");
+    cr_assert_eq(ran.code, EXIT_OK, "%s%s", ran.out, ran.err);
+    cr_assert_eq(strncmp(ran.out, "0 findings: 1 shards, ", 22), 0, "%s", ran.out);
+    ran = run(&reading, cmd_ledger, "ledger verify --format json");
+    cr_assert_not_null(
+        strstr(ran.out, "{\"findings\":[],\"summary\":{\"shards\":1,"), "%s", ran.out);
+    ran = run(&reading, cmd_ledger, "ledger stat --format json");
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    cr_assert_not_null(strstr(ran.out, "\"events\":4"), "%s", ran.out);
+    cr_assert_not_null(strstr(ran.out, "\"live_from\":{\"jobs\":1,\"tokens\":1}"), "%s", ran.out);
+    ran = run(&reading, cmd_ledger, "ledger stat");
+    cr_assert_not_null(strstr(ran.out, "live from shard:block"), "%s", ran.out);
+    ran = run(&reading, cmd_ledger, "ledger dump --subject acme --from 2026-11-02");
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    cr_assert_eq(strncmp(ran.out, "{\"shard\":0,", 11), 0, "%s", ran.out);
+    cr_assert_not_null(strstr(ran.out, "\"value\":\"20\""), "%s", ran.out);
+    cr_assert_eq(strchr(ran.out, '\n'), ran.out + strlen(ran.out) - 1, "one line");
+    reading_end(&reading);
+}
+
+Test(cmd_reading, a_damaged_ledger_exits_1_with_the_place)
+{
+    struct reading reading;
+    char path[128];
+    fill(&reading);
+    snprintf(path, sizeof path, "%s/shards/0000/log/data.mdb", reading.dir);
+    cr_assert_eq(truncate(path, 8192), 0);
+    struct ran ran = run(&reading, cmd_ledger, "ledger verify");
+    cr_assert_eq(ran.code, EXIT_FAILED);
+    cr_assert_eq(strncmp(ran.out, "shard 0, ", 9), 0, "%s", ran.out);
+    ran = run(&reading, cmd_ledger, "ledger verify --format json");
+    cr_assert_eq(ran.code, EXIT_FAILED);
+    cr_assert_not_null(strstr(ran.out, "{\"findings\":[{\"shard\":0,"), "%s", ran.out);
+    reading_end(&reading);
+}
+
+Test(cmd_reading, meters_are_added_shown_and_removed)
+{
+    // clang-format off
+    static const struct usage_line lines[] = {
+        {"meter add calls --event-type llm --aggregation count --dimension region=$.region",
+         "meter calls created\n"},
+        {"meter add calls --event-type llm --aggregation count --dimension region=region",
+         "meter calls is as it was\n"},
+        {"meter add calls --event-type llm --aggregation count --dimension region=$.region --unit "
+         "call", "meter calls described anew\n"},
+        {"meter add calls --event-type llm --aggregation COUNT",
+         "meter calls redefined: version 2\n"},
+        {"meter list --format tsv",
+         "meter\tevents\tof\tvalue\tdimensions\tunit\tversion\n"
+         "calls\tcount\tllm\t\t\t\t2\n"
+         "jobs\tsum\tjob\t\t\t\t1\n"
+         "tokens\tsum\tllm\t$.tokens\tmodel, region\t\t1\n"},
+        {"meter remove calls", "meter calls removed\n"},
+    };
+    // clang-format on
+    struct reading reading;
+    fill(&reading);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct ran ran = run(&reading, cmd_meter, lines[i].line);
+        cr_assert_eq(ran.code, EXIT_OK, "%s: %s", lines[i].line, ran.err);
+        cr_assert_str_eq(ran.out, lines[i].out, "%s:\n%s", lines[i].line, ran.out);
+    }
+    struct ran ran = run(&reading, cmd_meter, "meter show tokens");
+    cr_assert_not_null(strstr(ran.out, "\"value_property\": \"$.tokens\""), "%s", ran.out);
+    ran = run(&reading, cmd_meter, "meter list --format json");
+    scoped(arena_done) struct arena arena = {0};
+    struct json *root;
+    struct error error = {0};
+    cr_assert_eq(
+        json_parse(bytes_text(ran.out), &(struct json_limits){0}, &arena, &root, &error),
+        STATUS_OK);
+    cr_assert_eq(root->count, 2);
+    reading_end(&reading);
+}

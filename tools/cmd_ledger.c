@@ -1,0 +1,516 @@
+// tally ledger: a look into a ledger on disk. stat, verify, dump.
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/progress.h"
+#include "base/table.h"
+#include "ledger/dump.h"
+#include "ledger/stat.h"
+#include "ledger/verify.h"
+#include "tools/command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+struct settings {
+    const char *data;
+    const char *format;
+    int64_t shard;
+    const char *subject;
+    const char *type;
+    const char *from;
+    const char *to;
+};
+
+// clang-format off
+static const struct option_row stat_rows[] = {
+    COMMAND_DATA_ROW(struct settings),
+    {.name = "format",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, format),
+     .fallback = "table",
+     .value_name = "table|json|tsv",
+     .help = "form of the answer"},
+    {.name = NULL},
+};
+// clang-format on
+
+// clang-format off
+static const struct option_row verify_rows[] = {
+    COMMAND_DATA_ROW(struct settings),
+    {.name = "format",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, format),
+     .fallback = "text",
+     .value_name = "text|json",
+     .help = "form of the report"},
+    {.name = NULL},
+};
+// clang-format on
+
+// clang-format off
+static const struct option_row dump_rows[] = {
+    COMMAND_DATA_ROW(struct settings),
+    {.name = "shard",
+     .type = OPTION_INT,
+     .offset = offsetof(struct settings, shard),
+     .fallback = "-1",
+     .min = -1,
+     .max = 255,
+     .value_name = "N",
+     .help = "one shard; -1: all"},
+    {.name = "subject",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, subject),
+     .value_name = "SUBJECT",
+     .help = "one subject"},
+    {.name = "type",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, type),
+     .value_name = "TYPE",
+     .help = "one event type"},
+    {.name = "from",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, from),
+     .value_name = "TIME",
+     .help = "event time not before: 2026-11-01, or RFC 3339; UTC when it names no zone"},
+    {.name = "to",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, to),
+     .value_name = "TIME",
+     .help = "event time before"},
+    {.name = NULL},
+};
+// clang-format on
+
+static const struct option_spec stat_spec = {
+    .program = "tally ledger stat",
+    .summary = "Shows a ledger in figures.",
+    .usage = "[options]",
+    .details =
+        "tail: blocks that are in the log and not yet in the cells on disk. reader: how many "
+        "commits the\noldest reader of the log is behind.",
+    .rows = stat_rows,
+};
+
+static const struct option_spec verify_spec = {
+    .program = "tally ledger verify",
+    .summary = "Checks every stored value, and the cells against the log.",
+    .usage = "[options]",
+    .details = "Works beside a running tallyd. A finding is one line: shard, key, what is wrong. "
+               "Memory: 24\n"
+               "bytes an event of the largest shard.\n"
+               "\n"
+               "Exit codes: 0 all is well; 1 findings, or it could not be checked; 2 usage.",
+    .rows = verify_rows,
+};
+
+static const struct option_spec dump_spec = {
+    .program = "tally ledger dump",
+    .summary = "Prints the events of the log as JSON, one a line, in log order per shard.",
+    .usage = "[options]",
+    .details =
+        "Bytes that are no UTF-8 show as U+FFFD, and a second member, such as subject_base64, has\n"
+        "them as they are. In properties: text that is no UTF-8 is {\"text_base64\": ...}, binary "
+        "is\n"
+        "base64 text, an extension value is {\"ext\": TYPE, \"data\": BASE64}, a float that JSON "
+        "has no\n"
+        "word for is {\"float\": \"nan\"}.",
+    .rows = dump_rows,
+};
+
+static int
+print(const struct buffer *buffer)
+{
+    bool is_written = !buffer_failed(buffer) &&
+                      fwrite(buffer->data, 1, buffer->size, stdout) == buffer->size &&
+                      fflush(stdout) == 0;
+    return is_written ? EXIT_OK : EXIT_FAILED;
+}
+
+static void
+member_number(struct json_out *out, const char *key, uint64_t number)
+{
+    json_key(out, key);
+    json_int(out, (int64_t)number);
+}
+
+static void
+member_text(struct json_out *out, const char *key, const char *text)
+{
+    json_key(out, key);
+    json_text(out, text);
+}
+
+static uint64_t
+tail_blocks(const struct shard_stat *shard)
+{
+    return shard->head > shard->position ? shard->head - shard->position : 0;
+}
+
+static void
+stat_write_shard(
+    const struct ledger_stat *stat, const struct shard_stat *shard, struct json_out *out)
+{
+    json_begin(out, '{');
+    member_number(out, "shard", shard->shard);
+    member_number(out, "head", shard->head);
+    member_number(out, "events", shard->events);
+    member_number(out, "position", shard->position);
+    member_number(out, "tail_blocks", tail_blocks(shard));
+    member_number(out, "cells", shard->cells);
+    member_number(out, "log_bytes", shard->log.used_bytes);
+    member_number(out, "state_bytes", shard->state.used_bytes);
+    member_number(out, "map_bytes", shard->log.map_size);
+    member_number(out, "readers", shard->log.readers_used);
+    member_number(out, "readers_max", shard->log.readers_max);
+    member_number(out, "oldest_reader_commits", shard->log.oldest_reader_txns);
+    json_key(out, "live_from");
+    json_begin(out, '{');
+    for (uint32_t i = 0; i < stat->meters_count; i++)
+        member_number(out, stat->meters[i].key, shard->live_from[i]);
+    json_end(out, '}');
+    json_end(out, '}');
+}
+
+static void
+stat_write_json(const struct ledger_stat *stat, struct buffer *buffer)
+{
+    struct json_out out = json_out_to(buffer);
+    json_begin(&out, '{');
+    json_key(&out, "shards");
+    json_begin(&out, '[');
+    for (uint32_t i = 0; i < stat->shards_count; i++)
+        stat_write_shard(stat, &stat->shards[i], &out);
+    json_end(&out, ']');
+    json_key(&out, "meters");
+    json_begin(&out, '[');
+    for (uint32_t i = 0; i < stat->meters_count; i++) {
+        json_begin(&out, '{');
+        member_text(&out, "key", stat->meters[i].key);
+        member_number(&out, "id", stat->meters[i].id);
+        member_number(&out, "version", stat->meters[i].version);
+        json_end(&out, '}');
+    }
+    json_end(&out, ']');
+    json_end(&out, '}');
+    buffer_text(buffer, "\n");
+}
+
+static const char *
+number(struct arena *arena, uint64_t value)
+{
+    return arena_format(arena, "%" PRIu64, value);
+}
+
+static void
+stat_write_shards(
+    const struct ledger_stat *stat,
+    enum table_format format,
+    struct arena *arena,
+    struct buffer *out)
+{
+    static const struct table_column columns[] = {
+        {"shard",       TABLE_RIGHT},
+        {"blocks",      TABLE_RIGHT},
+        {"events",      TABLE_RIGHT},
+        {"cells at",    TABLE_RIGHT},
+        {"tail",        TABLE_RIGHT},
+        {"cells",       TABLE_RIGHT},
+        {"log bytes",   TABLE_RIGHT},
+        {"state bytes", TABLE_RIGHT},
+        {"map bytes",   TABLE_RIGHT},
+        {"readers",     TABLE_RIGHT},
+        {"reader",      TABLE_RIGHT},
+    };
+    struct table table = table_over(arena, columns, sizeof columns / sizeof columns[0]);
+    for (uint32_t i = 0; i < stat->shards_count; i++) {
+        const struct shard_stat *shard = &stat->shards[i];
+        const char *const cells[] = {
+            number(arena, shard->shard),
+            number(arena, shard->head),
+            number(arena, shard->events),
+            number(arena, shard->position),
+            number(arena, tail_blocks(shard)),
+            number(arena, shard->cells),
+            number(arena, shard->log.used_bytes),
+            number(arena, shard->state.used_bytes),
+            number(arena, shard->log.map_size),
+            number(arena, shard->log.readers_used),
+            number(arena, shard->log.oldest_reader_txns),
+        };
+        table_row(&table, cells);
+    }
+    table_print(&table, format, out);
+}
+
+// "0:1 1:27": the first block that the meter's cells cover, per shard.
+static const char *
+live_text(const struct ledger_stat *stat, uint32_t meter, struct arena *arena)
+{
+    const char *text = "";
+    for (uint32_t i = 0; i < stat->shards_count; i++)
+        text = arena_format(
+            arena, "%s%s%u:%" PRIu64, text, i > 0 ? " " : "", i, stat->shards[i].live_from[meter]);
+    return text;
+}
+
+static void
+stat_write_meters(
+    const struct ledger_stat *stat,
+    enum table_format format,
+    struct arena *arena,
+    struct buffer *out)
+{
+    static const struct table_column columns[] = {
+        {"meter",                 TABLE_LEFT },
+        {"version",               TABLE_RIGHT},
+        {"live from shard:block", TABLE_LEFT },
+    };
+    struct table table = table_over(arena, columns, sizeof columns / sizeof columns[0]);
+    for (uint32_t i = 0; i < stat->meters_count; i++) {
+        const char *const cells[] = {
+            stat->meters[i].key,
+            number(arena, stat->meters[i].version),
+            live_text(stat, i, arena),
+        };
+        table_row(&table, cells);
+    }
+    table_print(&table, format, out);
+}
+
+static int
+run_stat(const struct settings *settings, struct arena *arena)
+{
+    scoped(buffer_done) struct buffer buffer = {0};
+    struct ledger_stat stat;
+    struct error error = {0};
+    enum table_format format = TABLE_TEXT;
+    bool is_json = strcmp(settings->format, "json") == 0;
+    if (!is_json && !table_format_parse(settings->format, &format)) {
+        (void)error_set(&error, STATUS_INVALID, "--format is table, json or tsv");
+        return command_usage_error("ledger stat", &error);
+    }
+    if (stat_read(settings->data, arena, &stat, &error))
+        return command_failed("ledger stat", &error);
+    if (is_json) {
+        stat_write_json(&stat, &buffer);
+    } else {
+        stat_write_shards(&stat, format, arena, &buffer);
+        buffer_text(&buffer, "\n");
+        stat_write_meters(&stat, format, arena, &buffer);
+    }
+    return print(&buffer);
+}
+
+struct verification {
+    bool is_json;
+    struct json_out out;  // of the findings
+    struct progress progress;
+    bool has_progress;
+    uint32_t shard;
+    uint64_t total;
+    char label[32];
+};
+
+static void
+verify_show(void *context, const struct verify_progress *progress)
+{
+    struct verification *verification = context;
+    bool is_same = verification->has_progress && verification->shard == progress->shard &&
+                   verification->total == progress->total;
+    if (!is_same) {
+        if (verification->has_progress)
+            progress_end(&verification->progress);
+        (void)snprintf(
+            verification->label,
+            sizeof verification->label,
+            "shard %u of %u",
+            progress->shard + 1,
+            progress->shards);
+        progress_begin(&verification->progress, verification->label, progress->total);
+        verification->has_progress = true;
+        verification->shard = progress->shard;
+        verification->total = progress->total;
+    }
+    progress_set(&verification->progress, progress->done);
+}
+
+static void
+verify_tell(void *context, const struct verify_finding *finding)
+{
+    struct verification *verification = context;
+    if (verification->is_json) {
+        json_begin(&verification->out, '{');
+        json_key(&verification->out, "shard");
+        if (finding->shard >= 0)
+            json_int(&verification->out, finding->shard);
+        else
+            json_null(&verification->out);
+        member_text(&verification->out, "key", finding->key);
+        member_text(&verification->out, "what", finding->what);
+        json_end(&verification->out, '}');
+        return;
+    }
+    if (verification->has_progress)
+        progress_end(&verification->progress);
+    verification->has_progress = false;
+    if (finding->shard >= 0)
+        printf("shard %d, %s: %s\n", finding->shard, finding->key, finding->what);
+    else
+        printf("%s: %s\n", finding->key, finding->what);
+}
+
+static void
+summary_write(const struct verify_summary *summary, struct json_out *out)
+{
+    json_key(out, "summary");
+    json_begin(out, '{');
+    member_number(out, "shards", summary->shards);
+    member_number(out, "blocks", summary->blocks);
+    member_number(out, "events", summary->events);
+    member_number(out, "cells", summary->cells);
+    member_number(out, "meters", summary->meters);
+    member_number(out, "findings", summary->findings);
+    json_end(out, '}');
+}
+
+static int
+run_verify(const struct settings *settings, struct arena *arena)
+{
+    (void)arena;
+    scoped(buffer_done) struct buffer buffer = {0};
+    struct verification verification = {
+        .is_json = strcmp(settings->format, "json") == 0, .out = json_out_to(&buffer)};
+    const struct verify_options options = {
+        .on_finding = verify_tell, .on_progress = verify_show, .context = &verification};
+    struct verify_summary summary;
+    struct error error = {0};
+    if (!verification.is_json && strcmp(settings->format, "text") != 0) {
+        (void)error_set(&error, STATUS_INVALID, "--format is text or json");
+        return command_usage_error("ledger verify", &error);
+    }
+    json_begin(&verification.out, '{');
+    json_key(&verification.out, "findings");
+    json_begin(&verification.out, '[');
+    enum status status = verify_run(settings->data, &options, &summary, &error);
+    if (verification.has_progress)
+        progress_end(&verification.progress);
+    if (status)
+        return command_failed("ledger verify", &error);
+    json_end(&verification.out, ']');
+    summary_write(&summary, &verification.out);
+    json_end(&verification.out, '}');
+    buffer_text(&buffer, "\n");
+    if (!verification.is_json) {
+        buffer_reset(&buffer);
+        buffer_format(
+            &buffer,
+            "%" PRIu64 " findings: %u shards, %" PRIu64 " blocks, %" PRIu64 " events, %" PRIu64
+            " cells of %u meters\n",
+            summary.findings,
+            summary.shards,
+            summary.blocks,
+            summary.events,
+            summary.cells,
+            summary.meters);
+    }
+    int code = print(&buffer);
+    return summary.findings > 0 ? EXIT_FAILED : code;
+}
+
+static bool
+dump_write(void *context, struct bytes lines)
+{
+    bool *is_failed = context;
+    *is_failed = fwrite(lines.data, 1, lines.size, stdout) != lines.size;
+    return !*is_failed;
+}
+
+static enum status
+time_read(const char *text, const char *option, int64_t *out_ns, struct error *error)
+{
+    if (text == NULL || clock_parse(bytes_text(text), out_ns) == STATUS_OK)
+        return STATUS_OK;
+    return error_set(
+        error,
+        STATUS_INVALID,
+        "%s %s is no time: 2026-11-01 or 2026-11-01T12:00:00Z",
+        option,
+        text);
+}
+
+static int
+run_dump(const struct settings *settings, struct arena *arena)
+{
+    (void)arena;
+    struct error error = {0};
+    struct dump_options options = {
+        .shard = (int32_t)settings->shard,
+        .subject = settings->subject ? bytes_text(settings->subject) : bytes_of(NULL, 0),
+        .type = settings->type ? bytes_text(settings->type) : bytes_of(NULL, 0),
+        .from_ns = INT64_MIN,
+        .to_ns = INT64_MAX,
+    };
+    bool is_failed = false;
+    if (time_read(settings->from, "--from", &options.from_ns, &error) ||
+        time_read(settings->to, "--to", &options.to_ns, &error))
+        return command_usage_error("ledger dump", &error);
+    enum status status = dump_run(settings->data, &options, dump_write, &is_failed, &error);
+    if (!status && (is_failed || fflush(stdout) != 0))
+        status = error_set_errno(&error, "cannot write the lines");
+    return status ? command_failed("ledger dump", &error) : EXIT_OK;
+}
+
+struct subcommand {
+    const char *name;
+    const struct option_spec *spec;
+    int (*run)(const struct settings *settings, struct arena *arena);
+};
+
+static const struct subcommand subcommands[] = {
+    {"stat",   &stat_spec,   run_stat  },
+    {"verify", &verify_spec, run_verify},
+    {"dump",   &dump_spec,   run_dump  },
+};
+enum { SUBCOMMANDS_COUNT = sizeof subcommands / sizeof subcommands[0] };
+
+static int
+subcommand_run(const struct subcommand *subcommand, int argc, char **argv)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct settings settings = {0};
+    struct option_texts_rest rest;
+    struct error error = {0};
+    switch (options_read(subcommand->spec, argc, argv, &settings, &arena, &rest, &error)) {
+    case OPTION_EXIT: return EXIT_OK;
+    case OPTION_ERROR:
+        return command_usage_error(subcommand->spec->program + sizeof "tally " - 1, &error);
+    case OPTION_RUN: break;
+    }
+    return subcommand->run(&settings, &arena);
+}
+
+static int
+help_print(FILE *out, int code)
+{
+    (void)fputs("usage: tally ledger stat|verify|dump [options]\n\n", out);
+    for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)
+        (void)fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].spec->summary);
+    (void)fputs("\n`tally ledger stat --help` and so on say more.\n", out);
+    return code;
+}
+
+int
+cmd_ledger(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)
+        if (strcmp(name, subcommands[i].name) == 0)
+            return subcommand_run(&subcommands[i], argc - 1, argv + 1);
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return help_print(stdout, EXIT_OK);
+    return help_print(stderr, EXIT_USAGE);
+}

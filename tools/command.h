@@ -1,0 +1,43 @@
+#pragma once
+// The subcommands of `tally`: one function each, found by name in the table of main.c.
+//
+//     int cmd_usage(int argc, char **argv)      // argv[0] is "usage"; returns the exit code
+//     {
+//         options_read(&spec, argc, argv, &settings, &arena, &rest, &error) ...
+//     }
+//
+// Exit codes: EXIT_OK, EXIT_FAILED (it could not be done, or what was asked about is not well),
+// EXIT_USAGE (the command line is wrong). Every command takes --data DIR, by default
+// COMMAND_DATA_DIR, with the environment variable COMMAND_DATA_ENV between them. Thread: main.
+
+#include "base/option.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+#define COMMAND_DATA_ENV "TALLY_DATA"
+#define COMMAND_DATA_DIR "./tally-data"
+
+// The row of --data for a settings struct with a member `const char *data`.
+#define COMMAND_DATA_ROW(settings_type)                                                            \
+    {                                                                                              \
+        .name = "data", .type = OPTION_TEXT, .offset = offsetof(settings_type, data),              \
+        .env = COMMAND_DATA_ENV, .fallback = COMMAND_DATA_DIR, .value_name = "DIR",                \
+        .help = "data directory"                                                                   \
+    }
+
+int cmd_up(int argc, char **argv);
+int cmd_down(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_import(int argc, char **argv);
+int cmd_usage(int argc, char **argv);
+int cmd_meter(int argc, char **argv);
+int cmd_ledger(int argc, char **argv);
+int cmd_catalog(int argc, char **argv);
+int cmd_customer(int argc, char **argv);
+int cmd_subscribe(int argc, char **argv);
+int cmd_migrate(int argc, char **argv);
+
+// Prints "tally COMMAND: text" to standard error, for OPTION_ERROR with where help is; returns the
+// exit code.
+int command_usage_error(const char *command, const struct error *error);
+int command_failed(const char *command, const struct error *error);

@@ -1,0 +1,114 @@
+// The operator's command: finds the subcommand in one table and runs it.
+//
+//     tally up            the stack of ./tally-data
+//     tally help usage    the same as `tally usage --help`
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "tools/command.h"
+#include "tools/nearest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"up",        cmd_up,        "start everything of a data directory"           },
+    {"down",      cmd_down,      "stop what `tally up` started"                   },
+    {"status",    cmd_status,    "what runs, where, and whether it is well"       },
+    {"migrate",   cmd_migrate,   "bring the database's tables up to date"         },
+    {"catalog",   cmd_catalog,   "apply meters, plans and charges from a file"    },
+    {"customer",  cmd_customer,  "add and list customers"                         },
+    {"subscribe", cmd_subscribe, "subscribe a customer to a plan"                 },
+    {"meter",     cmd_meter,     "add, list and remove meters"                    },
+    {"import",    cmd_import,    "send the rows of CSV and NDJSON files as events"},
+    {"usage",     cmd_usage,     "ask how much was used"                          },
+    {"ledger",    cmd_ledger,    "look into a ledger: stat, verify, dump"         },
+};
+enum { COMMANDS_COUNT = sizeof commands / sizeof commands[0] };
+
+static void
+help_print(FILE *out)
+{
+    fputs("usage: tally COMMAND [options]\n\n", out);
+    fputs("The operator's command of tally: metered usage, turned into money.\n\n", out);
+    for (size_t i = 0; i < COMMANDS_COUNT; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\n`tally help COMMAND` or `tally COMMAND --help` says more about one.\n", out);
+    fputs("Every command takes --data DIR, else TALLY_DATA, else ./tally-data.\n", out);
+    fputs("Bills are made by `tally-billing run`.\n", out);
+}
+
+static const struct command *
+command_find(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int
+command_unknown(const char *name)
+{
+    const char *names[COMMANDS_COUNT];
+    for (size_t i = 0; i < COMMANDS_COUNT; i++)
+        names[i] = commands[i].name;
+    const char *nearest = nearest_name(name, names, COMMANDS_COUNT);
+    fprintf(stderr, "tally: there is no command `%s`", name);
+    if (nearest)
+        fprintf(stderr, "; did you mean `%s`?", nearest);
+    fputs("\nTry `tally help`.\n", stderr);
+    return EXIT_USAGE;
+}
+
+static int
+command_help(const char *name)
+{
+    const struct command *command = command_find(name);
+    if (!command)
+        return command_unknown(name);
+    char own_name[32];
+    char help[] = "--help";
+    snprintf(own_name, sizeof own_name, "%s", command->name);
+    char *argv[] = {own_name, help, NULL};
+    return command->run(2, argv);
+}
+
+static bool
+is_any_of(const char *text, const char *a, const char *b, const char *c)
+{
+    return strcmp(text, a) == 0 || strcmp(text, b) == 0 || strcmp(text, c) == 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help_print(stderr);
+        return EXIT_USAGE;
+    }
+    if (is_any_of(argv[1], "help", "--help", "-h")) {
+        if (argc > 2)
+            return command_help(argv[2]);
+        help_print(stdout);
+        return EXIT_OK;
+    }
+    if (is_any_of(argv[1], "version", "--version", "-V")) {
+        printf("tally %s\n", TALLY_VERSION);
+        return EXIT_OK;
+    }
+    const struct command *command = command_find(argv[1]);
+    if (!command)
+        return command_unknown(argv[1]);
+    log_init("tally", LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
+    struct error error = {0};
+    if (clock_init(&error))
+        return command_failed(command->name, &error);
+    return command->run(argc - 1, argv + 1);
+}
