@@ -79,55 +79,69 @@ conn_ticket_settle(struct desk *desk, struct ticket *ticket)
     conn_touch(conn);
 }
 
-// A reject that only the ledger could decide: by then the frame's bytes are gone, so the log names
-// the place.
+// One event's fate, while the ledger delivers it.
+struct delivery {
+    struct desk *desk;
+    const struct receipt *receipt;
+    size_t position;
+};
+
+// A reject that only the ledger could decide: by then the frame's bytes are gone, so the ledger is
+// asked who it was.
 static void
-fate_list(struct desk *desk, const struct receipt *receipt, const char *reason)
+fate_list(const struct delivery *delivery, const struct event_name *name, const char *reason)
 {
-    const struct ticket *ticket = receipt->ticket;
+    struct desk *desk = delivery->desk;
+    const struct ticket *ticket = delivery->receipt->ticket;
     struct reject *reject = rejects_take(desk->rejects);
     if (reject == NULL)
         return;
-    *reject = (struct reject){
-        .time_ns = desk->now_ns,
-        .reason = reason,
-        .index = receipt->index,
-    };
+    reject->time_ns = desk->now_ns;
+    reject->reason = reason;
     memcpy(reject->peer, ticket->conn->peer, sizeof reject->peer);
+    reject->index = delivery->receipt->index;
+    reject->subject_size = reject_text_set(reject->subject, name->subject);
+    reject->type_size = reject_text_set(reject->type, name->type);
+    reject->id_size = reject_text_set(reject->id, name->id);
     rejects_give(desk->rejects, reject);
 }
 
 static void
-fate_reject(struct desk *desk, const struct receipt *receipt, enum refusal refusal)
+fate_reject(const struct delivery *delivery, enum refusal refusal)
 {
-    desk->counts.rejected[refusal]++;
-    ticket_reject(receipt->ticket, receipt->index, refusal);
-    fate_list(desk, receipt, refusal_name(refusal));
+    struct event_name name;
+    intake_recall(delivery->desk->intake, delivery->position, &name);
+    delivery->desk->counts.rejected[refusal]++;
+    ticket_reject(delivery->receipt->ticket, delivery->receipt->index, refusal);
+    fate_list(delivery, &name, refusal_name(refusal));
 }
 
 static void
-fate_conflict(struct desk *desk, const struct receipt *receipt)
+fate_conflict(const struct delivery *delivery)
 {
-    const struct ticket *ticket = receipt->ticket;
+    struct desk *desk = delivery->desk;
+    struct ticket *ticket = delivery->receipt->ticket;
+    struct event_name name;
+    intake_recall(desk->intake, delivery->position, &name);
     desk->counts.conflicts++;
-    desk->on_conflict(desk, ticket->conn, receipt->index);
-    ticket_conflict(receipt->ticket, receipt->index);
-    fate_list(desk, receipt, fate_name(FATE_CONFLICT));
+    desk->on_conflict(desk, ticket->conn, &name);
+    ticket_conflict(ticket, delivery->receipt->index);
+    fate_list(delivery, &name, fate_name(FATE_CONFLICT));
 }
 
 static void
-fate_apply(struct desk *desk, const struct receipt *receipt, enum fate fate)
+fate_apply(const struct delivery *delivery, enum fate fate)
 {
-    struct ticket *ticket = receipt->ticket;
+    struct ticket *ticket = delivery->receipt->ticket;
     switch (fate) {
     case FATE_STORED: break;
     case FATE_DUPLICATE:
-        desk->counts.duplicates++;
+        delivery->desk->counts.duplicates++;
         ticket->duplicates++;
         break;
-    case FATE_CONFLICT: fate_conflict(desk, receipt); break;
-    case FATE_TOO_OLD: fate_reject(desk, receipt, REFUSAL_TOO_OLD); break;
-    case FATE_TOO_FAR_AHEAD: fate_reject(desk, receipt, REFUSAL_TOO_FAR_AHEAD); break;
+    case FATE_CONFLICT: fate_conflict(delivery); break;
+    case FATE_TOO_OLD: fate_reject(delivery, REFUSAL_TOO_OLD); break;
+    case FATE_TOO_FAR_AHEAD: fate_reject(delivery, REFUSAL_TOO_FAR_AHEAD); break;
     case FATE_COUNT: must(fate != FATE_COUNT); break;
     }
 }
@@ -139,8 +153,10 @@ desk_fates(void *context, const struct receipt *receipts, const uint8_t *fates, 
     for (size_t i = 0; i < count; i++) {
         struct ticket *ticket = receipts[i].ticket;
         must(ticket->pending > 0 && fates[i] < FATE_COUNT);
-        if (fates[i] != FATE_STORED)
-            fate_apply(desk, &receipts[i], (enum fate)fates[i]);
+        if (fates[i] != FATE_STORED) {
+            const struct delivery delivery = {desk, &receipts[i], i};
+            fate_apply(&delivery, (enum fate)fates[i]);
+        }
         ticket->pending--;
         if (ticket->pending == 0)
             conn_ticket_settle(desk, ticket);

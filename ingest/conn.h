@@ -99,7 +99,8 @@ struct desk_options {
 };
 
 typedef void (*desk_broken_fn)(struct desk *desk, const struct conn *conn, enum frame_fault fault);
-typedef void (*desk_conflict_fn)(struct desk *desk, const struct conn *conn, uint32_t index);
+typedef void (*desk_conflict_fn)(
+    struct desk *desk, const struct conn *conn, const struct event_name *name);
 
 // What the connections of one front share.
 struct desk {

@@ -67,7 +67,7 @@ log_broken(struct desk *desk, const struct conn *conn, enum frame_fault fault)
 }
 
 static void
-log_conflict(struct desk *desk, const struct conn *conn, uint32_t index)
+log_conflict(struct desk *desk, const struct conn *conn, const struct event_name *name)
 {
     struct front *front = desk->context;
     uint64_t suppressed;
@@ -76,7 +76,8 @@ log_conflict(struct desk *desk, const struct conn *conn, uint32_t index)
             "event_conflict",
             LOG_TEXT("peer", conn->peer),
             LOG_TEXT("reason", "known identity with another payload: not counted"),
-            LOG_INT("index", index),
+            LOG_BYTES("subject", name->subject),
+            LOG_BYTES("id", name->id),
             LOG_INT("suppressed", suppressed));
 }
 

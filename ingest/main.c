@@ -17,9 +17,9 @@
 #include "ledger/ledger.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>

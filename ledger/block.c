@@ -134,7 +134,8 @@ enum {
 
 _Static_assert((int)HEAD_SIZE + (int)ENTRY_SIZE_FIELD == (int)ENTRY_HEADER_SIZE, "one header");
 
-// Everything that could be wrong with an entry is in its first bytes, so that the rest is read without further questions.
+// Everything that could be wrong with an entry is in its first bytes, so that the rest is read
+// without further questions.
 static bool
 head_is_sound(const uint8_t *head, size_t size)
 {

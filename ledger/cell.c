@@ -1,5 +1,6 @@
-// Keys are built so that memcmp orders them by meter, subject, time; every value carries a checksum over key and
-// value, so that a value that moved under another key is seen as well as a flipped bit.
+// Keys are built so that memcmp orders them by meter, subject, time; every value carries a checksum
+// over key and value, so that a value that moved under another key is seen as well as a flipped
+// bit.
 
 #include "ledger/cell.h"
 
@@ -9,8 +10,12 @@ enum {
     CELL_PREFIX_METER = 1 + 4,
     CELL_KEY_AFTER_SUBJECT = 8 + 16,
     CELL_KEY_FIXED = CELL_PREFIX_METER + 1 + CELL_KEY_AFTER_SUBJECT,
-    CELL_VALUE_FIXED = 8 + 8 + 16 + 1 + 1,
     CELL_CHECKSUM_SIZE = 8,
+    CELL_VALUE_COUNT = 8,
+    CELL_VALUE_SUM = 16,
+    CELL_VALUE_FLAGS = 32,
+    CELL_VALUE_DIMENSIONS = 33,
+    CELL_VALUE_FIXED = 34,
     STATE_META_SIZE = 16,
     GROUP_BYTES_ON_STACK = 1024,
 };
@@ -137,41 +142,41 @@ cell_value_write(
 }
 
 static bool
-cell_group_read(struct cursor *in, struct cell_group *out)
+cell_group_read(struct cursor *in, struct cell_group *group)
 {
-    out->count = cursor_u8(in);
-    if (out->count > METER_DIMENSIONS_MAX)
+    if (group->count > METER_DIMENSIONS_MAX)
         return false;
-    for (uint32_t i = 0; i < out->count; i++)
-        out->values[i] = cursor_take(in, cursor_u16le(in));
-    return true;
+    for (uint32_t i = 0; i < group->count; i++)
+        group->values[i] = cursor_take(in, cursor_u16le(in));
+    return !cursor_failed(in) && cursor_left(in) == 0;
 }
 
 enum status
 cell_value_read(
     struct bytes key, struct bytes value, struct cell_state *out, struct cell_group *out_group)
 {
-    struct cursor in = cursor_over(value);
-    uint64_t checksum = cursor_u64le(&in);
-    struct bytes rest = bytes_of(in.at, cursor_left(&in));
-    if (value.size < CELL_VALUE_FIXED || checksum != checksum_of(key, rest))
+    const uint8_t *at = value.data;
+    if (value.size < CELL_VALUE_FIXED)
         return STATUS_CORRUPT;
-    struct cell_state state = {.count = cursor_u64le(&in)};
-    uint64_t sum_low = cursor_u64le(&in);
-    uint64_t sum_high = cursor_u64le(&in);
-    state.sum.units = (int128)((uint128)sum_high << 64 | sum_low);
-    state.flags = cursor_u8(&in);
-    struct cell_group group;
-    bool has_group = cell_group_read(&in, &group);
-    if (!has_group || cursor_failed(&in) || cursor_left(&in) > 0)
+    uint64_t checksum;
+    memcpy(&checksum, at, sizeof checksum);
+    struct bytes rest = bytes_of(at + CELL_CHECKSUM_SIZE, value.size - CELL_CHECKSUM_SIZE);
+    if (checksum != checksum_of(key, rest))
+        return STATUS_CORRUPT;
+    struct cell_state state = {.flags = at[CELL_VALUE_FLAGS]};
+    memcpy(&state.count, at + CELL_VALUE_COUNT, sizeof state.count);
+    memcpy(&state.sum.units, at + CELL_VALUE_SUM, sizeof state.sum.units);
+    struct cell_group group = {.count = at[CELL_VALUE_DIMENSIONS]};
+    struct cursor in = cursor_over(bytes_of(at + CELL_VALUE_FIXED, value.size - CELL_VALUE_FIXED));
+    if (!cell_group_read(&in, &group))
         return STATUS_CORRUPT;
     *out = state;
     *out_group = group;
     return STATUS_OK;
 }
 
-// Length-prefixed, so that ("a", "bc") and ("ab", "c") differ. Groups that fit the stack's buffer are hashed in one
-// piece; a larger one is hashed value by value, each hash seeding the next.
+// Length-prefixed, so that ("a", "bc") and ("ab", "c") differ. Groups that fit the stack's buffer
+// are hashed in one piece; a larger one is hashed value by value, each hash seeding the next.
 struct hash128
 cell_group_hash(const struct cell_group *group)
 {

@@ -4,8 +4,8 @@
 //   cells    (meter, subject, window, group)     -> state
 //   groups   the dimension values, kept once: a few groups serve many subjects and windows
 //
-// Invariants: every cell hangs in exactly one series' list; a series is never empty; no pointer into a step's views
-// outlives cells_add.
+// Invariants: every cell hangs in exactly one series' list; a series is never empty; no pointer
+// into a step's views outlives cells_add.
 
 #include "ledger/cells.h"
 

@@ -1,11 +1,12 @@
-// A data directory on disk, and how it is made so that a crash at any moment leaves either no ledger or a whole one:
+// A data directory on disk, and how it is made so that a crash at any moment leaves either no
+// ledger or a whole one:
 //
 //   1. directories and environments are made (a second try finds and keeps them)
 //   2. they are fsynced, bottom up
 //   3. ledger.conf is written beside, fsynced, renamed: from here on the ledger exists
 //
-// The hash secret is made in step 3, so an environment that holds blocks belongs to a ledger.conf that is gone, and
-// must not get another one.
+// The hash secret is made in step 3, so an environment that holds blocks belongs to a ledger.conf
+// that is gone, and must not get another one.
 
 #include "base/assert.h"
 #include "base/buffer.h"
@@ -30,8 +31,8 @@ enum {
     CONF_DIR_MODE = 02770,
 };
 
-// Environments are mapped whole, two to a shard, and a process has 128 TiB of addresses: beyond 16 shards the
-// default shrinks so that all of them take at most a quarter.
+// Environments are mapped whole, two to a shard, and a process has 128 TiB of addresses: beyond 16
+// shards the default shrinks so that all of them take at most a quarter.
 static const uint64_t MAP_SIZE_DEFAULT = 1ULL << 40;
 static const uint64_t MAP_SIZE_SUM = 32ULL << 40;
 static const uint64_t MAP_SIZE_MIN = 1ULL << 20;
@@ -97,7 +98,8 @@ parent_sync(const char *path, struct error *error)
     return dir_sync(parent.text, error);
 }
 
-// Makes the environment, or finds the one that an earlier try made; LMDB fsyncs the commit that makes its databases.
+// Makes the environment, or finds the one that an earlier try made; LMDB fsyncs the commit that
+// makes its databases.
 static enum status
 env_make(const char *path, const struct env_options *options, struct error *error)
 {

@@ -1,5 +1,5 @@
-// Open addressing over buckets of one cache line (four entries), at most three quarters full. An entry of zeros is
-// free; an identity of zeros is stored as one.
+// Open addressing over buckets of one cache line (four entries), at most three quarters full. An
+// entry of zeros is free; an identity of zeros is stored as one.
 //
 //   identity.high: | table (top bits) | ............. | 32 bits kept |
 //   identity.low:  | 64 bits kept; the bucket is its low bits        |

@@ -4,8 +4,8 @@
 //     struct event event = {.subject = ..., .type = ..., .id = ..., .value = DECIMAL_ONE};
 //     event.properties[event.properties_runs++] = run of msgpack key/value pairs;
 //
-// All views are borrowed until ledger_put returns. ingest has checked the envelope (sizes, required fields,
-// value, UTF-8 is not demanded); the ledger decides identity, dedup and the clock policy.
+// All views are borrowed until ledger_put returns. ingest has checked the envelope (sizes, required
+// fields, value, UTF-8 is not demanded); the ledger decides identity, dedup and the clock policy.
 
 #include "base/bytes.h"
 #include "base/decimal.h"
@@ -31,7 +31,7 @@ struct event {
     struct bytes source;  // empty: none
     struct bytes chunk;   // of the frame; empty: none
     uint32_t chunk_position;
-    int64_t time_ns;    // 0: none given, the arrival time counts
+    int64_t time_ns;  // 0: none given, the arrival time counts
     struct decimal value;
     uint32_t properties_count;  // key/value pairs
     uint32_t properties_runs;
@@ -40,14 +40,13 @@ struct event {
 };
 
 enum fate {
-    FATE_STORED,        // in the log and fsynced
-    FATE_DUPLICATE,     // known identity, same payload
-    FATE_CONFLICT,      // known identity, another payload: not counted, reported
-    FATE_TOO_OLD,       // beyond the past bound of the clock policy
-    FATE_TOO_FAR_AHEAD, // beyond the future bound
+    FATE_STORED,         // in the log and fsynced
+    FATE_DUPLICATE,      // known identity, same payload
+    FATE_CONFLICT,       // known identity, another payload: not counted, reported
+    FATE_TOO_OLD,        // beyond the past bound of the clock policy
+    FATE_TOO_FAR_AHEAD,  // beyond the future bound
     FATE_COUNT,
 };
 
 // "stored", "duplicate", "conflict", "time too old", "time too far ahead".
-const char *
-fate_name(enum fate fate);
+const char *fate_name(enum fate fate);

@@ -1,5 +1,5 @@
-// Rules are found by the event's type: a small open-addressed table of chains. Paths are looked up by walking the
-// properties as they lie; the first of equal keys wins.
+// Rules are found by the event's type: a small open-addressed table of chains. Paths are looked up
+// by walking the properties as they lie; the first of equal keys wins.
 
 #include "ledger/fold.h"
 
@@ -177,7 +177,8 @@ item_number(const struct unpack_item *item, struct decimal *out)
     return false;
 }
 
-// A float that is no decimal of ours (NaN, infinite, beyond 10^19) is the empty string, like what is missing.
+// A float that is no decimal of ours (NaN, infinite, beyond 10^19) is the empty string, like what
+// is missing.
 static struct bytes
 item_text(const struct unpack_item *item, char text[DECIMAL_TEXT_MAX])
 {

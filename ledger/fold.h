@@ -4,10 +4,11 @@
 //     struct meter_set *set = meter_set_make(meters, count, &arena);
 //     const struct meter_rule *rule = meter_set_first(set, entry.type);
 //     for (; rule; rule = rule->next_of_type)
-//         if (meter_rule_apply(rule, &entry, &scratch, &step)) add step.state to the cell of step.key
+//         if (meter_rule_apply(rule, &entry, &scratch, &step))
+//             add step.state to the cell of step.key
 //
-// A set is immutable once made; several threads may read it. Scratch belongs to a thread and holds the texts of numbers
-// used as dimension values until the next apply.
+// A set is immutable once made; several threads may read it. Scratch belongs to a thread and holds
+// the texts of numbers used as dimension values until the next apply.
 
 #include "ledger/block.h"
 #include "ledger/cell.h"
@@ -28,17 +29,12 @@ struct meter_rule {
     struct meter_path dimension_paths[METER_DIMENSIONS_MAX];
 };
 
-struct meter_set *
-meter_set_make(const struct meter *meters, uint32_t count, struct arena *arena);
+struct meter_set *meter_set_make(const struct meter *meters, uint32_t count, struct arena *arena);
 // NULL: no meter wants this type.
-const struct meter_rule *
-meter_set_first(const struct meter_set *set, struct bytes type);
-const struct meter_rule *
-meter_set_find(const struct meter_set *set, uint32_t meter_id);
-uint32_t
-meter_set_count(const struct meter_set *set);
-const struct meter *
-meter_set_at(const struct meter_set *set, uint32_t index);
+const struct meter_rule *meter_set_first(const struct meter_set *set, struct bytes type);
+const struct meter_rule *meter_set_find(const struct meter_set *set, uint32_t meter_id);
+uint32_t meter_set_count(const struct meter_set *set);
+const struct meter *meter_set_at(const struct meter_set *set, uint32_t index);
 
 struct fold_scratch {
     char texts[METER_DIMENSIONS_MAX][DECIMAL_TEXT_MAX];
@@ -50,10 +46,10 @@ struct fold_step {
     struct cell_state state;  // of this one event
 };
 
-// False: the event's property cannot be used by this meter (no number), so the meter skips the event. A dimension
-// that is missing or nil is the empty string; numbers and booleans are their text; maps and arrays are the empty string.
-bool
-meter_rule_apply(
+// False: the event's property cannot be used by this meter (no number), so the meter skips the
+// event. A dimension that is missing or nil is the empty string; numbers and booleans are their
+// text; maps and arrays are the empty string.
+bool meter_rule_apply(
     const struct meter_rule *rule,
     const struct entry *entry,
     struct fold_scratch *scratch,

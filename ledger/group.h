@@ -1,9 +1,10 @@
 #pragma once
-// A group: events of one front for one shard, on their way to one commit; and the lane on which groups travel.
+// A group: events of one front for one shard, on their way to one commit; and the lane on which
+// groups travel.
 //
-//     front:   group = lane_group(lane, owner);              // what it may add to; NULL: wait for fates
+//     front:   group = lane_group(lane, owner);  // what it may add to; NULL: wait for fates
 //              group_put(group, &event, arrival_ns, receipt, secret);
-//              lane_offer(lane);                             // the writer may take it, or the front takes it back
+//              lane_offer(lane);  // the writer may take it, or the front takes it back
 //              while ((group = lane_collect(lane))) { deliver its fates; lane_give_back(group); }
 //     writer:  group = lane_take(lane);
 //              ... fates decided, block committed ...
@@ -11,15 +12,17 @@
 //              ... folded ...
 //              group_release(group);                         // the front may fill it again
 //
-// This is how group commit times itself: no timers, the writer takes what is there the moment it is free.
+// This is how group commit times itself: no timers, the writer takes what is there the moment it is
+// free.
 //
-//   a group:  free -> open -> offered -> taken -> answered -> collected and released (in either order) -> free
-//                       ^--------'  (taken back)
+//   free -> open -> offered -> taken -> answered -> collected and released, in any order -> free
+//             ^--------'  (taken back)
 //
-// A lane has four groups: one being filled, one with the writer, one whose fates wait, one whose block is still being
-// folded. All memory is taken when the lane is made: 4 x (group_size_bytes + group_events_max x 57 bytes), which is
-// 46 MiB with the defaults, of which only what is ever filled is touched.
-// Threads: fields say whose they are; an item's fields are handed over with the group.
+// A lane has four groups: one being filled, one with the writer, one whose fates wait, one whose
+// block is still being folded. All memory is taken when the lane is made: 4 x (group_size_bytes +
+// group_events_max x 57 bytes), which is 46 MiB with the defaults, of which only what is ever
+// filled is touched. Threads: fields say whose they are; an item's fields are handed over with the
+// group.
 
 #include "base/ring.h"
 #include "ledger/ledger.h"

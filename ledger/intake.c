@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ledger/block.h"
 
 static enum status
 intake_init(struct intake *intake, struct ledger *ledger, struct error *error)
@@ -143,9 +144,29 @@ intake_deliver(struct intake *intake, struct group *group)
     if (group->owner == intake->owner && !group->is_lost) {
         must(intake->pending >= group->count);
         intake->pending -= group->count;
+        intake->delivering = group;
         intake->on_fates(intake->context, group->receipts, group->fates, group->count);
+        intake->delivering = NULL;
     }
     lane_give_back(group);
+}
+
+void
+intake_recall(const struct intake *intake, size_t position, struct event_name *out)
+{
+    const struct group *group = intake->delivering;
+    must(group != NULL && position < group->count);
+    const struct group_item *item = &group->items[position];
+    struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
+    struct entry entry;
+    bool is_sound = entry_read(&in, &entry);
+    must(is_sound);
+    bool has_id = (entry.flags & ENTRY_ID_IS_CHUNK) == 0;
+    *out = (struct event_name){
+        .subject = entry.subject,
+        .type = entry.type,
+        .id = has_id ? entry.id : bytes_of(NULL, 0),
+    };
 }
 
 void

@@ -1,11 +1,12 @@
 #pragma once
-// A front's entrance to every shard, and the ledger that both belong to. Private to ledger.c and intake.c; the public
-// face is ledger/ledger.h.
+// A front's entrance to every shard, and the ledger that both belong to. Private to ledger.c and
+// intake.c; the public face is ledger/ledger.h.
 //
-// An intake's memory belongs to the ledger and stays until it closes, so that a writer may still answer a group whose
-// intake was closed; the next intake_open gets the same memory under another owner number, and drops such answers.
-// Threads: struct intake is its front's, but for the lanes' shared parts (group.h). struct ledger: main's; lock
-// guards the list of intakes (control plane only).
+// An intake's memory belongs to the ledger and stays until it closes, so that a writer may still
+// answer a group whose intake was closed; the next intake_open gets the same memory under another
+// owner number, and drops such answers. Threads: struct intake is its front's, but for the lanes'
+// shared parts (group.h). struct ledger: main's; lock guards the list of intakes (control plane
+// only).
 
 #include "ledger/writer.h"
 
@@ -15,8 +16,9 @@ struct intake {
     struct waker waker;
     fates_fn on_fates;
     void *context;
-    uint64_t owner;    // number of this opening, from 1
-    uint64_t pending;  // events put, fate not delivered
+    const struct group *delivering;  // while on_fates runs
+    uint64_t owner;                  // number of this opening, from 1
+    uint64_t pending;                // events put, fate not delivered
     int64_t arrival_ns;
     bool has_arrival;  // of this batch: one look at the clock per batch is enough
     bool is_armed;     // the waker was prepared: it may have been written to

@@ -3,7 +3,8 @@
 //   open:   lock, registry, shards (recovered side by side), writers, read socket
 //   close:  writers (commit, flush), read socket, meters, shards, registry, lock
 //
-// The read socket outlives the writers, because a writer may be answering one of its questions to the end.
+// The read socket outlives the writers, because a writer may be answering one of its questions to
+// the end.
 
 #include "base/assert.h"
 #include "base/clock.h"

@@ -1,21 +1,22 @@
 #pragma once
-// The ledger's public face for the one process that writes it (tallyd, and tests). Readers: ledger/usage.h.
+// The ledger's public face for the one process that writes it (tallyd, and tests). Readers:
+// ledger/usage.h.
 //
-//     ledger_create(dir, &(struct ledger_create_options){.shards = 2}, &error);   // once; "exists" is fine
-//     ledger_open(dir, &options, &ledger, &error);       // locks the directory, recovers, starts writers
+//     ledger_create(dir, &(struct ledger_create_options){.shards = 2}, &error);  // once
+//     ledger_open(dir, &options, &ledger, &error);    // locks, recovers, starts writers
 //     intake_open(ledger, on_fates, context, &intake, &error);
-//         while (intake_put(intake, &event, receipt)) ...    // false: full; stop reading, wait for fates
-//         intake_offer(intake);                               // after each batch: what is open may be taken
-//         intake_collect(intake);                             // when intake_fd is readable: calls on_fates
+//         while (intake_put(intake, &event, receipt)) // false: full; wait for fates
+//         intake_offer(intake);                       // after each batch: it may be taken
+//         intake_collect(intake);                     // intake_fd is readable: calls on_fates
 //     intake_close(intake);
-//     ledger_close(ledger);                               // commits, flushes cells, stops
+//     ledger_close(ledger);                           // commits, flushes cells, stops
 //
-// Between ingest and ledger stands only this: a batch of decoded events goes in, and later each one's fate comes
-// back. A fate of FATE_STORED means: in the log and fsynced. If a commit fails, no fate of that group is ever
-// delivered, ledger_failure says why, and the process is to stop.
+// Between ingest and ledger stands only this: a batch of decoded events goes in, and later each
+// one's fate comes back. A fate of FATE_STORED means: in the log and fsynced. If a commit fails, no
+// fate of that group is ever delivered, ledger_failure says why, and the process is to stop.
 //
-// Threads: one writer per shard (started here) and one that answers readers (ledger/serve). An intake belongs to one
-// front thread. ledger_open/close: main.
+// Threads: one writer per shard (started here) and one that answers readers (ledger/serve). An
+// intake belongs to one front thread. ledger_open/close: main.
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -26,15 +27,15 @@
 enum { LEDGER_FORMAT = 1, SHARDS_MAX = 256 };
 
 struct ledger_create_options {
-    uint32_t shards;       // 1-256; 0: 2
-    uint64_t map_size;     // bytes per environment; 0: 1 TiB (sparse)
+    uint32_t shards;    // 1-256; 0: 2
+    uint64_t map_size;  // bytes per environment; 0: 1 TiB (sparse)
 };
 
-// Makes the directory (setgid, umask 0007), ledger.conf (0600), meters/ and shards/NNNN/{log,state}. Durable when it
-// returns (files and directories fsynced); a crash in between leaves a directory that a second call completes.
-// STATUS_EXISTS when it exists already and agrees (or options.shards is 0); STATUS_INVALID when the shard counts differ.
-enum status
-ledger_create(
+// Makes the directory (setgid, umask 0007), ledger.conf (0600), meters/ and
+// shards/NNNN/{log,state}. Durable when it returns (files and directories fsynced); a crash in
+// between leaves a directory that a second call completes. STATUS_EXISTS when it exists already and
+// agrees (or options.shards is 0); STATUS_INVALID when the shard counts differ.
+enum status ledger_create(
     const char *dir, const struct ledger_create_options *options, struct error *error) CHECKED;
 
 struct ledger_conf {
@@ -44,47 +45,42 @@ struct ledger_conf {
     struct hash_secret secret;
 };
 
-// Reads DIR/ledger.conf. STATUS_NOT_FOUND: no ledger there; STATUS_INVALID: another format, or unreadable.
-enum status
-ledger_conf_read(const char *dir, struct ledger_conf *out, struct error *error) CHECKED;
+// Reads DIR/ledger.conf. STATUS_NOT_FOUND: no ledger there; STATUS_INVALID: another format, or
+// unreadable.
+enum status ledger_conf_read(const char *dir, struct ledger_conf *out, struct error *error) CHECKED;
 
 struct ledger_options {
-    int64_t past_max_ns;           // clock policy; 0: 35 days
-    int64_t future_max_ns;         // 0: 5 minutes
-    uint64_t group_size_bytes;     // of a group's events; 0: 8 MiB
-    uint32_t group_events_max;     // 0: 65536
-    uint64_t tail_max_bytes;       // log not yet flushed to cells; 0: 1 GiB
-    int64_t idle_flush_ns;         // flush cells after this long without an event; 0: 2 s
-    int64_t (*now_ns)(void);       // NULL: clock_now_ns
+    int64_t past_max_ns;        // clock policy; 0: 35 days
+    int64_t future_max_ns;      // 0: 5 minutes
+    uint64_t group_size_bytes;  // of a group's events; 0: 8 MiB
+    uint32_t group_events_max;  // 0: 65536
+    uint64_t tail_max_bytes;    // log not yet flushed to cells; 0: 1 GiB
+    int64_t idle_flush_ns;      // flush cells after this long without an event; 0: 2 s
+    int64_t (*now_ns)(void);    // NULL: clock_now_ns
 };
 
 struct ledger;
 
-// Recovers each shard: rebuilds the dedup table from the log, folds the tail. STATUS_BUSY: another process writes it.
-enum status
-ledger_open(
+// Recovers each shard: rebuilds the dedup table from the log, folds the tail. STATUS_BUSY: another
+// process writes it.
+enum status ledger_open(
     const char *dir,
     const struct ledger_options *options,
     struct ledger **out,
     struct error *error) CHECKED;
 // Commits and flushes all that is in; no intake may be open. Returns the first failure of a writer.
-enum status
-ledger_close(struct ledger *ledger, struct error *error) CHECKED;
+enum status ledger_close(struct ledger *ledger, struct error *error) CHECKED;
 
-uint32_t
-ledger_shards(const struct ledger *ledger);
-// Reads the registry again when its revision changed, and hands the new set to the writers. Call it some times a second.
-enum status
-ledger_poll_meters(struct ledger *ledger, struct error *error) CHECKED;
+uint32_t ledger_shards(const struct ledger *ledger);
+// Reads the registry again when its revision changed, and hands the new set to the writers. Call it
+// some times a second.
+enum status ledger_poll_meters(struct ledger *ledger, struct error *error) CHECKED;
 // STATUS_OK, or why a writer stopped (the text stays as long as the ledger).
-enum status
-ledger_failure(const struct ledger *ledger, const char **out_text);
+enum status ledger_failure(const struct ledger *ledger, const char **out_text);
 // Nanoseconds since a writer that has work last made progress; 0 when none is behind. For /health.
-int64_t
-ledger_stall_ns(const struct ledger *ledger);
+int64_t ledger_stall_ns(const struct ledger *ledger);
 // Metrics of all shards, for metrics_print; owned by the ledger.
-size_t
-ledger_metrics(struct ledger *ledger, const struct metric *const **out_metrics);
+size_t ledger_metrics(struct ledger *ledger, const struct metric *const **out_metrics);
 
 // Names the chunk of an event in the caller's terms.
 struct receipt {
@@ -98,30 +94,32 @@ typedef void (*fates_fn)(
 
 struct intake;
 
-enum status
-intake_open(
+// Who an event was, for a list of what was not counted. Views into the event's copy.
+struct event_name {
+    struct bytes subject, type, id;
+};
+
+enum status intake_open(
     struct ledger *ledger,
     fates_fn on_fates,
     void *context,
     struct intake **out,
     struct error *error) CHECKED;
-// Delivers nothing more; groups handed over are still committed. Wait with intake_pending() == 0 first to drain.
-void
-intake_close(struct intake *intake);
-// Copies the event into its shard's open group. False: that group is full and the writer is busy, or the
-// event cannot fit; call intake_offer, wait for fates, try the same event again.
-bool
-intake_put(struct intake *intake, const struct event *event, struct receipt receipt) CHECKED;
-void
-intake_offer(struct intake *intake);
-void
-intake_collect(struct intake *intake);
+// Delivers nothing more; groups handed over are still committed. Wait with intake_pending() == 0
+// first to drain.
+void intake_close(struct intake *intake);
+// Copies the event into its shard's open group. False: that group is full and the writer is busy,
+// or the event cannot fit; call intake_offer, wait for fates, try the same event again.
+bool intake_put(struct intake *intake, const struct event *event, struct receipt receipt) CHECKED;
+void intake_offer(struct intake *intake);
+void intake_collect(struct intake *intake);
+// Only while on_fates runs: the event at this position of its arrays. The views end when on_fates
+// returns.
+void intake_recall(const struct intake *intake, size_t position, struct event_name *out);
 // Readable when there is something to collect. Owned by the intake.
-int
-intake_fd(const struct intake *intake);
-// Before the front sleeps in poll: asks for a wake-up on intake_fd. False: there is something to collect already.
-bool
-intake_prepare_sleep(struct intake *intake);
+int intake_fd(const struct intake *intake);
+// Before the front sleeps in poll: asks for a wake-up on intake_fd. False: there is something to
+// collect already.
+bool intake_prepare_sleep(struct intake *intake);
 // Events put whose fate was not delivered yet.
-uint64_t
-intake_pending(const struct intake *intake);
+uint64_t intake_pending(const struct intake *intake);

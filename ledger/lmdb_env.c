@@ -1,8 +1,9 @@
 // LMDB behind our own types. Two things here are not in the library:
 //
-// 1. A second open of one environment in one process shares the first handle. LMDB keeps its lock as an fcntl
-//    lock, which belongs to the process and goes away with any close of the file: a second handle, once closed,
-//    would let another process believe that nobody uses the environment and reset its reader table.
+// 1. A second open of one environment in one process shares the first handle. LMDB keeps its lock
+//    as an fcntl lock, which belongs to the process and goes away with any close of the file: a
+//    second handle, once closed, would let another process believe that nobody uses the environment
+//    and reset its reader table.
 // 2. Errors say what to do. MAP_FULL and ENOSPC are one status: a stated limit is reached.
 
 #include "ledger/lmdb_env.h"
@@ -28,7 +29,8 @@ struct env {
     enum db_key keys[ENV_DB_MAX];
     uint32_t dbs_count;
     bool is_read_only;
-    // Who it is, for sharing: the directory, and the process that opened it (a fork's child starts anew).
+    // Who it is, for sharing: the directory, and the process that opened it (a fork's child starts
+    // anew).
     dev_t device;
     ino_t inode;
     pid_t process;
@@ -148,7 +150,8 @@ env_open_handle(struct env *env, const struct env_options *options)
     if (code)
         return code;
     unsigned flags = MDB_NOTLS | (options->is_read_only ? MDB_RDONLY : 0);
-    // The group shares the files (DESIGN section 6). Opening is the control plane's, before other threads make files.
+    // The group shares the files (DESIGN section 6). Opening is the control plane's, before other
+    // threads make files.
     mode_t earlier = umask(0007);
     code = mdb_env_open(env->handle, env->path, flags, ENV_MODE);
     (void)umask(earlier);
@@ -290,8 +293,8 @@ struct reader_scan {
     uint64_t oldest_txn;  // 0: none is in a transaction
 };
 
-// A line of mdb_reader_list is "pid thread txn", where txn is '-' for a slot that is not in a transaction. The heading
-// has no number in front.
+// A line of mdb_reader_list is "pid thread txn", where txn is '-' for a slot that is not in a
+// transaction. The heading has no number in front.
 static int
 reader_scan_line(const char *line, void *context)
 {

@@ -7,14 +7,15 @@
 //
 //     scoped(tx_done) struct tx tx = tx_read(env);    // a snapshot; tx_done ends it
 //     struct walk walk = walk_open(&tx, db);
-//     for (bool more = walk_seek(&walk, prefix); more; more = walk_next(&walk)) use(walk.key, walk.value);
+//     for (bool more = walk_seek(&walk, prefix); more; more = walk_next(&walk))
+//         use(walk.key, walk.value);
 //     walk_done(&walk);
 //
-// Facts that shape it (LMDB 0.9.24): one handle per process and environment; opened after fork; MDB_NOTLS; one write
-// transaction at a time; MAP_FULL is an operating error (STATUS_FULL); no WRITEMAP, no NOSYNC. Views of keys and values
-// end with their transaction; a value put is copied, except tx_reserve. Keys are at most 511 bytes. Read transactions are
-// short (a second): long work renews them between steps.
-// Owner: env by who opened it; tx by its thread.
+// Facts that shape it (LMDB 0.9.24): one handle per process and environment; opened after fork;
+// MDB_NOTLS; one write transaction at a time; MAP_FULL is an operating error (STATUS_FULL); no
+// WRITEMAP, no NOSYNC. Views of keys and values end with their transaction; a value put is copied,
+// except tx_reserve. Keys are at most 511 bytes. Read transactions are short (a second): long work
+// renews them between steps. Owner: env by who opened it; tx by its thread.
 
 #include "base/bytes.h"
 #include "base/status.h"
@@ -34,20 +35,19 @@ struct env_db_row {
 
 struct env_options {
     bool is_read_only;
-    uint64_t map_size;  // ignored for readers: the file's size is taken
+    uint64_t map_size;             // ignored for readers: the file's size is taken
     const struct env_db_row *dbs;  // opened in order; the index is the database's handle in tx_*
     uint32_t dbs_count;
 };
 
-// path: an existing directory. Opening it again in this process shares the first handle. A reader of an environment that no writer has made yet gets STATUS_NOT_FOUND.
+// path: an existing directory. Opening it again in this process shares the first handle. A reader
+// of an environment that no writer has made yet gets STATUS_NOT_FOUND.
 enum status
-env_open(
-    const char *path, const struct env_options *options, struct env **out, struct error *error) CHECKED;
-void
-env_close(struct env *env);
+env_open(const char *path, const struct env_options *options, struct env **out, struct error *error)
+    CHECKED;
+void env_close(struct env *env);
 // The last committed transaction's number: changes with every commit.
-uint64_t
-env_revision(struct env *env);
+uint64_t env_revision(struct env *env);
 
 struct env_stat {
     uint64_t map_size, used_bytes;  // used: last page number x page size
@@ -55,22 +55,17 @@ struct env_stat {
     uint32_t readers_max, readers_used;
     uint64_t oldest_reader_txns;  // how many commits the oldest reader is behind
 };
-enum status
-env_stat(struct env *env, struct env_stat *out, struct error *error) CHECKED;
+enum status env_stat(struct env *env, struct env_stat *out, struct error *error) CHECKED;
 // Clears slots of dead processes; returns how many.
-int
-env_clear_dead_readers(struct env *env);
+int env_clear_dead_readers(struct env *env);
 // Bytes of the file that pages were ever written to: where the next new page goes. Cheap.
-uint64_t
-env_used_bytes(struct env *env);
-// Advises the kernel to drop [from, to) of the data file from the page cache (written and fsynced pages only): a
-// growing file that is not read back must not push everything else out.
-void
-env_forget_cached(struct env *env, uint64_t from, uint64_t to);
+uint64_t env_used_bytes(struct env *env);
+// Advises the kernel to drop [from, to) of the data file from the page cache (written and fsynced
+// pages only): a growing file that is not read back must not push everything else out.
+void env_forget_cached(struct env *env, uint64_t from, uint64_t to);
 // Number of entries of a database, in this transaction.
 struct tx;
-uint64_t
-tx_count(struct tx *tx, uint32_t db);
+uint64_t tx_count(struct tx *tx, uint32_t db);
 
 struct tx {
     void *handle;
@@ -81,39 +76,29 @@ struct tx {
     bool is_write;
 };
 
-struct tx
-tx_write(struct env *env);
-struct tx
-tx_read(struct env *env);
+struct tx tx_write(struct env *env);
+struct tx tx_read(struct env *env);
 // Ends a transaction that is still open (abort for a write). Accepts a zeroed or ended one.
-void
-tx_done(struct tx *tx);
-// Durable when it returns STATUS_OK. On failure nothing was written, and error says which step failed and why.
-enum status
-tx_commit(struct tx *tx, struct error *error) CHECKED;
+void tx_done(struct tx *tx);
+// Durable when it returns STATUS_OK. On failure nothing was written, and error says which step
+// failed and why.
+enum status tx_commit(struct tx *tx, struct error *error) CHECKED;
 // The same snapshot handle on the newest state; views taken and walks opened before end here.
-void
-tx_renew(struct tx *tx);
+void tx_renew(struct tx *tx);
 // Fills error from a sticky failure; STATUS_OK when there is none.
-enum status
-tx_check(const struct tx *tx, struct error *error) CHECKED;
+enum status tx_check(const struct tx *tx, struct error *error) CHECKED;
 
 // False: not there (or failed: see tx_check).
-bool
-tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value);
-void
-tx_put(struct tx *tx, uint32_t db, struct bytes key, struct bytes value);
+bool tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value);
+void tx_put(struct tx *tx, uint32_t db, struct bytes key, struct bytes value);
 // Appends at the end of the key order (the caller knows it is the greatest).
-void
-tx_append(struct tx *tx, uint32_t db, struct bytes key, struct bytes value);
-// As tx_append, but returns where the value's size bytes go: to be written before the next call. NULL: failed.
-uint8_t *
-tx_append_reserve(struct tx *tx, uint32_t db, struct bytes key, size_t size);
+void tx_append(struct tx *tx, uint32_t db, struct bytes key, struct bytes value);
+// As tx_append, but returns where the value's size bytes go: to be written before the next call.
+// NULL: failed.
+uint8_t *tx_append_reserve(struct tx *tx, uint32_t db, struct bytes key, size_t size);
 // False: it was not there.
-bool
-tx_delete(struct tx *tx, uint32_t db, struct bytes key);
-void
-tx_clear(struct tx *tx, uint32_t db);
+bool tx_delete(struct tx *tx, uint32_t db, struct bytes key);
+void tx_clear(struct tx *tx, uint32_t db);
 
 struct walk {
     void *handle;
@@ -121,19 +106,12 @@ struct walk {
     struct bytes key, value;  // of the current entry, until the next move or the transaction's end
 };
 
-struct walk
-walk_open(struct tx *tx, uint32_t db);
-void
-walk_done(struct walk *walk);
-bool
-walk_first(struct walk *walk);
-bool
-walk_last(struct walk *walk);
+struct walk walk_open(struct tx *tx, uint32_t db);
+void walk_done(struct walk *walk);
+bool walk_first(struct walk *walk);
+bool walk_last(struct walk *walk);
 // The first entry whose key is >= key.
-bool
-walk_seek(struct walk *walk, struct bytes key);
-bool
-walk_next(struct walk *walk);
+bool walk_seek(struct walk *walk, struct bytes key);
+bool walk_next(struct walk *walk);
 // Writes over the current entry (write transactions).
-void
-walk_put(struct walk *walk, struct bytes value);
+void walk_put(struct walk *walk, struct bytes value);

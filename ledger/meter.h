@@ -1,15 +1,16 @@
 #pragma once
-// Meters: what is counted, of which event type, by which dimensions; and the registry that keeps them.
+// Meters: what is counted, of which event type, by which dimensions; and the registry that keeps
+// them.
 //
 //     struct meter meter = {.key = "tokens", .event_type = "llm", .aggregation = AGGREGATION_SUM,
 //                           .value_property = "$.tokens"};
 //     registry_put(registry, &meter, now_ns, &change, &error);
 //     registry_list(registry, &arena, &meters, &error);
 //
-// The registry is one LMDB environment (DIR/meters), written by tools, api or tests under LMDB's own lock and
-// polled by tallyd. A definition's change that alters what it counts (event_type, aggregation, value_property,
-// dimensions) makes a new version with a new id; cells of the old id are never read again. Other changes (unit,
-// description) keep the id.
+// The registry is one LMDB environment (DIR/meters), written by tools, api or tests under LMDB's
+// own lock and polled by tallyd. A definition's change that alters what it counts (event_type,
+// aggregation, value_property, dimensions) makes a new version with a new id; cells of the old id
+// are never read again. Other changes (unit, description) keep the id.
 
 #include "base/arena.h"
 #include "base/status.h"
@@ -45,37 +46,29 @@ struct meter {
     int64_t created_ns, updated_ns;
 };
 
-const char *
-aggregation_name(enum aggregation aggregation);  // "count", "sum"
-bool
-aggregation_parse(struct bytes text, enum aggregation *out);  // any case
+const char *aggregation_name(enum aggregation aggregation);        // "count", "sum"
+bool aggregation_parse(struct bytes text, enum aggregation *out);  // any case
 
 // Checks every rule above; error names the field and what is allowed.
-enum status
-meter_check(const struct meter *meter, struct error *error) CHECKED;
+enum status meter_check(const struct meter *meter, struct error *error) CHECKED;
 // Accepts "$.a.b", "a.b"; writes the canonical "$.a.b" into the arena.
-enum status
-meter_path_canonical(const char *path, struct arena *arena, const char **out, struct error *error)
-    CHECKED;
+enum status meter_path_canonical(
+    const char *path, struct arena *arena, const char **out, struct error *error) CHECKED;
 // Whether both count the same things the same way.
-bool
-meter_counts_same(const struct meter *a, const struct meter *b);
+bool meter_counts_same(const struct meter *a, const struct meter *b);
 // The index of a dimension by name, or -1.
-int
-meter_dimension_index(const struct meter *meter, const char *name);
+int meter_dimension_index(const struct meter *meter, const char *name);
 
 struct registry;
 
 enum meter_change { METER_UNCHANGED, METER_CREATED, METER_DESCRIBED, METER_REDEFINED };
 
-// data_dir: the ledger's directory, which must exist (ledger_create makes DIR/meters too). One handle per process.
-enum status
-registry_open(const char *data_dir, struct registry **out, struct error *error) CHECKED;
-void
-registry_close(struct registry *registry);
+// data_dir: the ledger's directory, which must exist (ledger_create makes DIR/meters too). One
+// handle per process.
+enum status registry_open(const char *data_dir, struct registry **out, struct error *error) CHECKED;
+void registry_close(struct registry *registry);
 // Checks, then writes durably. out_change may be NULL.
-enum status
-registry_put(
+enum status registry_put(
     struct registry *registry,
     const struct meter *meter,
     int64_t now_ns,
@@ -84,21 +77,18 @@ registry_put(
 // STATUS_NOT_FOUND when there is none.
 enum status
 registry_remove(struct registry *registry, const char *key, struct error *error) CHECKED;
-enum status
-registry_find(
+enum status registry_find(
     struct registry *registry,
     const char *key,
     struct arena *arena,
     struct meter *out,
     struct error *error) CHECKED;
 // All meters sorted by key, in the arena.
-enum status
-registry_list(
+enum status registry_list(
     struct registry *registry,
     struct arena *arena,
     struct meter **out_meters,
     uint32_t *out_count,
     struct error *error) CHECKED;
 // Rises with every change: what a poller compares. Cheap.
-uint64_t
-registry_revision(struct registry *registry);
+uint64_t registry_revision(struct registry *registry);

@@ -4,8 +4,8 @@
 //     bytes = pages_take(size);     // NULL: the system refuses
 //     pages_give(bytes, size);
 //
-// Why not base/pool: a group's 8 MiB or a hash table of gigabytes costs nothing until it is written to, and goes back
-// to the system at once. Owner: the object that took it. Thread: any.
+// Why not base/pool: a group's 8 MiB or a hash table of gigabytes costs nothing until it is written
+// to, and goes back to the system at once. Owner: the object that took it. Thread: any.
 
 #include <stddef.h>
 

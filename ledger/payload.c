@@ -1,9 +1,11 @@
-// What makes two events the same: the identity, by which a resend is known, and the payload hash, by which a resend that
-// says something else is told from one that repeats itself (DESIGN section 4).
+// What makes two events the same: the identity, by which a resend is known, and the payload hash,
+// by which a resend that says something else is told from one that repeats itself (DESIGN section
+// 4).
 //
-// The payload hash is over meaning, not bytes: a map's pairs are added up, so that their order does not matter; an
-// integer is hashed by its value, so that its width does not; everything else as it was sent. Each value is hashed
-// with a seed of its own kind, so that the text "1", the bytes "1" and the number 1 differ.
+// The payload hash is over meaning, not bytes: a map's pairs are added up, so that their order does
+// not matter; an integer is hashed by its value, so that its width does not; everything else as it
+// was sent. Each value is hashed with a seed of its own kind, so that the text "1", the bytes "1"
+// and the number 1 differ.
 
 #include "base/assert.h"
 #include "base/unpack.h"
@@ -100,7 +102,8 @@ hash_array(struct payload_hash *hash, uint32_t count, uint32_t depth)
     return chain;
 }
 
-// Fails beyond UNPACK_DEPTH_MAX, which ingest does not let through: such properties are hashed by their bytes.
+// Fails beyond UNPACK_DEPTH_MAX, which ingest does not let through: such properties are hashed by
+// their bytes.
 static uint64_t
 hash_value(struct payload_hash *hash, uint32_t depth)
 {

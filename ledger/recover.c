@@ -1,5 +1,5 @@
-// What a start reads back: every block gives its identities to the dedup table, and the blocks that the cells on disk do
-// not cover yet are folded. Nothing is written.
+// What a start reads back: every block gives its identities to the dedup table, and the blocks that
+// the cells on disk do not cover yet are folded. Nothing is written.
 
 #include "base/assert.h"
 #include "ledger/shard.h"
@@ -73,8 +73,8 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
     return STATUS_OK;
 }
 
-// How far the cells on disk are, and from where on each meter's are complete. A meter that they do not know yet is
-// folded with the tail, hence complete from its first block on.
+// How far the cells on disk are, and from where on each meter's are complete. A meter that they do
+// not know yet is folded with the tail, hence complete from its first block on.
 static enum status
 recover_state(struct shard *shard, struct error *error)
 {

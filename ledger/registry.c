@@ -1,7 +1,8 @@
 // The registry: one LMDB environment with one database.
 //
 //   "counter"     the last id given, as state_meta_write stores a number
-//   "meter/KEY"   u64 checksum (XXH3_64 of the rest, seeded by that of the key), then the definition as JSON
+//   "meter/KEY"   u64 checksum (XXH3_64 of the rest, seeded by that of the key), then the
+//                 definition as JSON
 //
 // JSON, so that a person can read it with mdb_dump and a later version can add fields.
 
@@ -280,7 +281,8 @@ registry_next_id(struct tx *tx, uint32_t *out, struct error *error)
     return STATUS_OK;
 }
 
-// Decides what the new definition is beside the old (NULL: there is none), and fills id, version and times.
+// Decides what the new definition is beside the old (NULL: there is none), and fills id, version
+// and times.
 static enum status
 meter_succeed(
     struct tx *tx,

@@ -15,8 +15,8 @@ enum {
     SHARDS_FEW = 16,
 };
 
-// The page cache of a growing file that nobody reads back pushes out what somebody does (reference/limits.md: the
-// greatest single gain). A short tail stays for readers.
+// The page cache of a growing file that nobody reads back pushes out what somebody does
+// (reference/limits.md: the greatest single gain). A short tail stays for readers.
 static const uint64_t FORGET_STEP_BYTES = 16ULL << 20;
 static const uint64_t FORGET_TAIL_BYTES = 16ULL << 20;
 
@@ -170,7 +170,8 @@ judge_time(const struct group_item *item, const struct clock_policy *policy, int
     return FATE_STORED;
 }
 
-// The lookup comes first: a known identity is a duplicate, never a reject. A rejected one is not remembered.
+// The lookup comes first: a known identity is a duplicate, never a reject. A rejected one is not
+// remembered.
 static enum fate
 judge_item(
     struct shard *shard,
@@ -373,7 +374,8 @@ flush_number(struct flush *flush, struct bytes key, uint64_t number)
     tx_put(&flush->tx, STATE_DB_META, key, bytes_of(value, sizeof value));
 }
 
-// Meters that left the registry leave the records too: their cells grow no more and are never read again.
+// Meters that left the registry leave the records too: their cells grow no more and are never read
+// again.
 static void
 flush_meters(struct flush *flush)
 {

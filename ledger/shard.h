@@ -1,10 +1,12 @@
 #pragma once
-// One shard on disk and in memory: its log, the identities in it, its cells, and how far each of them is.
+// One shard on disk and in memory: its log, the identities in it, its cells, and how far each of
+// them is.
 //
 //     shard_open(&shard, &options, &error);
 //     shard_adopt(&shard, meters);             // before recovery: what the tail is folded with
-//     shard_recover(&shard, &error);           // ledger/recover.c: identities and cells from the log
-//     shard_judge(&shard, group, &policy, now_ns, &survivors);     // fates; identities are known from here on
+//     shard_recover(&shard, &error);  // ledger/recover.c: identities and cells from the log
+//     // fates; identities are known from here on
+//     shard_judge(&shard, group, &policy, now_ns, &survivors);
 //     shard_store(&shard, group, &survivors, now_ns, &error);      // one block, one fsync
 //     shard_fold(&shard, group);               // into the cells in memory
 //     shard_flush(&shard, &error);             // cells and position to state/, one transaction
@@ -14,9 +16,9 @@
 // 1. flushed <= head: state/ is never ahead of log/.
 // 2. The cells in memory are the fold of blocks (flushed, head] by the meters of the set.
 // 3. Every identity in the log is in dedup.
-// After a failure of shard_store or shard_flush the shard takes no more events: dedup may know identities that
-// the log does not hold.
-// Owner and only thread: the shard's writer; before it starts, whoever opens and recovers the shard.
+// After a failure of shard_store or shard_flush the shard takes no more events: dedup may know
+// identities that the log does not hold. Owner and only thread: the shard's writer; before it
+// starts, whoever opens and recovers the shard.
 
 #include "ledger/block.h"
 #include "ledger/cells.h"
@@ -95,7 +97,8 @@ enum status
 shard_open(struct shard *shard, const struct shard_options *options, struct error *error) CHECKED;
 void shard_close(struct shard *shard);
 enum status shard_recover(struct shard *shard, struct error *error) CHECKED;
-// Folds with this set from the next block on. At recovery: from the first block that is not flushed.
+// Folds with this set from the next block on. At recovery: from the first block that is not
+// flushed.
 void shard_adopt(struct shard *shard, const struct meters *meters);
 // The first block that the meter's cells cover; 0: the meter is not known here.
 uint64_t shard_live_from(const struct shard *shard, uint32_t meter_id);

@@ -10,8 +10,6 @@
 #include <limits.h>
 #include <stdio.h>
 
-static const int64_t CONFLICT_LOG_PERIOD_NS = 10 * 1000000000LL;
-
 enum status
 writer_init(struct writer *writer, const struct writer_options *options, struct error *error)
 {
@@ -91,35 +89,8 @@ writer_flush(struct writer *writer)
     (void)env_clear_dead_readers(writer->shard.state);
 }
 
-// One line names one of the group's conflicts, and not more often than a person can read.
-static void
-writer_log_conflict(struct writer *writer, const struct group *group, int64_t now_ns)
-{
-    uint32_t count = 0;
-    uint32_t last = 0;
-    for (uint32_t i = 0; i < group->count; i++) {
-        if (group->fates[i] == FATE_CONFLICT) {
-            count++;
-            last = i;
-        }
-    }
-    if (count == 0 || now_ns - writer->last_conflict_ns < CONFLICT_LOG_PERIOD_NS)
-        return;
-    writer->last_conflict_ns = now_ns;
-    const struct group_item *item = &group->items[last];
-    struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
-    struct entry entry;
-    if (entry_read(&in, &entry)) {
-        log_warn(
-            "conflict",
-            LOG_INT("shard", writer->shard.number),
-            LOG_BYTES("subject", entry.subject),
-            LOG_BYTES("id", entry.id),
-            LOG_INT("in_this_group", count));
-    }
-}
-
-// A group without survivors commits nothing; all commits before it are done, so its fates are true as well.
+// A group without survivors commits nothing; all commits before it are done, so its fates are true
+// as well.
 static void
 writer_process(struct writer *writer, struct lane *lane, struct group *group)
 {
@@ -135,10 +106,8 @@ writer_process(struct writer *writer, struct lane *lane, struct group *group)
     group->is_lost = writer_has_failed(writer);
     bool is_lost = group->is_lost;
     lane_answer(lane, group);
-    if (!is_lost) {
+    if (!is_lost)
         shard_fold(shard, group);
-        writer_log_conflict(writer, group, clock_monotonic_ns());
-    }
     group_release(group);
     if (shard->tail_bytes >= writer->options.tail_max_bytes)
         writer_flush(writer);

@@ -1,18 +1,19 @@
 #pragma once
-// The thread that owns a shard: takes groups, commits them, answers readers, flushes when it has time or must.
+// The thread that owns a shard: takes groups, commits them, answers readers, flushes when it has
+// time or must.
 //
 //     writer_init(&writer, &options, &error);
 //     shard_open(&writer.shard, ...); shard_adopt(...); shard_recover(...);
 //     writer_start(&writer, &error);
 //     slot_offer(&writer.questions, question); waker_wake(&writer.waker);      // the serve thread
-//     slot_offer(&writer.meters, meters); waker_wake(&writer.waker);           // who polls the registry
+//     slot_offer(&writer.meters, meters); waker_wake(&writer.waker);  // who polls the registry
 //     writer_stop(&writer);                   // commits what was offered, flushes, joins
 //     writer_done(&writer);
 //
-// After a failure it takes no group to the log any more: groups come back lost, readers are still answered from what
-// is known to be in the log.
-// Threads: what others may touch is a slot, a published value, a flag or the waker; the rest is the writer's while it
-// runs. error is written before failed is set, and read after.
+// After a failure it takes no group to the log any more: groups come back lost, readers are still
+// answered from what is known to be in the log. Threads: what others may touch is a slot, a
+// published value, a flag or the waker; the rest is the writer's while it runs. error is written
+// before failed is set, and read after.
 
 #include "ledger/memory.h"
 #include "ledger/shard.h"
@@ -46,7 +47,6 @@ struct writer {
     // The writer's alone.
     uint64_t next_lane;  // where to look first, so that every front has its turn
     int64_t last_work_ns;
-    int64_t last_conflict_ns;
 };
 
 enum status writer_init(

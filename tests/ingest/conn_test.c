@@ -376,6 +376,8 @@ Test(conn, tells_conflicts_by_index_and_keeps_them_readable)
     rejects_print(bench.rejects, &rejects);
     buffer_u8(&rejects, 0);
     cr_assert_not_null(strstr((char *)rejects.data, "\"reason\":\"conflict\""));
+    cr_assert_not_null(strstr((char *)rejects.data, "\"id\":\"event-1\""));
+    cr_assert_not_null(strstr((char *)rejects.data, "\"id\":\"event-2\""));
     bench_close(&bench);
 }
 

@@ -1,12 +1,12 @@
 #pragma once
-// What the tests of the ledger's write side share: a private directory, events with their bytes, and a writer that
-// remembers each event's fate.
+// What the tests of the ledger's write side share: a private directory, events with their bytes,
+// and a writer that remembers each event's fate.
 //
 //     struct writing writing;
-//     writing_begin(&writing, 2);                  // a temporary directory with a ledger of two shards
+//     writing_begin(&writing, 2);  // a temporary directory with a ledger of two shards
 //     writing_open(&writing, &options);            // ledger and intake
 //     writing_put(&writing, &event);               // waits when the intake is full
-//     writing_wait(&writing);                      // until every fate is there; writing.fates[i] in order of put
+//     writing_wait(&writing);  // until every fate is there; writing.fates[i] in order of put
 //     writing_close(&writing);
 //     writing_end(&writing);                       // removes the directory
 //
@@ -46,7 +46,8 @@ uint64_t writing_random(struct writing *writing, uint64_t below);
 // The sum of a metric over the shards.
 int64_t writing_metric(struct writing *writing, const char *name);
 
-// Defines a meter in the ledger's registry: SUM of $.n of events of this type by dimension "region", or COUNT.
+// Defines a meter in the ledger's registry: SUM of $.n of events of this type by dimension
+// "region", or COUNT.
 void writing_meter(
     struct writing *writing, const char *key, const char *type, enum aggregation aggregation);
 
