@@ -1,0 +1,197 @@
+// Does what lines of JSON on stdin say with the Go SDK; a line of JSON answers each. sdk_cases.py
+// has the commands.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+	"tally"
+	"time"
+)
+
+type event struct {
+	Subject, Type, ID, Source string
+	Value                     any
+	TimeMS                    int64 `json:"time_ms"`
+	Properties                map[string]any
+}
+
+type command struct {
+	Do        string
+	Options   map[string]any
+	Event     event
+	Count     int
+	Prefix    string
+	WaitMS    int `json:"wait_ms"`
+	TimeoutMS int `json:"timeout_ms"`
+}
+
+type refusal struct {
+	Event      map[string]any `json:"event"`
+	Reason     string         `json:"reason"`
+	IsConflict bool           `json:"is_conflict"`
+}
+
+var (
+	client   *tally.Client
+	mutex    sync.Mutex // of the refusals
+	refusals = []refusal{}
+	upper    = regexp.MustCompile(`[A-Z]`)
+)
+
+// {"big": "123"}: a whole number that JSON does not carry exactly everywhere. An integer of JSON
+// becomes an int, any other number a float.
+func exact(value any) any {
+	switch it := value.(type) {
+	case map[string]any:
+		if text, isBig := it["big"].(string); isBig {
+			whole, _ := new(big.Int).SetString(text, 10)
+			return whole
+		}
+		for name, item := range it {
+			it[name] = exact(item)
+		}
+	case []any:
+		for i, item := range it {
+			it[i] = exact(item)
+		}
+	case json.Number:
+		if whole, err := it.Int64(); err == nil {
+			return int(whole)
+		}
+		float, _ := it.Float64()
+		return float
+	}
+	return value
+}
+
+func (e event) made() tally.Event {
+	exact(e.Properties)
+	made := tally.Event{Subject: e.Subject, Type: e.Type, ID: e.ID, Source: e.Source,
+		Value: exact(e.Value), Properties: e.Properties}
+	if e.TimeMS != 0 {
+		made.Time = time.UnixMilli(e.TimeMS)
+	}
+	return made
+}
+
+func timed(ms int) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), time.Duration(ms)*time.Millisecond)
+}
+
+// Sets the fields of tally.Options that the options name: batch_age_ms is BatchAge.
+func open(options map[string]any) (err error) {
+	made := tally.Options{OnRefusal: func(it tally.Refusal) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		refusals = append(refusals, refusal{it.Event, it.Reason, it.IsConflict})
+	}}
+	for name, value := range options {
+		plain := strings.ReplaceAll(strings.TrimSuffix(name, "_ms"), "_", "")
+		field := reflect.ValueOf(&made).Elem().FieldByNameFunc(
+			func(each string) bool { return strings.EqualFold(each, plain) })
+		switch it := exact(value).(type) {
+		case int:
+			if plain+"ms" == strings.ReplaceAll(name, "_", "") {
+				it *= int(time.Millisecond)
+			}
+			field.SetInt(int64(it))
+		case string:
+			field.SetString(it)
+		}
+	}
+	client, err = tally.Open(made)
+	return err
+}
+
+func sendMany(c command, ctx context.Context) (any, error) {
+	for i := 0; i < c.Count; i++ {
+		made := c.Event.made()
+		if c.Prefix != "" {
+			made.ID = fmt.Sprintf("%s-%d", c.Prefix, i)
+		}
+		if _, err := client.SendWait(ctx, made); err != nil {
+			return nil, err
+		}
+	}
+	return c.Count, nil
+}
+
+func stats() map[string]any {
+	snake := map[string]any{}
+	counted := reflect.ValueOf(client.Stats())
+	for i := 0; i < counted.NumField(); i++ {
+		name := upper.ReplaceAllString(counted.Type().Field(i).Name, "_$0")
+		snake[strings.ToLower(strings.TrimPrefix(name, "_"))] = counted.Field(i).Interface()
+	}
+	return snake
+}
+
+func run(c command) (any, error) {
+	ctx, cancel := timed(c.WaitMS)
+	defer cancel()
+	limit, cancelLimit := timed(c.TimeoutMS)
+	defer cancelLimit()
+	switch c.Do {
+	case "open":
+		return nil, open(c.Options)
+	case "send":
+		if c.WaitMS == 0 {
+			return client.Send(c.Event.made())
+		}
+		return client.SendWait(ctx, c.Event.made())
+	case "send_many":
+		return sendMany(c, ctx)
+	case "flush":
+		return nil, client.Flush(limit)
+	case "close":
+		return nil, client.Close(limit)
+	case "stats":
+		return stats(), nil
+	case "refusals":
+		mutex.Lock()
+		defer mutex.Unlock()
+		return append([]refusal{}, refusals...), nil
+	}
+	return nil, errors.New("no such command")
+}
+
+func kind(err error) string {
+	for each, name := range map[error]string{tally.ErrFull: "full", tally.ErrInvalid: "invalid",
+		tally.ErrUnacked: "timeout", tally.ErrClosed: "closed"} {
+		if errors.Is(err, each) {
+			return name
+		}
+	}
+	return "other"
+}
+
+func main() {
+	out := json.NewEncoder(os.Stdout)
+	in := json.NewDecoder(bufio.NewReader(os.Stdin))
+	in.UseNumber()
+	for {
+		var c command
+		if in.Decode(&c) != nil {
+			return
+		}
+		answer := map[string]any{}
+		if result, err := run(c); err != nil {
+			answer["error"], answer["text"] = kind(err), err.Error()
+		} else {
+			answer["result"] = result
+		}
+		if out.Encode(answer) != nil {
+			return
+		}
+	}
+}
