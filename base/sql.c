@@ -155,7 +155,8 @@ connect_start(struct sql *sql, const char *url, struct error *error)
     return sql_script(
         sql,
         "SET TIME ZONE 'UTC'; SET datestyle = 'ISO, YMD'; SET client_min_messages = warning;"
-        "SET standard_conforming_strings = on",
+        "SET standard_conforming_strings = on;"
+        "SET default_transaction_isolation = 'read committed'",
         error);
 }
 

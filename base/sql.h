@@ -13,7 +13,9 @@
 // The only file that knows libpq. What it will not do: take SQL from outside a room. Statements are
 // constants of the rooms' store files; what varies is a parameter, sent apart from the statement
 // and never quoted into it. Notices of the server are dropped. Times cross as text in UTC; see
-// sql_time_ns. Owner: who opened it. Thread: one at a time.
+// sql_time_ns. Transactions are read committed, whatever the database's default: a statement sees
+// what was committed while a lock before it was waited for. Owner: who opened it. Thread: one at a
+// time.
 
 #include "base/arena.h"
 #include "base/buffer.h"

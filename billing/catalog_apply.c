@@ -251,7 +251,9 @@ prepare(struct apply *apply)
     if (status == STATUS_OK)
         status = plans_prepare(apply);
     if (status == STATUS_OK)
-        status = store_catalog_charges_check(apply->sql, apply->error);
+        status = store_catalog_charges_check(apply->sql, apply->stored.version, apply->error);
+    if (status == STATUS_OK)
+        status = store_catalog_prices_check(apply->sql, apply->error);
     kept_note(apply);
     return status;
 }

@@ -129,7 +129,9 @@ exit_code(const struct settings *settings, const struct run_report *report)
 {
     if (report->refusals_count > 0) {
         fprintf(
-            stderr, "tally-billing run: %zu invoices could not be made\n", report->refusals_count);
+            stderr,
+            "tally-billing run: not everything could be billed or listed (%zu rows)\n",
+            report->refusals_count);
         return EXIT_FAILED;
     }
     if (settings->is_strict && report->unsubscribed_count > 0) {

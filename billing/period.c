@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+enum { PERIOD_YEAR_MAX = 2261 };  // the last that a clock can read
+
 static int64_t
 months_later(int64_t starts_ns, int32_t months)
 {
@@ -17,6 +19,9 @@ period_at(const struct period_terms *terms, enum billing_cycle cycle, int32_t in
     must(index >= 0);
     must(terms->starts_ns % DAY_NS == 0);
     int32_t step = cycle == CYCLE_MONTHLY ? 1 : 12;
+    struct civil start = civil_from_ns(terms->starts_ns);
+    if (civil_add_months(start, (index + 1) * step, start.day).year > PERIOD_YEAR_MAX)
+        return (struct period){terms->starts_ns, terms->starts_ns, terms->starts_ns};
     struct period period = {
         .from_ns = months_later(terms->starts_ns, index * step),
         .to_full_ns = months_later(terms->starts_ns, (index + 1) * step),

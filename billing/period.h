@@ -25,7 +25,8 @@ struct period {
     int64_t to_full_ns;  // where it would end
 };
 
-// The index-th period from 0; from_ns == to_ns (an empty one) when the terms end before it.
+// The index-th period from 0; from_ns == to_ns (an empty one) when the terms end before it, or when
+// it would end after 2261, where no clock arrives.
 struct period period_at(const struct period_terms *terms, enum billing_cycle cycle, int32_t index);
 bool period_is_any(struct period period);
 int64_t period_days(struct period period);

@@ -359,15 +359,41 @@ unsubscribed_list(struct run *run, struct sql *sql, struct error *error)
     }
     if (question.from_ns >= question.to_ns)
         return STATUS_OK;
-    return unsubscribed_find(
-        &question, run->arena, &run->report->unsubscribed, &run->report->unsubscribed_count, error);
+    const char *missing = NULL;
+    enum status status = unsubscribed_find(
+        &question,
+        run->arena,
+        &run->report->unsubscribed,
+        &run->report->unsubscribed_count,
+        &missing,
+        error);
+    const struct run_refusal refusal = {.text = missing};
+    if (status == STATUS_OK && missing != NULL)
+        buffer_put(&run->refusals, &refusal, sizeof refusal);
+    return status;
+}
+
+// Plans and charges are read by several statements: no catalogue is applied between them.
+static enum status
+catalog_load(struct run *run, struct sql *sql, struct error *error)
+{
+    enum status status = sql_begin(sql, error);
+    if (status)
+        return status;
+    status = store_catalog_lock_shared(sql, error);
+    if (status == STATUS_OK)
+        status = store_catalog(sql, run->arena, &run->catalog, error);
+    if (status == STATUS_OK)
+        return sql_commit(sql, error);
+    sql_rollback(sql);
+    return status;
 }
 
 static enum status
 run_load(struct run *run, struct sql *sql, struct error *error)
 {
     const struct run_settings *settings = run->settings;
-    enum status status = store_catalog(sql, run->arena, &run->catalog, error);
+    enum status status = catalog_load(run, sql, error);
     if (status == STATUS_OK && settings->customer != NULL) {
         struct customer found;
         status = store_customer_find(sql, settings->customer, run->arena, &found, error);
@@ -401,12 +427,22 @@ run_steps(struct run *run, struct sql *sql, struct error *error)
         status =
             store_invoices_finalize(sql, settings->now_ns, &run->report->numbered_count, error);
     if (status == STATUS_OK)
-        status = report_finish(run, error);
-    if (status == STATUS_OK)
         status = unsubscribed_list(run, sql, error);
+    if (status == STATUS_OK)
+        status = report_finish(run, error);
     if (status == STATUS_OK && !settings->is_dry)
         status = store_run_finish(sql, &row, settings->now_ns, error);
     return status;
+}
+
+// Of a period that is not over, the rest of its usage would never be billed.
+static enum status
+as_of_check(const struct run_settings *settings, struct error *error)
+{
+    if (settings->is_dry || settings->as_of_ns <= settings->now_ns)
+        return STATUS_OK;
+    return error_set(
+        error, STATUS_INVALID, "only a dry run may bill as of a time that is still to come");
 }
 
 enum status
@@ -423,8 +459,8 @@ billing_run(
     *out = (struct run_report){0};
     struct run run = {.settings = settings, .error = error, .arena = arena, .report = out};
     run.context = (struct chunk_context){.settings = settings, .catalog = &run.catalog};
-    enum status status = STATUS_OK;
-    if (settings->period != NULL)
+    enum status status = as_of_check(settings, error);
+    if (status == STATUS_OK && settings->period != NULL)
         status = period_month_parse(
             settings->period, &run.context.month_from_ns, &run.context.month_to_ns, error);
     if (status == STATUS_OK)

@@ -40,7 +40,8 @@ struct unsubscribed {
     int64_t from_ns, to_ns;  // INT64_MIN: since the first event
 };
 
-// An invoice that could not be made, and why; the others were.
+// An invoice that could not be made, and why; the others were. Without a customer: meters that are
+// missing from the usage without a subscription.
 struct run_refusal {
     const char *customer;
     const char *subscription;
@@ -72,6 +73,7 @@ struct run_report {
     size_t unsubscribed_count;
 };
 
+// STATUS_INVALID: as_of_ns is after now_ns, and this is not a dry run.
 enum status billing_run(
     const struct run_settings *settings,
     struct arena *arena,

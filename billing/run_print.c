@@ -270,12 +270,15 @@ refusals_text(struct print *print)
 {
     for (size_t i = 0; i < print->report->refusals_count; i++) {
         const struct run_refusal *row = &print->report->refusals[i];
-        buffer_format(
-            &print->out,
-            "Not billed: customer %s, subscription %s: %s\n",
-            row->customer,
-            row->subscription,
-            row->text);
+        if (row->customer == NULL)
+            buffer_format(&print->out, "Usage that may be without a subscription: %s\n", row->text);
+        else
+            buffer_format(
+                &print->out,
+                "Not billed: customer %s, subscription %s: %s\n",
+                row->customer,
+                row->subscription,
+                row->text);
     }
 }
 

@@ -87,9 +87,14 @@ const struct plan *stored_catalog_plan(const struct stored_catalog *catalog, con
 enum status store_catalog_lock(struct sql *sql, struct error *error) CHECKED;
 // In a transaction: keeps the catalogue as it is until the transaction ends.
 enum status store_catalog_lock_shared(struct sql *sql, struct error *error) CHECKED;
-// STATUS_EXISTS names a customer with two subscriptions at the same time whose plans now charge the
-// same meter.
-enum status store_catalog_charges_check(struct sql *sql, struct error *error) CHECKED;
+// STATUS_EXISTS names a customer with two subscriptions at the same time of whose plans one charges
+// a meter now that the other charges too, or did at version_before: where only one of them is
+// billed, the usage would be billed twice, or never.
+enum status
+store_catalog_charges_check(struct sql *sql, int64_t version_before, struct error *error) CHECKED;
+// STATUS_EXISTS names a customer who would pay no fee any more, or in another currency: the plan
+// lost the price or the currency of a subscription that is not billed to its end.
+enum status store_catalog_prices_check(struct sql *sql, struct error *error) CHECKED;
 enum status store_catalog_version_add(
     struct sql *sql, int64_t version, int64_t now_ns, struct error *error) CHECKED;
 enum status store_catalog_meter_add(

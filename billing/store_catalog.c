@@ -205,18 +205,50 @@ store_catalog_lock_shared(struct sql *sql, struct error *error)
 }
 
 enum status
-store_catalog_charges_check(struct sql *sql, struct error *error)
+store_catalog_charges_check(struct sql *sql, int64_t version_before, struct error *error)
 {
     scoped(arena_done) struct arena arena = {0};
     struct sql_query query = {
-        "WITH metered AS (SELECT c.plan, c.meter FROM charges c JOIN"
-        " (SELECT plan, max(catalogue_version) AS version FROM plan_versions GROUP BY plan) v"
+        "WITH metered AS (SELECT c.plan, c.meter, v.is_now FROM charges c JOIN"
+        " (SELECT plan, max(catalogue_version) AS version, true AS is_now FROM plan_versions"
+        " GROUP BY plan UNION ALL SELECT plan, max(catalogue_version), false FROM plan_versions"
+        " WHERE catalogue_version <= $1::integer GROUP BY plan) v"
         " ON v.plan = c.plan AND v.version = c.catalogue_version WHERE c.meter IS NOT NULL)"
         " SELECT a.customer_id, a.plan, b.plan, x.meter FROM subscriptions a JOIN subscriptions b"
-        " ON b.customer_id = a.customer_id AND b.id > a.id"
+        " ON b.customer_id = a.customer_id AND b.id <> a.id"
         " AND tstzrange(a.starts_at, a.ends_at) && tstzrange(b.starts_at, b.ends_at)"
-        " JOIN metered x ON x.plan = a.plan JOIN metered y ON y.plan = b.plan"
+        " JOIN metered x ON x.plan = a.plan AND x.is_now JOIN metered y ON y.plan = b.plan"
         " AND y.meter = x.meter ORDER BY 1, 2, 3, 4 LIMIT 1",
+        SQL_PARAMS(arena_format(&arena, "%" PRId64, version_before)),
+        SQL_MAYBE_ROW,
+        4};
+    struct sql_rows rows;
+    enum status status = sql_run(sql, &query, &arena, &rows, error);
+    if (status || rows.count == 0)
+        return status;
+    return error_set(
+        error,
+        STATUS_EXISTS,
+        "customer %s is subscribed to %s and %s, which would both charge the meter %s (nor does it"
+        " move from one to the other)",
+        sql_cell(&rows, 0, 0),
+        sql_cell(&rows, 0, 1),
+        sql_cell(&rows, 0, 2),
+        sql_cell(&rows, 0, 3));
+}
+
+enum status
+store_catalog_prices_check(struct sql *sql, struct error *error)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct sql_query query = {
+        "SELECT s.customer_id, s.plan, s.billing_cycle, s.currency FROM subscriptions s JOIN"
+        " (SELECT plan, max(catalogue_version) AS version FROM plan_versions GROUP BY plan) newest"
+        " ON newest.plan = s.plan JOIN plan_versions v ON v.plan = newest.plan"
+        " AND v.catalogue_version = newest.version WHERE (v.currency <> s.currency OR"
+        " CASE s.billing_cycle WHEN 'monthly' THEN v.monthly_price ELSE v.annual_price END IS NULL)"
+        " AND NOT EXISTS (SELECT FROM invoices i WHERE i.subscription_id = s.id"
+        " AND i.kind = 'subscription' AND i.period_end = s.ends_at) ORDER BY 1, 2 LIMIT 1",
         SQL_NO_PARAMS,
         SQL_MAYBE_ROW,
         4};
@@ -227,7 +259,7 @@ store_catalog_charges_check(struct sql *sql, struct error *error)
     return error_set(
         error,
         STATUS_EXISTS,
-        "customer %s is subscribed to %s and %s, which would both charge the meter %s",
+        "customer %s pays %s %s in %s: the plan keeps this price and currency",
         sql_cell(&rows, 0, 0),
         sql_cell(&rows, 0, 1),
         sql_cell(&rows, 0, 2),

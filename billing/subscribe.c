@@ -131,6 +131,15 @@ overlap_check(
             other->plan,
             from,
             to);
+    if (strcmp(plan->key, other->plan) == 0 && request->terms.starts_ns == other->terms.starts_ns)
+        return error_set(
+            error,
+            STATUS_EXISTS,
+            "customer %s is subscribed to %s (%s to %s) already, on other terms",
+            request->customer,
+            other->plan,
+            from,
+            to);
     return STATUS_OK;
 }
 

@@ -6,8 +6,9 @@
 //
 // Refused, naming what is in the way: an unknown customer or plan, a cycle that the plan is not
 // sold with, a second tier at the same time, a meter that another subscription of the customer
-// charges at the same time. The same request again changes nothing. The customer's row is locked
-// meanwhile, so two requests cannot pass each other. Thread: the connection's.
+// charges at the same time, other terms of the same plan from the same day. The same request again
+// changes nothing. The customer's row is locked meanwhile, so two requests cannot pass each other.
+// Thread: the connection's.
 
 #include "billing/store.h"
 

@@ -15,6 +15,7 @@ enum { UNSUBSCRIBED_BATCH = 1000 };
 struct used {
     const char *subject;
     struct decimal total;
+    bool is_foreign;  // no text, so nobody's: the database could not hold it
 };
 
 struct finding {
@@ -27,11 +28,29 @@ struct finding {
     struct error *error;
 };
 
+// The ledger takes any bytes for a subject. Here backslashes and what is not printable are \xNN.
+static const char *
+foreign_text(struct bytes subject, struct arena *arena)
+{
+    scoped(buffer_done) struct buffer text = {0};
+    for (size_t i = 0; i < subject.size; i++) {
+        uint8_t byte = subject.data[i];
+        if (byte >= 0x20 && byte < 0x7f && byte != '\\')
+            buffer_u8(&text, byte);
+        else
+            buffer_format(&text, "\\x%02x", byte);
+    }
+    return arena_text_of(arena, buffer_view(&text));
+}
+
 static bool
 used_add(void *context, struct bytes subject, const struct usage_row *total)
 {
     struct finding *finding = context;
-    struct used used = {arena_text_of(&finding->scratch, subject), total->value};
+    struct used used = {.total = total->value};
+    used.is_foreign = !bytes_is_utf8(subject) || memchr(subject.data, '\0', subject.size) != NULL;
+    used.subject = used.is_foreign ? foreign_text(subject, &finding->scratch)
+                                   : arena_text_of(&finding->scratch, subject);
     if (total->value.units != 0)
         buffer_put(&finding->used, &used, sizeof used);
     return true;
@@ -41,6 +60,8 @@ static int
 used_order(const void *a, const void *b)
 {
     const struct used *left = a, *right = b;
+    if (left->is_foreign != right->is_foreign)
+        return left->is_foreign ? 1 : -1;
     return strcmp(left->subject, right->subject);
 }
 
@@ -53,7 +74,7 @@ used_merge(struct used *items, size_t count)
         return 0;
     qsort(items, count, sizeof *items, used_order);
     for (size_t i = 0; i < count; i++) {
-        if (kept > 0 && strcmp(items[kept - 1].subject, items[i].subject) == 0)
+        if (kept > 0 && used_order(&items[kept - 1], &items[i]) == 0)
             (void)decimal_add(&items[kept - 1].total, items[i].total);
         else
             items[kept++] = items[i];
@@ -104,7 +125,7 @@ gap_ask(
     if (status)
         return status;
     if (result.count > 0) {
-        struct used used = {subject, result.rows[0].value};
+        struct used used = {.subject = subject, .total = result.rows[0].value};
         found_add(finding, &used, customer, gap);
     }
     return STATUS_OK;
@@ -219,11 +240,17 @@ meter_check_usage(struct finding *finding)
         return status;
     struct used *used = (struct used *)(void *)finding->used.data;
     size_t count = used_merge(used, finding->used.size / sizeof *used);
-    for (size_t at = 0; status == STATUS_OK && at < count; at += UNSUBSCRIBED_BATCH) {
-        size_t left = count - at;
+    size_t texts = 0;
+    while (texts < count && !used[texts].is_foreign)
+        texts++;
+    for (size_t at = 0; status == STATUS_OK && at < texts; at += UNSUBSCRIBED_BATCH) {
+        size_t left = texts - at;
         status =
             batch_check(finding, used + at, left < UNSUBSCRIBED_BATCH ? left : UNSUBSCRIBED_BATCH);
     }
+    const struct period_terms range = {question->from_ns, question->to_ns};
+    for (size_t i = texts; status == STATUS_OK && i < count; i++)
+        found_add(finding, &used[i], NULL, &range);
     return status;
 }
 
@@ -233,6 +260,7 @@ unsubscribed_find(
     struct arena *arena,
     struct unsubscribed **out,
     size_t *out_count,
+    const char **out_missing,
     struct error *error)
 {
     must(question->reader != NULL && question->catalog != NULL);
@@ -244,6 +272,12 @@ unsubscribed_find(
     for (uint32_t i = 0; status == STATUS_OK && i < meters_count; i++) {
         finding.meter = meters[i].key;
         status = meter_check_usage(&finding);
+        if (status != STATUS_OVERFLOW)
+            continue;
+        *out_missing = *out_missing == NULL
+                           ? arena_text(arena, error->text)
+                           : arena_format(arena, "%s; %s", *out_missing, error->text);
+        status = STATUS_OK;
     }
     if (status == STATUS_OK && (buffer_failed(&finding.used) || buffer_failed(&finding.found)))
         status = error_set(error, STATUS_NO_MEMORY, "no memory for the usage without subscription");

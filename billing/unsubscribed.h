@@ -3,10 +3,11 @@
 // customer charged that meter.
 //
 //     struct unsubscribed_question question = {sql, reader, &catalog, NULL, from_ns, to_ns};
-//     unsubscribed_find(&question, &arena, &list, &count, &error);
+//     unsubscribed_find(&question, &arena, &list, &count, &missing, &error);
 //
-// Every meter of the registry is looked at. The list is ordered by meter and subject. Thread: the
-// connection's.
+// Every meter of the registry is looked at. The list is ordered by meter and subject, those that
+// are no text last. A meter of which a subject's sum left its range may be listed in part: *missing
+// (NULL before) names it then. Thread: the connection's.
 
 #include "billing/run.h"
 #include "ledger/usage.h"
@@ -24,4 +25,5 @@ enum status unsubscribed_find(
     struct arena *arena,
     struct unsubscribed **out,
     size_t *out_count,
+    const char **out_missing,
     struct error *error) CHECKED;

@@ -24,6 +24,7 @@ struct book {
     int64_t from_ns, to_ns;
     uint32_t queries;
     bool is_loaded;
+    bool is_refused;  // somebody's total does not add up, so everybody is asked for alone
     struct entry *slots;
     size_t slots_count;  // a power of two
     size_t used;
@@ -210,15 +211,15 @@ subject_usage(
     struct decimal *out,
     struct error *error)
 {
-    if (!book->is_loaded && book->queries < SOURCE_QUERIES_MAX) {
-        book->queries++;
-        return subject_query(source, question, subject, out, error);
-    }
-    if (!book->is_loaded) {
+    if (!book->is_loaded && !book->is_refused && book->queries++ >= SOURCE_QUERIES_MAX) {
         enum status status = book_load(source, book, error);
-        if (status)
+        book->is_refused = status == STATUS_OVERFLOW;
+        if (status && !book->is_refused)
             return status;
     }
+    if (!book->is_loaded)
+        return subject_query(source, question, subject, out, error);
+    must(book->slots != NULL);
     *out = entry_find(book->slots, book->slots_count, subject)->total;
     return STATUS_OK;
 }

@@ -7,8 +7,9 @@
 //
 // The first questions about a meter and range are asked of the ledger one subject at a time; when
 // they go on, all subjects' totals of that meter and range are read once as a stream and answered
-// from memory. When the tables pass their bound they are dropped and read again: slower, never
-// wrong. Owner: who opened it. Thread: any; calls take turns.
+// from memory. When a subject's total does not add up, only those who ask for it are refused: the
+// others are asked for alone. When the tables pass their bound they are dropped and read again:
+// slower, never wrong. Owner: who opened it. Thread: any; calls take turns.
 
 #include "base/decimal.h"
 #include "base/status.h"

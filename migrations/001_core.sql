@@ -177,6 +177,8 @@ BEGIN
 END
 $$;
 
+CREATE TRIGGER catalogue_versions_immutable BEFORE UPDATE OR DELETE ON catalogue_versions
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER catalogue_meters_immutable BEFORE UPDATE OR DELETE ON catalogue_meters
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER plan_versions_immutable BEFORE UPDATE OR DELETE ON plan_versions
@@ -190,7 +192,10 @@ CREATE TRIGGER invoices_kept BEFORE DELETE ON invoices
 -- What was finalized keeps its amounts and its source; only its state, number and payment move.
 CREATE TRIGGER invoices_immutable BEFORE UPDATE ON invoices
     FOR EACH ROW
-    WHEN (OLD.total_minor <> NEW.total_minor OR OLD.currency <> NEW.currency
+    WHEN (OLD.id <> NEW.id OR OLD.plan <> NEW.plan
+        OR OLD.catalogue_version <> NEW.catalogue_version OR OLD.created_at <> NEW.created_at
+        OR (OLD.finalized_at IS NOT NULL AND OLD.finalized_at IS DISTINCT FROM NEW.finalized_at)
+        OR OLD.total_minor <> NEW.total_minor OR OLD.currency <> NEW.currency
         OR OLD.lines_count <> NEW.lines_count OR OLD.input::text <> NEW.input::text
         OR OLD.customer_id <> NEW.customer_id OR OLD.subscription_id <> NEW.subscription_id
         OR OLD.period_start <> NEW.period_start OR OLD.period_end <> NEW.period_end
@@ -198,3 +203,9 @@ CREATE TRIGGER invoices_immutable BEFORE UPDATE ON invoices
         OR (OLD.number IS NOT NULL AND OLD.number IS DISTINCT FROM NEW.number)
         OR (OLD.status <> 'draft' AND NEW.status = 'draft'))
     EXECUTE FUNCTION refuse_change();
+
+-- Emptying a table is a deletion that asks no row.
+CREATE TRIGGER catalogue_meters_kept BEFORE TRUNCATE ON catalogue_meters
+    EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER charges_kept BEFORE TRUNCATE ON charges EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER invoice_lines_kept BEFORE TRUNCATE ON invoice_lines EXECUTE FUNCTION refuse_change();

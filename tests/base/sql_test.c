@@ -62,6 +62,38 @@ Test(sql, reads_rows_nulls_numbers_and_times)
     cr_assert_eq(sql_time_ns(&rows, 0, 1, -1), -1);
 }
 
+// Whatever the database sets: times are UTC text, and a statement after a lock sees what was
+// committed while it waited.
+Test(sql, does_not_take_the_databases_settings)
+{
+    static const char settings[] =
+        "DO $$ DECLARE d text := format('ALTER DATABASE %I SET ', current_database()); BEGIN"
+        " EXECUTE d || 'timezone = \"America/New_York\"';"
+        " EXECUTE d || 'datestyle = \"SQL, DMY\"';"
+        " EXECUTE d || 'default_transaction_isolation = \"repeatable read\"'; END $$";
+    scoped(arena_done) struct arena arena = {0};
+    scoped(sql_done) struct sql *first = NULL;
+    scoped(sql_done) struct sql *sql = NULL;
+    char url[POSTGRES_URL_MAX];
+    struct error error;
+    struct sql_rows rows;
+    if (!postgres_database(url))
+        return;
+    cr_assert_eq(sql_open(url, SQL_TIMEOUT_MS, &first, &error), STATUS_OK);
+    cr_assert_eq(sql_script(first, settings, &error), STATUS_OK, "%s", error.text);
+    cr_assert_eq(sql_open(url, SQL_TIMEOUT_MS, &sql, &error), STATUS_OK);
+    const struct sql_query query = {
+        "SELECT '2023-11-01'::timestamptz::text, current_setting('transaction_isolation')",
+        SQL_NO_PARAMS,
+        SQL_ONE_ROW,
+        2};
+    cr_assert_eq(sql_begin(sql, &error), STATUS_OK);
+    cr_assert_eq(sql_run(sql, &query, &arena, &rows, &error), STATUS_OK, "%s", error.text);
+    cr_assert_str_eq(sql_cell(&rows, 0, 0), "2023-11-01 00:00:00+00");
+    cr_assert_str_eq(sql_cell(&rows, 0, 1), "read committed");
+    cr_assert_eq(sql_commit(sql, &error), STATUS_OK);
+}
+
 Test(sql, turns_refusals_into_statuses)
 {
     static const struct {

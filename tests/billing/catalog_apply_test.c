@@ -97,24 +97,40 @@ Test(catalog_apply, shows_and_makes_what_changes)
     cr_assert_eq(fixture_count(&f, "plan_versions WHERE plan = 'base'"), 3);
     cr_assert_neq(sql_script(f.sql, "UPDATE charges SET params = '{}'", &error), STATUS_OK);
     cr_assert_neq(sql_script(f.sql, "DELETE FROM plan_versions", &error), STATUS_OK);
+    cr_assert_neq(sql_script(f.sql, "TRUNCATE charges", &error), STATUS_OK);
+    cr_assert_neq(
+        sql_script(f.sql, "UPDATE catalogue_versions SET applied_at = now()", &error), STATUS_OK);
     fixture_end(&f);
 }
 
 Test(catalog_apply, changes_nothing_when_it_refuses)
 {
+    // clang-format off
     static const struct {
         const char *text, *reason;
     } cases[] = {
-        {CATALOG(METER("new"), PLAN("p",    "tier",  CHARGE("c", "nowhere", "1"))),
-         "there is no meter nowhere"        },
-        {CATALOG(METER("new"), PLAN("base", "addon", CHARGE("c", "m",       "1"))),
-         "its kind cannot change"           },
-        {CATALOG(METER("new"), PLAN("p",    "tier",  CHARGE("c", "m",       "x"))),
+        {CATALOG(METER("new"), PLAN("p", "tier", CHARGE("c", "nowhere", "1"))),
+         "there is no meter nowhere"},
+        {CATALOG(METER("new"), PLAN("base", "addon", CHARGE("c", "m", "1"))),
+         "its kind cannot change"},
+        {CATALOG(METER("new"), PLAN("p", "tier", CHARGE("c", "m", "x"))),
          "plans[0].charges[0].params.amount"},
- // Somebody would pay twice for the meter.
-        {CATALOG(METER("new"), PLAN("more", "addon", CHARGE("d", "m",       "1"))),
-         "both charge the meter m"          },
+        // Somebody would pay twice for the meter.
+        {CATALOG(METER("new"), PLAN("more", "addon", CHARGE("d", "m", "1"))),
+         "both charge the meter m"},
+        // Somebody would pay twice where a period of one plan is billed and the other's is not.
+        {CATALOG(METER("new"),
+                 PLAN("base", "tier", "") "," PLAN("more", "addon", CHARGE("d", "m", "1"))),
+         "both charge the meter m"},
+        // Somebody would pay no fee any more, or in another currency.
+        {CATALOG(METER("new"), "{\"key\":\"base\",\"name\":\"base\","
+                               "\"prices\":{\"annual\":\"1\"},\"charges\":[]}"),
+         "customer acme pays base monthly in USD"},
+        {CATALOG(METER("new"), "{\"key\":\"base\",\"name\":\"base\","
+                               "\"currency\":\"EUR\",\"charges\":[]}"),
+         "customer acme pays base monthly in USD"},
     };
+    // clang-format on
     struct fixture f;
     struct error error = {0};
     if (!fixture_begin(&f))
@@ -161,6 +177,16 @@ Test(catalog_apply, completes_a_half_applied_one)
     fixture_end(&f);
 }
 
+// clang-format off
+static const char rules_text[] = CATALOG(
+    METER("m") "," METER("n"),
+    PLAN("base", "tier", CHARGE("c", "m", "1")) ","
+    PLAN("other", "tier", "") ","
+    PLAN("addon", "addon", "") ","
+    PLAN("addon-m", "addon", CHARGE("c", "m", "1")) ","
+    PLAN("addon-n", "addon", CHARGE("c", "n", "1")));
+// clang-format on
+
 Test(catalog_apply, subscriptions_keep_the_rules)
 {
     // clang-format off
@@ -174,7 +200,7 @@ Test(catalog_apply, subscriptions_keep_the_rules)
         {"nobody", "base", "2023-11-01", NULL, CYCLE_MONTHLY, STATUS_NOT_FOUND, 0, "no "
          "customer nobody"},
         {"acme", "gold", "2023-11-01", NULL, CYCLE_MONTHLY, STATUS_NOT_FOUND, 0, "there are: "
-         "addon-m, addon-n, base, other"},
+         "addon, addon-m, addon-n, base, other"},
         {"acme", "base", "2023-11-01", "2023-11-01", CYCLE_MONTHLY, STATUS_INVALID, 0, "end "
          "before it starts"},
         {"acme", "base", "2023-11-01", "2024-01-01", CYCLE_MONTHLY, STATUS_OK, STORE_CREATED, NULL},
@@ -191,20 +217,17 @@ Test(catalog_apply, subscriptions_keep_the_rules)
         {"acme", "addon-m", "2024-01-01", NULL, CYCLE_MONTHLY, STATUS_OK, STORE_CREATED, NULL},
         {"acme", "addon-n", "2023-11-01", NULL, CYCLE_MONTHLY, STATUS_OK, STORE_CREATED, NULL},
         {"acme", "addon-n", "2023-12-01", NULL, CYCLE_MONTHLY, STATUS_EXISTS, 0, "the meter n"},
+        {"acme", "addon", "2023-11-01", NULL, CYCLE_MONTHLY, STATUS_OK, STORE_CREATED, NULL},
+        {"acme", "addon", "2023-11-01", "2024-01-01", CYCLE_MONTHLY, STATUS_EXISTS, 0, "is "
+         "subscribed to addon (2023-11-01 to open end)"},
+        {"acme", "addon", "2023-11-01", NULL, CYCLE_ANNUAL, STATUS_EXISTS, 0, "other terms"},
     };
     // clang-format on
     struct fixture f;
     struct error error = {0};
     if (!fixture_begin(&f))
         return;
-    fixture_catalog(
-        &f,
-        CATALOG(
-            METER("m") "," METER("n"),
-            PLAN("base", "tier", CHARGE("c", "m", "1")) "," PLAN("other", "tier", "") "," PLAN(
-                "addon-m",
-                "addon",
-                CHARGE("c", "m", "1")) "," PLAN("addon-n", "addon", CHARGE("c", "n", "1"))));
+    fixture_catalog(&f, rules_text);
     fixture_customer(&f, "acme");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         enum store_change change = STORE_CHANGED;

@@ -38,6 +38,10 @@ Test(period, keeps_the_day_and_cuts_it_to_the_months_last)
         {"2023-11-01", "2023-12-01", CYCLE_MONTHLY, 0,   "2023-11-01", "2023-12-01", 30,  30 },
         {"2023-11-01", "2023-12-01", CYCLE_MONTHLY, 1,   "2023-12-01", "2023-12-01", 0,   31 },
         {"2023-11-01", "2023-11-11", CYCLE_MONTHLY, 5,   "2024-04-01", "2024-04-01", 0,   30 },
+ // The clock ends with 2261: what would end later is never over.
+        {"2261-06-01", NULL,         CYCLE_MONTHLY, 5,   "2261-11-01", "2261-12-01", 30,  30 },
+        {"2261-06-01", NULL,         CYCLE_ANNUAL,  0,   "2261-06-01", "2261-06-01", 0,   0  },
+        {"2261-06-01", NULL,         CYCLE_MONTHLY, 40,  "2261-06-01", "2261-06-01", 0,   0  },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct period_terms terms = {day(cases[i].starts), day(cases[i].ends)};

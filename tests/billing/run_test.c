@@ -290,6 +290,124 @@ Test(run, refuses_one_customers_overflow_and_bills_the_others)
     fixture_end(&f);
 }
 
+// Beyond what is asked one by one, all totals of a meter are read at once: the one that does not
+// add up is still one customer's trouble, and the report says that its list is short of a meter.
+Test(run, refuses_one_customers_overflow_among_many)
+{
+    enum { MANY = 80, HUGE = 20 };
+    struct fixture_usage usage[MANY + HUGE];
+    struct fixture f;
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, TOKENS);
+    for (int i = 0; i < MANY; i++) {
+        const char *id = arena_format(&f.arena, "c%03d", i);
+        fixture_customer(&f, id);
+        fixture_subscribe(&f, id, "pro", "2023-11-01");
+        usage[i] = (struct fixture_usage){id, "ctx", "2023-11-05T00:00:00Z", "15"};
+    }
+    for (int i = 0; i < HUGE; i++)
+        usage[MANY + i] =
+            (struct fixture_usage){"c003", "ctx", "2023-11-05T00:00:00Z", "9900000000000000000"};
+    fixture_usage(&f, usage, MANY + HUGE);
+    struct run_settings settings = fixture_settings(&f, "2023-12-02");
+    struct run_report report = fixture_run(&f, &settings);
+    cr_assert_eq(report.made_count, MANY - 1);
+    cr_assert_eq(report.totals[0].total_minor, (MANY - 1) * 2500);
+    cr_assert_eq(report.refusals_count, 2);
+    cr_assert_str_eq(report.refusals[0].customer, "c003");
+    cr_assert_null(report.refusals[1].customer);
+    cr_assert_not_null(strstr(report.refusals[1].text, "ctx"), "%s", report.refusals[1].text);
+    fixture_end(&f);
+}
+
+Test(run, bills_nothing_ahead_of_the_clock)
+{
+    struct fixture f;
+    struct error error = {0};
+    struct run_report report;
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, TOKENS);
+    fixture_customer(&f, "acme");
+    fixture_subscribe(&f, "acme", "pro", "2024-01-01");
+    struct run_settings settings = fixture_settings(&f, "2024-02-02");
+    cr_assert_eq(billing_run(&settings, &f.arena, &report, &error), STATUS_INVALID);
+    cr_assert_eq(fixture_count(&f, "invoices"), 0);
+    settings.is_dry = true;
+    cr_assert_eq(fixture_run(&f, &settings).made_count, 1);
+    fixture_end(&f);
+}
+
+// Anybody who may send events may send any bytes as a subject.
+Test(run, lists_subjects_that_are_no_text)
+{
+    static const struct fixture_usage usage[] = {
+        {"bad\xff\n", "ctx", "2023-11-05T00:00:00Z", "7"},
+        {"ghost",     "ctx", "2023-11-05T00:00:00Z", "2"}
+    };
+    struct fixture f;
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, TOKENS);
+    fixture_usage(&f, usage, 2);
+    struct run_settings settings = fixture_settings(&f, "2023-12-02");
+    struct run_report report = fixture_run(&f, &settings);
+    cr_assert_eq(report.unsubscribed_count, 2);
+    cr_assert_str_eq(report.unsubscribed[0].subject, "ghost");
+    cr_assert_str_eq(report.unsubscribed[1].subject, "bad\\xff\\x0a");
+    cr_assert_null(report.unsubscribed[1].customer);
+    fixture_end(&f);
+}
+
+struct loading {
+    const struct run_settings *settings;
+    struct arena arena;
+    struct run_report report;
+    struct error error;
+    enum status status;
+};
+
+static void *
+run_beside(void *context)
+{
+    struct loading *loading = context;
+    loading->status =
+        billing_run(loading->settings, &loading->arena, &loading->report, &loading->error);
+    return NULL;
+}
+
+// Plans and charges are read by two statements: a catalogue that is applied between them is seen by
+// both or by neither.
+Test(run, waits_for_a_catalogue_that_is_being_applied)
+{
+    static const char applying[] =
+        "LOCK TABLE catalogue_versions IN EXCLUSIVE MODE; LOCK TABLE charges;"
+        "INSERT INTO catalogue_versions VALUES (2, now());"
+        "INSERT INTO plans VALUES ('new', 'tier');"
+        "INSERT INTO plan_versions VALUES ('new', 2, 'New', 'USD', 1, NULL);"
+        "INSERT INTO charges VALUES ('new', 2, 0, 'c', 'C', NULL, 'flat', '{\"amount\":\"1\"}')";
+    struct fixture f;
+    struct error error = {0};
+    pthread_t thread;
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, TOKENS);
+    struct run_settings settings = fixture_settings(&f, "2023-12-02");
+    struct loading loading = {.settings = &settings};
+    int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
+    cr_assert_eq(sql_begin(f.sql, &error), STATUS_OK);
+    cr_assert_eq(sql_script(f.sql, applying, &error), STATUS_OK, "%s", error.text);
+    cr_assert_eq(pthread_create(&thread, NULL, run_beside, &loading), 0);
+    while (fixture_count(&f, "pg_locks WHERE NOT granted") == 0)
+        cr_assert(clock_monotonic_ns() < deadline_ns, "the run does not wait");
+    cr_assert_eq(sql_commit(f.sql, &error), STATUS_OK);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_eq(loading.status, STATUS_OK, "%s", loading.error.text);
+    arena_done(&loading.arena);
+    fixture_end(&f);
+}
+
 // 90 customers on the same day ask beyond what is asked one by one; some have no usage, some two
 // subjects.
 static void
@@ -380,6 +498,10 @@ Test(run, finalized_invoices_do_not_change)
         "UPDATE invoices SET input = '{}'",
         "UPDATE invoices SET number = 'INV-9'",
         "UPDATE invoices SET status = 'draft', finalized_at = NULL, number = NULL",
+        "UPDATE invoices SET plan = 'llm'",
+        "UPDATE invoices SET created_at = created_at + interval '1 day'",
+        "UPDATE invoices SET finalized_at = finalized_at + interval '1 day'",
+        "TRUNCATE invoice_lines",
         "UPDATE invoice_lines SET amount_minor = 0",
         "DELETE FROM invoice_lines",
         "DELETE FROM invoices"};
