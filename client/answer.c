@@ -82,6 +82,10 @@ pair_read(struct cursor *in, struct answer *answer)
         return rejected_list_read(in, answer);
     if (bytes_equal(key, bytes_text("conflicts")))
         return conflicts_list_read(in, answer);
+    if (bytes_equal(key, bytes_text("rejected_count")))
+        return natural_read(in, &answer->rejected_count);
+    if (bytes_equal(key, bytes_text("conflicts_count")))
+        return natural_read(in, &answer->conflicts_count);
     return unpack_skip(in, ANSWER_DEPTH_MAX);
 }
 

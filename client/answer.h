@@ -1,7 +1,7 @@
 #pragma once
 // The server's answer to a chunk: {"ack": chunk, "duplicates": n, "rejected": [[index, reason],
-// ...], "conflicts": [index, ...]} (DESIGN section 5). Every key but ack may be absent; unknown
-// keys are passed over.
+// ...], "conflicts": [index, ...]} (DESIGN section 5), and "rejected_count" or "conflicts_count"
+// when that list was cut. Every key but ack may be absent; unknown keys are passed over.
 //
 //     struct answer answer;
 //     if (answer_read(message, &answer)) while (answer_next_rejected(&answer, &index, &reason)) ...
@@ -13,6 +13,8 @@
 struct answer {
     struct bytes chunk;
     uint64_t duplicates;
+    uint64_t rejected_count;  // all of them, when the list was cut; else 0
+    uint64_t conflicts_count;
     struct cursor rejected;
     uint32_t rejected_left;
     struct cursor conflicts;

@@ -82,7 +82,15 @@ refusal_report(
     return true;
 }
 
-// Tells the caller of every event that was not counted, and counts them.
+// How many of a batch the server says there were, listed or not; never more than the batch has.
+static uint64_t
+count_of(const struct batch *batch, uint64_t listed, uint64_t said)
+{
+    uint64_t count = said > listed ? said : listed;
+    return count < batch->events_count ? count : batch->events_count;
+}
+
+// Tells the caller of every listed event that was not counted, and counts them all.
 static void
 refusals_report(
     const struct sender *sender,
@@ -100,8 +108,9 @@ refusals_report(
     }
     while (answer_next_conflict(answer, &index))
         counts->events_conflict += refusal_report(sender, batch, index, NULL);
-    counts->events_duplicate =
-        answer->duplicates < batch->events_count ? answer->duplicates : batch->events_count;
+    counts->events_rejected = count_of(batch, counts->events_rejected, answer->rejected_count);
+    counts->events_conflict = count_of(batch, counts->events_conflict, answer->conflicts_count);
+    counts->events_duplicate = count_of(batch, 0, answer->duplicates);
 }
 
 static void
@@ -279,7 +288,8 @@ sender_fail(struct sender *sender, int64_t now_ns, const struct error *error)
     pthread_mutex_lock(&tally->mutex);
     backlog_rewind(&tally->backlog);
     tally->stats.is_connected = false;
-    (void)snprintf(tally->stats.last_error, sizeof tally->stats.last_error, "%s", error->text);
+    (void)bytes_to_text(
+        bytes_text(error->text), tally->stats.last_error, sizeof tally->stats.last_error);
     pthread_mutex_unlock(&tally->mutex);
 }
 

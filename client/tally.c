@@ -106,7 +106,7 @@ tally_open(const struct tally_options *options, char *error, size_t error_size)
     if (status == STATUS_OK)
         return tally;
     if (error != NULL && error_size > 0)
-        (void)snprintf(error, error_size, "%s", cause.text);
+        (void)bytes_to_text(bytes_text(cause.text), error, error_size);
     pool_give(tally);
     return NULL;
 }

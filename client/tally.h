@@ -79,8 +79,9 @@ struct tally_event {
     uint64_t tag;  // given back with a rejection or conflict
 };
 
-// What the server said of one event that it did not count. Called on the library's thread; must
-// not call tally_*.
+// What the server said of one event that it did not count. Of each batch it names at most 1,000
+// rejections and 1,000 conflicts; all are counted. Called on the library's thread; must not call
+// tally_*.
 struct tally_refusal {
     uint64_t tag;
     bool is_conflict;    // the id was used before with another payload

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-// An empty buffer larger than this gives its memory back: at once when it is very large or memory
-// is full, else at the next tick, so that a connection that streams does not map and unmap memory
-// (and touch it for the first time) for every frame.
+// A buffer larger than this and less than half full gives its memory back: at once when it is very
+// large or memory is full, else at the next tick, so that a connection that streams does not map
+// and unmap memory (and touch it for the first time) for every frame.
 enum { BUFFER_IDLE_MAX = 64 * 1024, BUFFER_KEPT_MAX = 1024 * 1024 };
 
 // --- desk ---
@@ -21,6 +21,7 @@ desk_init(struct desk *desk, const struct desk_options *options, struct error *e
     must(options->frame_max <= options->connection_memory);
     must(options->frame_max < options->memory_max);
     desk->options = *options;
+    desk->stalled_end = &desk->stalled;
     desk->conns = pool_take(options->connections_max, sizeof *desk->conns);
     if (desk->conns == NULL)
         return error_set(
@@ -185,7 +186,7 @@ conn_end(struct conn *conn)
     if (conn->state != CONN_OPEN)
         return;
     conn->state = CONN_ENDED;
-    conn->ended_ns = conn->desk->monotonic_ns;
+    conn->waiting_ns = conn->desk->monotonic_ns;
 }
 
 static void
@@ -244,6 +245,7 @@ on_sent(void *context, const struct loop_event *event)
         conn_end(conn);
         return;
     }
+    conn->waiting_ns = conn->desk->monotonic_ns;
     conn->sent_size += (size_t)event->result;
     must(conn->sent_size <= conn->sent.size);
     if (conn->sent_size == conn->sent.size) {
@@ -279,6 +281,7 @@ desk_resume(struct desk *desk)
 {
     struct conn *conn = desk->stalled;
     desk->stalled = NULL;
+    desk->stalled_end = &desk->stalled;
     while (conn != NULL) {
         struct conn *next = conn->next_stalled;
         conn->next_stalled = NULL;
@@ -296,13 +299,38 @@ conn_acks_unread(const struct conn *conn)
     return conn->acks.size + conn->sent.size - conn->sent_size;
 }
 
-// What the buffer costs: its bytes, or the memory that it keeps empty.
-static size_t
+bool
+conn_acks_are_full(const struct conn *conn)
+{
+    return !conn->is_deaf && conn_acks_unread(conn) >= conn->desk->options.acks_max;
+}
+
+static bool
+buffer_is_wide(const struct buffer *buffer)
+{
+    return buffer->size < buffer->capacity / 2;
+}
+
+// Gives back what a wide buffer does not use. Its bytes move.
+static void
 buffer_trim(struct buffer *buffer, size_t kept_max)
 {
-    if (buffer->size == 0 && buffer->capacity > kept_max)
-        buffer_done(buffer);
-    return buffer->size > 0 ? buffer->size : buffer->capacity;
+    struct buffer cut = {0};
+    if (buffer->capacity <= kept_max || !buffer_is_wide(buffer) || buffer_failed(buffer))
+        return;
+    if (buffer->size > 0)
+        buffer_bytes(&cut, buffer_view(buffer));
+    if (buffer_failed(&cut))
+        return;
+    buffer_done(buffer);
+    *buffer = cut;
+}
+
+// Its bytes; of a wide buffer all that it keeps.
+static size_t
+buffer_cost(const struct buffer *buffer)
+{
+    return buffer_is_wide(buffer) ? buffer->capacity : buffer->size;
 }
 
 static void
@@ -310,8 +338,13 @@ conn_charge(struct conn *conn, bool is_tick)
 {
     struct desk *desk = conn->desk;
     size_t kept_max = is_tick || desk->memory_is_full ? BUFFER_IDLE_MAX : BUFFER_KEPT_MAX;
-    size_t held = buffer_trim(&conn->held, kept_max) + buffer_trim(&conn->acks, kept_max) +
-                  buffer_trim(&conn->sent, kept_max);
+    // A frame that waits points into held, and the kernel reads from sent.
+    if (!conn->has_frame)
+        buffer_trim(&conn->held, kept_max);
+    buffer_trim(&conn->acks, kept_max);
+    if (!loop_op_is_active(&conn->sending))
+        buffer_trim(&conn->sent, kept_max);
+    size_t held = buffer_cost(&conn->held) + buffer_cost(&conn->acks) + buffer_cost(&conn->sent);
     must(desk->memory_used >= conn->charged);
     desk->memory_used += held - conn->charged;
     conn->charged = held;
@@ -338,6 +371,7 @@ conn_send(struct conn *conn)
         struct bytes rest =
             bytes_of(conn->sent.data + conn->sent_size, conn->sent.size - conn->sent_size);
         loop_send(conn->desk->loop, &conn->sending, conn->fd, rest);
+        conn->waiting_ns = conn->desk->monotonic_ns;
     }
 }
 
@@ -346,8 +380,7 @@ conn_wants_bytes(const struct conn *conn)
 {
     const struct desk *desk = conn->desk;
     return conn->state == CONN_OPEN && !conn->has_frame &&
-           conn->held.size < desk->options.connection_memory &&
-           conn_acks_unread(conn) < desk->options.acks_max &&
+           conn->held.size < desk->options.connection_memory && !conn_acks_are_full(conn) &&
            conn->tickets < desk->options.conn_tickets;
 }
 
@@ -378,6 +411,9 @@ conn_settle(struct conn *conn)
             conn_close(conn);
         else
             conn_read_or_not(conn);
+        // What waited for the peer to read may go on.
+        if (conn->has_frame && !conn_acks_are_full(conn))
+            conn_stall(conn);
     }
     if (conn->state != CONN_OPEN && !conn->has_frame) {
         buffer_reset(&conn->held);
@@ -415,6 +451,7 @@ room_owner_choose(struct desk *desk)
     if (chosen != NULL)
         conn_touch(chosen);
     desk->room_owner = chosen;
+    desk->room_since_ns = desk->monotonic_ns;
 }
 
 static void
@@ -494,16 +531,40 @@ desk_close_all(struct desk *desk)
     }
 }
 
+// Whether only the peer, by reading its acks, can make the connection go on.
+static bool
+conn_waits_for_peer(const struct conn *conn)
+{
+    bool is_put = !conn->has_frame && conn->tickets == 0;
+    return (conn->state == CONN_ENDED && is_put) || conn_acks_are_full(conn);
+}
+
+// Memory is full, and the one connection that may go on does not.
+static bool
+room_is_idle(const struct desk *desk)
+{
+    const struct conn *owner = desk->room_owner;
+    return desk->memory_is_full && owner != NULL && conn_wants_bytes(owner) &&
+           owner->held.size > 0 &&
+           desk->monotonic_ns - desk->room_since_ns > 2 * desk->options.linger_ns;
+}
+
 void
 desk_tick(struct desk *desk)
 {
-    int64_t latest_ns = desk->monotonic_ns - CONN_LINGER_S * SECOND_NS;
+    int64_t latest_ns = desk->monotonic_ns - desk->options.linger_ns;
     for (uint32_t i = 0; i < desk->options.connections_max; i++) {
         struct conn *conn = &desk->conns[i];
         if (conn->state != CONN_FREE)
             conn_charge(conn, true);
-        bool waits_for_peer = conn->state == CONN_ENDED && !conn->has_frame && conn->tickets == 0;
-        if (waits_for_peer && conn->ended_ns < latest_ns)
-            conn_close(conn);
+        if (conn->state != CONN_ENDED && !(conn->state == CONN_OPEN && desk->memory_is_full))
+            continue;
+        if (!conn_waits_for_peer(conn) || conn->waiting_ns >= latest_ns)
+            continue;
+        if (conn->state == CONN_OPEN)
+            conn_break(conn, FRAME_STALLED);
+        conn_close(conn);
     }
+    if (room_is_idle(desk))
+        conn_break(desk->room_owner, FRAME_STALLED);
 }

@@ -18,14 +18,16 @@
 //    operations and frees the slot.
 // 2. The frame at the head is either incomplete (scan knows how far it was walked), or complete and
 //    being put (has_frame). It lies in the loop's buffer during conn_take, afterwards in held.
-// 3. While has_frame is set after a put (the ledger's group is full, or no ticket was free),
-//    nothing is read: TCP pushes back.
+// 3. While has_frame is set after a put (the ledger's group is full, no ticket was free, or the
+//    peer has too many acks to read), nothing is read: TCP pushes back.
 //
 // Memory: a slot per connection, made at start. Buffers grow with what arrives, never with what is
 // declared: a frame of up to frame_max in held, acks up to acks_max (then reading stops). Their sum
 // over all connections is held to memory_max; the last frame_max of it are kept for one connection
-// at a time (room_owner), so that some frame can always finish. Bytes that the kernel had delivered
-// before reading stopped may exceed that by the loop's receive buffers.
+// at a time (room_owner), so that some frame can always finish. A connection that does not use its
+// chance, or reads no acks meanwhile, is ended (desk_tick). Bytes that the kernel had delivered
+// before reading stopped may exceed that by the loop's receive buffers. Bytes are what is counted:
+// buffers grow by doubling and are cut when they are less than half full.
 //
 // Owner: a front. Thread: the front's.
 
@@ -51,7 +53,7 @@ struct conn {
     bool is_touched;  // in desk->touched
     bool is_stalled;  // in desk->stalled
     char peer[CONN_PEER_MAX];
-    int64_t ended_ns;  // monotonic
+    int64_t waiting_ns;  // monotonic: when it ended, or the peer last took a part of its acks
     struct conn *next_touched;
     struct conn *next_stalled;
     struct conn *next_free;
@@ -95,7 +97,8 @@ struct desk_options {
     size_t frame_max;
     size_t connection_memory;
     size_t memory_max;
-    size_t acks_max;  // bytes of acks that a connection has not read
+    size_t acks_max;    // bytes of acks that a connection has not read
+    int64_t linger_ns;  // how long a peer is waited for that does not read what it is told
 };
 
 typedef void (*desk_broken_fn)(struct desk *desk, const struct conn *conn, enum frame_fault fault);
@@ -116,13 +119,15 @@ struct desk {
     struct conn *conns;
     struct conn *free;
     struct conn *touched;
-    struct conn *stalled;
+    struct conn *stalled;  // first come, first served
+    struct conn **stalled_end;
     uint32_t conns_open;
     size_t memory_used;
     bool memory_is_full;
     struct conn *room_owner;
-    int64_t now_ns;        // wall clock of this turn
-    int64_t monotonic_ns;  // the same for deadlines
+    int64_t room_since_ns;  // when it became that, or finished a frame
+    int64_t now_ns;         // wall clock of this turn
+    int64_t monotonic_ns;   // the same for deadlines
     struct desk_counts counts;
 };
 
@@ -142,21 +147,26 @@ void desk_settle(struct desk *desk);
 void desk_end_all(struct desk *desk);
 // Gives up waiting for peers: what is still open is closed without its acks.
 void desk_close_all(struct desk *desk);
-// Closes connections that ended and whose peer has read no ack for CONN_LINGER_S. Some times a
-// second.
+// Closes connections that ended and whose peer has read no ack for linger_ns. While memory is full,
+// also those that read no acks for as long, and the one that may go on when it has finished no
+// frame for twice as long. Some times a second.
 void desk_tick(struct desk *desk);
-
-enum { CONN_LINGER_S = 5 };
 
 // Takes the descriptor over. NULL: connections_max are open; the descriptor is left to the caller.
 struct conn *conn_open(struct desk *desk, int fd, const char *peer, bool may_backfill);
 void conn_touch(struct conn *conn);
 void conn_end(struct conn *conn);
+// Whether the peer is to read acks before more frames are taken.
+bool conn_acks_are_full(const struct conn *conn);
 
 // Received bytes, lent for the call (conn_input.c).
 void conn_take(struct conn *conn, struct bytes data);
 // Goes on with a frame that waited (conn_input.c).
 void conn_resume(struct conn *conn);
+// The frame is to go on in the next turn, after those that wait already (conn_input.c).
+void conn_stall(struct conn *conn);
+// Counts and tells a fault, and ends the connection (conn_input.c).
+void conn_break(struct conn *conn, enum frame_fault fault);
 // Forgets the head frame: what was put of it stays in the ledger, its ack is never sent.
 void conn_frame_abandon(struct conn *conn);
 // A ticket that may be settled by now: acks and gives it back.

@@ -44,7 +44,7 @@ entry_reject(struct conn *conn, enum refusal refusal, const struct event *event)
 
 // --- one frame ---
 
-static void
+void
 conn_break(struct conn *conn, enum frame_fault fault)
 {
     struct desk *desk = conn->desk;
@@ -121,7 +121,8 @@ entry_put(struct conn *conn)
     return true;
 }
 
-// Puts the rest of the head frame. False: stopped for want of a ticket or of room in the ledger.
+// Puts the rest of the head frame. False: stopped for want of a ticket or of room, in the ledger or
+// for one more ack.
 static bool
 frame_put(struct conn *conn)
 {
@@ -131,7 +132,7 @@ frame_put(struct conn *conn)
         return true;
     }
     if (conn->ticket == NULL) {
-        if (conn->tickets == desk->options.conn_tickets)
+        if (conn->tickets == desk->options.conn_tickets || conn_acks_are_full(conn))
             return false;
         conn->ticket = ticket_take(&desk->tickets, conn, &conn->frame);
         if (conn->ticket == NULL)
@@ -149,14 +150,15 @@ frame_put(struct conn *conn)
     return true;
 }
 
-static void
+void
 conn_stall(struct conn *conn)
 {
     if (conn->is_stalled)
         return;
     conn->is_stalled = true;
-    conn->next_stalled = conn->desk->stalled;
-    conn->desk->stalled = conn;
+    conn->next_stalled = NULL;
+    *conn->desk->stalled_end = conn;
+    conn->desk->stalled_end = &conn->next_stalled;
 }
 
 // Goes through whole frames at the front of bytes. Returns how many bytes are done with; the rest
@@ -170,9 +172,12 @@ frames_consume(struct conn *conn, struct bytes bytes)
         if (!conn->has_frame && (rest.size == 0 || !frame_find(conn, rest)))
             break;
         if (!frame_put(conn)) {
-            conn_stall(conn);
+            if (!conn_acks_are_full(conn))
+                conn_stall(conn);
             break;
         }
+        if (conn->desk->room_owner == conn)
+            conn->desk->room_since_ns = conn->desk->monotonic_ns;
         conn->has_frame = false;
         done += conn->scan.size;
         conn->scan = (struct unpack_scan){0};

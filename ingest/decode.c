@@ -369,11 +369,16 @@ pair_decode(
         if (!unpack_next(in, &pair) || pair.type != UNPACK_ARRAY || pair.count != 2)
             return REFUSAL_ENTRY;
     }
-    // The record is read even when the time is wrong: the reject log wants to name the event.
+    struct cursor time = *in;
     enum refusal time_refusal = entry_time_decode(in, &out->time_ns);
+    if (time_refusal != REFUSAL_NONE) {
+        *in = time;
+        (void)unpack_skip(in, UNPACK_DEPTH_MAX);
+    }
+    // The record is read even when the time is wrong: the reject log wants to name the event.
+    enum refusal refusal = record_decode(in, out, stats);
     if (time_refusal != REFUSAL_NONE)
         return time_refusal;
-    enum refusal refusal = record_decode(in, out, stats);
     if (refusal != REFUSAL_NONE)
         return refusal;
     if (out->subject.size == 0)

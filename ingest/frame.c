@@ -15,9 +15,10 @@ frame_fault_name(enum frame_fault fault)
     case FRAME_TAG_INVALID: return "tag is not a string";
     case FRAME_ENTRIES_BROKEN: return "packed entries are broken";
     case FRAME_OPTION_INVALID: return "option is not a map of distinct names";
-    case FRAME_CHUNK_INVALID: return "chunk is not a string of at most 255 bytes";
+    case FRAME_CHUNK_INVALID: return "chunk is not a string of 1-255 bytes";
     case FRAME_COMPRESSED: return "CompressedPackedForward is not accepted";
     case FRAME_TALLY_INVALID: return "option tally is malformed";
+    case FRAME_STALLED: return "stalled while memory was full";
     case FRAME_FAULT_COUNT: break;
     }
     return "unknown";
@@ -40,7 +41,9 @@ option_chunk(const struct unpack_item *value, struct frame *frame)
 {
     if (value->type == UNPACK_NIL)
         return FRAME_FINE;
-    if (!item_is_text(value) || value->text.size > EVENT_CHUNK_MAX)
+    bool is_id = item_is_text(value) && value->text.size > 0 && value->text.size <= EVENT_CHUNK_MAX;
+    // An empty one would tell no event from another: acked, and counted again when it is resent.
+    if (!is_id)
         return FRAME_CHUNK_INVALID;
     frame->chunk = value->text;
     frame->has_chunk = true;

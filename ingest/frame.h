@@ -47,9 +47,10 @@ enum frame_fault {
     FRAME_TAG_INVALID,     // the tag is no string
     FRAME_ENTRIES_BROKEN,  // the packed entries are no sequence of msgpack values
     FRAME_OPTION_INVALID,  // the option is no map with string keys, or has one of its keys twice
-    FRAME_CHUNK_INVALID,   // no string, or longer than EVENT_CHUNK_MAX
+    FRAME_CHUNK_INVALID,   // no string, empty, or longer than EVENT_CHUNK_MAX
     FRAME_COMPRESSED,      // option compressed
     FRAME_TALLY_INVALID,   // option tally of another shape
+    FRAME_STALLED,  // its client let it lie unfinished, or read no acks, while memory was full
     FRAME_FAULT_COUNT,
 };
 

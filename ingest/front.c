@@ -291,11 +291,12 @@ front_turn(struct front *front, int64_t timeout_ns, struct error *error)
         return status;
     desk->now_ns = clock_now_ns();
     desk->monotonic_ns = clock_monotonic_ns();
+    // Before the fates: an ack that they make is to be sent before its peer can be given up.
+    front_tick(front);
     intake_collect(desk->intake);
     desk_resume(desk);
     if (flag_get(&front->drain) && !front->is_draining)
         front_drain_begin(front);
-    front_tick(front);
     desk_settle(desk);
     return STATUS_OK;
 }

@@ -36,6 +36,7 @@ enum {
     TICKETS = 8192,
     CONN_TICKETS = 2048,
     ACKS_MAX = 256 * 1024,
+    LINGER_S = 5,
     FILES_OTHER = 256,  // descriptors beside connections: per shard a few, HTTP, logs
     FILES_PER_SHARD = 8,
 };
@@ -125,6 +126,7 @@ front_prepare(struct server *server, struct error *error)
                    .connection_memory = (size_t)settings->connection_memory,
                    .memory_max = (size_t)settings->memory,
                    .acks_max = ACKS_MAX,
+                   .linger_ns = LINGER_S * SECOND_NS,
                    },
         .loop = {.starved = &server->metrics.receive_starved                          },
     };

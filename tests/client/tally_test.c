@@ -488,6 +488,41 @@ Test(tally, gives_back_the_tags_of_what_was_refused)
     cr_assert_eq(tally_close(tally, WAIT_MS), TALLY_OK);
 }
 
+// The server lists 1,000 of a kind at most, and then says how many there were.
+Test(tally, counts_refusals_that_were_not_listed)
+{
+    scoped(peer_done) struct peer peer;
+    scoped(parcel_done) struct parcel parcel;
+    scoped(buffer_done) struct buffer answer = {0};
+    struct refusals refusals = {0};
+    peer_listen(&peer);
+    struct tally_options options = options_for(&peer);
+    options.batch_events = 6;
+    options.batch_age_ms = 10000;
+    options.on_refusal = note_refusal;
+    options.context = &refusals;
+    struct tally *tally = open_with(&options);
+    peer_accept(&peer);
+    send_tagged(tally, 6, 100);
+    peer_take(&peer, &parcel);
+    // More conflicts than the batch has events are no more than the batch has events.
+    static const char counts[] = "\xaerejected_count\x04\xa8rejected\x91\x92\x01\xa9too early"
+                                 "\xa9"
+                                 "conflicts\x91\x02\xaf"
+                                 "conflicts_count\xcd\xff\xff";
+    buffer_put(&answer, "\x85\xa3", 2);
+    buffer_text(&answer, "ack\xd9\x24");
+    buffer_text(&answer, parcel.chunk);
+    buffer_put(&answer, counts, sizeof counts - 1);
+    peer_write(&peer, buffer_view(&answer));
+    wait_acked(tally, 6);
+    cr_assert_eq(refusals.count, 2);
+    struct tally_stats stats = stats_of(tally);
+    cr_assert_eq(stats.events_rejected, 4);
+    cr_assert_eq(stats.events_conflict, 6);
+    cr_assert_eq(tally_close(tally, WAIT_MS), TALLY_OK);
+}
+
 Test(tally, fills_id_and_time_once)
 {
     scoped(peer_done) struct peer peer;

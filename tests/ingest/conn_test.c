@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -119,6 +120,7 @@ static const struct bench_options PLAIN = {
                .connection_memory = 2 * FRAME_MAX,
                .memory_max = 8 * FRAME_MAX,
                .acks_max = 64 * 1024,
+               .linger_ns = 5 * INT64_C(1000000000),
                },
     .loop = {.entries = 64, .buffers = 16, .buffer_size = 4096},
 };
@@ -803,6 +805,73 @@ Test(conn, stops_reading_from_a_client_that_reads_no_acks)
     bench_close(&bench);
 }
 
+// A frame of refused events is answered with many times its bytes. Their acks are bounded too, also
+// when all frames arrive in one turn.
+Test(conn, bounds_the_acks_of_what_arrives_in_one_turn)
+{
+    enum { FRAMES = 60, ENTRIES = 1000 };
+    struct bench bench;
+    struct bench_options options = PLAIN;
+    options.desk.acks_max = 4096;
+    bench_open(&bench, &options);
+    scoped(buffer_done) struct buffer out = {0};
+    for (uint32_t i = 0; i < FRAMES; i++) {
+        pack_array(&out, 3);
+        pack_text(&out, "api");
+        pack_array(&out, ENTRIES);
+        for (uint32_t entry = 0; entry < ENTRIES; entry++)
+            pack_nil(&out);
+        wire_options(&out, &(struct wire){.chunk = "refused", .results = true});
+    }
+    cr_assert_eq(write(bench.client, out.data, out.size), (ssize_t)out.size);
+    for (uint32_t i = 0; i < 40; i++) {
+        turn(&bench);
+        // What arrived, what the socket did not take, and one ack.
+        cr_assert_lt(metric_get(&bench.metrics.memory), (int64_t)out.size + 128 * 1024);
+    }
+    cr_assert_lt(metric_get(&bench.metrics.acks), FRAMES, "the test must have stopped it");
+    // It reads at last, and every frame is answered.
+    TURN_UNTIL(&bench, (client_read(&bench), metric_get(&bench.metrics.acks) == FRAMES));
+    bench_close(&bench);
+}
+
+// A ledger that is slower than its clients serves all of them, not only the ones that came last.
+Test(conn, serves_in_turn_those_who_wait_for_room)
+{
+    enum { CLIENTS = 24, EVENTS = 30, TOTAL = 24000 };
+    struct bench bench;
+    struct bench_options options = PLAIN;
+    options.group_events_max = 40;
+    options.desk.connections_max = CLIENTS + 1;
+    bench_open(&bench, &options);
+    int clients[CLIENTS];
+    size_t acked[CLIENTS] = {0};
+    size_t at[CLIENTS] = {0};
+    scoped(buffer_done) struct buffer out = {0};
+    scoped(buffer_done) struct buffer ack = {0};
+    wire_forward(&out, "api", &(struct wire){.events = EVENTS, .chunk = "c", .without_id = true});
+    expected_pack(&(struct expected){.chunk = "c"}, &ack);
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        clients[i] = client_adopt(&bench, true);
+    while (metric_get(&bench.metrics.acks) < TOTAL) {
+        for (uint32_t i = 0; i < CLIENTS; i++) {
+            ssize_t size;
+            while ((size = send(clients[i], out.data + at[i], out.size - at[i], MSG_NOSIGNAL)) > 0)
+                at[i] = (at[i] + (size_t)size) % out.size;
+            uint8_t data[4096];
+            while ((size = read(clients[i], data, sizeof data)) > 0)
+                acked[i] += (size_t)size;
+        }
+        turn(&bench);
+    }
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        size_t frames = acked[i] / ack.size;
+        cr_expect_gt(frames, TOTAL / CLIENTS * 2 / 3, "client %u: %zu frames", i, frames);
+        close(clients[i]);
+    }
+    bench_close(&bench);
+}
+
 // Six clients with half a frame each want more memory than there is. Some frame can always finish,
 // so all do.
 Test(conn, finishes_frames_although_memory_is_full)
@@ -850,6 +919,88 @@ Test(conn, finishes_frames_although_memory_is_full)
     bench.client = first;
     TURN_UNTIL(&bench, front_connections(bench.front) == 1);
     cr_assert_eq(metric_get(&bench.metrics.memory), 0);
+    bench_close(&bench);
+}
+
+#ifdef __SANITIZE_ADDRESS__
+size_t __sanitizer_get_current_allocated_bytes(void);
+#endif
+
+static size_t
+allocated_bytes(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    return __sanitizer_get_current_allocated_bytes();
+#else
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+#endif
+}
+
+// The memory of a large frame is given back although the first byte of the next one lies there.
+Test(conn, keeps_no_large_buffer_for_a_few_bytes)
+{
+    enum { CLIENTS = 7 };
+    struct bench bench;
+    struct bench_options options = PLAIN;
+    options.desk.memory_max = 2 * FRAME_MAX;
+    bench_open(&bench, &options);
+    int first = bench.client;
+    int clients[CLIENTS];
+    scoped(buffer_done) struct buffer out = {0};
+    wire_packed(&out, "api", &(struct wire){.events = 20000, .subject = ""});
+    buffer_u8(&out, 0x93);
+    cr_assert_gt(out.size, FRAME_MAX / 2);
+    size_t before = allocated_bytes();
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        clients[i] = bench.client = client_adopt(&bench, true);
+        client_send(&bench, buffer_view(&out));
+    }
+    TURN_UNTIL(&bench, metric_get(&bench.metrics.frames) == CLIENTS);
+    for (uint32_t i = 0; i < 4; i++)
+        turn(&bench);
+    cr_assert_lt(allocated_bytes(), before + FRAME_MAX);
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+    bench.client = first;
+    bench_close(&bench);
+}
+
+// Peers that went silent in the middle of a frame, or that read no acks, do not keep memory full
+// for ever: the connections are closed, one after the other, until others can go on.
+Test(conn, ends_who_keeps_memory_full)
+{
+    enum { SILENT = 4 };
+    struct bench bench;
+    struct bench_options options = PLAIN;
+    options.desk.memory_max = 2 * FRAME_MAX;
+    options.desk.linger_ns = 50 * 1000000;
+    bench_open(&bench, &options);
+    int first = bench.client;
+    int silent[SILENT];
+    scoped(buffer_done) struct buffer out = {0};
+    wire_packed(&out, "api", &(struct wire){.events = 12000, .chunk = "late"});
+    for (uint32_t i = 0; i < SILENT; i++) {
+        silent[i] = client_adopt(&bench, true);
+        size_t at = 0;
+        // All but the last byte, or as much as is read.
+        for (uint32_t idle = 0; at < out.size - 1 && idle < 5; idle++) {
+            ssize_t size = send(silent[i], out.data + at, out.size - 1 - at, MSG_NOSIGNAL);
+            if (size > 0) {
+                at += (size_t)size;
+                idle = 0;
+            }
+            turn(&bench);
+        }
+    }
+    TURN_UNTIL(&bench, metric_get(&bench.metrics.memory_full) > 0);
+    bench.client = first;
+    wire_send(&bench, wire_forward, &(struct wire){.events = 1, .chunk = "alive"});
+    answer_expect(&bench, &(struct expected){.chunk = "alive"});
+    cr_assert_gt(metric_get(&bench.metrics.broken[FRAME_STALLED]), 0);
+    cr_assert_eq(metric_get(&bench.metrics.events), 1, "nothing of the unfinished frames counts");
+    for (uint32_t i = 0; i < SILENT; i++)
+        close(silent[i]);
     bench_close(&bench);
 }
 

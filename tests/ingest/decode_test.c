@@ -180,6 +180,23 @@ Test(decode, finds_the_next_entry_after_a_refusal)
     }
 }
 
+// The reject log wants to know whose event it was.
+Test(decode, names_an_event_whose_time_is_wrong)
+{
+    for (size_t i = 0; i < sizeof ENTRIES / sizeof ENTRIES[0]; i++) {
+        bool is_time =
+            ENTRIES[i].refusal == REFUSAL_TIME_INVALID || ENTRIES[i].refusal == REFUSAL_TIME_RANGE;
+        if (!is_time)
+            continue;
+        scoped(entry_done) struct entry entry;
+        entry_begin(&entry, "tag");
+        buffer_bytes(&entry.out, ENTRIES[i].entry);
+        entry_decode(&entry);
+        cr_expect_eq(entry.refusal, ENTRIES[i].refusal, "%s", ENTRIES[i].name);
+        cr_expect_gt(entry.event.subject.size, 0, "%s", ENTRIES[i].name);
+    }
+}
+
 // --- sizes, one too many each ---
 
 static enum refusal

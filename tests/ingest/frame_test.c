@@ -191,7 +191,8 @@ parse_with_text(const char *key, size_t size, bool is_backfill)
 
 Test(frame, bounds_chunk_and_backfill)
 {
-    cr_assert_eq(parse_with_text("chunk", 0, false), FRAME_FINE);
+    cr_assert_eq(parse_with_text("chunk", 0, false), FRAME_CHUNK_INVALID);
+    cr_assert_eq(parse_with_text("chunk", 1, false), FRAME_FINE);
     cr_assert_eq(parse_with_text("chunk", 255, false), FRAME_FINE);
     cr_assert_eq(parse_with_text("chunk", 256, false), FRAME_CHUNK_INVALID);
     cr_assert_eq(parse_with_text("backfill", 1, true), FRAME_FINE);
