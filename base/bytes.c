@@ -1,5 +1,7 @@
 #include "base/bytes.h"
 
+#include "base/assert.h"
+
 int
 bytes_compare(struct bytes a, struct bytes b)
 {
@@ -56,6 +58,17 @@ ascii_run(const uint8_t *data, size_t size)
     while (at < size && data[at] < 0x80)
         at++;
     return at;
+}
+
+size_t
+bytes_to_text(struct bytes bytes, char *out, size_t out_size)
+{
+    must(out_size > 0);
+    size_t size = bytes.size < out_size ? bytes.size : out_size - 1;
+    if (size > 0)
+        memcpy(out, bytes.data, size);
+    out[size] = '\0';
+    return size;
 }
 
 bool

@@ -253,8 +253,9 @@ answer_settle(
     connection->free_count++;
     drive->chunks_acked++;
     drive->duplicates += answer.duplicates;
-    drive->rejected += answer.rejected_left;
-    drive->conflicts += answer.conflicts_left;
+    // The lists are cut at 1,000; then the counts say how many there were.
+    drive->rejected += answer.rejected_count ? answer.rejected_count : answer.rejected_left;
+    drive->conflicts += answer.conflicts_count ? answer.conflicts_count : answer.conflicts_left;
     drive->ended_ns = now_ns;
     published_set(&drive->acked, drive->chunks_acked);
     return STATUS_OK;

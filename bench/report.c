@@ -44,10 +44,11 @@ percentile_us(const struct report *report, uint32_t hundredths)
 static void
 json_real(struct json_out *json, const char *key, double value, int decimals)
 {
-    char text[NUMBER_TEXT_MAX];
-    (void)snprintf(text, sizeof text, "%.*f", decimals, value);
+    scoped(buffer_done) struct buffer text = {0};
+    buffer_format(&text, "%.*f", decimals, value);
+    buffer_u8(&text, 0);
     json_key(json, key);
-    json_raw(json, text);
+    json_raw(json, (const char *)text.data);
 }
 
 static void
@@ -186,9 +187,10 @@ row(struct buffer *out, const char *name, const char *value, const char *unit)
 static void
 row_real(struct buffer *out, const char *name, double value, int decimals, const char *unit)
 {
-    char text[NUMBER_TEXT_MAX];
-    (void)snprintf(text, sizeof text, "%.*f", decimals, value);
-    row(out, name, text, unit);
+    scoped(buffer_done) struct buffer text = {0};
+    buffer_format(&text, "%.*f", decimals, value);
+    buffer_u8(&text, 0);
+    row(out, name, (const char *)text.data, unit);
 }
 
 static void

@@ -39,8 +39,10 @@ program_beside(const char *name, char out[PATH_MAX], struct error *error)
     char *slash = strrchr(self, '/');
     if (slash != NULL)
         *slash = '\0';
-    int length = snprintf(out, PATH_MAX, "%s/%s", self, name);
-    if (length < 0 || length >= PATH_MAX || access(out, X_OK) != 0)
+    scoped(buffer_done) struct buffer path = {0};
+    buffer_format(&path, "%s/%s", self, name);
+    size_t length = bytes_to_text(buffer_view(&path), out, PATH_MAX);
+    if (length != path.size || access(out, X_OK) != 0)
         return error_set(error, STATUS_NOT_FOUND, "there is no program %s in %s", name, self);
     return STATUS_OK;
 }
@@ -185,7 +187,10 @@ log_last_line(const struct server *server, char *out, size_t out_size)
     size_t start = end;
     while (start > 0 && text.data[start - 1] != '\n')
         start--;
-    (void)snprintf(out, out_size, ": %.*s", (int)(end - start), (const char *)text.data + start);
+    scoped(buffer_done) struct buffer line = {0};
+    buffer_text(&line, ": ");
+    buffer_put(&line, text.data + start, end - start);
+    (void)bytes_to_text(buffer_view(&line), out, out_size);
 }
 
 static bool
@@ -230,12 +235,7 @@ announcement_read(struct server *server, struct error *error)
     bool is_ours = id != NULL && json_int64(id, &pid) == STATUS_OK && pid == server->pid;
     if (!is_ours || tcp == NULL || tcp->type != JSON_STRING)
         return error_set(error, STATUS_INVALID, "%s is not what our tallyd writes", path);
-    (void)snprintf(
-        server->address,
-        sizeof server->address,
-        "%.*s",
-        (int)tcp->text.size,
-        (const char *)tcp->text.data);
+    (void)bytes_to_text(tcp->text, server->address, sizeof server->address);
     return STATUS_OK;
 }
 

@@ -114,18 +114,15 @@ money_print(int64_t minor, const struct currency *currency, char out[MONEY_TEXT_
     uint64_t scale = 1;
     for (uint8_t i = 0; i < currency->decimals; i++)
         scale *= 10;
-    int size;
+    int size = snprintf(out, MONEY_TEXT_MAX, "%s%" PRIu64, sign, magnitude / scale);
+    must(size > 0 && size + 1 + currency->decimals < MONEY_TEXT_MAX);
     if (scale == 1)
-        size = snprintf(out, MONEY_TEXT_MAX, "%s%" PRIu64, sign, magnitude);
-    else
-        size = snprintf(
-            out,
-            MONEY_TEXT_MAX,
-            "%s%" PRIu64 ".%0*" PRIu64,
-            sign,
-            magnitude / scale,
-            (int)currency->decimals,
-            magnitude % scale);
-    must(size > 0 && size < MONEY_TEXT_MAX);
+        return (size_t)size;
+    out[size++] = '.';
+    for (uint64_t rest = magnitude % scale; scale > 1; rest %= scale) {
+        scale /= 10;
+        out[size++] = (char)('0' + rest / scale);
+    }
+    out[size] = '\0';
     return (size_t)size;
 }

@@ -11,7 +11,7 @@
 // JSON text of what arrived as msgpack. Depth is bounded by the check that dump_properties makes
 // first.
 
-enum { NUMBER_TEXT_MAX = 64, NUMBER_DIGITS_MAX = 17, NUMBER32_DIGITS_MAX = 9, MEMBER_MAX = 64 };
+enum { NUMBER_TEXT_MAX = 352, NUMBER_DIGITS_MAX = 17, NUMBER32_DIGITS_MAX = 9, MEMBER_MAX = 64 };
 
 static void
 base64_write(struct buffer *out, struct bytes bytes)

@@ -167,3 +167,25 @@ Test(cursor, walks_over_nothing)
     cr_assert_eq(cursor_u8(&in), 0);
     cr_assert(cursor_failed(&in));
 }
+
+Test(bytes, to_text_copies_what_fits)
+{
+    static const struct {
+        const char *from;
+        size_t size;
+        const char *text;
+    } rows[] = {
+        {"",    1,  ""   },
+        {"abc", 1,  ""   },
+        {"abc", 3,  "ab" },
+        {"abc", 4,  "abc"},
+        {"abc", 10, "abc"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char out[10];
+        memset(out, 'x', sizeof out);
+        size_t size = bytes_to_text(bytes_text(rows[i].from), out, rows[i].size);
+        cr_assert_str_eq(out, rows[i].text);
+        cr_assert_eq(size, strlen(rows[i].text));
+    }
+}

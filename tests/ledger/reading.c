@@ -37,7 +37,7 @@ reading_begin(struct reading *reading, uint32_t shards)
     struct error error = {0};
     *reading = (struct reading){.dir = "/tmp/tally-reading-XXXXXX", .seed = 1};
     cr_assert_not_null(mkdtemp(reading->dir));
-    const struct ledger_create_options options = {.shards = shards, .map_size = 64 << 20};
+    const struct ledger_create_options options = {.shards = shards, .map_size = 512 << 20};
     succeed(ledger_create(reading->dir, &options, &error), &error);
 }
 

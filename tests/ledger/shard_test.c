@@ -178,7 +178,7 @@ Test(shard, flush_and_fold_add_up_at_every_cut)
         bench_close(&bench);
         bench_open(&bench, 2);
         cr_assert_eq(bench.shard->head, 4);
-        cr_assert_eq(bench.shard->flushed, cut < 4 ? cut : 0);
+        cr_assert_eq(bench.shard->flushed, (uint64_t)(cut < 4 ? cut : 0));
         cr_assert_eq(dedup_count(bench.shard->dedup), 40);
         succeed(shard_flush(bench.shard, &error), &error);
         cr_assert_eq(bench.shard->flushed, 4);
