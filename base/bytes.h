@@ -42,7 +42,7 @@ bytes_equal(struct bytes a, struct bytes b)
 // Lexicographic, shorter first: <0, 0, >0.
 int bytes_compare(struct bytes a, struct bytes b);
 
-// Copies as much as fits into out, out_size bytes (at least 1), and a NUL. Returns the length copied.
+// Copies as much as fits into out, out_size bytes (at least 1), and a NUL. Returns the length.
 size_t bytes_to_text(struct bytes bytes, char *out, size_t out_size);
 
 // Whether the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).

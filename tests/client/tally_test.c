@@ -24,7 +24,7 @@ options_for(const struct peer *peer)
     return (struct tally_options){
         .server = peer->name,
         .batch_events = 3,
-        .batch_age_ms = 1,
+        .batch_age_ms = 200,  // batches of three by count, however slow the machine
         .retry_min_ms = 1,
         .retry_max_ms = 5,
     };
