@@ -246,8 +246,8 @@ subscription_bill(struct work *work, const struct subscription *subscription, st
     if (payer.plan == NULL)
         return error_set(
             error,
-            STATUS_CORRUPT,
-            "subscription %s has the plan %s, which the catalogue does not have",
+            STATUS_BUSY,
+            "subscription %s: the plan %s came after this run read the catalogue; run again",
             subscription->id,
             subscription->plan);
     payer.subjects = subjects_take(work, subscription->customer, &payer.subjects_count);
