@@ -18,6 +18,7 @@
 #include <liburing.h>
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -31,7 +32,16 @@ enum {
     LOOP_BUFFERS_MAX = 32768,
     LOOP_COMPLETIONS_PER_ENTRY = 4,
     LOOP_BUFFER_GROUP = 1,
+    LOOP_DATAGRAM_GROUP = 2,
+    // Before a datagram's bytes the kernel writes a header, room for an address and for one control
+    // message. Multiples of 8, so that all three are aligned.
+    DATAGRAM_NAME_SIZE = 32,
+    DATAGRAM_CONTROL_SIZE = CMSG_SPACE(sizeof(uint32_t)),
+    DATAGRAM_BUFFER_SIZE = LOOP_DATAGRAM_MAX + 2048,
 };
+
+_Static_assert(sizeof(struct sockaddr_in6) <= DATAGRAM_NAME_SIZE, "an address fits");
+_Static_assert(DATAGRAM_NAME_SIZE % 8 == 0, "the control message is aligned");
 
 struct completion {
     struct loop_op *op;  // NULL: the answer to a cancel
@@ -39,16 +49,24 @@ struct completion {
     uint32_t flags;
 };
 
+// A group of receive buffers.
+struct buffers {
+    struct io_uring_buf_ring *ring;  // shared with the kernel, at the head of memory
+    uint8_t *memory;
+    size_t memory_size;
+    uint8_t *data;
+    uint16_t group;
+    uint32_t count;
+    uint32_t size;      // of each
+    uint32_t returned;  // given back since the last publication
+};
+
 struct loop {
     struct io_uring ring;
     bool has_ring;
-    struct io_uring_buf_ring *buffers;  // shared with the kernel, at the head of memory
-    uint8_t *memory;
-    size_t memory_size;
-    uint8_t *buffers_data;
-    uint32_t buffers_count;
-    uint32_t buffer_size;
-    uint32_t returned;  // buffers given back since the last publication
+    struct buffers streams;
+    struct buffers datagrams;       // count 0: none
+    struct msghdr datagram_header;  // what room a datagram's address and control message get
     struct completion *queue;
     uint32_t queue_max;
     uint32_t queue_count;
@@ -109,53 +127,57 @@ ring_open(struct io_uring *ring, uint32_t entries)
 }
 
 static uint8_t *
-buffer_at(const struct loop *loop, uint32_t index)
+buffer_at(const struct buffers *buffers, uint32_t index)
 {
-    must(index < loop->buffers_count);
-    return loop->buffers_data + (size_t)index * loop->buffer_size;
+    must(index < buffers->count);
+    return buffers->data + (size_t)index * buffers->size;
 }
 
 static void
-buffer_return(struct loop *loop, uint32_t index)
+buffer_return(struct buffers *buffers, uint32_t index)
 {
-    must(loop->returned < loop->buffers_count);
+    must(buffers->returned < buffers->count);
     io_uring_buf_ring_add(
-        loop->buffers,
-        buffer_at(loop, index),
-        loop->buffer_size,
+        buffers->ring,
+        buffer_at(buffers, index),
+        buffers->size,
         (unsigned short)index,
-        io_uring_buf_ring_mask(loop->buffers_count),
-        (int)loop->returned);
-    loop->returned++;
+        io_uring_buf_ring_mask(buffers->count),
+        (int)buffers->returned);
+    buffers->returned++;
 }
 
+// Tells the kernel, unless fewer than returned_min were given back.
 static void
-buffers_publish(struct loop *loop)
+buffers_publish(struct buffers *buffers, uint32_t returned_min)
 {
-    io_uring_buf_ring_advance(loop->buffers, (int)loop->returned);
-    loop->returned = 0;
+    if (buffers->returned == 0 || buffers->returned < returned_min)
+        return;
+    io_uring_buf_ring_advance(buffers->ring, (int)buffers->returned);
+    buffers->returned = 0;
 }
 
 // liburing 2.3 has no io_uring_setup_buf_ring: the ring of buffers and the buffers are one mapping
 // of ours, whose head the kernel is told about.
 static enum status
-buffers_open(struct loop *loop, struct error *error)
+buffers_open(struct loop *loop, struct buffers *buffers, struct error *error)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t ring_size = loop->buffers_count * sizeof(struct io_uring_buf);
+    size_t ring_size = buffers->count * sizeof(struct io_uring_buf);
     ring_size = (ring_size + page - 1) / page * page;
-    loop->memory_size = ring_size + (size_t)loop->buffers_count * loop->buffer_size;
-    void *memory =
-        mmap(NULL, loop->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    buffers->memory_size = ring_size + (size_t)buffers->count * buffers->size;
+    void *memory = mmap(
+        NULL, buffers->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
-        return error_set_errno(error, "cannot get %zu bytes of receive buffers", loop->memory_size);
-    loop->memory = memory;
-    loop->buffers = memory;
-    loop->buffers_data = loop->memory + ring_size;
+        return error_set_errno(
+            error, "cannot get %zu bytes of receive buffers", buffers->memory_size);
+    buffers->memory = memory;
+    buffers->ring = memory;
+    buffers->data = buffers->memory + ring_size;
     struct io_uring_buf_reg reg = {
         .ring_addr = (uint64_t)(uintptr_t)memory,
-        .ring_entries = loop->buffers_count,
-        .bgid = LOOP_BUFFER_GROUP,
+        .ring_entries = buffers->count,
+        .bgid = buffers->group,
     };
     int result = io_uring_register_buf_ring(&loop->ring, &reg, 0);
     if (result < 0)
@@ -165,21 +187,41 @@ buffers_open(struct loop *loop, struct error *error)
             "io_uring refuses the receive buffers (%s): %s",
             strerrordesc_np(-result),
             loop_advice(-result));
-    io_uring_buf_ring_init(loop->buffers);
-    for (uint32_t i = 0; i < loop->buffers_count; i++)
-        buffer_return(loop, i);
-    buffers_publish(loop);
+    io_uring_buf_ring_init(buffers->ring);
+    for (uint32_t i = 0; i < buffers->count; i++)
+        buffer_return(buffers, i);
+    buffers_publish(buffers, 0);
     return STATUS_OK;
+}
+
+static void
+buffers_close(struct buffers *buffers)
+{
+    if (buffers->memory != NULL)
+        (void)munmap(buffers->memory, buffers->memory_size);
 }
 
 static void
 loop_configure(struct loop *loop, const struct loop_options *options)
 {
-    loop->buffers_count = options->buffers > 0 ? options->buffers : LOOP_BUFFERS_DEFAULT;
-    loop->buffer_size = options->buffer_size > 0 ? options->buffer_size : LOOP_BUFFER_SIZE_DEFAULT;
+    loop->streams = (struct buffers){
+        .group = LOOP_BUFFER_GROUP,
+        .count = options->buffers > 0 ? options->buffers : LOOP_BUFFERS_DEFAULT,
+        .size = options->buffer_size > 0 ? options->buffer_size : LOOP_BUFFER_SIZE_DEFAULT,
+    };
+    loop->datagrams = (struct buffers){
+        .group = LOOP_DATAGRAM_GROUP,
+        .count = options->datagrams,
+        .size = DATAGRAM_BUFFER_SIZE,
+    };
+    loop->datagram_header = (struct msghdr){
+        .msg_namelen = DATAGRAM_NAME_SIZE,
+        .msg_controllen = DATAGRAM_CONTROL_SIZE,
+    };
     loop->starved = options->starved;
-    must(loop->buffers_count <= LOOP_BUFFERS_MAX);
-    must((loop->buffers_count & (loop->buffers_count - 1)) == 0);
+    must(loop->streams.count <= LOOP_BUFFERS_MAX && loop->datagrams.count <= LOOP_BUFFERS_MAX);
+    must((loop->streams.count & (loop->streams.count - 1)) == 0);
+    must((loop->datagrams.count & (loop->datagrams.count - 1)) == 0);
 }
 
 enum status
@@ -203,7 +245,9 @@ loop_open(const struct loop_options *options, struct loop **out, struct error *e
     loop->has_ring = true;
     loop->queue_max = loop->ring.cq.ring_entries;
     loop->queue = pool_take(loop->queue_max, sizeof *loop->queue);
-    enum status status = buffers_open(loop, error);
+    enum status status = buffers_open(loop, &loop->streams, error);
+    if (status == STATUS_OK && loop->datagrams.count > 0)
+        status = buffers_open(loop, &loop->datagrams, error);
     if (status == STATUS_OK && loop->queue == NULL)
         status = error_set(error, STATUS_NO_MEMORY, "no memory for the event loop's queue");
     if (status) {
@@ -222,8 +266,8 @@ loop_close(struct loop *loop)
     // Ending the ring cancels what is active; only then may the buffers go.
     if (loop->has_ring)
         io_uring_queue_exit(&loop->ring);
-    if (loop->memory != NULL)
-        (void)munmap(loop->memory, loop->memory_size);
+    buffers_close(&loop->streams);
+    buffers_close(&loop->datagrams);
     pool_give(loop->queue);
     pool_give(loop);
 }
@@ -272,9 +316,15 @@ op_submit(struct loop *loop, struct loop_op *op)
         entry->flags |= IOSQE_BUFFER_SELECT;
         entry->buf_group = LOOP_BUFFER_GROUP;
         break;
+    case LOOP_DATAGRAMS:
+        io_uring_prep_recvmsg_multishot(entry, op->fd, &loop->datagram_header, 0);
+        entry->flags |= IOSQE_BUFFER_SELECT;
+        entry->buf_group = LOOP_DATAGRAM_GROUP;
+        break;
     case LOOP_SEND:
         io_uring_prep_send(entry, op->fd, op->data.data, op->data.size, MSG_NOSIGNAL);
         break;
+    case LOOP_SEND_MESSAGE: io_uring_prep_sendmsg(entry, op->fd, op->message, MSG_NOSIGNAL); break;
     case LOOP_POLL: io_uring_prep_poll_multishot(entry, op->fd, POLLIN); break;
     case LOOP_IDLE: must(op->kind != LOOP_IDLE); break;
     }
@@ -303,6 +353,20 @@ void
 loop_recv(struct loop *loop, struct loop_op *op, int fd)
 {
     op_start(loop, op, LOOP_RECV, fd);
+}
+
+void
+loop_datagrams(struct loop *loop, struct loop_op *op, int fd)
+{
+    must(loop->datagrams.count > 0);
+    op_start(loop, op, LOOP_DATAGRAMS, fd);
+}
+
+void
+loop_send_message(struct loop *loop, struct loop_op *op, int fd, const struct msghdr *message)
+{
+    op->message = message;
+    op_start(loop, op, LOOP_SEND_MESSAGE, fd);
 }
 
 void
@@ -383,11 +447,46 @@ loop_harvest(struct loop *loop)
 static bool
 completion_wants_restart(const struct loop_op *op, int32_t result)
 {
-    if (op->is_cancelled || op->kind == LOOP_SEND)
+    if (op->is_cancelled || op->kind == LOOP_SEND || op->kind == LOOP_SEND_MESSAGE)
         return false;
     if (op->kind == LOOP_RECV)
         return result > 0 || result == -ENOBUFS;
-    return result >= 0;
+    return result >= 0 || (op->kind == LOOP_DATAGRAMS && result == -ENOBUFS);
+}
+
+static uint32_t
+datagram_dropped(struct io_uring_recvmsg_out *head, struct msghdr *header)
+{
+    uint32_t dropped = 0;
+    struct cmsghdr *control = io_uring_recvmsg_cmsg_firsthdr(head, header);
+    if (control != NULL && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SO_RXQ_OVFL)
+        memcpy(&dropped, CMSG_DATA(control), sizeof dropped);
+    return dropped;
+}
+
+// What the kernel wrote: header, address, control message, then the datagram.
+static void
+datagram_read(
+    struct loop *loop,
+    const struct completion *completion,
+    uint8_t *buffer,
+    struct loop_datagram *out,
+    struct loop_event *out_event)
+{
+    struct msghdr *header = &loop->datagram_header;
+    struct io_uring_recvmsg_out *head =
+        io_uring_recvmsg_validate(buffer, completion->result, header);
+    must(head != NULL && head->namelen <= DATAGRAM_NAME_SIZE);
+    *out = (struct loop_datagram){
+        .from = io_uring_recvmsg_name(head),
+        .from_size = head->namelen,
+        .dropped = datagram_dropped(head, header),
+        .is_cut = (head->flags & MSG_TRUNC) != 0,
+    };
+    size_t size = io_uring_recvmsg_payload_length(head, completion->result, header);
+    out_event->result = (int32_t)size;
+    out_event->data = bytes_of(io_uring_recvmsg_payload(head, header), size);
+    out_event->datagram = out;
 }
 
 static void
@@ -400,9 +499,14 @@ completion_run(struct loop *loop, const struct completion *completion)
     int32_t result = completion->result;
     bool has_buffer = (completion->flags & IORING_CQE_F_BUFFER) != 0;
     uint32_t buffer = completion->flags >> IORING_CQE_BUFFER_SHIFT;
+    struct buffers *buffers = op->kind == LOOP_DATAGRAMS ? &loop->datagrams : &loop->streams;
+    bool is_receive = op->kind == LOOP_RECV || op->kind == LOOP_DATAGRAMS;
     struct loop_event event = {.result = result};
-    if (has_buffer && result > 0)
-        event.data = bytes_of(buffer_at(loop, buffer), (size_t)result);
+    struct loop_datagram datagram;
+    if (has_buffer && result > 0 && op->kind == LOOP_DATAGRAMS)
+        datagram_read(loop, completion, buffer_at(buffers, buffer), &datagram, &event);
+    else if (has_buffer && result > 0)
+        event.data = bytes_of(buffer_at(buffers, buffer), (size_t)result);
     if ((completion->flags & IORING_CQE_F_MORE) == 0) {
         event.is_last = !completion_wants_restart(op, result);
         if (event.is_last) {
@@ -412,12 +516,12 @@ completion_run(struct loop *loop, const struct completion *completion)
             op_submit(loop, op);
         }
     }
-    if (result == -ENOBUFS && op->kind == LOOP_RECV && loop->starved != NULL)
+    if (result == -ENOBUFS && is_receive && loop->starved != NULL)
         metric_add(loop->starved, 1);
-    if (result != -ENOBUFS || op->kind != LOOP_RECV || event.is_last)
+    if (result != -ENOBUFS || !is_receive || event.is_last)
         op->run(op->context, &event);
     if (has_buffer)
-        buffer_return(loop, buffer);
+        buffer_return(buffers, buffer);
 }
 
 static void
@@ -426,12 +530,12 @@ loop_dispatch(struct loop *loop)
     for (uint32_t i = 0; i < loop->queue_count; i++) {
         completion_run(loop, &loop->queue[i]);
         // Published at once when many are out, so that a long dispatch does not starve the others.
-        if (loop->returned >= loop->buffers_count / 4)
-            buffers_publish(loop);
+        buffers_publish(&loop->streams, loop->streams.count / 4);
+        buffers_publish(&loop->datagrams, loop->datagrams.count / 4);
     }
     loop->queue_count = 0;
-    if (loop->returned > 0)
-        buffers_publish(loop);
+    buffers_publish(&loop->streams, 0);
+    buffers_publish(&loop->datagrams, 0);
 }
 
 enum status

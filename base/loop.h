@@ -1,5 +1,6 @@
 #pragma once
-// An event loop on io_uring: accept, receive, send and poll, completed in batches.
+// An event loop on io_uring: accept, receive, send and poll, completed in batches; streams and
+// datagrams.
 //
 //     loop_open(&options, &loop, &error);     // any thread; says plainly when io_uring is blocked
 //     loop_bind(loop, &error);                // from now on this thread's
@@ -11,7 +12,8 @@
 // One operation is one struct loop_op, owned by the caller and not moved while it is active.
 // Accept, receive and poll go on until they fail, end or are cancelled (multishot); an event with
 // is_last set is the last one of its start, after which the op may be started again or forgotten.
-// Received bytes lie in the loop's buffers and are lent until the callback returns.
+// Received bytes lie in the loop's buffers and are lent until the callback returns. Datagrams have
+// buffers of their own, so that a flood of them takes none from streams.
 //
 // A step is three things that never nest: submit (and wait), harvest (completions go to a queue),
 // dispatch (callbacks run from that queue). Callbacks start and cancel operations; they never enter
@@ -24,13 +26,35 @@
 #include "base/status.h"
 
 struct loop;
+struct msghdr;
+struct sockaddr;
 
-enum loop_kind { LOOP_IDLE, LOOP_ACCEPT, LOOP_RECV, LOOP_SEND, LOOP_POLL };
+// The largest datagram; what IP carries is a little less.
+enum { LOOP_DATAGRAM_MAX = 65536 };
+
+enum loop_kind {
+    LOOP_IDLE,
+    LOOP_ACCEPT,
+    LOOP_RECV,
+    LOOP_DATAGRAMS,
+    LOOP_SEND,
+    LOOP_SEND_MESSAGE,
+    LOOP_POLL,
+};
+
+// Where a datagram came from.
+struct loop_datagram {
+    const struct sockaddr *from;
+    uint32_t from_size;
+    uint32_t dropped;  // by the kernel since the socket was made, if it asked (SO_RXQ_OVFL); wraps
+    bool is_cut;       // it was longer than data
+};
 
 struct loop_event {
     int32_t result;  // accepted fd; bytes received (0: end of stream) or sent; poll mask; or -errno
-    struct bytes data;  // received: lent until the callback returns
-    bool is_last;       // the operation has ended
+    struct bytes data;                     // received: lent until the callback returns
+    const struct loop_datagram *datagram;  // of loop_datagrams, lent like data; NULL: none came
+    bool is_last;                          // the operation has ended
 };
 
 typedef void (*loop_fn)(void *context, const struct loop_event *event);
@@ -41,8 +65,9 @@ struct loop_op {
     // The loop's own:
     enum loop_kind kind;
     int fd;
-    struct bytes data;  // being sent
-    bool is_active;     // started, its last event not yet delivered
+    struct bytes data;             // being sent
+    const struct msghdr *message;  // being sent
+    bool is_active;                // started, its last event not yet delivered
     bool is_cancelled;
 };
 
@@ -50,10 +75,11 @@ struct loop_options {
     uint32_t entries;        // submission queue; 0: 1024
     uint32_t buffers;        // receive buffers, a power of two up to 32768; 0: 128
     uint32_t buffer_size;    // bytes of each; 0: 128 KiB
+    uint32_t datagrams;      // buffers for datagrams, a power of two; 0: loop_datagrams is not used
     struct metric *starved;  // counts receives that found no buffer; or NULL
 };
 
-// Memory: buffers * buffer_size (16 MiB by default) and the queues. STATUS_IO: the kernel refuses
+// Memory: buffers * buffer_size (16 MiB by default), datagrams * 66 KiB, and the queues. STATUS_IO: the kernel refuses
 // io_uring; the text names what blocks it and where the remedy is described.
 enum status
 loop_open(const struct loop_options *options, struct loop **out, struct error *error) CHECKED;
@@ -65,8 +91,12 @@ enum status loop_bind(struct loop *loop, struct error *error) CHECKED;
 // Starts. The op is not active; run and context are set.
 void loop_accept(struct loop *loop, struct loop_op *op, int fd);
 void loop_recv(struct loop *loop, struct loop_op *op, int fd);
+// Each event with a result of 0 or more is one datagram, which may be empty.
+void loop_datagrams(struct loop *loop, struct loop_op *op, int fd);
 // data stays until the one event, which may tell of fewer bytes than asked.
 void loop_send(struct loop *loop, struct loop_op *op, int fd, struct bytes data);
+// One datagram. message and all it points to stay until the one event.
+void loop_send_message(struct loop *loop, struct loop_op *op, int fd, const struct msghdr *message);
 // Readable.
 void loop_poll(struct loop *loop, struct loop_op *op, int fd);
 

@@ -265,6 +265,133 @@ Test(loop, takes_more_starts_than_the_queue_is_long)
     loop_close(loop);
 }
 
+// --- datagrams ---
+
+static int
+datagram_socket(struct sockaddr_in *out)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    socklen_t size = sizeof *out;
+    *out = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    cr_assert_eq(bind(fd, (struct sockaddr *)out, sizeof *out), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)out, &size), 0);
+    return fd;
+}
+
+struct datagrams_seen {
+    struct loop_op op;
+    uint32_t count;
+    uint32_t last_events;
+    int32_t sizes[64];
+    struct sockaddr_in from;
+    uint32_t dropped;
+    uint8_t bytes[LOOP_DATAGRAM_MAX];
+};
+
+static void
+on_datagram(void *context, const struct loop_event *event)
+{
+    struct datagrams_seen *seen = context;
+    seen->last_events += event->is_last;
+    if (event->datagram == NULL)
+        return;
+    cr_assert_not(event->datagram->is_cut);
+    cr_assert_eq(event->datagram->from_size, sizeof seen->from);
+    memcpy(&seen->from, event->datagram->from, sizeof seen->from);
+    if (event->datagram->dropped > 0)
+        seen->dropped = event->datagram->dropped;
+    cr_assert_eq((size_t)event->result, event->data.size);
+    memcpy(seen->bytes, event->data.data, event->data.size);
+    seen->sizes[seen->count++ % 64] = event->result;
+}
+
+// With four buffers the kernel runs out of them all the time; empty and largest ones come as well.
+Test(loop, receives_datagrams_with_their_sender)
+{
+    enum { LARGEST = 65507 };
+    static const int32_t sizes[] = {1, 100, 0, LARGEST, 0, 0, 9000, 3, 2, LARGEST, 1};
+    static uint8_t bytes[LARGEST];
+    static struct datagrams_seen seen;
+    struct loop *loop =
+        loop_make(&(struct loop_options){.buffers = 2, .buffer_size = 64, .datagrams = 4});
+    struct sockaddr_in server, client;
+    int fd = datagram_socket(&server), other = datagram_socket(&client);
+    seen.op = (struct loop_op){.run = on_datagram, .context = &seen};
+    loop_datagrams(loop, &seen.op, fd);
+    for (uint32_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size = (size_t)sizes[i];
+        memset(bytes, (int)('a' + i), size);
+        cr_assert_eq(
+            sendto(other, bytes, size, 0, (struct sockaddr *)&server, sizeof server),
+            (ssize_t)size);
+        if (i % 3 != 0)
+            continue;
+        STEP_UNTIL(loop, seen.count == i + 1);
+        cr_assert_eq(memcmp(seen.bytes, bytes, size), 0, "datagram %u", i);
+        cr_assert_eq(memcmp(&seen.from, &client, sizeof client), 0);
+    }
+    STEP_UNTIL(loop, seen.count == sizeof sizes / sizeof sizes[0]);
+    cr_assert_eq(memcmp(seen.sizes, sizes, sizeof sizes), 0);
+    cr_assert_eq(seen.last_events, 0);
+    loop_cancel(loop, &seen.op);
+    STEP_UNTIL(loop, seen.last_events == 1);
+    close(fd);
+    close(other);
+    loop_close(loop);
+}
+
+// A socket whose room is full: the kernel drops, and tells it with the next datagram.
+Test(loop, tells_how_many_datagrams_the_kernel_dropped)
+{
+    enum { SENT = 2000 };
+    static struct datagrams_seen seen;
+    struct loop *loop = loop_make(&(struct loop_options){.datagrams = 4});
+    struct sockaddr_in server, client;
+    int fd = datagram_socket(&server), other = datagram_socket(&client);
+    int one = 1, room = 4096;
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one), 0);
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room), 0);
+    for (uint32_t i = 0; i < SENT; i++)
+        cr_assert_eq(sendto(other, "12345678", 8, 0, (struct sockaddr *)&server, sizeof server), 8);
+    seen.op = (struct loop_op){.run = on_datagram, .context = &seen};
+    loop_datagrams(loop, &seen.op, fd);
+    STEP_UNTIL(loop, seen.count > 0);
+    for (uint32_t before = 0; seen.count > before; step(loop, 10 * 1000000))
+        before = seen.count;
+    cr_assert_lt(seen.count, SENT);
+    cr_assert_eq(sendto(other, "last", 4, 0, (struct sockaddr *)&server, sizeof server), 4);
+    STEP_UNTIL(loop, seen.dropped > 0);
+    cr_assert_eq(seen.dropped + seen.count, SENT + 1);
+    close(fd);
+    close(other);
+    loop_close(loop);
+}
+
+Test(loop, sends_a_datagram_to_its_address)
+{
+    struct loop *loop = loop_make(&(struct loop_options){0});
+    struct sockaddr_in server, client;
+    int fd = datagram_socket(&server), other = datagram_socket(&client);
+    struct iovec part = {.iov_base = (void *)"answer", .iov_len = 6};
+    struct msghdr message = {
+        .msg_name = &client, .msg_namelen = sizeof client, .msg_iov = &part, .msg_iovlen = 1};
+    seen_init(&first);
+    loop_send_message(loop, &first.op, fd, &message);
+    STEP_UNTIL(loop, first.last_events == 1);
+    cr_assert_eq(first.result, 6);
+    char text[8] = {0};
+    cr_assert_eq(recv(other, text, sizeof text, 0), 6);
+    cr_assert_str_eq(text, "answer");
+    // An address that cannot be reached is an answer like any other.
+    client.sin_port = 0;
+    loop_send_message(loop, &first.op, fd, &message);
+    STEP_UNTIL(loop, first.last_events == 2);
+    cr_assert_lt(first.result, 0);
+    close(fd);
+    close(other);
+    loop_close(loop);
+}
+
 static void *
 bind_and_step(void *context)
 {
