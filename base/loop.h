@@ -79,8 +79,8 @@ struct loop_options {
     struct metric *starved;  // counts receives that found no buffer; or NULL
 };
 
-// Memory: buffers * buffer_size (16 MiB by default), datagrams * 66 KiB, and the queues. STATUS_IO: the kernel refuses
-// io_uring; the text names what blocks it and where the remedy is described.
+// Memory: buffers * buffer_size (16 MiB by default), datagrams * 66 KiB, and the queues. STATUS_IO:
+// the kernel refuses io_uring; the text names what blocks it and where the remedy is described.
 enum status
 loop_open(const struct loop_options *options, struct loop **out, struct error *error) CHECKED;
 // Ends the kernel's side: what was active is cancelled and delivers nothing more.

@@ -29,6 +29,8 @@ announce_print(const struct announce *facts, struct buffer *out)
     json_int(&json, facts->shards);
     json_key(&json, "tcp");
     json_text(&json, facts->tcp);
+    json_key(&json, "udp");
+    json_text(&json, facts->udp);
     json_key(&json, "unix");
     json_text(&json, facts->unix_path);
     json_key(&json, "metrics");

@@ -5,7 +5,7 @@
 //     announce_remove(dir);                    // at the end
 //
 // {"pid":12,"version":"0.1.0","started":"...Z","shards":2,
-//  "tcp":"127.0.0.1:24224","unix":"/...","metrics":"127.0.0.1:24280"}
+//  "tcp":"127.0.0.1:24224","udp":"127.0.0.1:24224","unix":"/...","metrics":"127.0.0.1:24280"}
 // A killed process leaves it behind, so who reads it checks the pid.
 // An address that is switched off is null.
 //
@@ -19,6 +19,7 @@ struct announce {
     int64_t started_ns;
     uint32_t shards;
     const char *tcp;        // NULL: none
+    const char *udp;        // NULL: none
     const char *unix_path;  // NULL: none
     const char *metrics;    // NULL: none
 };

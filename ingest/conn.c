@@ -125,7 +125,7 @@ fate_conflict(const struct delivery *delivery)
     struct event_name name;
     intake_recall(desk->intake, delivery->position, &name);
     desk->counts.conflicts++;
-    desk->on_conflict(desk, ticket->conn, &name);
+    desk->on_conflict(desk, ticket->conn->peer, &name);
     ticket_conflict(ticket, delivery->receipt->index);
     fate_list(delivery, &name, fate_name(FATE_CONFLICT));
 }

@@ -101,9 +101,9 @@ struct desk_options {
     int64_t linger_ns;  // how long a peer is waited for that does not read what it is told
 };
 
-typedef void (*desk_broken_fn)(struct desk *desk, const struct conn *conn, enum frame_fault fault);
+typedef void (*desk_broken_fn)(struct desk *desk, const char *peer, enum frame_fault fault);
 typedef void (*desk_conflict_fn)(
-    struct desk *desk, const struct conn *conn, const struct event_name *name);
+    struct desk *desk, const char *peer, const struct event_name *name);
 
 // What the connections of one front share.
 struct desk {

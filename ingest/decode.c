@@ -29,6 +29,7 @@ static const struct {
     [REFUSAL_TIME_RANGE] = {"time before 1970 or after 2262",               "time_range"     },
     [REFUSAL_DEPTH] = {"properties nested too deep",                   "depth"          },
     [REFUSAL_SIZE] = {"event larger than 64 KiB",                     "size"           },
+    [REFUSAL_SIZE_UDP] = {"event larger than 60 KB over UDP",             "size_udp"       },
     [REFUSAL_BACKFILL] = {"backfill not permitted",                       "backfill"       },
     [REFUSAL_TOO_OLD] = {"time too old",                                 "too_old"        },
     [REFUSAL_TOO_FAR_AHEAD] = {"time too far ahead",                           "too_far_ahead"  },

@@ -34,6 +34,7 @@ enum refusal {
     REFUSAL_TIME_RANGE,       // before 1970 or after 2262
     REFUSAL_DEPTH,            // a property nested deeper than EVENT_DEPTH_MAX
     REFUSAL_SIZE,             // larger than EVENT_SIZE_MAX
+    REFUSAL_SIZE_UDP,         // larger than UDP_EVENT_MAX, in a datagram
     REFUSAL_BACKFILL,         // this connection may not backfill
     REFUSAL_TOO_OLD,  // fates of the ledger's clock policy, listed here so that they count alike
     REFUSAL_TOO_FAR_AHEAD,

@@ -19,6 +19,7 @@ frame_fault_name(enum frame_fault fault)
     case FRAME_COMPRESSED: return "CompressedPackedForward is not accepted";
     case FRAME_TALLY_INVALID: return "option tally is malformed";
     case FRAME_STALLED: return "stalled while memory was full";
+    case FRAME_NOT_ONE: return "a datagram is not exactly one message";
     case FRAME_FAULT_COUNT: break;
     }
     return "unknown";

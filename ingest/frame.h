@@ -51,6 +51,7 @@ enum frame_fault {
     FRAME_COMPRESSED,      // option compressed
     FRAME_TALLY_INVALID,   // option tally of another shape
     FRAME_STALLED,  // its client let it lie unfinished, or read no acks, while memory was full
+    FRAME_NOT_ONE,  // a datagram is not exactly one message
     FRAME_FAULT_COUNT,
 };
 

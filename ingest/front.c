@@ -33,6 +33,8 @@ struct gate {
 
 struct front {
     struct desk desk;
+    struct ledger *ledger;
+    struct udp *udp;  // NULL: none
     struct gate gates[FRONT_LISTENERS_MAX];
     uint32_t gates_count;
     struct loop_op fates_poll;
@@ -54,27 +56,27 @@ struct front {
 };
 
 static void
-log_broken(struct desk *desk, const struct conn *conn, enum frame_fault fault)
+log_broken(struct desk *desk, const char *peer, enum frame_fault fault)
 {
     struct front *front = desk->context;
     uint64_t suppressed;
     if (throttle_allows(&front->broken_lines, desk->monotonic_ns, &suppressed))
         log_warn(
             "frame_broken",
-            LOG_TEXT("peer", conn->peer),
+            LOG_TEXT("peer", peer),
             LOG_TEXT("reason", frame_fault_name(fault)),
             LOG_INT("suppressed", suppressed));
 }
 
 static void
-log_conflict(struct desk *desk, const struct conn *conn, const struct event_name *name)
+log_conflict(struct desk *desk, const char *peer, const struct event_name *name)
 {
     struct front *front = desk->context;
     uint64_t suppressed;
     if (throttle_allows(&front->conflict_lines, desk->monotonic_ns, &suppressed))
         log_warn(
             "event_conflict",
-            LOG_TEXT("peer", conn->peer),
+            LOG_TEXT("peer", peer),
             LOG_TEXT("reason", "known identity with another payload: not counted"),
             LOG_BYTES("subject", name->subject),
             LOG_BYTES("id", name->id),
@@ -155,6 +157,17 @@ front_listen(struct front *front, const struct listener *listener)
     gate->accepting = (struct loop_op){.run = on_accepted, .context = gate};
 }
 
+enum status
+front_receive(
+    struct front *front,
+    const struct listener *listener,
+    const struct udp_options *options,
+    struct error *error)
+{
+    must(!front->is_bound && front->udp == NULL);
+    return udp_open(&front->desk, front->ledger, listener, options, &front->udp, error);
+}
+
 // --- life ---
 
 // The fates themselves are collected once a turn; this only ends the wait.
@@ -192,6 +205,7 @@ front_open(const struct front_options *options, struct front **out, struct error
     struct front *front = pool_take(1, sizeof *front);
     if (front == NULL)
         return error_set(error, STATUS_NO_MEMORY, "no memory for a front");
+    front->ledger = options->ledger;
     front->desk.rejects = options->rejects;
     front->desk.metrics = options->metrics;
     front->desk.on_broken = log_broken;
@@ -221,6 +235,8 @@ front_bind(struct front *front, struct error *error)
     loop_poll(front->desk.loop, &front->fates_poll, intake_fd(front->desk.intake));
     loop_poll(front->desk.loop, &front->waker_poll, front->waker.fd);
     gates_open(front);
+    if (front->udp != NULL)
+        udp_start(front->udp);
     return STATUS_OK;
 }
 
@@ -236,6 +252,7 @@ front_close(struct front *front)
     if (front->desk.intake != NULL)
         intake_close(front->desk.intake);
     loop_close(front->desk.loop);
+    udp_close(front->udp);
     desk_done(&front->desk);
     waker_done(&front->waker);
     pool_give(front);
@@ -251,6 +268,8 @@ front_drain_begin(struct front *front)
     for (uint32_t i = 0; i < front->gates_count; i++)
         loop_cancel(front->desk.loop, &front->gates[i].accepting);
     desk_end_all(&front->desk);
+    if (front->udp != NULL)
+        udp_drain(front->udp);
 }
 
 static void
@@ -260,6 +279,8 @@ front_tick(struct front *front)
         return;
     front->next_tick_ns = front->desk.monotonic_ns + TICK_NS;
     desk_tick(&front->desk);
+    if (front->udp != NULL)
+        udp_tick(front->udp);
     if (!front->is_draining)
         gates_open(front);
     else if (front->desk.monotonic_ns > front->drain_deadline_ns)
@@ -274,7 +295,11 @@ front_wait(struct front *front, int64_t timeout_ns, struct error *error)
     waker_prepare(&front->waker);
     bool has_work = front->desk.touched != NULL || !intake_prepare_sleep(front->desk.intake) ||
                     (flag_get(&front->drain) && !front->is_draining);
-    if (front->desk.stalled != NULL && timeout_ns > STALLED_WAIT_NS)
+    if (front->udp != NULL && !udp_prepare_wait(front->udp))
+        has_work = true;
+    bool is_stalled =
+        front->desk.stalled != NULL || (front->udp != NULL && udp_is_stalled(front->udp));
+    if (is_stalled && timeout_ns > STALLED_WAIT_NS)
         timeout_ns = STALLED_WAIT_NS;
     enum status status = loop_step(front->desk.loop, has_work ? 0 : timeout_ns, error);
     waker_cancel(&front->waker);
@@ -297,6 +322,8 @@ front_turn(struct front *front, int64_t timeout_ns, struct error *error)
     desk_resume(desk);
     if (flag_get(&front->drain) && !front->is_draining)
         front_drain_begin(front);
+    if (front->udp != NULL)
+        udp_turn(front->udp);
     desk_settle(desk);
     return STATUS_OK;
 }
@@ -308,8 +335,9 @@ front_is_drained(const struct front *front)
 {
     if (!front->is_draining)
         return false;
-    return front->desk.conns_open == 0 ||
-           front->desk.monotonic_ns > front->drain_deadline_ns + 2 * SECOND_NS;
+    bool is_through =
+        front->desk.conns_open == 0 && (front->udp == NULL || udp_is_drained(front->udp));
+    return is_through || front->desk.monotonic_ns > front->drain_deadline_ns + 2 * SECOND_NS;
 }
 
 static void *
@@ -371,5 +399,6 @@ front_connections(const struct front *front)
 uint64_t
 front_pending(const struct front *front)
 {
-    return intake_pending(front->desk.intake);
+    uint64_t datagrams = front->udp != NULL ? udp_pending(front->udp) : 0;
+    return intake_pending(front->desk.intake) + datagrams;
 }

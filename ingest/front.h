@@ -3,6 +3,7 @@
 //
 //     front_open(&options, &front, &error);
 //     front_listen(front, &listener);               // before start
+//     front_receive(front, &udp, &udp_options, &error);
 //     front_start(front, &error);
 //     ...
 //     front_drain(front);                           // no more input; whole frames go on
@@ -16,6 +17,7 @@
 
 #include "ingest/conn.h"
 #include "ingest/listen.h"
+#include "ingest/udp.h"
 
 enum { FRONT_LISTENERS_MAX = 4, FRONT_DRAIN_S = 10 };
 
@@ -33,6 +35,12 @@ enum status
 front_open(const struct front_options *options, struct front **out, struct error *error) CHECKED;
 // listener stays the caller's and outlives the front.
 void front_listen(struct front *front, const struct listener *listener);
+// The same for a listener of kind LISTENER_UDP, once; options.loop.datagrams is not 0.
+enum status front_receive(
+    struct front *front,
+    const struct listener *listener,
+    const struct udp_options *options,
+    struct error *error) CHECKED;
 enum status front_start(struct front *front, struct error *error) CHECKED;
 // Any thread. A second call is fine.
 void front_drain(struct front *front);

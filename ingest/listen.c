@@ -107,8 +107,8 @@ listen_is_loopback(const char *address, bool *out, struct error *error)
     return status;
 }
 
-static void
-sockaddr_print(const struct sockaddr_storage *address, char *out, size_t out_size)
+void
+address_print(const struct sockaddr_storage *address, char *out, size_t out_size)
 {
     char host[INET6_ADDRSTRLEN] = "?";
     if (address->ss_family == AF_INET6) {
@@ -145,7 +145,48 @@ listen_tcp(const char *address, struct listener *out, struct error *error)
         getsockname(fd, (struct sockaddr *)&bound, &bound_size) < 0)
         return error_set_errno(error, "cannot listen on %s", address);
     *out = (struct listener){.kind = LISTENER_TCP, .fd = fd};
-    sockaddr_print(&bound, out->address, sizeof out->address);
+    address_print(&bound, out->address, sizeof out->address);
+    fd = -1;
+    return STATUS_OK;
+}
+
+// --- UDP ---
+
+// The kernel doubles what is asked, for its bookkeeping, and tells the double.
+static int
+room_raise(int fd, int room)
+{
+    int got = 0;
+    socklen_t size = sizeof got;
+    // Beyond net.core.rmem_max only for who may (CAP_NET_ADMIN).
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) < 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    (void)getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &got, &size);
+    return got / 2;
+}
+
+enum status
+listen_udp(const char *address, int room, struct listener *out, int *out_room, struct error *error)
+{
+    scoped(addrinfo_done) struct addrinfo *found = NULL;
+    enum status status = address_find(address, &found, error);
+    if (status)
+        return status;
+    scoped(fd_close) int fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return error_set_errno(error, "cannot make a UDP socket for %s", address);
+    int one = 1;
+    struct sockaddr_storage bound = {0};
+    socklen_t bound_size = sizeof bound;
+    int got = room_raise(fd, room);
+    // Each datagram tells how many the kernel dropped before it.
+    if (setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one) < 0 ||
+        bind(fd, found->ai_addr, found->ai_addrlen) < 0 ||
+        getsockname(fd, (struct sockaddr *)&bound, &bound_size) < 0)
+        return error_set_errno(error, "cannot take datagrams on %s (UDP)", address);
+    *out = (struct listener){.kind = LISTENER_UDP, .fd = fd};
+    *out_room = got;
+    address_print(&bound, out->address, sizeof out->address);
     fd = -1;
     return STATUS_OK;
 }
@@ -265,7 +306,7 @@ peer_describe_tcp(int fd, struct peer *out)
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
     if (getpeername(fd, (struct sockaddr *)&address, &size) == 0)
-        sockaddr_print(&address, out->text, sizeof out->text);
+        address_print(&address, out->text, sizeof out->text);
 }
 
 void

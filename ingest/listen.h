@@ -1,5 +1,5 @@
 #pragma once
-// Listening sockets: TCP on HOST:PORT, unix on a path of any length.
+// Listening sockets: TCP and UDP on HOST:PORT, unix on a path of any length.
 //
 //     listen_tcp("127.0.0.1:0", &listener, &error);       // listener.address says the real port
 //     listen_unix("/long/path/tallyd.sock", &listener, &error);
@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-enum listener_kind { LISTENER_NONE, LISTENER_TCP, LISTENER_UNIX };
+enum listener_kind { LISTENER_NONE, LISTENER_TCP, LISTENER_UNIX, LISTENER_UDP };
 enum { LISTENER_ADDRESS_MAX = 4096 };
 
 struct listener {
@@ -23,6 +23,10 @@ struct listener {
 // address: HOST:PORT or [IPV6]:PORT; a host name is looked up, its first address taken.
 // STATUS_INVALID: the address is none. STATUS_IO: it cannot be listened on.
 enum status listen_tcp(const char *address, struct listener *out, struct error *error) CHECKED;
+// room: of the kernel's buffer for datagrams; *out_room: as much of it as is allowed.
+enum status
+listen_udp(const char *address, int room, struct listener *out, int *out_room, struct error *error)
+    CHECKED;
 // A socket file that nobody answers on is replaced. STATUS_BUSY: somebody does. STATUS_EXISTS: the
 // file is no socket.
 enum status listen_unix(const char *path, struct listener *out, struct error *error) CHECKED;
@@ -31,6 +35,10 @@ void listener_close(struct listener *listener);
 
 // Whether an address is reachable from this machine only. STATUS_INVALID: the address is none.
 enum status listen_is_loopback(const char *address, bool *out, struct error *error) CHECKED;
+
+struct sockaddr_storage;
+// "127.0.0.1:24224", "[::1]:24224".
+void address_print(const struct sockaddr_storage *address, char *out, size_t out_size);
 
 // What is known of the other end of an accepted connection.
 struct peer {

@@ -48,6 +48,7 @@ struct server {
     struct rejects *rejects;
     struct listener tcp;
     struct listener unix_socket;
+    struct listener udp;
     struct front *front;
     struct exporter *exporter;
     struct http_facts http;
@@ -98,6 +99,24 @@ ledger_start(struct server *server, struct error *error)
 }
 
 static enum status
+datagrams_open(struct server *server, struct error *error)
+{
+    const struct settings *settings = &server->settings;
+    int room = 0;
+    if (settings_is_none(settings->udp))
+        return STATUS_OK;
+    enum status status =
+        listen_udp(settings->udp, (int)settings->udp_buffer, &server->udp, &room, error);
+    if (status == STATUS_OK && room < settings->udp_buffer)
+        log_info(
+            "udp_buffer_limited",
+            LOG_INT("bytes", room),
+            LOG_INT("wanted", settings->udp_buffer),
+            LOG_TEXT("advice", "raise net.core.rmem_max, or lower --udp-buffer"));
+    return status;
+}
+
+static enum status
 listeners_open(struct server *server, struct error *error)
 {
     const struct settings *settings = &server->settings;
@@ -106,7 +125,7 @@ listeners_open(struct server *server, struct error *error)
         status = listen_tcp(settings->tcp, &server->tcp, error);
     if (status == STATUS_OK && realpath(settings->unix_path, server->unix_real) == NULL)
         return error_set_errno(error, "cannot find the socket %s again", settings->unix_path);
-    return status;
+    return status ? status : datagrams_open(server, error);
 }
 
 static enum status
@@ -128,7 +147,11 @@ front_prepare(struct server *server, struct error *error)
                    .acks_max = ACKS_MAX,
                    .linger_ns = LINGER_S * SECOND_NS,
                    },
-        .loop = {.starved = &server->metrics.receive_starved                          },
+        .loop =
+            {
+                   .starved = &server->metrics.receive_starved,
+                   .datagrams = server->udp.kind != LISTENER_NONE ? UDP_BUFFERS : 0,
+                   },
     };
     enum status status = front_open(&options, &server->front, error);
     if (status)
@@ -136,7 +159,13 @@ front_prepare(struct server *server, struct error *error)
     front_listen(server->front, &server->unix_socket);
     if (server->tcp.kind != LISTENER_NONE)
         front_listen(server->front, &server->tcp);
-    return front_start(server->front, error);
+    const struct udp_options udp = {
+        .allowed = settings->udp_allowed,
+        .allowed_count = settings->udp_allowed_count,
+    };
+    if (server->udp.kind != LISTENER_NONE)
+        status = front_receive(server->front, &server->udp, &udp, error);
+    return status ? status : front_start(server->front, error);
 }
 
 // The address as given, with the port that was really bound.
@@ -171,6 +200,7 @@ server_announce(struct server *server, struct error *error)
         .started_ns = clock_now_ns(),
         .shards = ledger_shards(server->ledger),
         .tcp = server->tcp.kind != LISTENER_NONE ? server->tcp.address : NULL,
+        .udp = server->udp.kind != LISTENER_NONE ? server->udp.address : NULL,
         .unix_path = server->unix_real,
         .metrics = server->metrics_address,
     };
@@ -181,6 +211,7 @@ server_announce(struct server *server, struct error *error)
     log_info(
         "listening",
         LOG_TEXT("tcp", facts.tcp != NULL ? facts.tcp : "none"),
+        LOG_TEXT("udp", facts.udp != NULL ? facts.udp : "none"),
         LOG_TEXT("unix", facts.unix_path),
         LOG_TEXT("metrics", facts.metrics != NULL ? facts.metrics : "none"),
         LOG_INT("shards", facts.shards),
@@ -220,6 +251,7 @@ server_close(struct server *server, struct error *error)
     front_close(server->front);
     listener_close(&server->tcp);
     listener_close(&server->unix_socket);
+    listener_close(&server->udp);
     if (server->rejects != NULL)
         rejects_collect(server->rejects);
     rejects_close(server->rejects);

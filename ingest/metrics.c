@@ -29,12 +29,27 @@ static const struct ingest_metrics FIRST_STATE = {
         "tally_ingest_receive_starved_total", "Receives that waited for a free buffer."),
     .rejects_unlisted = METRIC_COUNTER(
         "tally_ingest_rejects_unlisted_total", "Rejects counted, but not kept in the reject log."),
+    .udp_datagrams = METRIC_COUNTER("tally_udp_datagrams_total", "Datagrams received."),
+};
+
+static const char *const UDP_DROP_LABELS[UDP_DROP_COUNT] = {
+    [UDP_DROP_KERNEL] = "by=\"kernel\"",
+    [UDP_DROP_LEDGER] = "by=\"ledger\"",
+    [UDP_DROP_BROKEN] = "by=\"broken\"",
+    [UDP_DROP_PEER] = "by=\"peer\"",
 };
 
 void
 ingest_metrics_init(struct ingest_metrics *metrics)
 {
     *metrics = FIRST_STATE;
+    for (size_t i = 0; i < UDP_DROP_COUNT; i++) {
+        metrics->udp_dropped[i] = (struct metric)METRIC_COUNTER(
+            "tally_udp_dropped_total",
+            "Datagrams that did not count: for want of room in the kernel or in the ledger, "
+            "broken, or of a peer that may not send.");
+        metrics->udp_dropped[i].labels = UDP_DROP_LABELS[i];
+    }
     for (enum refusal i = REFUSAL_NONE; i < REFUSAL_COUNT; i++) {
         char *labels = metrics->rejected_labels[i];
         (void)snprintf(
@@ -73,10 +88,13 @@ ingest_metrics_list(
         &metrics->memory_full,
         &metrics->receive_starved,
         &metrics->rejects_unlisted,
+        &metrics->udp_datagrams,
     };
     size_t count = 0;
     for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
         list[count++] = plain[i];
+    for (size_t i = 0; i < UDP_DROP_COUNT; i++)
+        list[count++] = &metrics->udp_dropped[i];
     // The first of each kind means "nothing wrong" and is never counted.
     for (size_t i = REFUSAL_NONE + 1; i < REFUSAL_COUNT; i++)
         list[count++] = &metrics->rejected[i];

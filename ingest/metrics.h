@@ -11,7 +11,16 @@
 #include "ingest/decode.h"
 #include "ingest/frame.h"
 
-enum { INGEST_METRICS_MAX = 24 + REFUSAL_COUNT + FRAME_FAULT_COUNT };
+// Why a datagram did not count.
+enum udp_drop {
+    UDP_DROP_KERNEL,  // its buffer was full
+    UDP_DROP_LEDGER,  // no room for it in the ledger's group, or among the datagrams under way
+    UDP_DROP_BROKEN,  // not one message of the protocol
+    UDP_DROP_PEER,    // from an address that may not send, or whose heartbeat is not echoed
+    UDP_DROP_COUNT,
+};
+
+enum { INGEST_METRICS_MAX = 32 + REFUSAL_COUNT + FRAME_FAULT_COUNT };
 
 struct ingest_metrics {
     struct metric connections;  // open now
@@ -29,6 +38,8 @@ struct ingest_metrics {
     struct metric memory_full;  // times reading was stopped for it
     struct metric receive_starved;
     struct metric rejects_unlisted;
+    struct metric udp_datagrams;
+    struct metric udp_dropped[UDP_DROP_COUNT];
     struct metric rejected[REFUSAL_COUNT];
     struct metric broken[FRAME_FAULT_COUNT];
     char rejected_labels[REFUSAL_COUNT][32];

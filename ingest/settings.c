@@ -26,6 +26,27 @@ static const struct option_row ROWS[] = {
      .fallback = "127.0.0.1:24224",
      .value_name = "HOST:PORT",
      .help = "Forward protocol over TCP; port 0: any free one; none: off"},
+    {.name = "udp",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(udp),
+     .env = "TALLY_UDP",
+     .value_name = "HOST:PORT",
+     .help = "Forward protocol over UDP (default as --tcp, 127.0.0.1:24224); none: off"},
+    {.name = "udp-allow",
+     .type = OPTION_TEXTS,
+     .offset = OFFSET(udp_allow),
+     .env = "TALLY_UDP_ALLOW",
+     .value_name = "CIDR",
+     .help = "take datagrams from this network only"},
+    {.name = "udp-buffer",
+     .type = OPTION_SIZE,
+     .offset = OFFSET(udp_buffer),
+     .env = "TALLY_UDP_BUFFER",
+     .fallback = "8M",
+     .min = INT64_C(64) << 10,
+     .max = INT64_C(1) << 30,
+     .value_name = "SIZE",
+     .help = "the kernel's buffer for datagrams (it may allow less)"},
     {.name = "unix",
      .type = OPTION_TEXT,
      .offset = OFFSET(unix_path),
@@ -136,7 +157,7 @@ static const struct option_row ROWS[] = {
      .env = "TALLYD_CONFIG",
      .value_name = "FILE",
      .help = "file of `key = value` lines"},
-    {.name = NULL                                                  },
+    {.name = NULL     },
 };
 
 static const struct option_spec SPEC = {
@@ -186,6 +207,37 @@ address_check(const char *option, const char *address, bool is_insecure, struct 
     return STATUS_OK;
 }
 
+// Anybody can forge a datagram, so beyond this machine either the senders' networks are named or
+// the operator has said that the network is trusted.
+static enum status
+udp_check(struct settings *settings, struct arena *arena, struct error *error)
+{
+    if (settings->udp == NULL)
+        settings->udp = settings->tcp;
+    size_t count = settings->udp_allow.count;
+    struct network *allowed = arena_array(arena, count > 0 ? count : 1, struct network);
+    for (size_t i = 0; i < count; i++)
+        if (network_parse(settings->udp_allow.items[i], &allowed[i], error))
+            return error_prefix(error, "--udp-allow");
+    settings->udp_allowed = allowed;
+    settings->udp_allowed_count = count;
+    if (settings_is_none(settings->udp))
+        return STATUS_OK;
+    bool is_loopback = false;
+    enum status status = listen_is_loopback(settings->udp, &is_loopback, error);
+    if (status)
+        return error_prefix(error, "--udp");
+    if (is_loopback || count > 0 || settings->is_insecure)
+        return STATUS_OK;
+    return error_set(
+        error,
+        STATUS_INVALID,
+        "--udp %s can be reached from other machines, and datagrams prove nothing about who sent "
+        "them: name the senders' networks with --udp-allow CIDR, listen on 127.0.0.1 or [::1], or "
+        "say --insecure where the network itself is trusted",
+        settings->udp);
+}
+
 static enum status
 memory_check(struct settings *settings, struct error *error)
 {
@@ -225,6 +277,8 @@ settings_check(struct settings *settings, struct arena *arena, struct error *err
     if (settings->unix_path == NULL)
         settings->unix_path = arena_format(arena, "%s/tallyd.sock", settings->data);
     enum status status = address_check("tcp", settings->tcp, settings->is_insecure, error);
+    if (status == STATUS_OK)
+        status = udp_check(settings, arena, error);
     if (status == STATUS_OK)
         status = address_check("metrics", settings->metrics, settings->is_insecure, error);
     return status ? status : memory_check(settings, error);

@@ -8,10 +8,13 @@
 
 #include "base/log.h"
 #include "base/option.h"
+#include "ingest/network.h"
 
 struct settings {
     const char *data;
-    const char *tcp;        // "none": no TCP
+    const char *tcp;  // "none": no TCP
+    const char *udp;  // "none": no UDP; NULL until checked: as tcp
+    struct option_texts udp_allow;
     const char *unix_path;  // NULL: DATA/tallyd.sock
     const char *metrics;    // "none": no HTTP
     const char *config;
@@ -23,9 +26,13 @@ struct settings {
     int64_t connections_max;
     int64_t connection_memory;  // 0: twice frame_max
     int64_t memory;             // 0: the larger of 256 MiB and four times frame_max
+    int64_t udp_buffer;
     int64_t past_ns;
     int64_t future_ns;
     bool is_insecure;
+    // Derived from udp_allow:
+    const struct network *udp_allowed;
+    size_t udp_allowed_count;
     enum log_format log_format;
     enum log_level log_level;
 };

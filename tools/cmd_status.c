@@ -161,6 +161,7 @@ text_print(const struct stack *stack, const struct findings *findings)
         const struct tallyd *tallyd = &findings->tallyd;
         printf("tallyd      runs: pid %d\n", (int)tallyd->pid);
         printf("  tcp       %s\n", tallyd->tcp[0] ? tallyd->tcp : "-");
+        printf("  udp       %s\n", tallyd->udp[0] ? tallyd->udp : "-");
         printf("  unix      %s\n", tallyd->unix_path[0] ? tallyd->unix_path : "-");
         printf("  metrics   %s\n", tallyd->metrics[0] ? tallyd->metrics : "-");
         printf("  health    %s\n", findings->health);
@@ -198,6 +199,8 @@ tallyd_write(const struct findings *findings, struct json_out *out)
         json_int(out, tallyd->pid);
         json_key(out, "tcp");
         json_text(out, tallyd->tcp);
+        json_key(out, "udp");
+        json_text(out, tallyd->udp);
         json_key(out, "unix");
         json_text(out, tallyd->unix_path);
         json_key(out, "metrics");

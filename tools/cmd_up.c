@@ -11,6 +11,7 @@ struct settings {
     const char *data;
     const char *pg_dir;
     const char *tcp;
+    const char *udp;
     const char *unix_path;
     const char *metrics;
     const char *shards;
@@ -39,6 +40,7 @@ static const struct option_row rows[] = {
         "DIR",
         "folder of the private PostgreSQL; default pg/ in the data directory"),
     TEXT_ROW("tcp", tcp, "HOST:PORT", "of tallyd: where events arrive"),
+    TEXT_ROW("udp", udp, "HOST:PORT", "of tallyd: where datagrams arrive"),
     TEXT_ROW("unix", unix_path, "PATH", "of tallyd: its unix socket"),
     TEXT_ROW("metrics", metrics, "HOST:PORT", "of tallyd: /metrics and /health"),
     TEXT_ROW("shards", shards, "N", "of tallyd: fixed when the directory is made"),
@@ -86,6 +88,7 @@ arguments_fill(
 {
     *out = (struct argument_list){0};
     argument_add(out, arena, "--tcp", settings->tcp);
+    argument_add(out, arena, "--udp", settings->udp);
     argument_add(out, arena, "--unix", settings->unix_path);
     argument_add(out, arena, "--metrics", settings->metrics);
     argument_add(out, arena, "--shards", settings->shards);

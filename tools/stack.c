@@ -252,6 +252,8 @@ tallyd_print(const struct tallyd *tallyd, const char *state, FILE *out)
     fprintf(out, "tallyd      %s: pid %d", state, (int)tallyd->pid);
     if (tallyd->tcp[0])
         fprintf(out, ", tcp %s", tallyd->tcp);
+    if (tallyd->udp[0])
+        fprintf(out, ", udp %s", tallyd->udp);
     if (tallyd->unix_path[0])
         fprintf(out, ", unix %s", tallyd->unix_path);
     if (tallyd->metrics[0])

@@ -37,6 +37,7 @@ tallyd_read(const char *data, struct arena *arena, struct tallyd *out, struct er
     *out = (struct tallyd){
         .pid = (pid_t)pid,
         .tcp = member_text(root, "tcp", arena),
+        .udp = member_text(root, "udp", arena),
         .unix_path = member_text(root, "unix", arena),
         .metrics = member_text(root, "metrics", arena),
     };

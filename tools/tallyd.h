@@ -16,6 +16,7 @@
 struct tallyd {
     pid_t pid;
     const char *tcp;  // "HOST:PORT", or "" each
+    const char *udp;
     const char *unix_path;
     const char *metrics;
 };

@@ -84,6 +84,23 @@ Test(listen, takes_a_free_port_and_says_which)
     listener_close(&second);
 }
 
+Test(listen, takes_datagrams_on_a_free_port_with_the_room_it_got)
+{
+    struct error error = {0};
+    struct listener listener = {0}, second = {0};
+    int room = 0;
+    cr_assert_eq(
+        listen_udp("127.0.0.1:0", 65536, &listener, &room, &error), STATUS_OK, "%s", error.text);
+    cr_assert_eq(listener.kind, LISTENER_UDP);
+    cr_assert_eq(strncmp(listener.address, "127.0.0.1:", 10), 0);
+    cr_assert_str_neq(listener.address + 10, "0");
+    cr_assert_eq(room, 65536);
+    cr_assert_eq(listen_udp(listener.address, 65536, &second, &room, &error), STATUS_IO);
+    cr_assert_not_null(strstr(error.text, listener.address), "%s", error.text);
+    cr_assert_eq(listen_udp("127.0.0.1", 65536, &second, &room, &error), STATUS_INVALID);
+    listener_close(&listener);
+}
+
 static char dir[] = "/tmp/tally-listen-XXXXXX";
 static char path[256];
 

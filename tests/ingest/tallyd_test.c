@@ -34,6 +34,7 @@ struct place {
 struct daemon {
     pid_t pid;
     const char *tcp;
+    const char *udp;
     const char *unix_path;
     const char *metrics;
 };
@@ -169,6 +170,7 @@ daemon_read(struct place *place, struct daemon *daemon)
     if (pid != daemon->pid)
         return false;
     daemon->tcp = member(place, root, "tcp");
+    daemon->udp = member(place, root, "udp");
     daemon->unix_path = member(place, root, "unix");
     daemon->metrics = member(place, root, "metrics");
     return true;
@@ -198,7 +200,7 @@ tallyd_stop(const struct daemon *daemon)
 // --- clients ---
 
 static int
-tcp_connect(const char *address)
+inet_connect(const char *address, int type)
 {
     char host[64];
     const char *colon = strrchr(address, ':');
@@ -206,9 +208,21 @@ tcp_connect(const char *address)
     struct sockaddr_in in = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)strtol(colon + 1, NULL, 10))};
     cr_assert_eq(inet_pton(AF_INET, host, &in.sin_addr), 1, "%s", host);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
     cr_assert_eq(connect(fd, (struct sockaddr *)&in, sizeof in), 0, "%s: %d", address, errno);
     return fd;
+}
+
+static int
+tcp_connect(const char *address)
+{
+    return inet_connect(address, SOCK_STREAM);
+}
+
+static int
+udp_connect(const char *address)
+{
+    return inet_connect(address, SOCK_DGRAM);
 }
 
 static int
@@ -573,6 +587,10 @@ Test(tallyd, exits_2_on_what_cannot_be_asked)
         {"--frame-max", "16M", "--memory", "17M", NULL},
         {"--frame-max", "16M", "--connection-memory", "1M", NULL},
         {"--connections-max", "0", NULL},
+        {"--udp", "0.0.0.0:0", NULL},
+        {"--udp", "nonsense", NULL},
+        {"--udp-allow", "10.0.0.0/33", NULL},
+        {"--udp-buffer", "1", NULL},
     };
     // clang-format on
     struct place place;
@@ -590,6 +608,85 @@ Test(tallyd, listens_beyond_this_machine_when_told_that_it_is_insecure)
     struct daemon daemon =
         tallyd_start(&place, (const char *const[]){"--tcp", "0.0.0.0:0", "--insecure", NULL});
     cr_assert_eq(strncmp(daemon.tcp, "0.0.0.0:", 8), 0, "%s", daemon.tcp);
+    tallyd_stop(&daemon);
+    place_close(&place);
+}
+
+// Without --udp it is where TCP is; beyond this machine it wants to be told who may send.
+Test(tallyd, takes_datagrams_where_it_is_told_to)
+{
+    static const struct {
+        const char *args[6];
+        const char *address;
+    } rows[] = {
+        {{NULL},                                                         "127.0.0.1:"},
+        {{"--udp", "none", NULL},                                        NULL        },
+        {{"--tcp", "none", NULL},                                        NULL        },
+        {{"--tcp", "none", "--udp", "127.0.0.2:0", NULL},                "127.0.0.2:"},
+        {{"--udp", "0.0.0.0:0", "--insecure", NULL},                     "0.0.0.0:"  },
+        {{"--udp", "0.0.0.0:0", "--udp-allow", "10.0.0.0/8", NULL},      "0.0.0.0:"  },
+        {{"--udp-allow", "10.0.0.0/8", "--udp-allow", "fd00::/8", NULL}, "127.0.0.1:"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct place place;
+        place_open(&place);
+        struct daemon daemon = tallyd_start(&place, rows[i].args);
+        if (rows[i].address == NULL)
+            cr_assert_null(daemon.udp, "row %zu", i);
+        else
+            cr_assert_eq(strncmp(daemon.udp, rows[i].address, strlen(rows[i].address)), 0);
+        tallyd_stop(&daemon);
+        place_close(&place);
+    }
+}
+
+Test(tallyd, takes_events_in_datagrams_and_acks_them)
+{
+    struct place place;
+    place_open(&place);
+    struct daemon daemon = tallyd_start(&place, NULL);
+    int udp = udp_connect(daemon.udp);
+    wire_send(udp, &(struct wire){.events = 10, .chunk = "c1"});
+    ack_expect(&place, udp, "c1");
+    wire_send(udp, &(struct wire){.events = 10, .chunk = "c1", .results = true});
+    results_expect(&place, udp, "c1", 10, NULL);
+    bytes_send(udp, bytes_of("\xc1", 1));
+    bytes_send(udp, bytes_of("\0", 1));
+    struct bytes echo = answer_read(&place, udp);
+    cr_assert(echo.size == 1 && echo.data[0] == 0);
+    const char *metrics = http_get(&place, daemon.metrics, "/metrics");
+    cr_assert_not_null(strstr(metrics, "\ntally_udp_datagrams_total 4\n"), "%s", metrics);
+    cr_assert_not_null(strstr(metrics, "\ntally_udp_dropped_total{by=\"kernel\"} 0\n"));
+    cr_assert_not_null(strstr(metrics, "\ntally_udp_dropped_total{by=\"broken\"} 1\n"));
+    cr_assert_not_null(strstr(metrics, "\ntally_ingest_events_total 20\n"));
+    close(udp);
+    tallyd_stop(&daemon);
+    place_close(&place);
+}
+
+// Every datagram that was sent before SIGTERM is acked before the program ends, and is known to the
+// next one.
+Test(tallyd, drains_datagrams_on_sigterm)
+{
+    enum { SENT = 40, EVENTS = 50 };
+    struct place place;
+    place_open(&place);
+    struct daemon daemon = tallyd_start(&place, NULL);
+    int udp = udp_connect(daemon.udp);
+    for (uint32_t i = 0; i < SENT; i++)
+        wire_send(udp, &(struct wire){.events = EVENTS, .first = i * EVENTS, .chunk = "c1"});
+    tallyd_stop(&daemon);
+    for (uint32_t i = 0; i < SENT; i++)
+        ack_expect(&place, udp, "c1");
+    close(udp);
+    daemon = tallyd_start(&place, NULL);
+    udp = udp_connect(daemon.udp);
+    for (uint32_t i = 0; i < SENT; i++) {
+        struct wire wire = {.events = EVENTS, .first = i * EVENTS, .chunk = "c1", .results = true};
+        wire_send(udp, &wire);
+        results_expect(&place, udp, "c1", EVENTS, NULL);
+    }
+    close(udp);
     tallyd_stop(&daemon);
     place_close(&place);
 }
@@ -618,6 +715,7 @@ Test(tallyd, works_in_a_folder_whose_path_is_long)
     place.data = arena_format(&place.arena, "%s/%s", deep, name);
     struct daemon daemon = tallyd_start(&place, (const char *const[]){"--tcp", "none", NULL});
     cr_assert_null(daemon.tcp);
+    cr_assert_null(daemon.udp);
     cr_assert_gt(strlen(daemon.unix_path), 200);
     int local = unix_connect(daemon.unix_path);
     wire_send(local, &(struct wire){.events = 1, .chunk = "c1"});

@@ -159,6 +159,47 @@ class BadInput(unittest.TestCase):
         self.assertEqual(self.stack.usage("events", "good"), str(good.sent))
         self.stack.tally("status")
 
+    def send_until_acked(self, wire):
+        """As a client does it, since datagrams get lost; how often it was sent."""
+        record = {"subject": "datagram", "type": "api_call", "id": "d-1"}
+        message = support.pack(["t", [[int(time.time()), record]], {"chunk": "last"}])
+        wire.settimeout(2)
+        for count in range(1, 20):
+            wire.send(message)
+            try:
+                # Other answers may come first: some of the noise is valid.
+                while wire.recv(65536) != b"\x81" + support.pack("ack") + support.pack("last"):
+                    pass
+                return count
+            except socket.timeout:
+                continue
+        raise AssertionError("no ack")
+
+    def test_noise_in_datagrams(self):
+        source = random.Random(SEED)
+        host, port = self.stack.tallyd()["udp"].rsplit(":", 1)
+        good = GoodClient(self.address)
+        good.start()
+        sent = 0
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+                wire.connect((host, int(port)))
+                messages = evil_messages()
+                for data in LIES + [self.mutated(source, source.choice(messages))
+                                    for _ in range(MUTATIONS)]:
+                    wire.send(data)
+                    sent += 1
+                sent += self.send_until_acked(wire)
+        finally:
+            good.stopping.set()
+            good.join(60)
+        self.assertIsNone(good.failure)
+        support.wait_for("every datagram to be counted", lambda: sent == (
+            self.stack.metric("tally_udp_datagrams_total")
+            + self.stack.metric('tally_udp_dropped_total{by="kernel"}')))
+        self.assertEqual(self.stack.usage("events", "datagram"), "1")
+        self.assertEqual(self.stack.usage("events", "good"), str(good.sent))
+
     def test_broken_frames_close_their_connection(self):
         for data in (b"\xc1", b"\x91" * 4000, b"\xdd\xff\xff\xff\xff",
                      b"\x93\xa1t\xc6\x7f\xff\xff\xff", b"GET / HTTP/1.1\r\n\r\n"):

@@ -42,12 +42,14 @@ Test(tallyd, reads_what_it_says_of_itself)
     cr_assert_eq(tallyd_read(folder, &arena, &tallyd, &error), STATUS_NOT_FOUND);
     cr_assert_eq(
         read_text(
-            "{\"pid\":12,\"tcp\":\"127.0.0.1:24224\",\"unix\":\"/d/tallyd.sock\","
+            "{\"pid\":12,\"tcp\":\"127.0.0.1:24224\",\"udp\":\"[::1]:24224\",\"unix\":\"/d/"
+            "tallyd.sock\","
             "\"metrics\":null}\n",
             &tallyd),
         STATUS_OK);
     cr_assert_eq(tallyd.pid, 12);
     cr_assert_str_eq(tallyd.tcp, "127.0.0.1:24224");
+    cr_assert_str_eq(tallyd.udp, "[::1]:24224");
     cr_assert_str_eq(tallyd.unix_path, "/d/tallyd.sock");
     cr_assert_str_eq(tallyd.metrics, "");
 }

@@ -1,0 +1,82 @@
+#pragma once
+// What udp.c (receiving, turns, life) and udp_letter.c (a datagram's way) share; private to them.
+//
+//     letter = letter_take(udp, event);           // NULL: too many under way
+//     if (!letter_put(letter))                    // no room in the ledger
+//         letter_hold(letter, event->data);       // goes on in held_resume
+//     letters_fates(udp, receipts, fates, count); // answers and frees
+//
+// Owner: struct udp is a front's. Thread: the front's.
+
+#include "ingest/udp.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+struct letter {
+    struct udp *udp;
+    struct letter *next;  // in free or held
+    struct ticket *ticket;
+    struct frame frame;
+    struct cursor entries;  // the next entry
+    uint32_t index;         // its number
+    struct buffer held;     // the datagram, while it waits for room
+    size_t request_size;
+    struct sockaddr_storage from;
+    socklen_t from_size;
+    struct buffer answer;
+    size_t answer_charged;  // counted in answers_size
+    struct iovec part;
+    struct msghdr message;
+    struct loop_op sending;
+};
+
+// Counted during a turn.
+struct udp_counts {
+    int64_t datagrams;
+    int64_t dropped[UDP_DROP_COUNT];
+};
+
+struct udp {
+    struct desk *desk;
+    struct intake *intake;
+    const struct listener *listener;
+    struct udp_options options;
+    struct tickets tickets;
+    struct letter *letters;
+    struct letter *free;
+    uint32_t free_count;
+    struct letter *held_first;
+    struct letter *held_last;
+    uint32_t held_count;
+    size_t answers_size;
+    struct loop_op receiving;
+    struct loop_op fates_poll;
+    uint16_t port;          // ours
+    uint32_t kernel_drops;  // as last told; wraps
+    bool has_failed;        // receiving ended with an error; the next tick tries again
+    bool is_draining;
+    bool is_stopped;    // nothing is received any more
+    bool has_listened;  // receiving was on when the last turn ended
+    bool has_received;  // a datagram came in this turn
+    int64_t drain_ns;   // the drain receives until then, monotonic
+    struct udp_counts counts;
+};
+
+// The letters and tickets that options asks for, all free.
+enum status letters_open(struct udp *udp, struct error *error) CHECKED;
+struct letter *letter_take(struct udp *udp, const struct loop_event *event);
+void letter_free(struct letter *letter);
+// "udp:127.0.0.1:51000"
+void peer_print(const struct sockaddr_storage *from, char out[CONN_PEER_MAX]);
+// Sends what lies in the answer, then frees the letter.
+void letter_answer(struct letter *letter);
+// Puts the rest of the datagram; then it waits for its fates, or is answered at once. False:
+// stopped for want of room.
+bool letter_put(struct letter *letter) CHECKED;
+// Keeps a datagram whose bytes are lent (its frame's views point there) until there is room.
+void letter_hold(struct letter *letter, struct bytes message);
+void held_resume(struct udp *udp);
+// As the ledger delivers them; context is the udp.
+void
+letters_fates(void *context, const struct receipt *receipts, const uint8_t *fates, size_t count);

@@ -1,0 +1,689 @@
+// Datagrams against a real ledger in a temporary directory. A front without a thread is turned by
+// the test, which is the client on another socket of the loopback.
+
+#include "ingest/udp.h"
+
+#include "base/clock.h"
+#include "ingest/front.h"
+#include "tests/ingest/wire.h"
+
+#include <criterion/criterion.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { FRAME_MAX = 1 << 20, PAYLOAD_MAX = 65507, ROOM = 4 << 20 };
+
+struct bench {
+    char dir[64];
+    struct ledger *ledger;
+    struct rejects *rejects;
+    struct ingest_metrics metrics;
+    struct listener listener;
+    struct front *front;
+    int client;
+    uint8_t answer[PAYLOAD_MAX];
+};
+
+struct bench_options {
+    struct udp_options udp;
+    const char *address;  // NULL: 127.0.0.1:0
+    uint64_t group_size_bytes;
+    uint32_t group_events_max;
+    int room;  // 0: ROOM
+};
+
+static int64_t wall_ns;
+static struct bench bench;
+
+static int64_t
+wall_now_ns(void)
+{
+    return wall_ns;
+}
+
+// A socket that talks to the server and to nobody else; port 0: any.
+static int
+client_open(uint16_t port)
+{
+    struct sockaddr_storage server = {0};
+    socklen_t size = sizeof server;
+    cr_assert_eq(getsockname(bench.listener.fd, (struct sockaddr *)&server, &size), 0);
+    int fd = socket(server.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_in own = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK + 1)}};
+    if (port != 0)
+        cr_assert_eq(bind(fd, (struct sockaddr *)&own, sizeof own), 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&server, size), 0);
+    return fd;
+}
+
+static uint16_t
+server_port(void)
+{
+    return (uint16_t)strtol(strrchr(bench.listener.address, ':') + 1, NULL, 10);
+}
+
+static void
+ledger_start(const struct bench_options *options)
+{
+    struct error error = {0};
+    struct ledger_create_options create = {.shards = 2, .map_size = 64 << 20};
+    cr_assert_eq(ledger_create(bench.dir, &create, &error), STATUS_OK, "%s", error.text);
+    struct ledger_options ledger = {
+        .now_ns = wall_now_ns,
+        .group_size_bytes = options->group_size_bytes,
+        .group_events_max = options->group_events_max,
+    };
+    cr_assert_eq(
+        ledger_open(bench.dir, &ledger, &bench.ledger, &error), STATUS_OK, "%s", error.text);
+}
+
+static void
+bench_open(const struct bench_options *options)
+{
+    struct error error = {0};
+    int room = 0;
+    bench = (struct bench){.dir = "/tmp/tally-udp-XXXXXX"};
+    wall_ns = 1700167680 * SECOND_NS;
+    cr_assert_not_null(mkdtemp(bench.dir));
+    ingest_metrics_init(&bench.metrics);
+    ledger_start(options);
+    cr_assert_eq(
+        rejects_open(NULL, &bench.metrics.rejects_unlisted, &bench.rejects, &error), STATUS_OK);
+    struct front_options front = {
+        .ledger = bench.ledger,
+        .rejects = bench.rejects,
+        .metrics = &bench.metrics,
+        .desk =
+            {
+                   .connections_max = 2,
+                   .tickets = 4,
+                   .conn_tickets = 4,
+                   .frame_max = FRAME_MAX,
+                   .connection_memory = 2 * FRAME_MAX,
+                   .memory_max = 8 * FRAME_MAX,
+                   .acks_max = 64 * 1024,
+                   },
+        .loop =
+            {
+                   .entries = 64,
+                   .buffers = 2,
+                   .buffer_size = 4096,
+                   .datagrams = UDP_BUFFERS,
+                   },
+    };
+    cr_assert_eq(
+        listen_udp(
+            options->address != NULL ? options->address : "127.0.0.1:0",
+            options->room > 0 ? options->room : ROOM,
+            &bench.listener,
+            &room,
+            &error),
+        STATUS_OK,
+        "%s",
+        error.text);
+    cr_assert_eq(front_open(&front, &bench.front, &error), STATUS_OK, "%s", error.text);
+    cr_assert_eq(front_receive(bench.front, &bench.listener, &options->udp, &error), STATUS_OK);
+    cr_assert_eq(front_bind(bench.front, &error), STATUS_OK, "%s", error.text);
+    bench.client = client_open(0);
+}
+
+static int
+path_remove(const char *path, const struct stat *state, int kind, struct FTW *walk)
+{
+    (void)state;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+static void
+bench_close(void)
+{
+    struct error error = {0};
+    close(bench.client);
+    front_close(bench.front);
+    listener_close(&bench.listener);
+    cr_assert_eq(ledger_close(bench.ledger, &error), STATUS_OK, "%s", error.text);
+    rejects_close(bench.rejects);
+    cr_assert_eq(nftw(bench.dir, path_remove, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static const struct bench_options PLAIN = {0};
+
+static void
+turn(void)
+{
+    struct error error = {0};
+    cr_assert_eq(front_turn(bench.front, 5 * 1000000, &error), STATUS_OK, "%s", error.text);
+}
+
+#define TURN_UNTIL(condition)                                                                      \
+    do {                                                                                           \
+        int64_t deadline_ns = clock_monotonic_ns() + 20 * SECOND_NS;                               \
+        while (!(condition)) {                                                                     \
+            cr_assert_lt(clock_monotonic_ns(), deadline_ns, "waited too long for " #condition);    \
+            turn();                                                                                \
+        }                                                                                          \
+    } while (0)
+
+static void
+datagram_send(struct bytes bytes)
+{
+    cr_assert_eq(send(bench.client, bytes.data, bytes.size, 0), (ssize_t)bytes.size, "%d", errno);
+}
+
+static void
+wire_send(void (*make)(struct buffer *, const char *, const struct wire *), const struct wire *wire)
+{
+    scoped(buffer_done) struct buffer out = {0};
+    make(&out, "api_call", wire);
+    datagram_send(buffer_view(&out));
+}
+
+// Turns until the client gets a datagram.
+static struct bytes
+answer_await(void)
+{
+    ssize_t size = -1;
+    TURN_UNTIL((size = recv(bench.client, bench.answer, sizeof bench.answer, 0)) >= 0);
+    return bytes_of(bench.answer, (size_t)size);
+}
+
+// Nothing is under way any more, and nothing came.
+static void
+silence_expect(void)
+{
+    TURN_UNTIL(front_pending(bench.front) == 0);
+    turn();
+    cr_assert_lt(recv(bench.client, bench.answer, sizeof bench.answer, 0), 0);
+}
+
+static bool
+answer_is_ack(struct bytes answer, const char *chunk)
+{
+    scoped(buffer_done) struct buffer wanted = {0};
+    pack_map(&wanted, 1);
+    pack_text(&wanted, "ack");
+    pack_text(&wanted, chunk);
+    return bytes_equal(answer, buffer_view(&wanted));
+}
+
+static void
+ack_expect(const char *chunk)
+{
+    cr_assert(answer_is_ack(answer_await(), chunk), "the ack of %s", chunk);
+}
+
+static void
+results_expect(const char *chunk, uint32_t duplicates, const char *reason)
+{
+    scoped(buffer_done) struct buffer wanted = {0};
+    pack_map(&wanted, 4);
+    pack_text(&wanted, "ack");
+    pack_text(&wanted, chunk);
+    pack_text(&wanted, "duplicates");
+    pack_uint(&wanted, duplicates);
+    pack_text(&wanted, "rejected");
+    pack_array(&wanted, reason != NULL);
+    if (reason != NULL) {
+        pack_array(&wanted, 2);
+        pack_uint(&wanted, 0);
+        pack_text(&wanted, reason);
+    }
+    pack_text(&wanted, "conflicts");
+    pack_array(&wanted, 0);
+    cr_assert(bytes_equal(answer_await(), buffer_view(&wanted)), "the results of %s", chunk);
+}
+
+static int64_t
+dropped(enum udp_drop by)
+{
+    return metric_get(&bench.metrics.udp_dropped[by]);
+}
+
+// The server goes on; answers to what was sent before may come first.
+static void
+alive_expect(void)
+{
+    wire_send(wire_forward, &(struct wire){.events = 1, .chunk = "alive"});
+    while (!answer_is_ack(answer_await(), "alive"))
+        ;
+}
+
+// --- acks ---
+
+Test(udp, acks_a_chunk_in_each_mode)
+{
+    bench_open(&PLAIN);
+    wire_send(wire_message, &(struct wire){.events = 1, .first = 0, .chunk = "c1"});
+    ack_expect("c1");
+    wire_send(wire_forward, &(struct wire){.events = 5, .first = 10, .chunk = "c2"});
+    ack_expect("c2");
+    wire_send(wire_packed, &(struct wire){.events = 5, .first = 20, .chunk = "c3"});
+    ack_expect("c3");
+    wire_send(wire_forward, &(struct wire){.events = 0, .chunk = "empty"});
+    ack_expect("empty");
+    turn();
+    cr_assert_eq(metric_get(&bench.metrics.events), 11);
+    cr_assert_eq(metric_get(&bench.metrics.frames), 4);
+    cr_assert_eq(metric_get(&bench.metrics.acks), 4);
+    cr_assert_eq(metric_get(&bench.metrics.udp_datagrams), 4);
+    for (enum udp_drop by = UDP_DROP_KERNEL; by < UDP_DROP_COUNT; by++)
+        cr_assert_eq(dropped(by), 0);
+    bench_close();
+}
+
+Test(udp, serves_ipv6)
+{
+    struct bench_options options = {.address = "[::1]:0"};
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in6 loopback = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool has_ipv6 = fd >= 0 && bind(fd, (struct sockaddr *)&loopback, sizeof loopback) == 0;
+    close(fd);
+    if (!has_ipv6)
+        cr_skip_test("no IPv6 here");
+    struct network allowed;
+    struct error error = {0};
+    cr_assert_eq(network_parse("::1", &allowed, &error), STATUS_OK);
+    options.udp = (struct udp_options){.allowed = &allowed, .allowed_count = 1};
+    bench_open(&options);
+    wire_send(wire_forward, &(struct wire){.events = 3, .chunk = "c1"});
+    ack_expect("c1");
+    bench_close();
+}
+
+// No fate, no ack: while nothing is committed, nothing may be answered.
+Test(udp, acks_nothing_before_its_fates_are_known)
+{
+    bench_open(&PLAIN);
+    wire_send(wire_forward, &(struct wire){.events = 3, .chunk = "c1"});
+    TURN_UNTIL(metric_get(&bench.metrics.events) == 3);
+    // The turn that put them has offered nothing yet, so their commit cannot have begun.
+    cr_assert_eq(front_pending(bench.front), 3);
+    cr_assert_lt(recv(bench.client, bench.answer, sizeof bench.answer, 0), 0);
+    ack_expect("c1");
+    cr_assert_eq(front_pending(bench.front), 0);
+    bench_close();
+}
+
+Test(udp, answers_nothing_without_a_chunk)
+{
+    bench_open(&PLAIN);
+    wire_send(wire_forward, &(struct wire){.events = 3});
+    wire_send(wire_forward, &(struct wire){.events = 3, .first = 10, .results = true});
+    datagram_send(bytes_of("\xc0", 1));
+    TURN_UNTIL(metric_get(&bench.metrics.udp_datagrams) == 3);
+    silence_expect();
+    cr_assert_eq(metric_get(&bench.metrics.events), 6);
+    cr_assert_eq(metric_get(&bench.metrics.heartbeats), 1);
+    bench_close();
+}
+
+Test(udp, tells_duplicates_of_a_datagram_sent_again)
+{
+    bench_open(&PLAIN);
+    struct wire wire = {.events = 4, .chunk = "c1", .results = true, .without_id = true};
+    wire_send(wire_forward, &wire);
+    results_expect("c1", 0, NULL);
+    wire_send(wire_packed, &wire);
+    results_expect("c1", 4, NULL);
+    wire.results = false;
+    wire_send(wire_forward, &wire);
+    ack_expect("c1");
+    turn();
+    cr_assert_eq(metric_get(&bench.metrics.duplicates), 8);
+    bench_close();
+}
+
+Test(udp, rejects_a_backfill_event_by_event)
+{
+    bench_open(&PLAIN);
+    struct wire wire = {.events = 1, .chunk = "c1", .results = true, .time_ns = SECOND_NS};
+    wire_send(wire_forward, &wire);
+    results_expect("c1", 0, "time too old");
+    wire.backfill = "b1";
+    wire_send(wire_forward, &wire);
+    results_expect("c1", 0, "backfill not permitted");
+    wire.events = 3;
+    wire.results = false;
+    wire_send(wire_forward, &wire);
+    ack_expect("c1");
+    turn();
+    cr_assert_eq(metric_get(&bench.metrics.rejected[REFUSAL_BACKFILL]), 4);
+    bench_close();
+}
+
+// A conflict and a reject are listed with the sender's address.
+Test(udp, lists_what_was_not_counted_and_by_whom_it_was_sent)
+{
+    bench_open(&PLAIN);
+    scoped(buffer_done) struct buffer rejects = {0};
+    wire_send(wire_forward, &(struct wire){.events = 1, .chunk = "c1", .value = 3});
+    ack_expect("c1");
+    wire_send(wire_forward, &(struct wire){.events = 1, .chunk = "c2", .value = 4});
+    ack_expect("c2");
+    wire_send(wire_forward, &(struct wire){.events = 1, .chunk = "c3", .subject = ""});
+    ack_expect("c3");
+    turn();
+    cr_assert_eq(metric_get(&bench.metrics.conflicts), 1);
+    cr_assert_eq(metric_get(&bench.metrics.rejected[REFUSAL_SUBJECT_INVALID]), 1);
+    rejects_collect(bench.rejects);
+    rejects_print(bench.rejects, &rejects);
+    buffer_u8(&rejects, 0);
+    const char *text = (const char *)rejects.data;
+    cr_assert_not_null(strstr(text, "\"reason\":\"conflict\""), "%s", text);
+    cr_assert_not_null(strstr(text, "\"peer\":\"udp:127.0.0.1:"), "%s", text);
+    cr_assert_not_null(strstr(text, "\"id\":\"event-0\""), "%s", text);
+    bench_close();
+}
+
+// --- no amplification ---
+
+// Entries that are none cost a byte each and an answer of 40: there the results are left out.
+Test(udp, answers_with_no_more_than_the_request)
+{
+    bench_open(&PLAIN);
+    for (uint32_t bad = 0; bad < 300; bad += 7) {
+        for (uint32_t chunk_size = 1; chunk_size <= 255; chunk_size += 50) {
+            scoped(buffer_done) struct buffer out = {0};
+            char chunk[256];
+            memset(chunk, 'c', sizeof chunk);
+            chunk[chunk_size] = '\0';
+            pack_array(&out, 3);
+            pack_text(&out, "");
+            pack_array(&out, bad);
+            for (uint32_t i = 0; i < bad; i++)
+                pack_nil(&out);
+            wire_options(&out, &(struct wire){.chunk = chunk, .results = true});
+            datagram_send(buffer_view(&out));
+            struct bytes answer = answer_await();
+            cr_assert_leq(answer.size, out.size);
+            cr_assert_gt(answer.size, chunk_size);
+            cr_assert_eq(answer.data[0], 0x81, "a plain ack");
+        }
+    }
+    // Where they fit they come: 20 rejects of events that are large enough.
+    struct wire wire = {.events = 20, .chunk = "c1", .results = true, .time_ns = SECOND_NS};
+    wire_send(wire_forward, &wire);
+    struct bytes answer = answer_await();
+    cr_assert_eq(answer.data[0], 0x84);
+    cr_assert_gt(answer.size, 20 * 14);
+    bench_close();
+}
+
+Test(udp, echoes_a_zero_byte)
+{
+    bench_open(&PLAIN);
+    datagram_send(bytes_of("\0", 1));
+    struct bytes answer = answer_await();
+    cr_assert_eq(answer.size, 1);
+    cr_assert_eq(answer.data[0], 0);
+    datagram_send(bytes_of("\0\0", 2));
+    TURN_UNTIL(dropped(UDP_DROP_BROKEN) == 1);
+    silence_expect();
+    bench_close();
+}
+
+// Two servers, or a server and an echo service, must not be made to talk for ever.
+Test(udp, echoes_to_nobody_who_might_echo_it_again)
+{
+    bench_open(&PLAIN);
+    close(bench.client);
+    bench.client = client_open(server_port());
+    datagram_send(bytes_of("\0", 1));
+    TURN_UNTIL(dropped(UDP_DROP_PEER) == 1);
+    silence_expect();
+    // Its events are welcome.
+    alive_expect();
+    bench_close();
+}
+
+// --- what is broken ---
+
+Test(udp, takes_a_whole_message_or_nothing)
+{
+    bench_open(&PLAIN);
+    scoped(buffer_done) struct buffer out = {0};
+    wire_packed(&out, "api_call", &(struct wire){.events = 3, .chunk = "c1", .results = true});
+    for (size_t size = 0; size < out.size; size++) {
+        datagram_send(bytes_of(out.data, size));
+        TURN_UNTIL(metric_get(&bench.metrics.udp_datagrams) == (int64_t)size + 1);
+    }
+    cr_assert_eq(dropped(UDP_DROP_BROKEN), (int64_t)out.size);
+    buffer_u8(&out, 0xc0);
+    datagram_send(buffer_view(&out));
+    TURN_UNTIL(dropped(UDP_DROP_BROKEN) == (int64_t)out.size);
+    silence_expect();
+    cr_assert_eq(metric_get(&bench.metrics.events), 0);
+    datagram_send(bytes_of(out.data, out.size - 1));
+    results_expect("c1", 0, NULL);
+    bench_close();
+}
+
+static uint64_t
+random_next(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+// Random bytes, and messages with some bytes changed.
+Test(udp, survives_random_bytes)
+{
+    bench_open(&PLAIN);
+    uint64_t state = 20261122;
+    int64_t sent = 0;
+    scoped(buffer_done) struct buffer good = {0};
+    wire_forward(&good, "api_call", &(struct wire){.events = 3, .chunk = "c1", .results = true});
+    for (; sent < 3000; sent++) {
+        uint8_t data[2048];
+        size_t size = random_next(&state) % sizeof data;
+        for (size_t i = 0; i < size; i++)
+            data[i] = (uint8_t)random_next(&state);
+        if (sent % 2 == 0) {
+            size = good.size;
+            memcpy(data, good.data, size);
+            for (uint32_t i = 0; i < 3; i++)
+                data[random_next(&state) % size] = (uint8_t)random_next(&state);
+        }
+        datagram_send(bytes_of(data, size));
+        TURN_UNTIL(metric_get(&bench.metrics.udp_datagrams) == sent + 1);
+    }
+    cr_assert_gt(dropped(UDP_DROP_BROKEN), 1000);
+    alive_expect();
+    bench_close();
+}
+
+// The largest that IP carries: an event up to UDP_EVENT_MAX counts, a larger one is told why not.
+Test(udp, takes_events_of_60_kb)
+{
+    static const struct {
+        size_t size;  // of the entry
+        const char *reason;
+    } rows[] = {
+        {1000,              NULL                              },
+        {UDP_EVENT_MAX - 1, NULL                              },
+        {UDP_EVENT_MAX,     NULL                              },
+        {UDP_EVENT_MAX + 1, "event larger than 60 KB over UDP"},
+        {PAYLOAD_MAX - 64,  "event larger than 60 KB over UDP"},
+    };
+    static char filler[PAYLOAD_MAX];
+    bench_open(&PLAIN);
+    memset(filler, 'f', sizeof filler);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scoped(buffer_done) struct buffer out = {0};
+        pack_array(&out, 3);
+        pack_text(&out, "api");
+        pack_array(&out, 1);
+        size_t start = out.size;
+        pack_array(&out, 2);
+        pack_nil(&out);
+        pack_map(&out, 3);
+        pack_text(&out, "subject");
+        pack_text(&out, "s");
+        pack_text(&out, "id");
+        pack_text(&out, (const char[]){'e', (char)('0' + i), '\0'});
+        pack_text(&out, "f");
+        size_t rest = rows[i].size - (out.size - start);
+        pack_str(&out, bytes_of(filler, rest - 3));
+        cr_assert_eq(out.size - start, rows[i].size);
+        wire_options(&out, &(struct wire){.chunk = "c1", .results = true});
+        datagram_send(buffer_view(&out));
+        results_expect("c1", 0, rows[i].reason);
+    }
+    bench_close();
+}
+
+// --- who may send ---
+
+Test(udp, takes_datagrams_of_allowed_networks_only)
+{
+    struct network allowed[2];
+    struct error error = {0};
+    cr_assert_eq(network_parse("192.0.2.0/24", &allowed[0], &error), STATUS_OK);
+    cr_assert_eq(network_parse("127.0.0.2/32", &allowed[1], &error), STATUS_OK);
+    bench_open(&(struct bench_options){
+        .udp = {.allowed = allowed, .allowed_count = 2}
+    });
+    wire_send(wire_forward, &(struct wire){.events = 3, .chunk = "c1"});
+    datagram_send(bytes_of("\0", 1));
+    TURN_UNTIL(dropped(UDP_DROP_PEER) == 2);
+    silence_expect();
+    cr_assert_eq(metric_get(&bench.metrics.events), 0);
+    // From 127.0.0.2.
+    close(bench.client);
+    bench.client = client_open(server_port());
+    alive_expect();
+    bench_close();
+}
+
+// --- no room ---
+
+// Groups of four events: of a burst some datagrams are held, the rest is dropped whole and counted.
+// What was acked is known, what was dropped is not, and nothing counted half.
+Test(udp, drops_and_counts_when_the_ledger_is_full)
+{
+    enum { SENT = 60, EVENTS = 40 };
+    struct bench_options options = {.group_events_max = 4, .udp = {.held_max = 2}};
+    bench_open(&options);
+    for (uint32_t i = 0; i < SENT; i++) {
+        char chunk[16];
+        (void)snprintf(chunk, sizeof chunk, "chunk-%u", i);
+        wire_send(
+            wire_forward, &(struct wire){.events = EVENTS, .first = i * EVENTS, .chunk = chunk});
+    }
+    TURN_UNTIL(metric_get(&bench.metrics.udp_datagrams) == SENT);
+    TURN_UNTIL(
+        metric_get(&bench.metrics.acks) + dropped(UDP_DROP_LEDGER) == SENT &&
+        front_pending(bench.front) == 0);
+    int64_t lost = dropped(UDP_DROP_LEDGER);
+    cr_assert_gt(lost, 0, "the test must have filled the ledger's groups");
+    cr_assert_lt(lost, SENT);
+    cr_assert_eq(metric_get(&bench.metrics.events), (SENT - lost) * EVENTS);
+    cr_assert_eq(metric_get(&bench.metrics.duplicates), 0);
+    for (int64_t i = 0; i < SENT - lost; i++)
+        (void)answer_await();
+    // Each is sent again until it is acked: then every event is there once.
+    for (uint32_t i = 0; i < SENT; i++) {
+        char chunk[16];
+        (void)snprintf(chunk, sizeof chunk, "chunk-%u", i);
+        wire_send(
+            wire_forward, &(struct wire){.events = EVENTS, .first = i * EVENTS, .chunk = chunk});
+        ack_expect(chunk);
+    }
+    turn();
+    cr_assert_eq(metric_get(&bench.metrics.duplicates), (SENT - lost) * EVENTS);
+    bench_close();
+}
+
+// While one is held nothing is received: with room in the kernel nothing is lost.
+Test(udp, leaves_a_burst_to_the_kernel)
+{
+    enum { SENT = 400, EVENTS = 40 };
+    bench_open(&(struct bench_options){.group_events_max = 16});
+    for (uint32_t i = 0; i < SENT; i++)
+        wire_send(
+            wire_forward, &(struct wire){.events = EVENTS, .first = i * EVENTS, .chunk = "c"});
+    TURN_UNTIL(metric_get(&bench.metrics.acks) == SENT);
+    cr_assert_eq(metric_get(&bench.metrics.events), SENT * EVENTS);
+    cr_assert_eq(dropped(UDP_DROP_LEDGER), 0);
+    cr_assert_eq(dropped(UDP_DROP_KERNEL), 0);
+    bench_close();
+}
+
+// As many under way as there are letters; what comes at once beyond them is dropped.
+Test(udp, drops_and_counts_when_too_many_are_under_way)
+{
+    enum { SENT = 50 };
+    bench_open(&(struct bench_options){.udp = {.letters = 8}});
+    for (uint32_t i = 0; i < SENT; i++)
+        wire_send(wire_forward, &(struct wire){.events = 1, .first = i, .chunk = "c"});
+    TURN_UNTIL(metric_get(&bench.metrics.udp_datagrams) == SENT);
+    TURN_UNTIL(metric_get(&bench.metrics.acks) + dropped(UDP_DROP_LEDGER) == SENT);
+    cr_assert_gt(dropped(UDP_DROP_LEDGER), 0);
+    cr_assert_geq(metric_get(&bench.metrics.acks), 8);
+    alive_expect();
+    bench_close();
+}
+
+// Also at the end of a burst, when no later datagram tells.
+Test(udp, counts_what_the_kernel_dropped)
+{
+    enum { SENT = 3000 };
+    bench_open(&(struct bench_options){.room = 4096});
+    for (uint32_t i = 0; i < SENT; i++)
+        datagram_send(bytes_of("\xc0", 1));
+    TURN_UNTIL(metric_get(&bench.metrics.udp_datagrams) + dropped(UDP_DROP_KERNEL) == SENT);
+    cr_assert_gt(dropped(UDP_DROP_KERNEL), 0);
+    alive_expect();
+    cr_assert_eq(metric_get(&bench.metrics.udp_datagrams) + dropped(UDP_DROP_KERNEL), SENT + 1);
+    bench_close();
+}
+
+// The client went away before its ack: that is its affair.
+Test(udp, goes_on_when_an_answer_cannot_be_delivered)
+{
+    bench_open(&PLAIN);
+    for (uint32_t round = 0; round < 50; round++) {
+        int fd = bench.client;
+        bench.client = client_open(0);
+        wire_send(wire_forward, &(struct wire){.events = 3, .first = round * 3, .chunk = "gone"});
+        close(bench.client);
+        bench.client = fd;
+    }
+    TURN_UNTIL(metric_get(&bench.metrics.acks) == 50);
+    alive_expect();
+    cr_assert_eq(metric_get(&bench.metrics.events), 151);
+    bench_close();
+}
+
+// --- the end ---
+
+// What the kernel had when the drain began is stored and acked.
+Test(udp, drains_what_has_arrived_and_acks_it)
+{
+    enum { SENT = 300 };
+    bench_open(&(struct bench_options){.group_events_max = 64});
+    for (uint32_t i = 0; i < SENT; i++)
+        wire_send(wire_forward, &(struct wire){.events = 10, .first = i * 10, .chunk = "c1"});
+    front_drain(bench.front);
+    TURN_UNTIL(metric_get(&bench.metrics.acks) == SENT);
+    cr_assert_eq(metric_get(&bench.metrics.events), SENT * 10);
+    // Then nothing more is received.
+    for (uint32_t i = 0; i < 5; i++)
+        turn();
+    wire_send(wire_forward, &(struct wire){.events = 1, .chunk = "late"});
+    for (uint32_t i = 0; i < 5; i++)
+        turn();
+    cr_assert_eq(metric_get(&bench.metrics.udp_datagrams), SENT);
+    bench_close();
+}
