@@ -35,10 +35,12 @@ struct sender {
     struct buffer head, tail;
     size_t sent_size;  // of the frame that is being sent
     bool is_writable;
-    int64_t progress_ns;  // when the socket last took a byte
-    int64_t connect_ns;   // when the current address was begun
+    int64_t progress_ns;      // when the socket last took a byte
+    int64_t connect_ns;       // when the current address was begun
+    uint32_t server_index;    // of the list: the one in use, or to try next
+    uint32_t round_failures;  // since the last pause or ack
     int64_t retry_at_ns;
-    int64_t pause_ns;  // after the next failure
+    int64_t pause_ns;  // after the next failure of all servers
 };
 
 // --- acks ---
@@ -122,6 +124,7 @@ batch_settle(struct sender *sender, uint32_t index, struct answer *answer)
     refusals_report(sender, batch, answer, &counts);
     flight_remove(sender, index);
     sender->pause_ns = sender->settings->retry_min_ns;
+    sender->round_failures = 0;
     pthread_mutex_lock(&tally->mutex);
     tally->stats.events_acked += batch->events_count;
     tally->stats.events_duplicate += counts.events_duplicate;
@@ -274,23 +277,48 @@ pause_jittered(int64_t pause_ns)
     return pause_ns - (int64_t)((uint64_t)(pause_ns / 2) * random >> 32);
 }
 
+// The next server is tried at once; when all of them failed in turn, after a pause.
 static void
-sender_fail(struct sender *sender, int64_t now_ns, const struct error *error)
+server_next(struct sender *sender, int64_t now_ns)
+{
+    const struct client_settings *settings = sender->settings;
+    sender->server_index = (sender->server_index + 1) % settings->servers.count;
+    sender->retry_at_ns = now_ns;
+    if (++sender->round_failures < settings->servers.count)
+        return;
+    sender->round_failures = 0;
+    sender->retry_at_ns += pause_jittered(sender->pause_ns);
+    sender->pause_ns *= 2;
+    if (sender->pause_ns > settings->retry_max_ns)
+        sender->pause_ns = settings->retry_max_ns;
+}
+
+// Among several servers the text names the one that failed.
+static void
+failure_note(struct sender *sender, struct error *error)
+{
+    struct tally_stats *stats = &sender->tally->stats;
+    char name[SERVER_TEXT_MAX];
+    if (sender->settings->servers.count > 1) {
+        server_list_print(&sender->settings->servers, sender->server_index, name);
+        (void)error_prefix(error, "%s", name);
+    }
+    stats->is_connected = false;
+    (void)bytes_to_text(bytes_text(error->text), stats->last_error, sizeof stats->last_error);
+}
+
+static void
+sender_fail(struct sender *sender, int64_t now_ns, struct error *error)
 {
     struct tally *tally = sender->tally;
     uplink_stop(&sender->uplink);
     sender->flights_count = 0;
     sender->sending = NULL;
-    sender->retry_at_ns = now_ns + pause_jittered(sender->pause_ns);
-    sender->pause_ns *= 2;
-    if (sender->pause_ns > sender->settings->retry_max_ns)
-        sender->pause_ns = sender->settings->retry_max_ns;
     pthread_mutex_lock(&tally->mutex);
     backlog_rewind(&tally->backlog);
-    tally->stats.is_connected = false;
-    (void)bytes_to_text(
-        bytes_text(error->text), tally->stats.last_error, sizeof tally->stats.last_error);
+    failure_note(sender, error);
     pthread_mutex_unlock(&tally->mutex);
+    server_next(sender, now_ns);
 }
 
 static void
@@ -301,6 +329,7 @@ sender_connected(struct sender *sender)
     pthread_mutex_lock(&tally->mutex);
     tally->stats.is_connected = true;
     tally->stats.connects++;
+    tally->stats.server = sender->server_index;
     tally->stats.last_error[0] = '\0';
     pthread_mutex_unlock(&tally->mutex);
 }
@@ -363,7 +392,8 @@ sender_work(struct sender *sender, short events, int64_t now_ns)
     switch (sender->uplink.phase) {
     case UPLINK_DOWN:
         if (now_ns >= sender->retry_at_ns) {
-            status = uplink_start(&sender->uplink, &error);
+            const struct server_name *name = &sender->settings->servers.items[sender->server_index];
+            status = uplink_start(&sender->uplink, name, &error);
             sender->connect_ns = clock_monotonic_ns();
         }
         break;
@@ -474,7 +504,7 @@ sender_run(void *context)
     };
     size_t answer_size_max =
         ANSWER_SIZE_BASE + (size_t)tally->settings.limits.batch_events * ANSWER_SIZE_EVENT;
-    uplink_init(&sender.uplink, &tally->settings.server, answer_size_max);
+    uplink_init(&sender.uplink, answer_size_max);
     short events = 0;
     // Prepared before the state is looked at: whatever changes after the look wakes the poll.
     waker_prepare(&tally->waker);

@@ -14,6 +14,7 @@
 #include "base/status.h"
 
 #include <limits.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 enum {

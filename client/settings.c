@@ -91,8 +91,8 @@ client_settings_read(
     const struct tally_options *options, struct client_settings *out, struct error *error)
 {
     *out = (struct client_settings){.on_refusal = options->on_refusal, .context = options->context};
-    const char *server = options->server != NULL ? options->server : SERVER_DEFAULT;
-    enum status status = server_name_parse(server, &out->server, error);
+    const char *servers = options->server != NULL ? options->server : SERVER_DEFAULT;
+    enum status status = server_list_parse(servers, &out->servers, error);
     if (status == STATUS_OK)
         status = backfill_copy(options->backfill, out, error);
     if (status == STATUS_OK)

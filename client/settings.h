@@ -8,7 +8,7 @@
 
 #include "client/backlog.h"
 #include "client/packet.h"
-#include "client/server_name.h"
+#include "client/server_list.h"
 #include "client/tally.h"
 
 enum {
@@ -18,7 +18,7 @@ enum {
 };
 
 struct client_settings {
-    struct server_name server;
+    struct server_list servers;
     struct backlog_limits limits;
     int64_t batch_age_ns;
     uint32_t in_flight_batches;

@@ -90,7 +90,10 @@ struct tally_refusal {
 typedef void (*tally_refusal_fn)(void *context, const struct tally_refusal *refusal);
 
 struct tally_options {
-    const char *server;           // "HOST:PORT" or "unix:PATH"; NULL: "127.0.0.1:24224"
+    // "HOST:PORT" or "unix:PATH", or up to 8 of them with commas between, tried in turn after a
+    // failure. All must lead to the same ledger: what one of them stored without its ack getting
+    // here is sent again to the next, and only the same ledger knows it. NULL: "127.0.0.1:24224"
+    const char *server;
     size_t buffer_bytes;          // all that is unacked; 0: 64 MiB
     size_t batch_bytes;           // a batch is sent at this size; 0: 256 KiB
     uint32_t batch_events;        // or this count; 0: 1000
@@ -98,8 +101,9 @@ struct tally_options {
     uint32_t in_flight_batches;   // unacked batches at once; 0: 8
     uint32_t ack_timeout_ms;      // reconnect when an ack takes longer; 0: 30000
     uint32_t connect_timeout_ms;  // 0: 5000
-    uint32_t retry_min_ms;        // first pause after a failure, doubled up to retry_max_ms; 0: 100
-    uint32_t retry_max_ms;        // 0: 10000
+    uint32_t
+        retry_min_ms;  // first pause after all servers failed, doubled up to retry_max_ms; 0: 100
+    uint32_t retry_max_ms;  // 0: 10000
     const char
         *backfill;  // batch name: events of any age are accepted (needs the right); NULL: live
     tally_refusal_fn on_refusal;  // NULL: only counted
@@ -117,6 +121,7 @@ struct tally_stats {
     uint64_t batches_resent;
     uint64_t connects;
     bool is_connected;
+    uint32_t server;       // of the list, from 0: the one that was connected last
     char last_error[256];  // of the connection; empty: none
 };
 

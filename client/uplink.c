@@ -10,10 +10,9 @@
 enum { READ_SIZE = 16 * 1024 };
 
 void
-uplink_init(struct uplink *uplink, const struct server_name *name, size_t message_size_max)
+uplink_init(struct uplink *uplink, size_t message_size_max)
 {
     *uplink = (struct uplink){
-        .name = name,
         .fd = -1,
         .addresses = {.directory_fd = -1},
         .message_size_max = message_size_max,
@@ -85,10 +84,10 @@ address_next(struct uplink *uplink, struct error *error)
 }
 
 enum status
-uplink_start(struct uplink *uplink, struct error *error)
+uplink_start(struct uplink *uplink, const struct server_name *name, struct error *error)
 {
     must(uplink->phase == UPLINK_DOWN);
-    enum status status = server_name_resolve(uplink->name, &uplink->addresses, error);
+    enum status status = server_name_resolve(name, &uplink->addresses, error);
     if (status != STATUS_OK)
         return status;
     uplink->address_index = 0;

@@ -1,8 +1,8 @@
 #pragma once
 // The connection to the server: non-blocking, one at a time, read as whole msgpack messages.
 //
-//     uplink_init(&uplink, name, message_size_max)
-//     status = uplink_start(&uplink, &error)        // begins to connect; wait for uplink_fd, then
+//     uplink_init(&uplink, message_size_max)
+//     status = uplink_start(&uplink, name, &error)  // begins to connect; wait for uplink.fd, then
 //     status = uplink_finish(&uplink, &error)       // STATUS_BUSY: trying the next address
 //     status = uplink_write(&uplink, parts, count, &size, &error)
 //     status = uplink_read(&uplink, &error)         // then uplink_message until it gives nothing
@@ -19,7 +19,6 @@
 enum uplink_phase { UPLINK_DOWN, UPLINK_CONNECTING, UPLINK_UP };
 
 struct uplink {
-    const struct server_name *name;
     enum uplink_phase phase;
     int fd;  // -1: none
     struct server_addresses addresses;
@@ -30,11 +29,12 @@ struct uplink {
     size_t message_size_max;
 };
 
-void uplink_init(struct uplink *uplink, const struct server_name *name, size_t message_size_max);
+void uplink_init(struct uplink *uplink, size_t message_size_max);
 void uplink_done(struct uplink *uplink);
 
 // From UPLINK_DOWN to UPLINK_CONNECTING. On failure it is down, and error says why.
-enum status uplink_start(struct uplink *uplink, struct error *error) CHECKED;
+enum status
+uplink_start(struct uplink *uplink, const struct server_name *name, struct error *error) CHECKED;
 // When the socket is writable: to UPLINK_UP, or the next address is begun (STATUS_BUSY, still
 // connecting), or down.
 enum status uplink_finish(struct uplink *uplink, struct error *error) CHECKED;

@@ -8,8 +8,8 @@ Test(settings, fills_in_what_is_not_said)
 {
     struct client_settings settings;
     cr_assert_eq(client_settings_read(&(struct tally_options){0}, &settings, NULL), STATUS_OK);
-    cr_assert_str_eq(settings.server.host, "127.0.0.1");
-    cr_assert_str_eq(settings.server.port, "24224");
+    cr_assert_str_eq(settings.servers.items[0].host, "127.0.0.1");
+    cr_assert_str_eq(settings.servers.items[0].port, "24224");
     cr_assert_eq(settings.limits.size, 64 << 20);
     cr_assert_eq(settings.limits.batch_size, 256 << 10);
     cr_assert_eq(settings.limits.batch_events, 1000);
@@ -38,7 +38,7 @@ Test(settings, keeps_what_is_said)
         .backfill = "2023-11",
     };
     cr_assert_eq(client_settings_read(&options, &settings, NULL), STATUS_OK);
-    cr_assert(settings.server.is_unix);
+    cr_assert(settings.servers.items[0].is_unix);
     cr_assert_eq(settings.limits.size, 1 << 20);
     cr_assert_eq(settings.limits.batch_size, 1);
     cr_assert_eq(settings.limits.batch_events, 2);

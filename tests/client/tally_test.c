@@ -219,8 +219,9 @@ assert_resends_after(enum ending ending)
         cr_assert(bytes_equal(buffer_view(&again[i].frame), buffer_view(&first[i * 2].frame)));
         peer_ack(&peer, &again[i]);
     }
-    cr_assert_eq(tally_flush(tally, WAIT_MS), TALLY_OK);
+    enum tally_result result = tally_flush(tally, WAIT_MS);
     struct tally_stats stats = stats_of(tally);
+    cr_assert_eq(result, TALLY_OK, "%s", stats.last_error);
     cr_assert_eq(stats.events_acked, 9);
     cr_assert_eq(stats.batches_resent, 2);
     cr_assert_eq(stats.connects, 2);
@@ -293,6 +294,103 @@ Test(tally, connects_when_the_server_comes_later)
     assert_ids(&parcel, 0, 3);
     peer_ack(&peer, &parcel);
     cr_assert_eq(tally_close(tally, WAIT_MS), TALLY_OK);
+}
+
+// Two servers, the first of which is gone or refuses: options name both.
+static struct tally_options
+options_for_both(const struct peer peers[2], char names[600])
+{
+    struct tally_options options = options_for(&peers[0]);
+    (void)snprintf(names, 600, "%s,%s", peers[0].name, peers[1].name);
+    options.server = names;
+    // Longer than the test: a server that is found was found without a pause.
+    options.retry_min_ms = 2 * WAIT_MS;
+    options.retry_max_ms = 2 * WAIT_MS;
+    return options;
+}
+
+Test(tally, goes_to_the_next_server_without_a_pause_and_resends_the_same_bytes)
+{
+    struct peer peers[2];
+    struct parcel first[2], again[2];
+    char names[600];
+    peer_listen(&peers[0]);
+    peer_listen(&peers[1]);
+    struct tally_options options = options_for_both(peers, names);
+    struct tally *tally = open_with(&options);
+    peer_accept(&peers[0]);
+    send_tagged(tally, 6, 0);
+    for (size_t i = 0; i < 2; i++)
+        peer_take(&peers[0], &first[i]);
+    cr_assert_eq(stats_of(tally).server, 0);
+    peer_drop(&peers[0], true);
+    peer_accept(&peers[1]);
+    for (size_t i = 0; i < 2; i++) {
+        peer_take(&peers[1], &again[i]);
+        cr_assert(bytes_equal(buffer_view(&again[i].frame), buffer_view(&first[i].frame)));
+        peer_ack(&peers[1], &again[i]);
+    }
+    wait_acked(tally, 6);
+    cr_assert_eq(stats_of(tally).server, 1);
+    // An ack begins a new round: back to the first, again without a pause.
+    peer_drop(&peers[1], false);
+    peer_accept(&peers[0]);
+    cr_assert_eq(tally_close(tally, WAIT_MS), TALLY_OK);
+    for (size_t i = 0; i < 2; i++) {
+        parcel_done(&first[i]);
+        parcel_done(&again[i]);
+        peer_done(&peers[i]);
+    }
+}
+
+Test(tally, pauses_when_all_servers_failed)
+{
+    struct peer peers[2];
+    char names[600];
+    peer_reserve(&peers[0]);
+    peer_listen(&peers[1]);
+    struct tally_options options = options_for_both(peers, names);
+    struct tally *tally = open_with(&options);
+    // The first refuses, the second hangs up: that was a round.
+    peer_accept(&peers[1]);
+    peer_drop(&peers[1], false);
+    int64_t deadline_ns = clock_monotonic_ns() + WAIT_MS * 1000000LL;
+    while (strstr(stats_of(tally).last_error, "closed the connection") == NULL) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+        sched_yield();
+    }
+    cr_assert_not_null(strstr(stats_of(tally).last_error, peers[1].name), "it names the server");
+    peer_listen_at(&peers[0]);
+    peers[0].fd = peers[0].listen_fd;
+    cr_assert(peer_is_quiet(&peers[0], 50), "no pause after a round");
+    peers[0].fd = -1;
+    cr_assert_eq(tally_close(tally, 0), TALLY_OK);
+    peer_done(&peers[0]);
+    peer_done(&peers[1]);
+}
+
+Test(tally, comes_back_to_the_first_server_after_a_round)
+{
+    struct peer peers[2];
+    struct parcel parcel;
+    char names[600];
+    peer_reserve(&peers[0]);
+    peer_reserve(&peers[1]);
+    struct tally_options options = options_for_both(peers, names);
+    options.retry_min_ms = 1;
+    options.retry_max_ms = 5;
+    struct tally *tally = open_with(&options);
+    send_tagged(tally, 3, 0);
+    cr_assert_eq(tally_flush(tally, 20), TALLY_TIMEOUT);
+    peer_listen_at(&peers[0]);
+    peer_accept(&peers[0]);
+    peer_take(&peers[0], &parcel);
+    assert_ids(&parcel, 0, 3);
+    peer_ack(&peers[0], &parcel);
+    cr_assert_eq(tally_close(tally, WAIT_MS), TALLY_OK);
+    parcel_done(&parcel);
+    peer_done(&peers[0]);
+    peer_done(&peers[1]);
 }
 
 Test(tally, reconnects_when_an_ack_is_late)
