@@ -94,6 +94,7 @@ function(tally_program NAME)
   target_link_libraries(${NAME} PRIVATE flags strict ${ARG_LIBS})
   tally_link(${NAME} PRIVATE ${ARG_USES})
   add_dependencies(programs ${NAME})
+  install(TARGETS ${NAME} RUNTIME DESTINATION bin COMPONENT programs)
 endfunction()
 
 # What every test executable has: no `strict`, and a place of its own.
