@@ -126,11 +126,10 @@ filling_has_room(const struct backlog *backlog, size_t entry_size)
     return offset + span <= room_end(backlog, offset);
 }
 
-// Finds where a batch of one entry can begin: behind the last one, else at the memory's start.
+// Finds where a batch of this span can begin: behind the last one, else at the memory's start.
 static bool
-room_find(const struct backlog *backlog, size_t entry_size, size_t *out_offset)
+room_find(const struct backlog *backlog, size_t span, size_t *out_offset)
 {
-    size_t span = batch_span(entry_size, 1);
     const struct batch *last = backlog_last(backlog);
     if (last == NULL) {
         *out_offset = 0;
@@ -185,7 +184,7 @@ backlog_append(
     must(entry->bytes.size > 0 && entry->bytes.size <= ENCODE_SIZE_MAX);
     if (backlog->filling == NULL || !filling_has_room(backlog, entry->bytes.size)) {
         size_t offset;
-        if (!room_find(backlog, entry->bytes.size, &offset))
+        if (!room_find(backlog, batch_span(entry->bytes.size, 1), &offset))
             return false;
         backlog_seal(backlog, wall_ns);
         batch_open(backlog, offset, now_ns);
@@ -199,6 +198,22 @@ backlog_append(
     return true;
 }
 
+// The sealed batch becomes the last one to send.
+static void
+batch_enqueue(struct backlog *backlog, struct batch *batch)
+{
+    batch->next = NULL;
+    batch->state = BATCH_WAITING;
+    batch->sequence = ++backlog->sealed_count;
+    if (backlog->newest != NULL)
+        backlog->newest->next = batch;
+    else
+        backlog->oldest = batch;
+    backlog->newest = batch;
+    if (backlog->waiting == NULL)
+        backlog->waiting = batch;
+}
+
 void
 backlog_seal(struct backlog *backlog, int64_t wall_ns)
 {
@@ -209,16 +224,34 @@ backlog_seal(struct backlog *backlog, int64_t wall_ns)
     size_t events = align_up(batch->events_size, sizeof *backlog->tags);
     memcpy(batch_body(batch) + events, backlog->tags, batch->events_count * sizeof *backlog->tags);
     uuid7_next(&backlog->ids, wall_ns, batch->chunk);
-    batch->state = BATCH_WAITING;
-    batch->sequence = ++backlog->sealed_count;
-    if (backlog->newest != NULL)
-        backlog->newest->next = batch;
-    else
-        backlog->oldest = batch;
-    backlog->newest = batch;
-    if (backlog->waiting == NULL)
-        backlog->waiting = batch;
+    if (backlog->limits.backfill != NULL)
+        memcpy(batch->backfill, backlog->limits.backfill, strlen(backlog->limits.backfill) + 1);
     backlog->filling = NULL;
+    if (backlog->sealed != NULL)
+        backlog->sealed(backlog->sealed_context, batch);
+    batch_enqueue(backlog, batch);
+}
+
+bool
+backlog_put(struct backlog *backlog, const struct batch *like, struct bytes events)
+{
+    size_t offset;
+    must(backlog->filling == NULL);
+    must(like->events_size == events.size && like->events_count > 0);
+    if (!room_find(backlog, batch_span(events.size, like->events_count), &offset))
+        return false;
+    batch_open(backlog, offset, 0);
+    struct batch *batch = backlog->filling;
+    backlog->used_size += batch_span(events.size, like->events_count) - batch_span(0, 0);
+    backlog->events_count += like->events_count;
+    *batch = *like;
+    memcpy(batch_body(batch), events.data, events.size);
+    size_t tags = align_up(events.size, sizeof *backlog->tags);
+    memset(batch_body(batch) + tags, 0, like->events_count * sizeof *backlog->tags);
+    backlog->filling = NULL;
+    batch_enqueue(backlog, batch);
+    assert_slow(backlog_validate(backlog));
+    return true;
 }
 
 // The next batch that waits, from this one on: invariant 4.

@@ -23,6 +23,8 @@
 #include "client/encode.h"
 #include "client/uuid7.h"
 
+enum { BACKLOG_BACKFILL_MAX = 100 };
+
 enum batch_state { BATCH_FILLING, BATCH_WAITING, BATCH_SENT, BATCH_RELEASED };
 
 struct batch {
@@ -33,13 +35,20 @@ struct batch {
     uint32_t events_count;
     uint32_t sends_count;  // how often it was taken
     enum batch_state state;
+    bool is_spooled;   // it has a file
+    bool is_leftover;  // of an earlier process, as the spool had it
     char chunk[UUID7_TEXT_SIZE];
+    char backfill[BACKLOG_BACKFILL_MAX + 1];  // the batch's name, or empty
 };
+
+// Called by a seal, before anybody else sees the batch.
+typedef void (*backlog_sealed_fn)(void *context, struct batch *batch);
 
 struct backlog_limits {
     size_t size;        // bytes in all, at least BACKLOG_SIZE_MIN
     size_t batch_size;  // of events; one larger event is a batch of its own
     uint32_t batch_events;
+    const char *backfill;  // name for all batches, good as long as the backlog; NULL or empty: none
 };
 
 // Room for one event of the largest size, so that any valid event is taken sooner or later.
@@ -50,6 +59,8 @@ struct backlog {
     struct buffer memory;
     uint64_t *tags;  // of the batch being filled; they move behind its events when it is sealed
     struct uuid7_source ids;
+    backlog_sealed_fn sealed;  // NULL: nobody is told
+    void *sealed_context;
     struct batch *filling;  // NULL: none
     struct batch *oldest;   // sealed, not released; NULL: none
     struct batch *newest;
@@ -68,6 +79,10 @@ void backlog_done(struct backlog *backlog);
 // filled stays open).
 bool backlog_append(
     struct backlog *backlog, const struct encoded *entry, int64_t now_ns, int64_t wall_ns) CHECKED;
+// A batch that was sealed by another process: chunk, backfill, events_size, events_count and the
+// flags are taken from `like`, its tags are 0. False: no room until more is released. Not for a
+// backlog that is being appended to.
+bool backlog_put(struct backlog *backlog, const struct batch *like, struct bytes events) CHECKED;
 // Nothing happens when no batch is being filled.
 void backlog_seal(struct backlog *backlog, int64_t wall_ns);
 // NULL: none is waiting.

@@ -17,9 +17,9 @@ packet_head(struct buffer *out, const struct batch *batch)
 }
 
 void
-packet_tail(struct buffer *out, const struct batch *batch, const char *backfill)
+packet_tail(struct buffer *out, const struct batch *batch)
 {
-    bool is_backfill = backfill[0] != '\0';
+    bool is_backfill = batch->backfill[0] != '\0';
     pack_map(out, 3);
     pack_text(out, "size");
     pack_uint(out, batch->events_count);
@@ -31,6 +31,6 @@ packet_tail(struct buffer *out, const struct batch *batch, const char *backfill)
     pack_bool(out, true);
     if (is_backfill) {
         pack_text(out, "backfill");
-        pack_text(out, backfill);
+        pack_text(out, batch->backfill);
     }
 }

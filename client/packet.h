@@ -3,7 +3,7 @@
 // id, "tally": {...}}].
 //
 //     packet_head(&head, batch)
-//     packet_tail(&tail, batch, backfill)
+//     packet_tail(&tail, batch)
 //
 // Both follow from the batch alone, so a batch that is sent again has the same bytes. Values.
 // Thread: any.
@@ -11,8 +11,5 @@
 #include "base/buffer.h"
 #include "client/backlog.h"
 
-enum { PACKET_BACKFILL_MAX = 100 };
-
 void packet_head(struct buffer *out, const struct batch *batch);
-// backfill: the batch's name, or empty.
-void packet_tail(struct buffer *out, const struct batch *batch, const char *backfill);
+void packet_tail(struct buffer *out, const struct batch *batch);

@@ -76,6 +76,7 @@ refusal_report(
         return false;
     struct tally_refusal refusal = {
         .tag = backlog_tag(batch, (uint32_t)index),
+        .is_leftover = batch->is_leftover,
         .is_conflict = reason == NULL,
         .reason = reason != NULL ? reason : "conflict",
     };
@@ -121,7 +122,11 @@ batch_settle(struct sender *sender, uint32_t index, struct answer *answer)
     struct tally *tally = sender->tally;
     struct batch *batch = sender->flights[index].batch;
     struct tally_stats counts = {0};
+    struct error error;
+    enum status removed = STATUS_OK;
     refusals_report(sender, batch, answer, &counts);
+    if (batch->is_spooled)
+        removed = spool_remove(&tally->spool, batch->chunk, &error);
     flight_remove(sender, index);
     sender->pause_ns = sender->settings->retry_min_ns;
     sender->round_failures = 0;
@@ -130,7 +135,9 @@ batch_settle(struct sender *sender, uint32_t index, struct answer *answer)
     tally->stats.events_duplicate += counts.events_duplicate;
     tally->stats.events_rejected += counts.events_rejected;
     tally->stats.events_conflict += counts.events_conflict;
-    backlog_release(&tally->backlog, batch);
+    if (removed != STATUS_OK)
+        handle_spool_error(tally, &error);
+    handle_release(tally, batch, batch->is_spooled && removed == STATUS_OK);
     pthread_cond_broadcast(&tally->changed);
     pthread_mutex_unlock(&tally->mutex);
 }
@@ -170,13 +177,31 @@ acks_read(struct sender *sender, struct error *error)
 
 // --- sending ---
 
-// The next batch to send, or NULL: nothing is ready, or the window is full.
+// The next batch of an earlier process, read from its file when it is its turn. NULL: none, or no
+// room for one.
 static struct batch *
-batch_next(struct sender *sender, int64_t now_ns)
+leftover_next(struct sender *sender)
 {
     struct tally *tally = sender->tally;
-    if (sender->flights_count >= sender->settings->in_flight_batches)
+    struct leftovers *leftovers = &tally->leftovers;
+    enum leftover_read read = LEFTOVER_READY;
+    if (!leftovers->is_open)
         return NULL;
+    while (leftovers->ring.waiting == NULL && read != LEFTOVER_NONE) {
+        struct leftover leftover;
+        struct error error = {0};
+        read = leftovers_read(leftovers, &leftover, &error);
+        if (read != LEFTOVER_NONE)
+            handle_leftover(tally, read, &leftover, &error);
+    }
+    return backlog_take(&leftovers->ring);
+}
+
+// The next new batch.
+static struct batch *
+backlog_next(struct sender *sender, int64_t now_ns)
+{
+    struct tally *tally = sender->tally;
     pthread_mutex_lock(&tally->mutex);
     const struct batch *filling = tally->backlog.filling;
     // Sealing by age is done here and not by a timer: while nothing can be sent, batches go on
@@ -185,10 +210,41 @@ batch_next(struct sender *sender, int64_t now_ns)
     if (tally->backlog.waiting == NULL && is_due)
         backlog_seal(&tally->backlog, clock_now_ns());
     struct batch *batch = backlog_take(&tally->backlog);
-    if (batch != NULL && batch->sends_count > 1)
-        tally->stats.batches_resent++;
     pthread_mutex_unlock(&tally->mutex);
     return batch;
+}
+
+// The next batch to send, or NULL: nothing is ready, or the window is full. What an earlier process
+// left goes first.
+static struct batch *
+batch_next(struct sender *sender, int64_t now_ns)
+{
+    struct tally *tally = sender->tally;
+    if (sender->flights_count >= sender->settings->in_flight_batches)
+        return NULL;
+    struct batch *batch = leftover_next(sender);
+    if (batch == NULL && !leftovers_is_pending(&tally->leftovers))
+        batch = backlog_next(sender, now_ns);
+    if (batch != NULL && batch->sends_count > 1) {
+        pthread_mutex_lock(&tally->mutex);
+        tally->stats.batches_resent++;
+        pthread_mutex_unlock(&tally->mutex);
+    }
+    return batch;
+}
+
+// With a spool a batch gets its file at its age also while nothing can be sent.
+static void
+spool_age_check(struct sender *sender, int64_t now_ns)
+{
+    struct tally *tally = sender->tally;
+    if (!tally->spool.is_open)
+        return;
+    pthread_mutex_lock(&tally->mutex);
+    const struct batch *filling = tally->backlog.filling;
+    if (filling != NULL && now_ns - filling->opened_ns >= sender->settings->batch_age_ns)
+        backlog_seal(&tally->backlog, clock_now_ns());
+    pthread_mutex_unlock(&tally->mutex);
 }
 
 static void
@@ -197,7 +253,7 @@ sending_begin(struct sender *sender, struct batch *batch, int64_t now_ns)
     buffer_reset(&sender->head);
     buffer_reset(&sender->tail);
     packet_head(&sender->head, batch);
-    packet_tail(&sender->tail, batch, sender->settings->backfill);
+    packet_tail(&sender->tail, batch);
     sender->sending = batch;
     sender->sent_size = 0;
     sender->progress_ns = now_ns;
@@ -316,6 +372,8 @@ sender_fail(struct sender *sender, int64_t now_ns, struct error *error)
     sender->sending = NULL;
     pthread_mutex_lock(&tally->mutex);
     backlog_rewind(&tally->backlog);
+    if (tally->leftovers.is_open)
+        backlog_rewind(&tally->leftovers.ring);
     failure_note(sender, error);
     pthread_mutex_unlock(&tally->mutex);
     server_next(sender, now_ns);
@@ -423,6 +481,9 @@ age_deadline(struct sender *sender)
     int64_t deadline_ns = INT64_MAX;
     if (sender->sending != NULL || sender->flights_count >= sender->settings->in_flight_batches)
         return deadline_ns;
+    // Leftovers that wait for room hold up all others until an ack comes.
+    if (leftovers_is_pending(&tally->leftovers) && sender->flights_count > 0)
+        return deadline_ns;
     pthread_mutex_lock(&tally->mutex);
     if (tally->backlog.waiting != NULL)
         deadline_ns = 0;
@@ -446,6 +507,21 @@ sender_deadline(struct sender *sender)
     if (sender->sending != NULL)
         deadline_ns = earlier(deadline_ns, sender->progress_ns + sender->settings->ack_timeout_ns);
     return earlier(deadline_ns, age_deadline(sender));
+}
+
+// When the batch being filled is to get its file.
+static int64_t
+spool_deadline(struct sender *sender)
+{
+    struct tally *tally = sender->tally;
+    int64_t deadline_ns = INT64_MAX;
+    if (!tally->spool.is_open)
+        return deadline_ns;
+    pthread_mutex_lock(&tally->mutex);
+    if (tally->backlog.filling != NULL)
+        deadline_ns = tally->backlog.filling->opened_ns + sender->settings->batch_age_ns;
+    pthread_mutex_unlock(&tally->mutex);
+    return deadline_ns;
 }
 
 static int
@@ -474,7 +550,8 @@ sender_wait(struct sender *sender)
     };
     if (sender->uplink.phase == UPLINK_CONNECTING)
         fds[1].events = POLLOUT;
-    int rc = poll(fds, 2, poll_timeout_ms(sender_deadline(sender)));
+    int rc =
+        poll(fds, 2, poll_timeout_ms(earlier(sender_deadline(sender), spool_deadline(sender))));
     if (rc > 0 && fds[0].revents != 0)
         waker_drain(&tally->waker);
     waker_cancel(&tally->waker);
@@ -509,7 +586,9 @@ sender_run(void *context)
     // Prepared before the state is looked at: whatever changes after the look wakes the poll.
     waker_prepare(&tally->waker);
     while (!tally_is_stopping(tally)) {
-        sender_work(&sender, events, clock_monotonic_ns());
+        int64_t now_ns = clock_monotonic_ns();
+        spool_age_check(&sender, now_ns);
+        sender_work(&sender, events, now_ns);
         events = sender_wait(&sender);
         waker_prepare(&tally->waker);
     }

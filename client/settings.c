@@ -40,12 +40,31 @@ backfill_copy(const char *name, struct client_settings *settings, struct error *
 {
     if (name == NULL)
         return STATUS_OK;
-    size_t size = strnlen(name, PACKET_BACKFILL_MAX + 1);
-    if (size == 0 || size > PACKET_BACKFILL_MAX)
+    size_t size = strnlen(name, BACKLOG_BACKFILL_MAX + 1);
+    if (size == 0 || size > BACKLOG_BACKFILL_MAX)
         return error_set(
-            error, STATUS_INVALID, "backfill is a name of 1 to %d bytes", PACKET_BACKFILL_MAX);
+            error, STATUS_INVALID, "backfill is a name of 1 to %d bytes", BACKLOG_BACKFILL_MAX);
     memcpy(settings->backfill, name, size + 1);
     return STATUS_OK;
+}
+
+static enum status
+spool_copy(
+    const struct tally_options *options, struct client_settings *settings, struct error *error)
+{
+    if (options->spool_dir == NULL)
+        return options->spool_bytes == 0 && !options->spool_sync
+                   ? STATUS_OK
+                   : error_set(error, STATUS_INVALID, "spool_bytes and spool_sync need spool_dir");
+    size_t size = strlen(options->spool_dir);
+    if (size == 0 || size >= sizeof settings->spool_dir)
+        return error_set(error, STATUS_INVALID, "spool_dir is empty or too long");
+    memcpy(settings->spool_dir, options->spool_dir, size + 1);
+    settings->is_spool_sync = options->spool_sync;
+    settings->spool_size = options->spool_bytes;
+    struct number number = {
+        "spool_bytes", &settings->spool_size, 256ULL << 20, BACKLOG_SIZE_MIN, 1ULL << 50};
+    return numbers_check(&number, 1, error);
 }
 
 static enum status
@@ -76,7 +95,11 @@ numbers_read(
     if (retry_min > retry_max)
         return error_set(error, STATUS_INVALID, "retry_min_ms is larger than retry_max_ms");
     settings->limits = (struct backlog_limits){
-        .size = buffer, .batch_size = batch, .batch_events = (uint32_t)events};
+        .size = buffer,
+        .batch_size = batch,
+        .batch_events = (uint32_t)events,
+        .backfill = settings->backfill,
+    };
     settings->batch_age_ns = (int64_t)age * MS_NS;
     settings->in_flight_batches = (uint32_t)in_flight;
     settings->ack_timeout_ns = (int64_t)ack * MS_NS;
@@ -95,6 +118,8 @@ client_settings_read(
     enum status status = server_list_parse(servers, &out->servers, error);
     if (status == STATUS_OK)
         status = backfill_copy(options->backfill, out, error);
+    if (status == STATUS_OK)
+        status = spool_copy(options, out, error);
     if (status == STATUS_OK)
         status = numbers_read(options, out, error);
     return status;

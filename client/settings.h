@@ -4,7 +4,7 @@
 //     struct client_settings settings;
 //     client_settings_read(options, &settings, &error)
 //
-// Owns its texts. Values. Thread: any.
+// Owns its texts, and points to them: not to be copied. Values. Thread: any.
 
 #include "client/backlog.h"
 #include "client/packet.h"
@@ -26,7 +26,10 @@ struct client_settings {
     int64_t connect_timeout_ns;
     int64_t retry_min_ns;
     int64_t retry_max_ns;
-    char backfill[PACKET_BACKFILL_MAX + 1];
+    char backfill[BACKLOG_BACKFILL_MAX + 1];
+    char spool_dir[PATH_MAX];  // empty: none
+    uint64_t spool_size;
+    bool is_spool_sync;
     tally_refusal_fn on_refusal;
     void *context;
 };

@@ -58,6 +58,47 @@ started_error(struct error *error, int rc)
     return error_set_errno(error, "cannot start");
 }
 
+// With the mutex held. A batch that gets no file is sent all the same.
+static void
+batch_spool(void *context, struct batch *batch)
+{
+    struct tally *tally = context;
+    struct error error;
+    batch->is_spooled = spool_write(&tally->spool, batch, &error) == STATUS_OK;
+    if (!batch->is_spooled)
+        handle_spool_error(tally, &error);
+}
+
+static enum status
+spool_start(struct tally *tally, struct error *error)
+{
+    const struct client_settings *settings = &tally->settings;
+    const struct spool_options options = {
+        .path = settings->spool_dir,
+        .size_max = settings->spool_size,
+        .is_sync = settings->is_spool_sync,
+    };
+    if (settings->spool_dir[0] == '\0')
+        return STATUS_OK;
+    enum status status = spool_open(&tally->spool, &options, error);
+    if (status == STATUS_OK)
+        status = leftovers_open(&tally->leftovers, &tally->spool, error);
+    tally->leftovers_count = leftovers_count(&tally->leftovers);
+    tally->backlog.sealed = batch_spool;
+    tally->backlog.sealed_context = tally;
+    return status;
+}
+
+// What start made and the thread does not give back.
+static void
+storage_done(struct tally *tally)
+{
+    waker_done(&tally->waker);
+    leftovers_done(&tally->leftovers);
+    spool_close(&tally->spool);
+    backlog_done(&tally->backlog);
+}
+
 // Each step undoes itself when it fails; the label undoes the steps before it.
 static enum status
 tally_start(struct tally *tally, struct error *error)
@@ -67,6 +108,9 @@ tally_start(struct tally *tally, struct error *error)
     if (status != STATUS_OK)
         return status;
     status = waker_init(&tally->waker, error);
+    if (status != STATUS_OK)
+        goto done;
+    status = spool_start(tally, error);
     if (status != STATUS_OK)
         goto done;
     rc = locks_init(tally);
@@ -81,10 +125,8 @@ tally_start(struct tally *tally, struct error *error)
         status = started_error(error, rc);
     }
 done:
-    if (status != STATUS_OK) {
-        waker_done(&tally->waker);
-        backlog_done(&tally->backlog);
-    }
+    if (status != STATUS_OK)
+        storage_done(tally);
     return status;
 }
 
@@ -153,6 +195,16 @@ event_encode(
     return result == ENCODE_DONE ? TALLY_OK : TALLY_INVALID;
 }
 
+// Whether the batch that the entry goes into will still find room for its file. Counts one more
+// header than is needed when the entry joins the batch being filled.
+static bool
+spool_takes(const struct tally *tally, size_t entry_size)
+{
+    const struct batch *filling = tally->backlog.filling;
+    size_t before = filling != NULL ? SPOOL_HEADER_SIZE + filling->events_size : 0;
+    return !tally->spool.is_open || spool_has_room(&tally->spool, before + entry_size);
+}
+
 // Appends under the mutex. *out_is_wake: the sender must look, for a batch was begun or is
 // complete.
 static enum tally_result
@@ -163,7 +215,8 @@ entry_append(struct tally *tally, const struct encoded *entry, int64_t wall_ns, 
         return TALLY_CLOSED;
     uint64_t sealed_count = backlog->sealed_count;
     bool is_first = backlog->filling == NULL;
-    if (!backlog_append(backlog, entry, clock_monotonic_ns(), wall_ns)) {
+    if (!spool_takes(tally, entry->bytes.size) ||
+        !backlog_append(backlog, entry, clock_monotonic_ns(), wall_ns)) {
         // Room comes only from acks, and what is sealed is sent soonest.
         backlog_seal(backlog, wall_ns);
         *out_is_wake = true;
@@ -221,7 +274,7 @@ backlog_flush(struct tally *tally, int64_t deadline_ns)
     uint64_t sequence = tally->backlog.sealed_count;
     bool is_in_time = true;
     waker_wake(&tally->waker);
-    while (!backlog_is_settled(&tally->backlog, sequence)) {
+    while (!backlog_is_settled(&tally->backlog, sequence) || tally->leftovers_count > 0) {
         if (!is_in_time || tally->is_stopping)
             return TALLY_TIMEOUT;
         is_in_time = change_wait(tally, deadline_ns);
@@ -244,7 +297,8 @@ tally_stats(struct tally *tally, struct tally_stats *out)
 {
     pthread_mutex_lock(&tally->mutex);
     *out = tally->stats;
-    out->events_buffered = tally->backlog.events_count;
+    out->events_buffered = tally->backlog.events_count + tally->leftovers_events;
+    out->spool_bytes = tally->spool.used_size;
     out->buffered_bytes = tally->backlog.used_size;
     pthread_mutex_unlock(&tally->mutex);
 }
@@ -269,8 +323,7 @@ tally_close(struct tally *tally, uint32_t timeout_ms)
     pthread_join(tally->thread, NULL);
     pthread_mutex_destroy(&tally->mutex);
     pthread_cond_destroy(&tally->changed);
-    waker_done(&tally->waker);
-    backlog_done(&tally->backlog);
+    storage_done(tally);
     pool_give(tally);
     return result;
 }

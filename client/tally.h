@@ -12,7 +12,8 @@
 // library's own sends batches (Forward protocol v1, PackedForward with a chunk), waits for acks,
 // and sends again what was not acked after a reconnect with growing pauses. A missing id (UUIDv7)
 // and time are filled once, before the first send, so that a resend counts nothing twice. Memory
-// is bounded: when the buffer is full, tally_send returns TALLY_FULL and nothing was taken.
+// is bounded: when the buffer is full, tally_send returns TALLY_FULL and nothing was taken. What is
+// not acked lives in memory only, unless spool_dir names a directory for it.
 // Thread-safe: any thread may call any function but open and close. This header needs nothing but
 // the C library.
 
@@ -84,11 +85,25 @@ struct tally_event {
 // tally_*.
 struct tally_refusal {
     uint64_t tag;
+    bool is_leftover;    // an event of an earlier process, from the spool: its tag is not known, 0
     bool is_conflict;    // the id was used before with another payload
     const char *reason;  // as the server names it
 };
 typedef void (*tally_refusal_fn)(void *context, const struct tally_refusal *refusal);
 
+// The spool. With spool_dir each batch is written to a file of its own at the moment it is
+// complete: by the tally_send that completes it (other callers wait meanwhile), by tally_flush, or
+// by the library's thread when it is batch_age_ms old. The file goes when the batch is acked.
+// tally_open finds what an earlier process left and sends it first, with the same bytes and names,
+// so that nothing is counted twice; refusals of these events come with is_leftover.
+//
+// What a crash can lose is the batch being filled: events of the last batch_age_ms that no
+// tally_flush followed (tally_flush(tally, 0) puts them into the spool and does not wait). A file
+// is in the kernel's cache when tally_send returns, which survives any end of the process; with
+// spool_sync it is on disk. A batch that cannot be written (disk full) is sent from memory, and
+// counted in spool_errors. A damaged file is renamed to .bad, counted and never sent.
+//
+// The other options have their defaults when they are 0 or NULL.
 struct tally_options {
     // "HOST:PORT" or "unix:PATH", or up to 8 of them with commas between, tried in turn after a
     // failure. All must lead to the same ledger: what one of them stored without its ack getting
@@ -101,26 +116,35 @@ struct tally_options {
     uint32_t in_flight_batches;   // unacked batches at once; 0: 8
     uint32_t ack_timeout_ms;      // reconnect when an ack takes longer; 0: 30000
     uint32_t connect_timeout_ms;  // 0: 5000
-    uint32_t
-        retry_min_ms;  // first pause after all servers failed, doubled up to retry_max_ms; 0: 100
-    uint32_t retry_max_ms;  // 0: 10000
-    const char
-        *backfill;  // batch name: events of any age are accepted (needs the right); NULL: live
+    uint32_t retry_min_ms;        // pause after all servers failed, doubled each time up to
+    uint32_t retry_max_ms;        // this; 0: 100 and 10000
+    // Batch name: events of any age are accepted (needs the right); NULL: live
+    const char *backfill;
+    // Directory where batches wait for their acks, so that they survive the end of the process;
+    // made when it is missing, one handle at a time. NULL: memory only. See "The spool" above.
+    const char *spool_dir;
+    uint64_t spool_bytes;  // of its files; beyond it tally_send returns TALLY_FULL; 0: 256 MiB
+    bool spool_sync;       // also survive a power loss: an fsync for each batch
     tally_refusal_fn on_refusal;  // NULL: only counted
     void *context;
 };
 
 struct tally_stats {
     uint64_t events_sent;       // taken by tally_send
-    uint64_t events_acked;      // of these, answered by the server
+    uint64_t events_acked;      // of these and the recovered, answered by the server
     uint64_t events_duplicate;  // of the acked: known already
     uint64_t events_rejected;
     uint64_t events_conflict;
-    uint64_t events_buffered;  // not acked yet
+    uint64_t events_recovered;  // of an earlier process, read from its spool
+    uint64_t events_buffered;   // sent or recovered, not acked yet
     size_t buffered_bytes;
     uint64_t batches_resent;
     uint64_t connects;
     bool is_connected;
+    uint64_t spool_bytes;   // of the files that wait for acks
+    uint64_t spool_bad;     // damaged files that were set aside
+    uint64_t spool_errors;  // files that could not be written or removed
+    char last_spool_error[256];
     uint32_t server;       // of the list, from 0: the one that was connected last
     char last_error[256];  // of the connection; empty: none
 };
@@ -135,11 +159,12 @@ TALLY_API enum tally_result tally_send(struct tally *tally, const struct tally_e
 // As tally_send, but waits up to timeout_ms for room.
 TALLY_API enum tally_result
 tally_send_wait(struct tally *tally, const struct tally_event *event, uint32_t timeout_ms);
-// Sends what is batched now and waits until everything sent before is acked.
+// Sends what is batched now and waits until everything sent before is acked, and what an earlier
+// process left in the spool too.
 TALLY_API enum tally_result tally_flush(struct tally *tally, uint32_t timeout_ms);
 TALLY_API void tally_stats(struct tally *tally, struct tally_stats *out);
 // Flushes (up to timeout_ms), stops the thread, frees everything. TALLY_TIMEOUT: some events were
-// not acked.
+// not acked; with a spool they wait there for the next process.
 TALLY_API enum tally_result tally_close(struct tally *tally, uint32_t timeout_ms);
 TALLY_API const char *tally_result_text(enum tally_result result);
 TALLY_API const char *tally_version(void);

@@ -9,7 +9,8 @@ static struct backlog
 backlog_new(size_t size, size_t batch_size, uint32_t batch_events)
 {
     struct backlog backlog;
-    const struct backlog_limits limits = {size, batch_size, batch_events};
+    const struct backlog_limits limits = {
+        .size = size, .batch_size = batch_size, .batch_events = batch_events};
     cr_assert_eq(backlog_init(&backlog, &limits, NULL), STATUS_OK);
     return backlog;
 }

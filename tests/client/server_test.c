@@ -10,8 +10,10 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -126,8 +128,8 @@ total_note(void *context, struct bytes subject, const struct usage_row *total)
     return true;
 }
 
-static void
-assert_usage(const struct place *place, int64_t expected)
+static struct decimal
+usage_sum(const struct place *place)
 {
     struct error error = {0};
     struct reader *reader = NULL;
@@ -139,6 +141,13 @@ assert_usage(const struct place *place, int64_t expected)
         "%s",
         error.text);
     reader_close(reader);
+    return sum;
+}
+
+static void
+assert_usage(const struct place *place, int64_t expected)
+{
+    struct decimal sum = usage_sum(place);
     char found[DECIMAL_TEXT_MAX];
     (void)decimal_print(sum, found);
     cr_assert_eq(decimal_compare(sum, decimal_from_int(expected)), 0, "usage says %s", found);
@@ -235,5 +244,115 @@ Test(server, counts_every_event_once_through_kills)
     cr_assert_eq(tally_close(tally, WAIT_MS), TALLY_OK);
     server_end(&place, SIGTERM);
     assert_usage(&place, ROUNDS * EVENTS);
+    place_done(&place);
+}
+
+static void
+assert_usage_between(const struct place *place, uint64_t low, uint64_t high)
+{
+    struct decimal sum = usage_sum(place);
+    char found[DECIMAL_TEXT_MAX];
+    (void)decimal_print(sum, found);
+    cr_assert_geq(decimal_compare(sum, decimal_from_int((int64_t)low)), 0, "usage says %s", found);
+    cr_assert_leq(decimal_compare(sum, decimal_from_int((int64_t)high)), 0, "usage says %s", found);
+}
+
+// What the sending process tells the test: it survives the process.
+struct told {
+    _Atomic uint64_t sent;     // given to tally_send
+    _Atomic uint64_t spooled;  // of these, sealed by a flush
+};
+
+static struct tally_options
+spool_options(const struct place *place, const char *spool)
+{
+    return (struct tally_options){
+        .server = place->unix_name,
+        .batch_events = 20,
+        .batch_age_ms = 5,
+        .retry_min_ms = 1,
+        .retry_max_ms = 20,
+        .spool_dir = spool,
+    };
+}
+
+// Sends until it is killed. Every tenth event is followed by a flush that does not wait.
+static void
+sending_process(const struct tally_options *options, struct told *told)
+{
+    struct tally *tally = tally_open(options, NULL, 0);
+    if (tally == NULL)
+        _exit(1);
+    for (;;) {
+        const struct tally_event event = {.subject = "a", .type = "call"};
+        uint64_t count = atomic_fetch_add(&told->sent, 1) + 1;
+        if (tally_send_wait(tally, &event, WAIT_MS) != TALLY_OK)
+            _exit(1);
+        if (count % 10 != 0)
+            continue;
+        (void)tally_flush(tally, 0);
+        atomic_store(&told->spooled, count);
+    }
+}
+
+static void
+wait_spooled(struct told *told, uint64_t count)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + WAIT_MS * INT64_C(1000000);
+    while (atomic_load(&told->spooled) < count) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+// Usage lies between what was certainly in the spool and what was tried at all; an event that was
+// counted twice would show beyond that, for each round's loss is less than ten events.
+Test(server, counts_once_what_was_spooled_through_kills_of_both_sides)
+{
+    enum { ROUNDS = 4, EVENTS = 1000 };
+    struct place place;
+    struct tally_stats stats;
+    char spool[128];
+    int wait_status;
+    uint64_t certain = 0, tried = 0, recovered = 0;
+    struct told *told =
+        mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(told, MAP_FAILED);
+    place_open(&place);
+    (void)snprintf(spool, sizeof spool, "%s/spool", place.dir);
+    struct tally_options options = spool_options(&place, spool);
+    server_start(&place);
+    for (int round = 0; round < ROUNDS; round++) {
+        atomic_store(&told->sent, 0);
+        atomic_store(&told->spooled, 0);
+        pid_t pid = fork();
+        if (pid == 0)
+            sending_process(&options, told);
+        wait_spooled(told, EVENTS);
+        // In every other round the server goes first, with acks on their way.
+        if (round % 2 == 1)
+            server_end(&place, SIGKILL);
+        wait_spooled(told, 2 * EVENTS);
+        cr_assert_eq(kill(pid, SIGKILL), 0);
+        cr_assert_eq(waitpid(pid, &wait_status, 0), pid);
+        cr_assert(WIFSIGNALED(wait_status), "it sent until it was killed");
+        if (round % 2 == 1)
+            server_start(&place);
+        certain += atomic_load(&told->spooled);
+        tried += atomic_load(&told->sent);
+    }
+    struct tally *tally = tally_open(&options, NULL, 0);
+    cr_assert_not_null(tally);
+    cr_assert_eq(tally_flush(tally, WAIT_MS), TALLY_OK);
+    tally_stats(tally, &stats);
+    recovered = stats.events_recovered;
+    cr_assert_gt(recovered, EVENTS / 2, "the last round left what the server was not there for");
+    cr_assert_eq(stats.spool_bytes, 0);
+    cr_assert_eq(stats.spool_bad + stats.spool_errors, 0);
+    cr_assert_eq(stats.events_rejected + stats.events_conflict, 0);
+    cr_assert_eq(tally_close(tally, WAIT_MS), TALLY_OK);
+    assert_usage_between(&place, certain, tried);
+    server_end(&place, SIGTERM);
+    cr_assert_eq(munmap(told, sizeof *told), 0);
     place_done(&place);
 }

@@ -52,7 +52,7 @@ Test(settings, keeps_what_is_said)
 
 Test(settings, refuses_and_names_what_is_out_of_range)
 {
-    char long_name[PACKET_BACKFILL_MAX + 2];
+    char long_name[BACKLOG_BACKFILL_MAX + 2];
     memset(long_name, 'x', sizeof long_name - 1);
     long_name[sizeof long_name - 1] = '\0';
     const struct {
@@ -66,6 +66,10 @@ Test(settings, refuses_and_names_what_is_out_of_range)
         {"batch_events",      {.batch_events = SETTINGS_EVENTS_MAX + 1}      },
         {"in_flight_batches", {.in_flight_batches = SETTINGS_FLIGHTS_MAX + 1}},
         {"retry_min_ms",      {.retry_min_ms = 200, .retry_max_ms = 100}     },
+        {"spool_dir",         {.spool_bytes = 1 << 20}                       },
+        {"spool_dir",         {.spool_sync = true}                           },
+        {"spool_dir",         {.spool_dir = ""}                              },
+        {"spool_bytes",       {.spool_dir = "d", .spool_bytes = 65536}       },
         {"backfill",          {.backfill = ""}                               },
         {"backfill",          {.backfill = long_name}                        },
     };

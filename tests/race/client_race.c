@@ -1,6 +1,6 @@
 // libtally under ThreadSanitizer: three threads send, one flushes, one reads statistics, while
 // the server drops the connection again and again before it acks. Every event must be acked in
-// the end, and close must not race.
+// the end, and close must not race. Once from memory, once with a spool.
 #include "base/buffer.h"
 #include "base/pack.h"
 #include "base/unpack.h"
@@ -209,8 +209,8 @@ send_all(struct shared *shared)
     REQUIRE(pthread_join(watcher, NULL) == 0);
 }
 
-int
-main(void)
+static void
+run(const char *spool_dir)
 {
     struct server server = {0};
     struct shared shared = {0};
@@ -229,6 +229,7 @@ main(void)
         .retry_max_ms = 2,
         .on_refusal = count_refusal,
         .context = &shared,
+        .spool_dir = spool_dir,
     };
     shared.tally = tally_open(&options, error, sizeof error);
     REQUIRE(shared.tally != NULL);
@@ -237,10 +238,23 @@ main(void)
     REQUIRE(stats.events_acked == (uint64_t)SENDERS * EVENTS_EACH);
     REQUIRE(stats.events_rejected == atomic_load(&shared.refusals_count));
     REQUIRE(stats.batches_resent > 0 && stats.connects > 1);
+    REQUIRE(stats.spool_bytes == 0 && stats.spool_errors == 0);
     REQUIRE(tally_close(shared.tally, WAIT_MS) == TALLY_OK);
     REQUIRE(shutdown(server.listen_fd, SHUT_RDWR) == 0);
     REQUIRE(pthread_join(thread, NULL) == 0);
     close(server.listen_fd);
     buffer_done(&server.received);
+}
+
+int
+main(void)
+{
+    char spool[] = "/tmp/tally-race-XXXXXX", lock[64];
+    run(NULL);
+    REQUIRE(mkdtemp(spool) != NULL);
+    run(spool);
+    // Nothing but the lock is left.
+    (void)snprintf(lock, sizeof lock, "%s/lock", spool);
+    REQUIRE(unlink(lock) == 0 && rmdir(spool) == 0);
     return 0;
 }
