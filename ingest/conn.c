@@ -19,7 +19,7 @@ enum status
 desk_init(struct desk *desk, const struct desk_options *options, struct error *error)
 {
     must(options->frame_max <= options->connection_memory);
-    must(options->frame_max < options->memory_max);
+    must(options->frame_max + options->inflated.size_max < options->memory_max);
     desk->options = *options;
     desk->stalled_end = &desk->stalled;
     desk->conns = pool_take(options->connections_max, sizeof *desk->conns);
@@ -33,7 +33,8 @@ desk_init(struct desk *desk, const struct desk_options *options, struct error *e
         conn->next_free = desk->free;
         desk->free = conn;
     }
-    return tickets_init(&desk->tickets, options->tickets, error);
+    enum status status = gzip_open(&desk->gzip, error);
+    return status ? status : tickets_init(&desk->tickets, options->tickets, error);
 }
 
 void
@@ -48,6 +49,8 @@ desk_done(struct desk *desk)
         buffer_done(&conn->sent);
     }
     tickets_done(&desk->tickets);
+    gzip_close(desk->gzip);
+    buffer_done(&desk->inflated);
     pool_give(desk->conns);
     desk->conns = NULL;
 }
@@ -167,10 +170,21 @@ desk_fates(void *context, const struct receipt *receipts, const uint8_t *fates, 
 // --- life ---
 
 void
+conn_inflated_give(struct conn *conn)
+{
+    struct desk *desk = conn->desk;
+    if (desk->inflating != conn)
+        return;
+    buffer_reset(&desk->inflated);
+    desk->inflating = NULL;
+}
+
+void
 conn_frame_abandon(struct conn *conn)
 {
     struct ticket *ticket = conn->ticket;
     conn->has_frame = false;
+    conn_inflated_give(conn);
     conn->ticket = NULL;
     if (ticket == NULL)
         return;
@@ -206,6 +220,7 @@ conn_free(struct conn *conn)
 {
     struct desk *desk = conn->desk;
     must(conn->tickets == 0 && conn->ticket == NULL && !conn->is_stalled && !conn->is_touched);
+    must(desk->inflating != conn);
     must(!loop_op_is_active(&conn->receiving) && !loop_op_is_active(&conn->sending));
     desk->memory_used -= conn->charged;
     if (desk->room_owner == conn)
@@ -255,7 +270,7 @@ on_sent(void *context, const struct loop_event *event)
 }
 
 struct conn *
-conn_open(struct desk *desk, int fd, const char *peer, bool may_backfill)
+conn_open(struct desk *desk, int fd, const char *peer, bool is_own_user)
 {
     struct conn *conn = desk->free;
     if (conn == NULL)
@@ -264,10 +279,12 @@ conn_open(struct desk *desk, int fd, const char *peer, bool may_backfill)
     conn->next_free = NULL;
     conn->state = CONN_OPEN;
     conn->fd = fd;
-    conn->may_backfill = may_backfill;
+    conn->is_own_user = is_own_user;
+    conn->may_backfill = is_own_user;
     (void)snprintf(conn->peer, sizeof conn->peer, "%s", peer);
     conn->receiving = (struct loop_op){.run = on_received, .context = conn};
     conn->sending = (struct loop_op){.run = on_sent, .context = conn};
+    conn_greet(conn);
     desk->conns_open++;
     metric_set(&desk->metrics->connections, desk->conns_open);
     conn_touch(conn);
@@ -350,6 +367,19 @@ conn_charge(struct conn *conn, bool is_tick)
     conn->charged = held;
 }
 
+// The inflated entries cost the memory that is reserved for them, used or not.
+static void
+desk_inflated_charge(struct desk *desk, bool is_tick)
+{
+    size_t kept_max = is_tick || desk->memory_is_full ? BUFFER_IDLE_MAX : BUFFER_KEPT_MAX;
+    // Its holder's entries point into it.
+    if (desk->inflating == NULL)
+        buffer_trim(&desk->inflated, kept_max);
+    must(desk->memory_used >= desk->inflated_charged);
+    desk->memory_used += desk->inflated.capacity - desk->inflated_charged;
+    desk->inflated_charged = desk->inflated.capacity;
+}
+
 static void
 conn_send(struct conn *conn)
 {
@@ -388,7 +418,9 @@ static void
 conn_read_or_not(struct conn *conn)
 {
     const struct desk *desk = conn->desk;
-    bool wants = conn_wants_bytes(conn) && (!desk->memory_is_full || desk->room_owner == conn);
+    // A stranger may say a few words at any time: it costs next to nothing, and its time runs.
+    bool has_room = !desk->memory_is_full || desk->room_owner == conn || conn->is_stranger;
+    bool wants = conn_wants_bytes(conn) && has_room;
     if (!wants)
         loop_cancel(desk->loop, &conn->receiving);
     else if (!loop_op_is_active(&conn->receiving))
@@ -441,7 +473,7 @@ room_owner_choose(struct desk *desk)
     struct conn *chosen = NULL;
     for (uint32_t i = 0; i < desk->options.connections_max; i++) {
         struct conn *conn = &desk->conns[i];
-        if (!conn_wants_bytes(conn))
+        if (!conn_wants_bytes(conn) || conn->is_stranger)
             continue;
         if (chosen == NULL || (chosen->held.size == 0 && conn->held.size > 0))
             chosen = conn;
@@ -457,7 +489,10 @@ room_owner_choose(struct desk *desk)
 static void
 room_update(struct desk *desk)
 {
-    bool is_full = desk->memory_used > desk->options.memory_max - desk->options.frame_max;
+    // Inflating has room of its own, so that it never waits for connections that wait for it.
+    size_t reserved = desk->options.frame_max + desk->options.inflated.size_max;
+    size_t used = desk->memory_used - desk->inflated_charged;
+    bool is_full = used > desk->options.memory_max - reserved;
     if (is_full != desk->memory_is_full) {
         desk->memory_is_full = is_full;
         metric_add(&desk->metrics->memory_full, is_full);
@@ -498,6 +533,7 @@ desk_settle(struct desk *desk)
     // Charging first, so that the decision about memory is made once and for all of them.
     for (struct conn *conn = desk->touched; conn != NULL; conn = conn->next_touched)
         conn_charge(conn, false);
+    desk_inflated_charge(desk, false);
     room_update(desk);
     struct conn *conn = desk->touched;
     desk->touched = NULL;
@@ -553,10 +589,12 @@ void
 desk_tick(struct desk *desk)
 {
     int64_t latest_ns = desk->monotonic_ns - desk->options.linger_ns;
+    desk_inflated_charge(desk, true);
     for (uint32_t i = 0; i < desk->options.connections_max; i++) {
         struct conn *conn = &desk->conns[i];
         if (conn->state != CONN_FREE)
             conn_charge(conn, true);
+        conn_greet_tick(conn);
         if (conn->state != CONN_ENDED && !(conn->state == CONN_OPEN && desk->memory_is_full))
             continue;
         if (!conn_waits_for_peer(conn) || conn->waiting_ns >= latest_ns)

@@ -1,7 +1,7 @@
 #pragma once
 // One connection: bytes come in, frames go to the ledger, acks go back.
 //
-//     conn = conn_open(desk, fd, peer, may_backfill);     // NULL: too many
+//     conn = conn_open(desk, fd, peer, is_own_user);      // NULL: too many
 //     ... the loop delivers bytes, the ledger delivers fates ...
 //     desk_settle(desk)                                   // once a turn
 //
@@ -20,20 +20,28 @@
 //    being put (has_frame). It lies in the loop's buffer during conn_take, afterwards in held.
 // 3. While has_frame is set after a put (the ledger's group is full, no ticket was free, or the
 //    peer has too many acks to read), nothing is read: TCP pushes back.
+// 4. A connection that is_stranger is greeted (ingest/handshake.h) and has to answer in time; until
+//    it has passed, only that answer is looked for in its bytes (conn_greet.c).
+// 5. Compressed entries are inflated when their turn has come, into the one buffer of the desk. Its
+//    holder (desk.inflating) has a ticket already, so it waits for the ledger only, and gives the
+//    buffer back when the frame is put; others wait as in 3.
 //
 // Memory: a slot per connection, made at start. Buffers grow with what arrives, never with what is
 // declared: a frame of up to frame_max in held, acks up to acks_max (then reading stops). Their sum
 // over all connections is held to memory_max; the last frame_max of it are kept for one connection
-// at a time (room_owner), so that some frame can always finish. A connection that does not use its
-// chance, or reads no acks meanwhile, is ended (desk_tick). Bytes that the kernel had delivered
-// before reading stopped may exceed that by the loop's receive buffers. Bytes are what is counted:
-// buffers grow by doubling and are cut when they are less than half full.
+// at a time (room_owner), so that some frame can always finish, and inflated_max for inflating. A
+// connection that does not use its chance, or reads no acks meanwhile, is ended (desk_tick). Bytes
+// that the kernel had delivered before reading stopped may exceed that by the loop's receive
+// buffers. Bytes are what is counted: buffers grow by doubling and are cut when they are less than
+// half full.
 //
 // Owner: a front. Thread: the front's.
 
 #include "base/buffer.h"
 #include "base/loop.h"
 #include "base/unpack.h"
+#include "ingest/gzip.h"
+#include "ingest/handshake.h"
 #include "ingest/metrics.h"
 #include "ingest/rejects.h"
 #include "ingest/throttle.h"
@@ -47,13 +55,17 @@ enum conn_state { CONN_FREE, CONN_OPEN, CONN_ENDED, CONN_CLOSING };
 struct conn {
     struct desk *desk;
     enum conn_state state;
-    int fd;  // -1: closed
-    bool may_backfill;
-    bool is_deaf;     // the peer takes no more acks
-    bool is_touched;  // in desk->touched
-    bool is_stalled;  // in desk->stalled
+    int fd;             // -1: closed
+    bool is_own_user;   // a unix socket, and the peer runs as this process's user
+    bool is_stranger;   // has to pass the handshake first
+    bool may_backfill;  // from the start for the own user, else by its scope
+    bool is_deaf;       // the peer takes no more acks
+    bool is_touched;    // in desk->touched
+    bool is_stalled;    // in desk->stalled
     char peer[CONN_PEER_MAX];
     int64_t waiting_ns;  // monotonic: when it ended, or the peer last took a part of its acks
+    int64_t greeted_ns;  // monotonic
+    struct handshake handshake;
     struct conn *next_touched;
     struct conn *next_stalled;
     struct conn *next_free;
@@ -99,11 +111,15 @@ struct desk_options {
     size_t memory_max;
     size_t acks_max;    // bytes of acks that a connection has not read
     int64_t linger_ns;  // how long a peer is waited for that does not read what it is told
+    struct gzip_limits inflated;  // size_max 0: compressed frames are too large
+    int64_t handshake_ns;         // how long a stranger may take
 };
 
 typedef void (*desk_broken_fn)(struct desk *desk, const char *peer, enum frame_fault fault);
 typedef void (*desk_conflict_fn)(
     struct desk *desk, const char *peer, const struct event_name *name);
+typedef void (*desk_turned_away_fn)(
+    struct desk *desk, const struct conn *conn, enum handshake_fault fault);
 
 // What the connections of one front share.
 struct desk {
@@ -112,8 +128,10 @@ struct desk {
     struct intake *intake;
     struct rejects *rejects;
     struct ingest_metrics *metrics;
-    desk_broken_fn on_broken;      // says so in the log
-    desk_conflict_fn on_conflict;  // the same
+    desk_broken_fn on_broken;               // says so in the log
+    desk_conflict_fn on_conflict;           // the same
+    desk_turned_away_fn on_turned_away;     // the same
+    const struct credentials *credentials;  // NULL: there are no strangers
     void *context;
     struct tickets tickets;
     struct conn *conns;
@@ -125,14 +143,18 @@ struct desk {
     size_t memory_used;
     bool memory_is_full;
     struct conn *room_owner;
-    int64_t room_since_ns;  // when it became that, or finished a frame
-    int64_t now_ns;         // wall clock of this turn
-    int64_t monotonic_ns;   // the same for deadlines
+    struct gzip *gzip;
+    struct buffer inflated;   // the entries of inflating's head frame
+    size_t inflated_charged;  // of memory_used
+    struct conn *inflating;   // NULL: nobody
+    int64_t room_since_ns;    // when it became that, or finished a frame
+    int64_t now_ns;           // wall clock of this turn
+    int64_t monotonic_ns;     // the same for deadlines
     struct desk_counts counts;
 };
 
-// loop, intake, rejects, metrics, on_broken, on_conflict and context are set by the caller, before
-// the first turn.
+// loop, intake, rejects, metrics, the on_... functions, credentials and context are set by the
+// caller, before the first turn.
 enum status
 desk_init(struct desk *desk, const struct desk_options *options, struct error *error) CHECKED;
 // Every connection is free, or the loop is closed.
@@ -153,7 +175,7 @@ void desk_close_all(struct desk *desk);
 void desk_tick(struct desk *desk);
 
 // Takes the descriptor over. NULL: connections_max are open; the descriptor is left to the caller.
-struct conn *conn_open(struct desk *desk, int fd, const char *peer, bool may_backfill);
+struct conn *conn_open(struct desk *desk, int fd, const char *peer, bool is_own_user);
 void conn_touch(struct conn *conn);
 void conn_end(struct conn *conn);
 // Whether the peer is to read acks before more frames are taken.
@@ -167,6 +189,15 @@ void conn_resume(struct conn *conn);
 void conn_stall(struct conn *conn);
 // Counts and tells a fault, and ends the connection (conn_input.c).
 void conn_break(struct conn *conn, enum frame_fault fault);
+// Greets a stranger (conn_greet.c).
+void conn_greet(struct conn *conn);
+// A stranger's bytes, from the first that was not looked at. Returns the size of its PING when it
+// has passed and is a stranger no more; 0: more is to come, or it was turned away (conn_greet.c).
+size_t conn_ping_take(struct conn *conn, struct bytes bytes);
+// Turns a stranger away that took too long (conn_greet.c).
+void conn_greet_tick(struct conn *conn);
+// Lets others inflate, if it was this connection's turn.
+void conn_inflated_give(struct conn *conn);
 // Forgets the head frame: what was put of it stays in the ledger, its ack is never sent.
 void conn_frame_abandon(struct conn *conn);
 // A ticket that may be settled by now: acks and gives it back.

@@ -85,6 +85,8 @@ frame_move(struct conn *conn, const uint8_t *to)
     size_t at = conn->frame.entries.size - cursor_left(&conn->entries);
     frame_rebase(&conn->frame, conn->frame_data, to);
     conn->frame_data = to;
+    if (conn->frame.is_inflated)
+        return;
     conn->entries = cursor_over(conn->frame.entries);
     (void)cursor_take(&conn->entries, at);
     must(!cursor_failed(&conn->entries));
@@ -121,8 +123,53 @@ entry_put(struct conn *conn)
     return true;
 }
 
-// Puts the rest of the head frame. False: stopped for want of a ticket or of room, in the ledger or
-// for one more ack.
+enum inflating { INFLATING_DONE, INFLATING_WAITS, INFLATING_FAILED };
+
+static enum frame_fault
+fault_of_gzip(enum gzip_result result)
+{
+    switch (result) {
+    case GZIP_BROKEN: return FRAME_GZIP_BROKEN;
+    case GZIP_TOO_LARGE: return FRAME_GZIP_TOO_LARGE;
+    case GZIP_RATIO: return FRAME_GZIP_RATIO;
+    case GZIP_FINE:
+    case GZIP_NO_MEMORY: break;
+    }
+    return FRAME_FINE;
+}
+
+// Inflates the head frame's entries. INFLATING_FAILED: the frame is forgotten and the connection
+// ends.
+static enum inflating
+frame_inflate(struct conn *conn)
+{
+    struct desk *desk = conn->desk;
+    if (desk->inflating != NULL)
+        return INFLATING_WAITS;
+    desk->inflating = conn;
+    enum gzip_result result =
+        gzip_inflate(desk->gzip, conn->frame.entries, &desk->options.inflated, &desk->inflated);
+    enum frame_fault fault = fault_of_gzip(result);
+    if (result == GZIP_FINE)
+        fault = frame_inflated(&conn->frame, buffer_view(&desk->inflated));
+    if (result == GZIP_FINE && fault == FRAME_FINE) {
+        conn->entries = cursor_over(conn->frame.entries);
+        desk->counts.frames++;
+        return INFLATING_DONE;
+    }
+    conn_frame_abandon(conn);
+    if (fault != FRAME_FINE) {
+        conn_break(conn, fault);
+    } else {
+        // What cannot be inflated cannot be counted; without an ack the client sends it again.
+        conn->is_deaf = true;
+        conn_end(conn);
+    }
+    return INFLATING_FAILED;
+}
+
+// Puts the rest of the head frame. False: stopped for want of a ticket or of room, in the ledger,
+// for one more ack or to inflate; or (has_frame is unset) for good.
 static bool
 frame_put(struct conn *conn)
 {
@@ -138,8 +185,12 @@ frame_put(struct conn *conn)
         if (conn->ticket == NULL)
             return false;
         conn->tickets++;
-        desk->counts.frames++;
+        // A compressed one counts when it turned out to be whole.
+        desk->counts.frames += !conn->frame.is_gzip;
     }
+    bool is_packed = conn->frame.is_gzip && !conn->frame.is_inflated;
+    if (is_packed && frame_inflate(conn) != INFLATING_DONE)
+        return false;
     while (conn->index < conn->frame.entries_count)
         if (!entry_put(conn))
             return false;
@@ -166,19 +217,21 @@ conn_stall(struct conn *conn)
 static size_t
 frames_consume(struct conn *conn, struct bytes bytes)
 {
-    size_t done = 0;
-    while (conn->state != CONN_CLOSING) {
+    size_t done = conn->is_stranger ? conn_ping_take(conn, bytes) : 0;
+    while (conn->state != CONN_CLOSING && !conn->is_stranger) {
         struct bytes rest = bytes_of(bytes.data + done, bytes.size - done);
         if (!conn->has_frame && (rest.size == 0 || !frame_find(conn, rest)))
             break;
         if (!frame_put(conn)) {
-            if (!conn_acks_are_full(conn))
+            // With a ticket the frame will be put, whatever the peer reads.
+            if (conn->has_frame && (conn->ticket != NULL || !conn_acks_are_full(conn)))
                 conn_stall(conn);
             break;
         }
         if (conn->desk->room_owner == conn)
             conn->desk->room_since_ns = conn->desk->monotonic_ns;
         conn->has_frame = false;
+        conn_inflated_give(conn);
         done += conn->scan.size;
         conn->scan = (struct unpack_scan){0};
     }

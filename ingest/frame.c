@@ -16,7 +16,11 @@ frame_fault_name(enum frame_fault fault)
     case FRAME_ENTRIES_BROKEN: return "packed entries are broken";
     case FRAME_OPTION_INVALID: return "option is not a map of distinct names";
     case FRAME_CHUNK_INVALID: return "chunk is not a string of 1-255 bytes";
-    case FRAME_COMPRESSED: return "CompressedPackedForward is not accepted";
+    case FRAME_COMPRESSED: return "option compressed is neither gzip nor text";
+    case FRAME_GZIP_DATAGRAM: return "compressed messages are not taken over UDP";
+    case FRAME_GZIP_BROKEN: return "compressed entries are not whole gzip members";
+    case FRAME_GZIP_TOO_LARGE: return "inflated entries are too large";
+    case FRAME_GZIP_RATIO: return "entries inflate to too many times their size";
     case FRAME_TALLY_INVALID: return "option tally is malformed";
     case FRAME_STALLED: return "stalled while memory was full";
     case FRAME_NOT_ONE: return "a datagram is not exactly one message";
@@ -54,11 +58,14 @@ option_chunk(const struct unpack_item *value, struct frame *frame)
 
 // "text" is what Fluent Bit writes for "no compression".
 static enum frame_fault
-option_compressed(const struct unpack_item *value)
+option_compressed(const struct unpack_item *value, struct frame *frame)
 {
-    bool is_plain =
-        value->type == UNPACK_NIL || (item_is_text(value) && text_is(value->text, "text"));
-    return is_plain ? FRAME_FINE : FRAME_COMPRESSED;
+    if (value->type == UNPACK_NIL)
+        return FRAME_FINE;
+    if (!item_is_text(value))
+        return FRAME_COMPRESSED;
+    frame->is_gzip = text_is(value->text, "gzip");
+    return frame->is_gzip || text_is(value->text, "text") ? FRAME_FINE : FRAME_COMPRESSED;
 }
 
 static enum frame_fault
@@ -131,7 +138,7 @@ option_value(enum option_name name, struct cursor *in, struct frame *frame)
     if (name == OPTION_NAME_CHUNK)
         return option_chunk(&value, frame);
     if (name == OPTION_NAME_COMPRESSED)
-        return option_compressed(&value);
+        return option_compressed(&value, frame);
     return name == OPTION_NAME_TALLY ? option_tally(&after, &value, frame) : FRAME_FINE;
 }
 
@@ -200,7 +207,7 @@ entries_parse(struct cursor *in, uint32_t elements, struct frame *frame, uint32_
     if (item_is_text(&second)) {
         frame->mode = FRAME_PACKED;
         frame->entries = second.text;
-        return packed_count(second.text, &frame->entries_count);
+        return FRAME_FINE;
     }
     if (second.type == UNPACK_ARRAY) {
         frame->mode = FRAME_FORWARD;
@@ -231,7 +238,15 @@ elements_parse(struct cursor *in, uint32_t elements, struct frame *frame)
         return fault;
     if (elements > used + 1)
         return FRAME_NOT_FORWARD;
-    return elements == used + 1 ? options_parse(in, frame) : FRAME_FINE;
+    if (elements == used + 1)
+        fault = options_parse(in, frame);
+    if (fault != FRAME_FINE)
+        return fault;
+    // The option speaks of packed entries; where there are none it says nothing.
+    frame->is_gzip = frame->is_gzip && frame->mode == FRAME_PACKED;
+    if (frame->mode != FRAME_PACKED || frame->is_gzip)
+        return FRAME_FINE;
+    return packed_count(frame->entries, &frame->entries_count);
 }
 
 enum frame_fault
@@ -255,6 +270,18 @@ frame_parse(struct bytes message, struct frame *out)
     return FRAME_FINE;
 }
 
+enum frame_fault
+frame_inflated(struct frame *frame, struct bytes entries)
+{
+    must(frame->is_gzip && !frame->is_inflated);
+    enum frame_fault fault = packed_count(entries, &frame->entries_count);
+    if (fault != FRAME_FINE)
+        return fault;
+    frame->entries = entries;
+    frame->is_inflated = true;
+    return FRAME_FINE;
+}
+
 static void
 view_rebase(struct bytes *view, const uint8_t *from, const uint8_t *to)
 {
@@ -266,7 +293,8 @@ void
 frame_rebase(struct frame *frame, const uint8_t *from, const uint8_t *to)
 {
     view_rebase(&frame->tag, from, to);
-    view_rebase(&frame->entries, from, to);
+    if (!frame->is_inflated)
+        view_rebase(&frame->entries, from, to);
     view_rebase(&frame->chunk, from, to);
     view_rebase(&frame->backfill, from, to);
 }

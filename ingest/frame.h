@@ -7,10 +7,12 @@
 //     if (fault != FRAME_FINE) close the connection
 //     struct cursor in = cursor_over(frame.entries);
 //     for (i = 0; i < frame.entries_count; i++) decode_entry(&frame, &in, i, &event);
+//     ... after frame_inflated(&frame, inflated), when frame.is_gzip
 //
 //     [tag, time, record, option?]            Message
 //     [tag, [[time, record], ...], option?]   Forward
-//     [tag, bin or str of entries, option?]   PackedForward
+//     [tag, bin or str of entries, option?]   PackedForward; CompressedPackedForward with the
+//                                             option compressed: "gzip"
 //     nil                                     heartbeat
 //
 // The whole structure is walked here, entries included, so an entry that was handed out is
@@ -36,6 +38,8 @@ struct frame {
     bool has_chunk;
     bool chunk_is_bin;  // it is answered as it came
     bool wants_results;
+    bool is_gzip;           // entries are gzip members, to be inflated first
+    bool is_inflated;       // entries lie elsewhere, frame_rebase leaves them alone
     struct bytes backfill;  // empty: live
 };
 
@@ -48,19 +52,28 @@ enum frame_fault {
     FRAME_ENTRIES_BROKEN,  // the packed entries are no sequence of msgpack values
     FRAME_OPTION_INVALID,  // the option is no map with string keys, or has one of its keys twice
     FRAME_CHUNK_INVALID,   // no string, empty, or longer than EVENT_CHUNK_MAX
-    FRAME_COMPRESSED,      // option compressed
+    FRAME_COMPRESSED,      // option compressed of another value
+    FRAME_GZIP_BROKEN,     // no whole gzip members and nothing else
+    FRAME_GZIP_DATAGRAM,   // a compressed one over UDP
+    FRAME_GZIP_TOO_LARGE,  // more comes out of them than the limit
+    FRAME_GZIP_RATIO,      // the same, measured by what went in
     FRAME_TALLY_INVALID,   // option tally of another shape
     FRAME_STALLED,  // its client let it lie unfinished, or read no acks, while memory was full
     FRAME_NOT_ONE,  // a datagram is not exactly one message
     FRAME_FAULT_COUNT,
 };
 
-// A reason a person understands: "CompressedPackedForward is not accepted".
+// A reason a person understands: "packed entries are broken".
 const char *frame_fault_name(enum frame_fault fault);
 
 // message: exactly one complete value, as unpack_scan found it. *out is untouched when there is a
 // fault.
 enum frame_fault frame_parse(struct bytes message, struct frame *out)
+    __attribute__((warn_unused_result));
+
+// The entries of a compressed frame, inflated; their view is kept. FRAME_ENTRIES_BROKEN: they are
+// no sequence of msgpack values, and the frame is as it was.
+enum frame_fault frame_inflated(struct frame *frame, struct bytes entries)
     __attribute__((warn_unused_result));
 
 // Makes the views of a frame whose message was copied to another place point there.

@@ -51,6 +51,7 @@ struct front {
     struct throttle broken_lines;
     struct throttle conflict_lines;
     struct throttle refused_lines;
+    struct throttle turned_away_lines;
     struct throttle accept_lines;
     struct error failure;
 };
@@ -80,6 +81,19 @@ log_conflict(struct desk *desk, const char *peer, const struct event_name *name)
             LOG_TEXT("reason", "known identity with another payload: not counted"),
             LOG_BYTES("subject", name->subject),
             LOG_BYTES("id", name->id),
+            LOG_INT("suppressed", suppressed));
+}
+
+static void
+log_turned_away(struct desk *desk, const struct conn *conn, enum handshake_fault fault)
+{
+    struct front *front = desk->context;
+    uint64_t suppressed;
+    if (throttle_allows(&front->turned_away_lines, desk->monotonic_ns, &suppressed))
+        log_warn(
+            "handshake_failed",
+            LOG_TEXT("peer", conn->peer),
+            LOG_TEXT("reason", handshake_fault_name(fault)),
             LOG_INT("suppressed", suppressed));
 }
 
@@ -210,6 +224,8 @@ front_open(const struct front_options *options, struct front **out, struct error
     front->desk.metrics = options->metrics;
     front->desk.on_broken = log_broken;
     front->desk.on_conflict = log_conflict;
+    front->desk.on_turned_away = log_turned_away;
+    front->desk.credentials = options->credentials;
     front->desk.context = front;
     front->desk.now_ns = clock_now_ns();
     front->desk.monotonic_ns = clock_monotonic_ns();

@@ -25,6 +25,7 @@ struct front_options {
     struct ledger *ledger;
     struct rejects *rejects;
     struct ingest_metrics *metrics;
+    const struct credentials *credentials;  // NULL: nobody is asked; outlives the front
     struct desk_options desk;
     struct loop_options loop;
 };

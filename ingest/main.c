@@ -132,10 +132,12 @@ static enum status
 front_prepare(struct server *server, struct error *error)
 {
     const struct settings *settings = &server->settings;
+    bool has_key = credentials_are_set(&settings->credentials);
     struct front_options options = {
         .ledger = server->ledger,
         .rejects = server->rejects,
         .metrics = &server->metrics,
+        .credentials = has_key ? &settings->credentials : NULL,
         .desk =
             {
                    .connections_max = (uint32_t)settings->connections_max,
@@ -146,6 +148,10 @@ front_prepare(struct server *server, struct error *error)
                    .memory_max = (size_t)settings->memory,
                    .acks_max = ACKS_MAX,
                    .linger_ns = LINGER_S * SECOND_NS,
+                   .inflated =
+                    {.size_max = (size_t)settings->inflated_max,
+                     .ratio_max = (size_t)settings->ratio_max},
+                   .handshake_ns = settings->handshake_ns,
                    },
         .loop =
             {
@@ -208,12 +214,14 @@ server_announce(struct server *server, struct error *error)
     if (status)
         return status;
     server->is_announced = true;
+    bool has_key = credentials_are_set(&server->settings.credentials);
     log_info(
         "listening",
         LOG_TEXT("tcp", facts.tcp != NULL ? facts.tcp : "none"),
         LOG_TEXT("udp", facts.udp != NULL ? facts.udp : "none"),
         LOG_TEXT("unix", facts.unix_path),
         LOG_TEXT("metrics", facts.metrics != NULL ? facts.metrics : "none"),
+        LOG_TEXT("handshake", has_key ? "shared key" : "none"),
         LOG_INT("shards", facts.shards),
         LOG_TEXT("data", server->settings.data));
     return STATUS_OK;

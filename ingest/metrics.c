@@ -10,6 +10,7 @@ static const struct ingest_metrics FIRST_STATE = {
         METRIC_COUNTER("tally_ingest_connections_accepted_total", "Connections accepted."),
     .connections_refused = METRIC_COUNTER(
         "tally_ingest_connections_refused_total", "Connections closed at once: too many are open."),
+    .handshakes = METRIC_COUNTER("tally_ingest_handshakes_total", "Handshakes passed."),
     .bytes_received = METRIC_COUNTER("tally_ingest_bytes_received_total", "Bytes received."),
     .frames = METRIC_COUNTER("tally_ingest_frames_total", "Frames received whole."),
     .heartbeats = METRIC_COUNTER("tally_ingest_heartbeats_total", "Heartbeats received."),
@@ -66,6 +67,17 @@ ingest_metrics_init(struct ingest_metrics *metrics)
             "tally_ingest_frames_broken_total", "Frames that ended their connection, by reason.");
         metrics->broken[i].labels = labels;
     }
+    for (enum handshake_fault i = HANDSHAKE_FINE; i < HANDSHAKE_FAULT_COUNT; i++) {
+        char *labels = metrics->turned_away_labels[i];
+        (void)snprintf(
+            labels,
+            sizeof metrics->turned_away_labels[i],
+            "reason=\"%s\"",
+            handshake_fault_name(i));
+        metrics->turned_away[i] = (struct metric)METRIC_COUNTER(
+            "tally_ingest_handshakes_failed_total", "Connections turned away, by reason.");
+        metrics->turned_away[i].labels = labels;
+    }
 }
 
 size_t
@@ -76,6 +88,7 @@ ingest_metrics_list(
         &metrics->connections,
         &metrics->connections_accepted,
         &metrics->connections_refused,
+        &metrics->handshakes,
         &metrics->bytes_received,
         &metrics->frames,
         &metrics->heartbeats,
@@ -100,6 +113,8 @@ ingest_metrics_list(
         list[count++] = &metrics->rejected[i];
     for (size_t i = FRAME_FINE + 1; i < FRAME_FAULT_COUNT; i++)
         list[count++] = &metrics->broken[i];
+    for (size_t i = HANDSHAKE_FINE + 1; i < HANDSHAKE_FAULT_COUNT; i++)
+        list[count++] = &metrics->turned_away[i];
     must(count <= INGEST_METRICS_MAX);
     return count;
 }

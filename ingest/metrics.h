@@ -10,6 +10,7 @@
 #include "base/metric.h"
 #include "ingest/decode.h"
 #include "ingest/frame.h"
+#include "ingest/handshake.h"
 
 // Why a datagram did not count.
 enum udp_drop {
@@ -20,12 +21,15 @@ enum udp_drop {
     UDP_DROP_COUNT,
 };
 
-enum { INGEST_METRICS_MAX = 32 + REFUSAL_COUNT + FRAME_FAULT_COUNT };
+enum {
+    INGEST_METRICS_MAX = 40 + REFUSAL_COUNT + FRAME_FAULT_COUNT + HANDSHAKE_FAULT_COUNT,
+};
 
 struct ingest_metrics {
     struct metric connections;  // open now
     struct metric connections_accepted;
     struct metric connections_refused;  // over the limit
+    struct metric handshakes;           // passed
     struct metric bytes_received;
     struct metric frames;
     struct metric heartbeats;
@@ -42,8 +46,10 @@ struct ingest_metrics {
     struct metric udp_dropped[UDP_DROP_COUNT];
     struct metric rejected[REFUSAL_COUNT];
     struct metric broken[FRAME_FAULT_COUNT];
+    struct metric turned_away[HANDSHAKE_FAULT_COUNT];
     char rejected_labels[REFUSAL_COUNT][32];
     char broken_labels[FRAME_FAULT_COUNT][80];
+    char turned_away_labels[HANDSHAKE_FAULT_COUNT][80];
 };
 
 void ingest_metrics_init(struct ingest_metrics *metrics);

@@ -5,6 +5,7 @@
 #include "ledger/ledger.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #define OFFSET(member) offsetof(struct settings, member)
 
@@ -113,7 +114,46 @@ static const struct option_row ROWS[] = {
      .min = 0,
      .max = INT64_C(1) << 40,
      .value_name = "SIZE",
-     .help = "all connections together; 0: 256M, or four times --frame-max"},
+     .help = "all connections together; 0: 256M, or four times --frame-max + --inflated-max"},
+    {.name = "inflated-max",
+     .type = OPTION_SIZE,
+     .offset = OFFSET(inflated_max),
+     .env = "TALLY_INFLATED_MAX",
+     .fallback = "64M",
+     .min = INT64_C(64) << 10,
+     .max = INT64_C(1) << 30,
+     .value_name = "SIZE",
+     .help = "largest inflated content of a compressed message"},
+    {.name = "ratio-max",
+     .type = OPTION_INT,
+     .offset = OFFSET(ratio_max),
+     .env = "TALLY_RATIO_MAX",
+     .fallback = "200",
+     .min = 1,
+     .max = 2000,
+     .value_name = "N",
+     .help = "inflated bytes for each compressed one, beyond 64 KiB"},
+    {.name = "shared-key-file",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(key_file),
+     .env = "TALLY_SHARED_KEY_FILE",
+     .value_name = "FILE",
+     .help = "clients must know the key in it (or in TALLY_SHARED_KEY)"},
+    {.name = "users",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(users_file),
+     .env = "TALLY_USERS",
+     .value_name = "FILE",
+     .help = "clients must also be one of its `user = password [scope]` lines"},
+    {.name = "handshake-timeout",
+     .type = OPTION_DURATION,
+     .offset = OFFSET(handshake_ns),
+     .env = "TALLY_HANDSHAKE_TIMEOUT",
+     .fallback = "10s",
+     .min = INT64_C(1000000),
+     .max = INT64_C(3600) * 1000000000,
+     .value_name = "TIME",
+     .help = "how long a client may take to show the key"},
     {.name = "past",
      .type = OPTION_DURATION,
      .offset = OFFSET(past_ns),
@@ -157,7 +197,7 @@ static const struct option_row ROWS[] = {
      .env = "TALLYD_CONFIG",
      .value_name = "FILE",
      .help = "file of `key = value` lines"},
-    {.name = NULL     },
+    {.name = NULL                                                 },
 };
 
 static const struct option_spec SPEC = {
@@ -184,8 +224,9 @@ settings_is_none(const char *address)
     return strcmp(address, "none") == 0;
 }
 
+// may_be_far: whoever reaches it has to show a key, or the operator said that it is insecure.
 static enum status
-address_check(const char *option, const char *address, bool is_insecure, struct error *error)
+address_check(const char *option, const char *address, bool may_be_far, struct error *error)
 {
     bool is_loopback = false;
     if (settings_is_none(address))
@@ -193,15 +234,13 @@ address_check(const char *option, const char *address, bool is_insecure, struct 
     enum status status = listen_is_loopback(address, &is_loopback, error);
     if (status)
         return error_prefix(error, "--%s", option);
-    if (!is_loopback && !is_insecure)
+    if (!is_loopback && !may_be_far)
         return error_set(
             error,
             STATUS_INVALID,
             "--%s %s can be reached from other machines, and whoever reaches it can write or read "
-            "usage: "
-            "listen on 127.0.0.1 or [::1], or say --insecure where the network itself is trusted "
-            "(a "
-            "shared key comes with a later version)",
+            "usage: listen on 127.0.0.1 or [::1], give the clients of --tcp a shared key "
+            "(--shared-key-file), or say --insecure where the network itself is trusted",
             option,
             address);
     return STATUS_OK;
@@ -221,6 +260,9 @@ udp_check(struct settings *settings, struct arena *arena, struct error *error)
             return error_prefix(error, "--udp-allow");
     settings->udp_allowed = allowed;
     settings->udp_allowed_count = count;
+    // A datagram cannot show the shared key: then only named networks may send any.
+    if (credentials_are_set(&settings->credentials) && count == 0)
+        settings->udp = "none";
     if (settings_is_none(settings->udp))
         return STATUS_OK;
     bool is_loopback = false;
@@ -244,7 +286,7 @@ memory_check(struct settings *settings, struct error *error)
     if (settings->connection_memory == 0)
         settings->connection_memory = settings->frame_max * 2;
     if (settings->memory == 0) {
-        int64_t wanted = settings->frame_max * 4;
+        int64_t wanted = settings->frame_max * 4 + settings->inflated_max;
         settings->memory = wanted > MEMORY_MIN ? wanted : MEMORY_MIN;
     }
     if (settings->connection_memory < settings->frame_max)
@@ -253,13 +295,25 @@ memory_check(struct settings *settings, struct error *error)
             STATUS_INVALID,
             "--connection-memory must be at least --frame-max (%" PRId64 " MiB)",
             settings->frame_max / MEBIBYTE);
-    if (settings->memory < settings->frame_max * 2)
+    int64_t needed = settings->frame_max * 2 + settings->inflated_max;
+    if (settings->memory < needed)
         return error_set(
             error,
             STATUS_INVALID,
-            "--memory must be at least twice --frame-max (%" PRId64 " MiB)",
-            2 * settings->frame_max / MEBIBYTE);
+            "--memory must be at least twice --frame-max and once --inflated-max (%" PRId64 " MiB)",
+            needed / MEBIBYTE);
     return STATUS_OK;
+}
+
+static enum status
+keys_check(struct settings *settings, struct arena *arena, struct error *error)
+{
+    struct credential_sources sources = {
+        .key_file = settings->key_file,
+        .key_text = getenv("TALLY_SHARED_KEY"),  // NOLINT(concurrency-mt-unsafe): no thread yet
+        .users_file = settings->users_file,
+    };
+    return credentials_read(&sources, arena, &settings->credentials, error);
 }
 
 enum status
@@ -276,7 +330,10 @@ settings_check(struct settings *settings, struct arena *arena, struct error *err
             settings->log_level_text);
     if (settings->unix_path == NULL)
         settings->unix_path = arena_format(arena, "%s/tallyd.sock", settings->data);
-    enum status status = address_check("tcp", settings->tcp, settings->is_insecure, error);
+    enum status status = keys_check(settings, arena, error);
+    bool may_be_far = settings->is_insecure || credentials_are_set(&settings->credentials);
+    if (status == STATUS_OK)
+        status = address_check("tcp", settings->tcp, may_be_far, error);
     if (status == STATUS_OK)
         status = udp_check(settings, arena, error);
     if (status == STATUS_OK)

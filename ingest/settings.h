@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/option.h"
 #include "ingest/network.h"
+#include "ingest/users.h"
 
 struct settings {
     const char *data;
@@ -18,6 +19,9 @@ struct settings {
     const char *unix_path;  // NULL: DATA/tallyd.sock
     const char *metrics;    // "none": no HTTP
     const char *config;
+    const char *key_file;    // NULL: none
+    const char *users_file;  // NULL: none
+    struct credentials credentials;
     const char *log_format_text;
     const char *log_level_text;
     int64_t shards;  // 0: as the ledger is, 2 for a new one
@@ -25,8 +29,11 @@ struct settings {
     int64_t frame_max;
     int64_t connections_max;
     int64_t connection_memory;  // 0: twice frame_max
-    int64_t memory;             // 0: the larger of 256 MiB and four times frame_max
+    int64_t memory;             // 0: the larger of 256 MiB and what four frames and inflating need
     int64_t udp_buffer;
+    int64_t inflated_max;
+    int64_t ratio_max;
+    int64_t handshake_ns;
     int64_t past_ns;
     int64_t future_ns;
     bool is_insecure;
@@ -40,7 +47,8 @@ struct settings {
 enum option_result settings_read(
     int argc, char **argv, struct arena *arena, struct settings *out, struct error *error) CHECKED;
 
-// Derives what depends on other settings; refuses what cannot be: STATUS_INVALID.
+// Reads the shared key and the users, derives what depends on other settings; refuses what cannot
+// be: STATUS_INVALID.
 enum status
 settings_check(struct settings *settings, struct arena *arena, struct error *error) CHECKED;
 

@@ -44,7 +44,11 @@ datagram_parse(const struct loop_event *event, struct frame *out)
     case UNPACK_TOO_LARGE: return FRAME_NOT_ONE;
     case UNPACK_COMPLETE: break;
     }
-    return scan.size == event->data.size ? frame_parse(event->data, out) : FRAME_NOT_ONE;
+    if (scan.size != event->data.size)
+        return FRAME_NOT_ONE;
+    // What a datagram inflates to would have no bound that fits what waits for room here.
+    enum frame_fault fault = frame_parse(event->data, out);
+    return fault == FRAME_FINE && out->is_gzip ? FRAME_GZIP_DATAGRAM : fault;
 }
 
 static void

@@ -46,7 +46,8 @@ message_check(struct bytes message)
     memcpy(copy, message.data, message.size);
     frame_rebase(&frame, message.data, copy);
     view_check(frame.entries, bytes_of(copy, message.size));
-    entries_decode(&frame);
+    if (!frame.is_gzip)
+        entries_decode(&frame);
     free(copy);
 }
 

@@ -659,7 +659,7 @@ static const struct {
     {"gzip",
      "\x93\xa1t\xc4\x00\x81\xaa"
      "compressed\xa4gzip",                                                  22,
-     FRAME_COMPRESSED                                                                            },
+     FRAME_GZIP_BROKEN                                                                           },
 };
 
 Test(conn, closes_on_a_broken_frame_and_only_that_connection)

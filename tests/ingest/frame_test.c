@@ -69,6 +69,18 @@ static const struct {
      BYTES("\x93\xa1t\x90\x81\xaa"
            "compressed\xa4text"),
      {.mode = FRAME_FORWARD, .tag = BYTES("t")}},
+    {"gzip is left as it came",
+     BYTES("\x93\xa1t\xc4\x02zz\x81\xaa"
+           "compressed\xa4gzip"),
+     {.mode = FRAME_PACKED, .tag = BYTES("t"), .entries = BYTES("zz"), .is_gzip = true}},
+    {"gzip as bin, nothing in it",
+     BYTES("\x93\xa1t\xa0\x81\xaa"
+           "compressed\xc4\x04gzip"),
+     {.mode = FRAME_PACKED, .tag = BYTES("t"), .is_gzip = true}},
+    {"gzip says nothing without packed entries",
+     BYTES("\x93\xa1t\x90\x81\xaa"
+           "compressed\xa4gzip"),
+     {.mode = FRAME_FORWARD, .tag = BYTES("t")}},
     {"tally results",
      BYTES("\x93\xa1t\x90\x81\xa5tally\x81\xa7results\xc3"),
      {.mode = FRAME_FORWARD, .tag = BYTES("t"), .wants_results = true}},
@@ -118,7 +130,14 @@ static const struct {
     {"tally twice", BYTES("\x93\xa1t\x90\x82\xa5tally\x80\xa5tally\x80"), FRAME_OPTION_INVALID},
     {"chunk is an integer", BYTES("\x93\xa1t\x90\x81\xa5" "chunk\x05"), FRAME_CHUNK_INVALID},
     {"chunk is a map", BYTES("\x93\xa1t\x90\x81\xa5" "chunk\x80"), FRAME_CHUNK_INVALID},
-    {"gzip", BYTES("\x93\xa1t\xc4\x00\x81\xaa" "compressed\xa4gzip"), FRAME_COMPRESSED},
+    {"compressed is empty",
+     BYTES("\x93\xa1t\xc4\x00\x81\xaa" "compressed\xa0"), FRAME_COMPRESSED},
+    {"GZIP", BYTES("\x93\xa1t\xc4\x00\x81\xaa" "compressed\xa4GZIP"), FRAME_COMPRESSED},
+    {"compressed in another mode as well",
+     BYTES("\x93\xa1t\x90\x81\xaa" "compressed\xa4zstd"), FRAME_COMPRESSED},
+    {"compressed twice",
+     BYTES("\x93\xa1t\xc4\x00\x82\xaa" "compressed\xa4gzip\xaa" "compressed\xa4gzip"),
+     FRAME_OPTION_INVALID},
     {"zstd", BYTES("\x93\xa1t\xc4\x00\x81\xaa" "compressed\xa4zstd"), FRAME_COMPRESSED},
     {"compressed is an integer",
      BYTES("\x93\xa1t\xc4\x00\x81\xaa" "compressed\x01"), FRAME_COMPRESSED},
@@ -149,6 +168,9 @@ Test(frame, accepts)
         cr_assert_eq(frame.has_chunk, expected->has_chunk, "%s", ACCEPTED[i].name);
         cr_assert_eq(frame.chunk_is_bin, expected->chunk_is_bin, "%s", ACCEPTED[i].name);
         cr_assert_eq(frame.wants_results, expected->wants_results, "%s", ACCEPTED[i].name);
+        cr_assert_eq(frame.is_gzip, expected->is_gzip, "%s", ACCEPTED[i].name);
+        if (frame.is_gzip)
+            cr_assert(bytes_equal(frame.entries, expected->entries), "%s", ACCEPTED[i].name);
         cr_assert(bytes_equal(frame.backfill, expected->backfill), "%s", ACCEPTED[i].name);
     }
 }
@@ -239,6 +261,25 @@ Test(frame, points_into_a_moved_message)
     cr_assert_eq(frame.chunk.data, moved.chunk.data);
     cr_assert_eq(frame.backfill.data, moved.backfill.data);
     free(copy);
+}
+
+Test(frame, takes_inflated_entries_that_are_whole)
+{
+    const struct bytes message = BYTES("\x93\xa1t\xc4\x02zz\x81\xaa"
+                                       "compressed\xa4gzip");
+    const struct bytes whole = BYTES("\x92\x01\x80\x92\x02\x80");
+    const struct bytes cut = BYTES("\x92\x01\x80\x92\x02");
+    struct frame frame, moved;
+    cr_assert_eq(frame_parse(message, &frame), FRAME_FINE);
+    cr_assert_eq(frame_inflated(&frame, cut), FRAME_ENTRIES_BROKEN);
+    cr_assert(bytes_equal(frame.entries, bytes_text("zz")));
+    cr_assert_not(frame.is_inflated);
+    cr_assert_eq(frame_inflated(&frame, whole), FRAME_FINE);
+    cr_assert_eq(frame.entries_count, 2);
+    moved = frame;
+    frame_rebase(&moved, message.data, whole.data);
+    cr_assert_eq(moved.entries.data, whole.data, "inflated entries stay where they are");
+    cr_assert_neq(moved.tag.data, frame.tag.data);
 }
 
 Test(frame, names_every_fault)

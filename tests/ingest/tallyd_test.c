@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/unpack.h"
+#include "tests/ingest/ping.h"
 #include "tests/ingest/wire.h"
 
 #include <criterion/criterion.h>
@@ -591,6 +592,13 @@ Test(tallyd, exits_2_on_what_cannot_be_asked)
         {"--udp", "nonsense", NULL},
         {"--udp-allow", "10.0.0.0/33", NULL},
         {"--udp-buffer", "1", NULL},
+        {"--memory", "64M", NULL},
+        {"--ratio-max", "0", NULL},
+        {"--handshake-timeout", "0s", NULL},
+        {"--shared-key-file", "/dev/null", NULL},
+        {"--shared-key-file", "/nowhere/at/all", NULL},
+        {"--shared-key", "secret", NULL},
+        {"--users", "/nowhere/at/all", NULL},
     };
     // clang-format on
     struct place place;
@@ -664,6 +672,77 @@ Test(tallyd, takes_events_in_datagrams_and_acks_them)
     place_close(&place);
 }
 
+static const char *
+secret_write(struct place *place, const char *name, const char *text)
+{
+    const char *path = arena_format(&place->arena, "%s/%s", place->dir, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    return path;
+}
+
+// Answers HELO as a client with this key would, and returns the next answer.
+static struct bytes
+greeting_answer(struct place *place, int fd, const char *key, struct ping *out_ping)
+{
+    struct bytes helo = answer_read(place, fd);
+    struct cursor in = cursor_over(helo);
+    struct unpack_item item;
+    // ["HELO", {"nonce": nonce
+    for (int i = 0; i < 5; i++)
+        cr_assert(unpack_next(&in, &item));
+    cr_assert(item.type == UNPACK_STR && item.text.size == 32);
+    *out_ping = (struct ping){
+        .host = bytes_text("client"),
+        .salt = bytes_text("salt"),
+        .nonce = item.text,
+        .key = bytes_text(key),
+    };
+    scoped(buffer_done) struct buffer out = {0};
+    ping_pack(out_ping, &out);
+    bytes_send(fd, buffer_view(&out));
+    return answer_read(place, fd);
+}
+
+// With a shared key a listener beyond this machine needs no --insecure; the own user on the unix
+// socket needs no key.
+Test(tallyd, asks_for_the_shared_key_on_tcp)
+{
+    struct place place;
+    place_open(&place);
+    const char *key = secret_write(&place, "key", "a shared key\n");
+    struct daemon daemon = tallyd_start(
+        &place, (const char *const[]){"--tcp", "0.0.0.0:0", "--shared-key-file", key, NULL});
+    struct ping ping;
+    cr_assert_null(daemon.udp, "a datagram cannot show the key");
+    int wrong = tcp_connect(daemon.tcp);
+    scoped(buffer_done) struct buffer wanted = {0};
+    pong_refusal_pack("shared key mismatch", &wanted);
+    cr_assert(bytes_equal(greeting_answer(&place, wrong, "another", &ping), buffer_view(&wanted)));
+    cr_assert_eq(answer_read(&place, wrong).size, 0, "the server hung up");
+    close(wrong);
+    int right = tcp_connect(daemon.tcp);
+    struct bytes pong = greeting_answer(&place, right, "a shared key", &ping);
+    buffer_reset(&wanted);
+    pong_pack(&ping, &wanted);
+    cr_assert(bytes_equal(pong, buffer_view(&wanted)));
+    wire_send(right, &(struct wire){.events = 3, .chunk = "c1"});
+    ack_expect(&place, right, "c1");
+    close(right);
+    int local = unix_connect(daemon.unix_path);
+    wire_send(local, &(struct wire){.events = 3, .chunk = "c2"});
+    ack_expect(&place, local, "c2");
+    close(local);
+    const char *metrics = http_get(&place, daemon.metrics, "/metrics");
+    cr_assert_not_null(strstr(metrics, "\ntally_ingest_handshakes_total 1\n"));
+    cr_assert_not_null(strstr(
+        metrics, "\ntally_ingest_handshakes_failed_total{reason=\"shared key mismatch\"} 1\n"));
+    tallyd_stop(&daemon);
+    place_close(&place);
+}
+
 // Every datagram that was sent before SIGTERM is acked before the program ends, and is known to the
 // next one.
 Test(tallyd, drains_datagrams_on_sigterm)
@@ -688,6 +767,17 @@ Test(tallyd, drains_datagrams_on_sigterm)
     }
     close(udp);
     tallyd_stop(&daemon);
+    place_close(&place);
+}
+
+// HTTP knows no shared key.
+Test(tallyd, does_not_open_its_metrics_for_a_shared_key)
+{
+    struct place place;
+    place_open(&place);
+    const char *key = secret_write(&place, "key", "a shared key\n");
+    const char *const rows[] = {"--metrics", "0.0.0.0:0", "--shared-key-file", key, NULL};
+    cr_assert_eq(tallyd_wait(tallyd_spawn(&place, rows)), 2);
     place_close(&place);
 }
 

@@ -543,6 +543,25 @@ Test(udp, takes_events_of_60_kb)
     bench_close();
 }
 
+Test(udp, takes_no_compressed_messages)
+{
+    scoped(buffer_done) struct buffer out = {0};
+    bench_open(&PLAIN);
+    pack_array(&out, 3);
+    pack_text(&out, "api");
+    pack_bin(&out, bytes_of("\x1f\x8b", 2));
+    pack_map(&out, 2);
+    pack_text(&out, "chunk");
+    pack_text(&out, "c1");
+    pack_text(&out, "compressed");
+    pack_text(&out, "gzip");
+    datagram_send(buffer_view(&out));
+    TURN_UNTIL(dropped(UDP_DROP_BROKEN) == 1);
+    silence_expect();
+    alive_expect();
+    bench_close();
+}
+
 // --- who may send ---
 
 Test(udp, takes_datagrams_of_allowed_networks_only)

@@ -81,12 +81,16 @@ class RuleTest(unittest.TestCase):
             ("billing/rate.c", "#include <gmp.h>\n"),
             ("ingest/a.c", "#include <xxhash.h>\n"),
             ("tools/a.c", "#include <microhttpd.h>\n"),
+            ("ingest/frame.c", "#include <zlib.h>\n"),
+            ("ingest/handshake.c", "#include <openssl/evp.h>\n"),
             ("base/a.c", "#include <criterion/criterion.h>\n"),
         ], [
             ("ledger/lmdb_env.c", "#include <lmdb.h>\n"),
             ("base/loop.c", "#include <liburing.h>\n"),
             ("base/sql.c", "#include <libpq-fe.h>\n"),
             ("base/pack.c", "#include <msgpack.h>\n"),
+            ("ingest/gzip.c", "#include <zlib.h>\n"),
+            ("base/digest.c", "#include <openssl/crypto.h>\n"),
             ("tests/ingest/decode_test.c", "#include <msgpack.h>\n"),
             ("billing/rational.c", "#include <gmp.h>\n"),
             ("base/hash.h", "#pragma once\n#include <xxhash.h>\n"),
@@ -96,7 +100,7 @@ class RuleTest(unittest.TestCase):
 
     def test_library_wants_an_owner(self):
         self.check("library", "has no owner", [
-            ("base/a.c", "#include <zlib.h>\n"),
+            ("base/a.c", "#include <zstd.h>\n"),
             ("tests/base/a_test.c", "#include <curl/curl.h>\n"),
         ], [
             ("base/a.c", "#include <netinet/in.h>\n"),

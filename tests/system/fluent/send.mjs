@@ -1,18 +1,30 @@
 // Sends events through @fluent-org/logger with acks, a part of them in each mode, and waits for
 // every ack. Prints the sum of the values.
 //
-//     node send.mjs HOST PORT COUNT
+//     [SHARED_KEY=... [FLUENT_USER=... FLUENT_PASSWORD=...]] node send.mjs HOST PORT COUNT
 
 import { EventTime, FluentClient } from "@fluent-org/logger";
 
 const [host, port, count] = process.argv.slice(2);
-const modes = ["Message", "Forward", "PackedForward"];
+const modes = ["Message", "Forward", "PackedForward", "CompressedPackedForward"];
+const { SHARED_KEY: sharedKey, FLUENT_USER: username, FLUENT_PASSWORD: password } = process.env;
+const security = sharedKey
+  ? { clientHostname: "sender", sharedKey, username, password }
+  : undefined;
 
 const clients = modes.map((eventMode) => new FluentClient("api_call", {
   eventMode,
   ack: { ackTimeout: 30000 },
+  security,
   socket: { host, port: Number(port), timeout: 10000 },
 }));
+
+for (const client of clients) {
+  client.socketOn("error", (error) => {
+    console.error(error.message);
+    process.exit(3);
+  });
+}
 
 let sum = 0;
 const acks = [];

@@ -1,0 +1,128 @@
+#include "ingest/gzip.h"
+
+#include "base/assert.h"
+#include "base/pool.h"
+
+#include <limits.h>
+#define ZLIB_CONST
+#include <zlib.h>
+
+// Room for output is offered in steps, so that a buffer grows with what a member really holds.
+enum { GZIP_STEP = 256 * 1024 };
+// The largest window, and 16 for "gzip and nothing else".
+enum { GZIP_WINDOW_BITS = 15 + 16 };
+
+// zlib's state points back at the stream, which therefore must not move.
+struct gzip {
+    z_stream stream;
+};
+
+static void *
+memory_take(void *context, unsigned count, unsigned size)
+{
+    (void)context;
+    return pool_take(count, size);
+}
+
+static void
+memory_give(void *context, void *memory)
+{
+    (void)context;
+    pool_give(memory);
+}
+
+enum status
+gzip_open(struct gzip **out, struct error *error)
+{
+    struct gzip *gzip = pool_take(1, sizeof *gzip);
+    if (gzip == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for inflating");
+    gzip->stream.zalloc = memory_take;
+    gzip->stream.zfree = memory_give;
+    if (inflateInit2(&gzip->stream, GZIP_WINDOW_BITS) != Z_OK) {
+        pool_give(gzip);
+        return error_set(error, STATUS_NO_MEMORY, "zlib %s does not start", zlibVersion());
+    }
+    *out = gzip;
+    return STATUS_OK;
+}
+
+void
+gzip_close(struct gzip *gzip)
+{
+    if (gzip == NULL)
+        return;
+    (void)inflateEnd(&gzip->stream);
+    pool_give(gzip);
+}
+
+// What may come out of packed bytes.
+static size_t
+size_allowed(size_t packed_size, const struct gzip_limits *limits)
+{
+    size_t allowed;
+    if (__builtin_mul_overflow(packed_size, limits->ratio_max, &allowed))
+        allowed = SIZE_MAX;
+    if (allowed < GZIP_RATIO_FLOOR)
+        allowed = GZIP_RATIO_FLOOR;
+    return allowed < limits->size_max ? allowed : limits->size_max;
+}
+
+// Inflates into the next step of out. GZIP_FINE: go on, *out_is_end says whether the member is
+// over.
+static enum gzip_result
+member_step(z_stream *stream, size_t allowed, struct buffer *out, bool *out_is_end)
+{
+    // One byte beyond what is allowed shows that there is more.
+    size_t left = allowed + 1 - out->size;
+    size_t room = left < GZIP_STEP ? left : (size_t)GZIP_STEP;
+    uint8_t *place = buffer_reserve(out, room);
+    if (place == NULL)
+        return GZIP_NO_MEMORY;
+    stream->next_out = place;
+    stream->avail_out = (uInt)room;
+    int rc = inflate(stream, Z_NO_FLUSH);
+    must(stream->avail_out <= room);
+    buffer_commit(out, room - stream->avail_out);
+    if (out->size > allowed)
+        return GZIP_TOO_LARGE;
+    *out_is_end = rc == Z_STREAM_END;
+    if (rc == Z_MEM_ERROR)
+        return GZIP_NO_MEMORY;
+    bool has_more = rc == Z_OK && (stream->avail_in > 0 || stream->avail_out == 0);
+    return *out_is_end || has_more ? GZIP_FINE : GZIP_BROKEN;
+}
+
+static enum gzip_result
+members_inflate(z_stream *stream, size_t allowed, struct buffer *out)
+{
+    enum gzip_result result = stream->avail_in > 0 ? GZIP_FINE : GZIP_BROKEN;
+    while (result == GZIP_FINE && stream->avail_in > 0) {
+        bool is_end = false;
+        int rc = inflateReset(stream);
+        must(rc == Z_OK);
+        while (result == GZIP_FINE && !is_end)
+            result = member_step(stream, allowed, out, &is_end);
+    }
+    return result;
+}
+
+enum gzip_result
+gzip_inflate(
+    struct gzip *gzip, struct bytes packed, const struct gzip_limits *limits, struct buffer *out)
+{
+    must(out->size == 0 && !buffer_failed(out));
+    must(packed.size <= UINT_MAX && limits->size_max < SIZE_MAX);
+    size_t allowed = size_allowed(packed.size, limits);
+    gzip->stream.next_in = packed.data;
+    gzip->stream.avail_in = (uInt)packed.size;
+    out->limit = limits->size_max + 1;
+    enum gzip_result result = members_inflate(&gzip->stream, allowed, out);
+    gzip->stream.next_in = NULL;
+    gzip->stream.avail_in = 0;
+    if (result == GZIP_TOO_LARGE && allowed < limits->size_max)
+        result = GZIP_RATIO;
+    if (result != GZIP_FINE)
+        buffer_reset(out);
+    return result;
+}

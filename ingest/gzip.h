@@ -1,0 +1,48 @@
+#pragma once
+// Inflating the entries of CompressedPackedForward: gzip members, one after the other, read to
+// their end.
+//
+//     gzip_open(&gzip, &error);                              // once; used for every frame
+//     enum gzip_result result = gzip_inflate(gzip, packed, &limits, &out);
+//     if (result != GZIP_FINE) the frame is broken, or there is no memory
+//     ... out holds the entries, until it is reset ...
+//
+// Who sends a kilobyte must not cost a gigabyte: inflating stops at size_max bytes, and beyond
+// GZIP_RATIO_FLOOR also at ratio_max bytes for each byte that came. So the work is bounded by what
+// was sent, however many members it is cut into. Every member's checksum and length is checked.
+//
+// Memory: the state (about 40 KiB) is kept for good; out grows with what is really there, to at
+// most one byte more than the limit.
+//
+// Owner: a front's desk. Thread: the front's.
+
+#include "base/buffer.h"
+
+enum { GZIP_RATIO_FLOOR = 64 * 1024 };
+
+enum gzip_result {
+    GZIP_FINE,
+    GZIP_BROKEN,     // no member, one that is damaged or cut short, or something else behind one
+    GZIP_TOO_LARGE,  // more than size_max
+    GZIP_RATIO,      // more than ratio_max times what came
+    GZIP_NO_MEMORY,
+};
+
+struct gzip_limits {
+    size_t size_max;
+    size_t ratio_max;
+};
+
+struct gzip;
+
+enum status gzip_open(struct gzip **out, struct error *error) CHECKED;
+// NULL is accepted.
+void gzip_close(struct gzip *gzip);
+
+// out is empty; it holds the inflated bytes only when the result is GZIP_FINE, and nothing
+// otherwise. packed: less than 4 GiB.
+enum gzip_result gzip_inflate(
+    struct gzip *gzip,
+    struct bytes packed,
+    const struct gzip_limits *limits,
+    struct buffer *out) CHECKED;
