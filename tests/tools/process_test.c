@@ -53,6 +53,16 @@ shell(const char *script)
 // `read` from /dev/null would return at once, so the shell waits for a child that waits.
 static const char waits[] = "exec tail -f /dev/null";
 
+// The shell becomes `tail` a moment after process_start saw the shell run.
+static void
+await_tail(pid_t pid)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + 20 * SECOND_NS;
+    while (!process_is(pid, "tail") && clock_monotonic_ns() < deadline_ns)
+        process_pause(5);
+    cr_assert(process_is(pid, "tail"));
+}
+
 Test(process, runs_to_the_end_and_says_when_it_fails)
 {
     struct process_spec spec = shell("echo said; pwd");
@@ -85,6 +95,7 @@ Test(process, gives_a_program_none_of_our_files)
     char byte;
     cr_assert_eq(read(ends[0], &byte, 1), 0, "nobody else holds the pipe open");
     cr_assert_eq(getsid(pid), pid, "it has a session of its own");
+    await_tail(pid);
     cr_assert_eq(process_stop(pid, "tail", SIGKILL, 20 * SECOND_NS, &error), STATUS_OK);
 }
 
@@ -93,11 +104,7 @@ Test(process, recognises_and_stops_the_right_one)
     struct process_spec spec = shell(waits);
     pid_t pid;
     cr_assert_eq(process_start(&spec, &pid, &error), STATUS_OK);
-    // The shell becomes `tail` a moment after process_start saw the shell run.
-    int64_t deadline_ns = clock_monotonic_ns() + 20 * SECOND_NS;
-    while (!process_is(pid, "tail") && clock_monotonic_ns() < deadline_ns)
-        process_pause(5);
-    cr_assert(process_is(pid, "tail"));
+    await_tail(pid);
     cr_assert_not(process_is(pid, "tallyd"));
     cr_assert(process_is_in(pid, folder));
     cr_assert_not(process_is_in(pid, "/"));
