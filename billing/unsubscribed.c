@@ -65,21 +65,15 @@ used_order(const void *a, const void *b)
     return strcmp(left->subject, right->subject);
 }
 
-// Several totals of one subject, if any, become one.
-static size_t
-used_merge(struct used *items, size_t count)
+// A subject's events lie in one shard, so usage_totals names it once.
+static void
+used_sort(struct used *items, size_t count)
 {
-    size_t kept = 0;
     if (count == 0)
-        return 0;
+        return;
     qsort(items, count, sizeof *items, used_order);
-    for (size_t i = 0; i < count; i++) {
-        if (kept > 0 && used_order(&items[kept - 1], &items[i]) == 0)
-            (void)decimal_add(&items[kept - 1].total, items[i].total);
-        else
-            items[kept++] = items[i];
-    }
-    return kept;
+    for (size_t i = 1; i < count; i++)
+        must(used_order(&items[i - 1], &items[i]) < 0);
 }
 
 static void
@@ -239,7 +233,8 @@ meter_check_usage(struct finding *finding)
     if (status)
         return status;
     struct used *used = (struct used *)(void *)finding->used.data;
-    size_t count = used_merge(used, finding->used.size / sizeof *used);
+    size_t count = finding->used.size / sizeof *used;
+    used_sort(used, count);
     size_t texts = 0;
     while (texts < count && !used[texts].is_foreign)
         texts++;
