@@ -33,15 +33,14 @@ enum {
     LOOP_COMPLETIONS_PER_ENTRY = 4,
     LOOP_BUFFER_GROUP = 1,
     LOOP_DATAGRAM_GROUP = 2,
-    // Before a datagram's bytes the kernel writes a header, room for an address and for one control
-    // message. Multiples of 8, so that all three are aligned.
+    // Before a datagram's bytes the kernel writes a header, room for an address and for control
+    // messages. Multiples of 8, so that all three are aligned.
     DATAGRAM_NAME_SIZE = 32,
-    DATAGRAM_CONTROL_SIZE = CMSG_SPACE(sizeof(uint32_t)),
     DATAGRAM_BUFFER_SIZE = LOOP_DATAGRAM_MAX + 2048,
 };
 
 _Static_assert(sizeof(struct sockaddr_in6) <= DATAGRAM_NAME_SIZE, "an address fits");
-_Static_assert(DATAGRAM_NAME_SIZE % 8 == 0, "the control message is aligned");
+_Static_assert(DATAGRAM_NAME_SIZE % 8 == 0, "the control messages are aligned");
 
 struct completion {
     struct loop_op *op;  // NULL: the answer to a cancel
@@ -66,7 +65,7 @@ struct loop {
     bool has_ring;
     struct buffers streams;
     struct buffers datagrams;       // count 0: none
-    struct msghdr datagram_header;  // what room a datagram's address and control message get
+    struct msghdr datagram_header;  // what room a datagram's address and control get
     struct completion *queue;
     uint32_t queue_max;
     uint32_t queue_count;
@@ -216,7 +215,7 @@ loop_configure(struct loop *loop, const struct loop_options *options)
     };
     loop->datagram_header = (struct msghdr){
         .msg_namelen = DATAGRAM_NAME_SIZE,
-        .msg_controllen = DATAGRAM_CONTROL_SIZE,
+        .msg_controllen = CONTROL_SIZE,
     };
     loop->starved = options->starved;
     must(loop->streams.count <= LOOP_BUFFERS_MAX && loop->datagrams.count <= LOOP_BUFFERS_MAX);
@@ -454,17 +453,7 @@ completion_wants_restart(const struct loop_op *op, int32_t result)
     return result >= 0 || (op->kind == LOOP_DATAGRAMS && result == -ENOBUFS);
 }
 
-static uint32_t
-datagram_dropped(struct io_uring_recvmsg_out *head, struct msghdr *header)
-{
-    uint32_t dropped = 0;
-    struct cmsghdr *control = io_uring_recvmsg_cmsg_firsthdr(head, header);
-    if (control != NULL && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SO_RXQ_OVFL)
-        memcpy(&dropped, CMSG_DATA(control), sizeof dropped);
-    return dropped;
-}
-
-// What the kernel wrote: header, address, control message, then the datagram.
+// What the kernel wrote: header, address, control messages, then the datagram.
 static void
 datagram_read(
     struct loop *loop,
@@ -480,9 +469,10 @@ datagram_read(
     *out = (struct loop_datagram){
         .from = io_uring_recvmsg_name(head),
         .from_size = head->namelen,
-        .dropped = datagram_dropped(head, header),
         .is_cut = (head->flags & MSG_TRUNC) != 0,
     };
+    const void *control = io_uring_recvmsg_cmsg_firsthdr(head, header);
+    control_read(control, control != NULL ? head->controllen : 0, &out->control);
     size_t size = io_uring_recvmsg_payload_length(head, completion->result, header);
     out_event->result = (int32_t)size;
     out_event->data = bytes_of(io_uring_recvmsg_payload(head, header), size);

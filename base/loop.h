@@ -22,6 +22,7 @@
 // Owner: the thread that called loop_bind. Needs Linux 6.0.
 
 #include "base/bytes.h"
+#include "base/control.h"
 #include "base/metric.h"
 #include "base/status.h"
 
@@ -42,12 +43,12 @@ enum loop_kind {
     LOOP_POLL,
 };
 
-// Where a datagram came from.
+// Where a datagram came from, and where to.
 struct loop_datagram {
     const struct sockaddr *from;
     uint32_t from_size;
-    uint32_t dropped;  // by the kernel since the socket was made, if it asked (SO_RXQ_OVFL); wraps
-    bool is_cut;       // it was longer than data
+    struct control control;  // what the kernel told beside it
+    bool is_cut;             // it was longer than data
 };
 
 struct loop_event {

@@ -1,6 +1,7 @@
 #include "ingest/listen.h"
 
 #include "base/assert.h"
+#include "base/control.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -175,13 +176,13 @@ listen_udp(const char *address, int room, struct listener *out, int *out_room, s
     scoped(fd_close) int fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_set_errno(error, "cannot make a UDP socket for %s", address);
-    int one = 1;
     struct sockaddr_storage bound = {0};
     socklen_t bound_size = sizeof bound;
     int got = room_raise(fd, room);
-    // Each datagram tells how many the kernel dropped before it.
-    if (setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one) < 0 ||
-        bind(fd, found->ai_addr, found->ai_addrlen) < 0 ||
+    status = control_ask(fd, found->ai_family, error);
+    if (status)
+        return status;
+    if (bind(fd, found->ai_addr, found->ai_addrlen) < 0 ||
         getsockname(fd, (struct sockaddr *)&bound, &bound_size) < 0)
         return error_set_errno(error, "cannot take datagrams on %s (UDP)", address);
     *out = (struct listener){.kind = LISTENER_UDP, .fd = fd};

@@ -157,8 +157,8 @@ on_datagram(void *context, const struct loop_event *event)
 {
     struct udp *udp = context;
     if (event->datagram != NULL) {
-        if (event->datagram->dropped > 0)
-            kernel_drops_note(udp, event->datagram->dropped);
+        if (event->datagram->control.dropped > 0)
+            kernel_drops_note(udp, event->datagram->control.dropped);
         datagram_take(udp, event);
     }
     if (event->is_last && event->result < 0 && event->result != -ECANCELED)

@@ -25,6 +25,7 @@ letter_take(struct udp *udp, const struct loop_event *event)
     letter->from = (struct sockaddr_storage){0};
     memcpy(&letter->from, datagram->from, datagram->from_size);
     letter->from_size = datagram->from_size;
+    letter->control = datagram->control;
     return letter;
 }
 
@@ -77,6 +78,8 @@ letter_answer(struct letter *letter)
         .msg_namelen = letter->from_size,
         .msg_iov = &letter->part,
         .msg_iovlen = 1,
+        .msg_control = letter->control.source,
+        .msg_controllen = letter->control.source_size,
     };
     const struct udp *udp = letter->udp;
     loop_send_message(udp->desk->loop, &letter->sending, udp->listener->fd, &letter->message);

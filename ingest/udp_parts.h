@@ -25,7 +25,8 @@ struct letter {
     struct sockaddr_storage from;
     socklen_t from_size;
     struct buffer answer;
-    size_t answer_charged;  // counted in answers_size
+    size_t answer_charged;   // counted in answers_size
+    struct control control;  // the address it came to, from which the answer leaves
     struct iovec part;
     struct msghdr message;
     struct loop_op sending;

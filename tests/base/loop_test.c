@@ -298,8 +298,8 @@ on_datagram(void *context, const struct loop_event *event)
     cr_assert_not(event->datagram->is_cut);
     cr_assert_eq(event->datagram->from_size, sizeof seen->from);
     memcpy(&seen->from, event->datagram->from, sizeof seen->from);
-    if (event->datagram->dropped > 0)
-        seen->dropped = event->datagram->dropped;
+    if (event->datagram->control.dropped > 0)
+        seen->dropped = event->datagram->control.dropped;
     cr_assert_eq((size_t)event->result, event->data.size);
     memcpy(seen->bytes, event->data.data, event->data.size);
     seen->sizes[seen->count++ % 64] = event->result;
