@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ingest/conn.h"
+#include "ingest/frame_gzip.h"
 
 enum { HOLD_STEP = 16 * 1024 };
 
@@ -125,19 +126,6 @@ entry_put(struct conn *conn)
 
 enum inflating { INFLATING_DONE, INFLATING_WAITS, INFLATING_FAILED };
 
-static enum frame_fault
-fault_of_gzip(enum gzip_result result)
-{
-    switch (result) {
-    case GZIP_BROKEN: return FRAME_GZIP_BROKEN;
-    case GZIP_TOO_LARGE: return FRAME_GZIP_TOO_LARGE;
-    case GZIP_RATIO: return FRAME_GZIP_RATIO;
-    case GZIP_FINE:
-    case GZIP_NO_MEMORY: break;
-    }
-    return FRAME_FINE;
-}
-
 // Inflates the head frame's entries. INFLATING_FAILED: the frame is forgotten and the connection
 // ends.
 static enum inflating
@@ -147,18 +135,16 @@ frame_inflate(struct conn *conn)
     if (desk->inflating != NULL)
         return INFLATING_WAITS;
     desk->inflating = conn;
-    enum gzip_result result =
-        gzip_inflate(desk->gzip, conn->frame.entries, &desk->options.inflated, &desk->inflated);
-    enum frame_fault fault = fault_of_gzip(result);
-    if (result == GZIP_FINE)
-        fault = frame_inflated(&conn->frame, buffer_view(&desk->inflated));
-    if (result == GZIP_FINE && fault == FRAME_FINE) {
+    enum frame_fault fault = FRAME_FINE;
+    enum status status =
+        frame_unzip(&conn->frame, desk->gzip, &desk->options.inflated, &desk->inflated, &fault);
+    if (status == STATUS_OK) {
         conn->entries = cursor_over(conn->frame.entries);
         desk->counts.frames++;
         return INFLATING_DONE;
     }
     conn_frame_abandon(conn);
-    if (fault != FRAME_FINE) {
+    if (status == STATUS_INVALID) {
         conn_break(conn, fault);
     } else {
         // What cannot be inflated cannot be counted; without an ack the client sends it again.

@@ -17,7 +17,6 @@ frame_fault_name(enum frame_fault fault)
     case FRAME_OPTION_INVALID: return "option is not a map of distinct names";
     case FRAME_CHUNK_INVALID: return "chunk is not a string of 1-255 bytes";
     case FRAME_COMPRESSED: return "option compressed is neither gzip nor text";
-    case FRAME_GZIP_DATAGRAM: return "compressed messages are not taken over UDP";
     case FRAME_GZIP_BROKEN: return "compressed entries are not whole gzip members";
     case FRAME_GZIP_TOO_LARGE: return "inflated entries are too large";
     case FRAME_GZIP_RATIO: return "entries inflate to too many times their size";

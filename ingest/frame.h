@@ -54,7 +54,6 @@ enum frame_fault {
     FRAME_CHUNK_INVALID,   // no string, empty, or longer than EVENT_CHUNK_MAX
     FRAME_COMPRESSED,      // option compressed of another value
     FRAME_GZIP_BROKEN,     // no whole gzip members and nothing else
-    FRAME_GZIP_DATAGRAM,   // a compressed one over UDP
     FRAME_GZIP_TOO_LARGE,  // more comes out of them than the limit
     FRAME_GZIP_RATIO,      // the same, measured by what went in
     FRAME_TALLY_INVALID,   // option tally of another shape

@@ -56,9 +56,8 @@ gzip_close(struct gzip *gzip)
     pool_give(gzip);
 }
 
-// What may come out of packed bytes.
-static size_t
-size_allowed(size_t packed_size, const struct gzip_limits *limits)
+size_t
+gzip_size_max(size_t packed_size, const struct gzip_limits *limits)
 {
     size_t allowed;
     if (__builtin_mul_overflow(packed_size, limits->ratio_max, &allowed))
@@ -113,7 +112,7 @@ gzip_inflate(
 {
     must(out->size == 0 && !buffer_failed(out));
     must(packed.size <= UINT_MAX && limits->size_max < SIZE_MAX);
-    size_t allowed = size_allowed(packed.size, limits);
+    size_t allowed = gzip_size_max(packed.size, limits);
     gzip->stream.next_in = packed.data;
     gzip->stream.avail_in = (uInt)packed.size;
     out->limit = limits->size_max + 1;

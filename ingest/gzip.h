@@ -39,6 +39,9 @@ enum status gzip_open(struct gzip **out, struct error *error) CHECKED;
 // NULL is accepted.
 void gzip_close(struct gzip *gzip);
 
+// The most that may come out of so many bytes.
+size_t gzip_size_max(size_t packed_size, const struct gzip_limits *limits);
+
 // out is empty; it holds the inflated bytes only when the result is GZIP_FINE, and nothing
 // otherwise. packed: less than 4 GiB.
 enum gzip_result gzip_inflate(

@@ -15,6 +15,7 @@ enum {
     LETTERS_SPARE = 8,
     PORT_PRIVILEGED_MAX = 1023,
     DROP_STEP_MAX = INT32_MAX,
+    INFLATED_KEPT_MAX = 64 * 1024,
 };
 
 // --- receiving ---
@@ -23,12 +24,9 @@ static void
 datagram_break(struct udp *udp, const struct loop_event *event, enum frame_fault fault)
 {
     struct sockaddr_storage from = {0};
-    char text[CONN_PEER_MAX];
     must(event->datagram->from_size <= sizeof from);
     memcpy(&from, event->datagram->from, event->datagram->from_size);
-    peer_print(&from, text);
-    udp->counts.dropped[UDP_DROP_BROKEN]++;
-    udp->desk->on_broken(udp->desk, text, fault);
+    broken_note(udp, &from, fault);
 }
 
 // Exactly one message, or the reason why not.
@@ -46,9 +44,7 @@ datagram_parse(const struct loop_event *event, struct frame *out)
     }
     if (scan.size != event->data.size)
         return FRAME_NOT_ONE;
-    // What a datagram inflates to would have no bound that fits what waits for room here.
-    enum frame_fault fault = frame_parse(event->data, out);
-    return fault == FRAME_FINE && out->is_gzip ? FRAME_GZIP_DATAGRAM : fault;
+    return frame_parse(event->data, out);
 }
 
 static void
@@ -67,7 +63,8 @@ datagram_put(struct udp *udp, const struct loop_event *event, const struct frame
     // As many tickets as letters, so there is one.
     letter->ticket = ticket_take(&udp->tickets, NULL, frame);
     must(letter->ticket != NULL);
-    udp->desk->counts.frames++;
+    // A compressed one counts when it turned out to be whole.
+    udp->desk->counts.frames += !frame->is_gzip;
     if (udp->held_count > 0 || !letter_put(letter))
         letter_hold(letter, event->data);
 }
@@ -203,6 +200,8 @@ udp_open(
         udp->port = port_of((const struct sockaddr *)&own);
     enum status status = letters_open(udp, error);
     if (status == STATUS_OK)
+        status = gzip_open(&udp->gzip, error);
+    if (status == STATUS_OK)
         status = intake_open(ledger, letters_fates, udp, &udp->intake, error);
     if (status) {
         udp_close(udp);
@@ -222,6 +221,8 @@ udp_close(struct udp *udp)
         buffer_done(&udp->letters[i].held);
         buffer_done(&udp->letters[i].answer);
     }
+    gzip_close(udp->gzip);
+    buffer_done(&udp->inflated);
     tickets_done(&udp->tickets);
     pool_give(udp->letters);
     pool_give(udp);
@@ -279,6 +280,7 @@ udp_turn(struct udp *udp)
 {
     intake_collect(udp->intake);
     held_resume(udp);
+    udp->inflated_turn = 0;
     // The kernel has nothing more when a turn in which it was listened to brought nothing.
     bool is_quiet = udp->has_listened && !udp->has_received;
     if (udp->is_draining && (is_quiet || udp->desk->monotonic_ns > udp->drain_ns))
@@ -296,6 +298,9 @@ udp_tick(struct udp *udp)
     if (getsockopt(udp->listener->fd, SOL_SOCKET, SO_MEMINFO, info, &size) == 0)
         kernel_drops_note(udp, info[SK_MEMINFO_DROPS]);
     udp->has_failed = false;
+    // The entries of the first that is held may lie in it.
+    if (udp->held_count == 0 && udp->inflated.capacity > INFLATED_KEPT_MAX)
+        buffer_done(&udp->inflated);
 }
 
 void

@@ -13,7 +13,7 @@
 //
 //   free -> being put -> waits for fates -> being answered -> free
 //             |   ^
-//            held-'  the ledger's group was full
+//            held-'  the ledger's group was full, or it was enough inflating for one turn
 //
 // 1. A datagram counts whole or not at all: one that was begun is held and put to its end; one
 //    that finds no room before its first event is dropped and counted.
@@ -24,9 +24,14 @@
 //    What cannot be answered is not; the client sends its chunk again.
 // 4. UDP has an intake of its own: a flood of datagrams fills no group that connections use.
 //
+// 5. Compressed entries are inflated whole, and checked, before anything of them counts. The one
+//    buffer for them belongs to the datagram being put, or to the first that is held: only the
+//    first can have been begun. The others are held as they came.
+//
 // Memory: letters and tickets, about 1 KiB for each letter (4 MiB by default); held_max datagrams
 // of 64 KiB (8 MiB); answers UDP_ANSWERS_MAX (4 MiB) and a plain ack for each letter; the lists of
-// rejects of frames that ask for results (5 KiB a letter); the loop's buffers (66 KiB each); the
+// rejects of frames that ask for results (5 KiB a letter); inflated entries (UDP_INFLATED_MAX,
+// given back within a tick) and zlib's state (about 40 KiB); the loop's buffers (66 KiB each); the
 // intake's groups (ledger/group.h).
 //
 // Owner: a front. Thread: the front's; open and close: main's.
@@ -43,7 +48,11 @@ enum {
     // more if it had asked for the next round already.
     UDP_HELD_MAX = 2 * UDP_BUFFERS,
     UDP_ANSWERS_MAX = 4 * 1024 * 1024,  // bytes of answers with results that wait to be sent
-    UDP_DRAIN_MS = 1000,                // how long a drain goes on receiving what the kernel has
+    // Bytes that a compressed datagram may inflate to, or less (--inflated-max, --ratio-max): 64
+    // times the largest datagram. Anybody can send one, so it may not cost what a connection may.
+    UDP_INFLATED_MAX = 4 * 1024 * 1024,
+    UDP_INFLATED_TURN = 4 * 1024 * 1024,  // after so many in a turn the next one waits a turn
+    UDP_DRAIN_MS = 1000,                  // how long a drain goes on receiving what the kernel has
 };
 
 struct udp_options {

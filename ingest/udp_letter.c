@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ingest/frame_gzip.h"
 #include "ingest/udp_parts.h"
 
 #include <stdio.h>
@@ -57,6 +58,15 @@ peer_print(const struct sockaddr_storage *from, char out[CONN_PEER_MAX])
 {
     int size = snprintf(out, CONN_PEER_MAX, "udp:");
     address_print(from, out + size, CONN_PEER_MAX - (size_t)size);
+}
+
+void
+broken_note(struct udp *udp, const struct sockaddr_storage *from, enum frame_fault fault)
+{
+    char text[CONN_PEER_MAX];
+    peer_print(from, text);
+    udp->counts.dropped[UDP_DROP_BROKEN]++;
+    udp->desk->on_broken(udp->desk, text, fault);
 }
 
 // --- answers ---
@@ -244,27 +254,80 @@ entry_put(struct letter *letter)
     return true;
 }
 
-bool
-letter_put(struct letter *letter)
+// The datagram's bytes, and what they inflated to, are needed no more.
+static void
+letter_bytes_drop(struct letter *letter)
 {
-    while (letter->index < letter->frame.entries_count)
-        if (!entry_put(letter))
-            return false;
-    // The ledger has copies.
+    if (letter->frame.is_inflated)
+        buffer_reset(&letter->udp->inflated);
     buffer_done(&letter->held);
-    letter->ticket->is_open = false;
-    letter_settle(letter);
-    return true;
 }
 
 // Gives up what cannot be put: its ticket waits for fates that are under way, nobody is answered.
 static void
 letter_drop(struct letter *letter)
 {
-    letter->udp->counts.dropped[UDP_DROP_LEDGER]++;
+    letter_bytes_drop(letter);
     letter->ticket->is_open = false;
     letter->ticket->has_chunk = false;
     letter_settle(letter);
+}
+
+// False: it was broken, or there is no memory, and the letter is gone.
+static bool
+letter_inflate(struct letter *letter)
+{
+    struct udp *udp = letter->udp;
+    struct gzip_limits limits = udp->desk->options.inflated;
+    if (limits.size_max > UDP_INFLATED_MAX)
+        limits.size_max = UDP_INFLATED_MAX;
+    size_t tried = gzip_size_max(letter->frame.entries.size, &limits);
+    enum frame_fault fault = FRAME_FINE;
+    enum status status = frame_unzip(&letter->frame, udp->gzip, &limits, &udp->inflated, &fault);
+    if (status == STATUS_OK) {
+        udp->inflated_turn += udp->inflated.size;
+        udp->desk->counts.frames++;
+        letter->entries = cursor_over(letter->frame.entries);
+        return true;
+    }
+    udp->inflated_turn += tried;
+    if (status == STATUS_INVALID)
+        broken_note(udp, &letter->from, fault);
+    else
+        udp->counts.dropped[UDP_DROP_LEDGER]++;
+    letter_drop(letter);
+    return false;
+}
+
+bool
+letter_put(struct letter *letter)
+{
+    if (letter->frame.is_gzip && !letter->frame.is_inflated) {
+        if (letter->udp->inflated_turn >= UDP_INFLATED_TURN)
+            return false;
+        if (!letter_inflate(letter))
+            return true;
+    }
+    while (letter->index < letter->frame.entries_count)
+        if (!entry_put(letter))
+            return false;
+    // The ledger has copies.
+    letter_bytes_drop(letter);
+    letter->ticket->is_open = false;
+    letter_settle(letter);
+    return true;
+}
+
+static void
+letter_move(struct letter *letter, const uint8_t *from, const uint8_t *to)
+{
+    size_t at = letter->frame.entries.size - cursor_left(&letter->entries);
+    frame_rebase(&letter->frame, from, to);
+    if (letter->frame.is_inflated)
+        return;
+    letter->entries = cursor_over(letter->frame.entries);
+    (void)cursor_take(&letter->entries, at);
+    must(!cursor_failed(&letter->entries));
 }
 
 void
@@ -274,14 +337,11 @@ letter_hold(struct letter *letter, struct bytes message)
     must(udp->held_count < udp->options.held_max);
     buffer_bytes(&letter->held, message);
     if (buffer_failed(&letter->held)) {
+        udp->counts.dropped[UDP_DROP_LEDGER]++;
         letter_drop(letter);
         return;
     }
-    size_t at = letter->frame.entries.size - cursor_left(&letter->entries);
-    frame_rebase(&letter->frame, message.data, letter->held.data);
-    letter->entries = cursor_over(letter->frame.entries);
-    (void)cursor_take(&letter->entries, at);
-    must(!cursor_failed(&letter->entries));
+    letter_move(letter, message.data, letter->held.data);
     if (udp->held_last != NULL)
         udp->held_last->next = letter;
     else

@@ -51,6 +51,9 @@ struct udp {
     struct letter *held_last;
     uint32_t held_count;
     size_t answers_size;
+    struct gzip *gzip;       // of its own: a connection may be in the middle of inflating
+    struct buffer inflated;  // entries of the datagram being put, or of the first that is held
+    size_t inflated_turn;    // bytes inflated since the turn began, or tried in vain
     struct loop_op receiving;
     struct loop_op fates_poll;
     uint16_t port;          // ours
@@ -70,10 +73,12 @@ struct letter *letter_take(struct udp *udp, const struct loop_event *event);
 void letter_free(struct letter *letter);
 // "udp:127.0.0.1:51000"
 void peer_print(const struct sockaddr_storage *from, char out[CONN_PEER_MAX]);
+// Counts a broken datagram and says so in the log.
+void broken_note(struct udp *udp, const struct sockaddr_storage *from, enum frame_fault fault);
 // Sends what lies in the answer, then frees the letter.
 void letter_answer(struct letter *letter);
-// Puts the rest of the datagram; then it waits for its fates, or is answered at once. False:
-// stopped for want of room.
+// Puts the rest of the datagram; then it waits for its fates, or is answered at once, or turned out
+// to be broken and is gone. False: stopped for want of room, in the ledger or to inflate.
 bool letter_put(struct letter *letter) CHECKED;
 // Keeps a datagram whose bytes are lent (its frame's views point there) until there is room.
 void letter_hold(struct letter *letter, struct bytes message);
