@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 // A buffer larger than this and less than half full gives its memory back: at once when it is very
@@ -245,6 +246,7 @@ on_received(void *context, const struct loop_event *event)
         event->result == -ENOBUFS)
         return;
     // 0: end of stream. An error: the peer is gone, but what it sent whole still counts.
+    conn->has_hung_up = true;
     if (event->result < 0)
         conn->is_deaf = true;
     conn_end(conn);
@@ -420,7 +422,7 @@ conn_read_or_not(struct conn *conn)
     const struct desk *desk = conn->desk;
     // A stranger may say a few words at any time: it costs next to nothing, and its time runs.
     bool has_room = !desk->memory_is_full || desk->room_owner == conn || conn->is_stranger;
-    bool wants = conn_wants_bytes(conn) && has_room;
+    bool wants = (conn_wants_bytes(conn) && has_room) || (conn->is_shut && !conn->has_hung_up);
     if (!wants)
         loop_cancel(desk->loop, &conn->receiving);
     else if (!loop_op_is_active(&conn->receiving))
@@ -434,12 +436,26 @@ conn_is_through(const struct conn *conn)
     return conn->state == CONN_ENDED && !conn->has_frame && conn->tickets == 0 && is_told;
 }
 
+// Says that nothing more will be said, and whether the peer may be closed.
+static bool
+conn_takes_leave(struct conn *conn)
+{
+    if (!conn_is_through(conn))
+        return false;
+    if (conn->is_sent_away && !conn->is_shut) {
+        (void)shutdown(conn->fd, SHUT_WR);
+        conn->is_shut = true;
+        conn->waiting_ns = conn->desk->monotonic_ns;
+    }
+    return !conn->is_sent_away || conn->is_deaf || conn->has_hung_up;
+}
+
 static void
 conn_settle(struct conn *conn)
 {
     if (conn->state == CONN_OPEN || conn->state == CONN_ENDED) {
         conn_send(conn);
-        if (conn_is_through(conn))
+        if (conn_takes_leave(conn))
             conn_close(conn);
         else
             conn_read_or_not(conn);

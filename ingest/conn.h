@@ -8,6 +8,7 @@
 //   FREE --opened--> OPEN --end of stream, error, broken frame, drain--> ENDED
 //                                                                          |
 //   FREE <--nothing under way-- CLOSING <------all put and acked-----------'
+//                                              and, when the fault was the peer's, it hung up
 //
 // OPEN     reads, unless something is full
 // ENDED    reads nothing more; whole frames that have arrived still go to the ledger, their acks
@@ -25,6 +26,10 @@
 // 5. Compressed entries are inflated when their turn has come, into the one buffer of the desk. Its
 //    holder (desk.inflating) has a ticket already, so it waits for the ledger only, and gives the
 //    buffer back when the frame is put; others wait as in 3.
+//
+// 6. A peer that is sent away may be in the middle of sending. Closing the socket on its bytes
+//    would reset the connection, and acks and reasons that are still on their way would be lost. So
+//    our side is shut, and what comes is dropped until the peer hangs up, for linger_ns at most.
 //
 // Memory: a slot per connection, made at start. Buffers grow with what arrives, never with what is
 // declared: a frame of up to frame_max in held, acks up to acks_max (then reading stops). Their sum
@@ -60,6 +65,9 @@ struct conn {
     bool is_stranger;   // has to pass the handshake first
     bool may_backfill;  // from the start for the own user, else by its scope
     bool is_deaf;       // the peer takes no more acks
+    bool is_sent_away;  // for a fault: it is to read why, so it may hang up first
+    bool is_shut;       // our last word is said; what still comes is dropped
+    bool has_hung_up;   // nothing more comes
     bool is_touched;    // in desk->touched
     bool is_stalled;    // in desk->stalled
     char peer[CONN_PEER_MAX];
@@ -109,8 +117,9 @@ struct desk_options {
     size_t frame_max;
     size_t connection_memory;
     size_t memory_max;
-    size_t acks_max;    // bytes of acks that a connection has not read
-    int64_t linger_ns;  // how long a peer is waited for that does not read what it is told
+    size_t acks_max;  // bytes of acks that a connection has not read
+    // How long a peer is waited for that does not read what it is told, or does not hang up.
+    int64_t linger_ns;
     struct gzip_limits inflated;  // size_max 0: compressed frames are too large
     int64_t handshake_ns;         // how long a stranger may take
 };
@@ -169,9 +178,9 @@ void desk_settle(struct desk *desk);
 void desk_end_all(struct desk *desk);
 // Gives up waiting for peers: what is still open is closed without its acks.
 void desk_close_all(struct desk *desk);
-// Closes connections that ended and whose peer has read no ack for linger_ns. While memory is full,
-// also those that read no acks for as long, and the one that may go on when it has finished no
-// frame for twice as long. Some times a second.
+// Closes connections that ended and whose peer has read no ack for linger_ns, or not hung up. While
+// memory is full, also those that read no acks for as long, and the one that may go on when it has
+// finished no frame for twice as long. Some times a second.
 void desk_tick(struct desk *desk);
 
 // Takes the descriptor over. NULL: connections_max are open; the descriptor is left to the caller.

@@ -24,6 +24,7 @@ conn_turn_away(struct conn *conn, enum handshake_fault fault)
     metric_add(&desk->metrics->turned_away[fault], 1);
     desk->on_turned_away(desk, conn, fault);
     handshake_pack_pong(fault, NULL, &conn->acks);
+    conn->is_sent_away = true;
     conn_end(conn);
 }
 

@@ -51,6 +51,7 @@ conn_break(struct conn *conn, enum frame_fault fault)
     struct desk *desk = conn->desk;
     metric_add(&desk->metrics->broken[fault], 1);
     desk->on_broken(desk, conn->peer, fault);
+    conn->is_sent_away = true;
     conn_end(conn);
 }
 

@@ -42,6 +42,7 @@ struct front_bench_options {
     struct gzip_limits inflated;
     int64_t handshake_ns;       // 0: ten seconds
     size_t acks_max;            // 0: 64 KiB
+    int64_t linger_ns;          // 0: five seconds
     uint32_t group_events_max;  // of the ledger; 0: as it likes
 };
 
@@ -50,6 +51,7 @@ struct peer_end {
     int fd;
     struct buffer answer;  // what came and was not yet looked at
     bool is_ended;
+    bool is_reset;  // ended so
 };
 
 static inline int64_t
@@ -69,7 +71,7 @@ bench_desk(const struct front_bench_options *options)
         .connection_memory = 2 * BENCH_FRAME_MAX,
         .memory_max = 8 * BENCH_FRAME_MAX + options->inflated.size_max,
         .acks_max = options->acks_max > 0 ? options->acks_max : 64 * 1024,
-        .linger_ns = 5 * SECOND_NS,
+        .linger_ns = options->linger_ns > 0 ? options->linger_ns : 5 * SECOND_NS,
         .inflated = options->inflated,
         .handshake_ns = options->handshake_ns > 0 ? options->handshake_ns : 10 * SECOND_NS,
     };
@@ -177,8 +179,8 @@ end_read(struct peer_end *end)
     ssize_t size;
     while ((size = read(end->fd, data, sizeof data)) > 0)
         buffer_put(&end->answer, data, (size_t)size);
-    if (size == 0 || (size < 0 && errno == ECONNRESET))
-        end->is_ended = true;
+    end->is_reset = end->is_reset || (size < 0 && errno == ECONNRESET);
+    end->is_ended = end->is_ended || size == 0 || end->is_reset;
 }
 
 static inline void
