@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/pool.h"
 #include "ingest/udp_parts.h"
 
@@ -81,14 +82,29 @@ port_of(const struct sockaddr *address)
     return ntohs(address->sa_family == AF_INET ? in.sin_port : in6.sin6_port);
 }
 
-// A heartbeat of the protocol's older kind. Who forges the address of another server, or of a
-// service that answers everything, must not make the two talk for ever.
+// Who forges the address of another server, or of a service that answers everything, must not make
+// the two talk for ever. What they say to each other is one datagram: one that is not echoed, for
+// the last one was a moment ago, ends it.
+static bool
+echo_is_due(struct udp *udp, const struct loop_datagram *datagram)
+{
+    uint16_t port = port_of(datagram->from);
+    if (port <= PORT_PRIVILEGED_MAX || port == udp->port)
+        return false;
+    uint64_t hash = hash64(bytes_of(datagram->from, datagram->from_size), udp->echo_seed);
+    int64_t *next_ns = &udp->echo_next_ns[hash % UDP_ECHO_SEATS];
+    if (udp->desk->monotonic_ns < *next_ns)
+        return false;
+    *next_ns = udp->desk->monotonic_ns + UDP_ECHO_MS * (SECOND_NS / 1000);
+    return true;
+}
+
+// A heartbeat of the protocol's older kind.
 static void
 datagram_echo(struct udp *udp, const struct loop_event *event)
 {
-    uint16_t port = port_of(event->datagram->from);
     udp->desk->counts.heartbeats++;
-    if (port <= PORT_PRIVILEGED_MAX || port == udp->port) {
+    if (!echo_is_due(udp, event->datagram)) {
         udp->counts.dropped[UDP_DROP_PEER]++;
         return;
     }
@@ -192,6 +208,7 @@ udp_open(
         udp->options.letters = UDP_LETTERS;
     if (udp->options.held_max == 0)
         udp->options.held_max = UDP_HELD_MAX;
+    random_fill(&udp->echo_seed, sizeof udp->echo_seed);
     udp->receiving = (struct loop_op){.run = on_datagram, .context = udp};
     udp->fates_poll = (struct loop_op){.run = on_fates_ready, .context = udp};
     struct sockaddr_storage own = {0};

@@ -52,7 +52,11 @@ enum {
     // times the largest datagram. Anybody can send one, so it may not cost what a connection may.
     UDP_INFLATED_MAX = 4 * 1024 * 1024,
     UDP_INFLATED_TURN = 4 * 1024 * 1024,  // after so many in a turn the next one waits a turn
-    UDP_DRAIN_MS = 1000,                  // how long a drain goes on receiving what the kernel has
+    // A sender is echoed once in so long, and so are those who share its seat. Heartbeats come once
+    // a second.
+    UDP_ECHO_MS = 100,
+    UDP_ECHO_SEATS = 1024,
+    UDP_DRAIN_MS = 1000,  // how long a drain goes on receiving what the kernel has
 };
 
 struct udp_options {

@@ -56,9 +56,11 @@ struct udp {
     size_t inflated_turn;    // bytes inflated since the turn began, or tried in vain
     struct loop_op receiving;
     struct loop_op fates_poll;
-    uint16_t port;          // ours
-    uint32_t kernel_drops;  // as last told; wraps
-    bool has_failed;        // receiving ended with an error; the next tick tries again
+    uint16_t port;                         // ours
+    uint64_t echo_seed;                    // nobody can tell who shares a seat
+    int64_t echo_next_ns[UDP_ECHO_SEATS];  // monotonic: when the next echo may go out
+    uint32_t kernel_drops;                 // as last told; wraps
+    bool has_failed;  // receiving ended with an error; the next tick tries again
     bool is_draining;
     bool is_stopped;    // nothing is received any more
     bool has_listened;  // receiving was on when the last turn ended

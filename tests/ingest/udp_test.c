@@ -190,6 +190,43 @@ Test(udp, echoes_to_nobody_who_might_echo_it_again)
     bench_close();
 }
 
+// A server elsewhere echoes too, from whatever port. What would go on for ever ends at once, others
+// are echoed meanwhile, and the same sender a moment later.
+Test(udp, echoes_once_in_a_while)
+{
+    enum { SENT = 20, OTHERS = 8 };
+    int64_t others = 0;
+    bench_open(&PLAIN);
+    int fd = bench.client;
+    int64_t start_ns = clock_monotonic_ns();
+    for (uint32_t i = 0; i < SENT; i++)
+        datagram_send(bytes_of("\0", 1));
+    TURN_UNTIL(metric_get(&bench.metrics.heartbeats) == SENT);
+    // One, and more only if the machine took so long (the clock is that of the turn).
+    int64_t echoes = SENT - dropped(UDP_DROP_PEER);
+    int64_t took_ms = (clock_monotonic_ns() - start_ns) / (SECOND_NS / 1000);
+    cr_assert(echoes >= 1 && echoes <= 2 + took_ms / UDP_ECHO_MS, "%ld", (long)echoes);
+    for (int64_t i = 0; i < echoes; i++)
+        cr_assert_eq(answer_await().size, 1);
+    silence_expect();
+    // One of them may share the seat, all of them do not.
+    for (uint32_t i = 0; i < OTHERS; i++) {
+        bench.client = client_open(0);
+        int64_t before = dropped(UDP_DROP_PEER);
+        int64_t sent = metric_get(&bench.metrics.udp_datagrams);
+        datagram_send(bytes_of("\0", 1));
+        TURN_UNTIL(metric_get(&bench.metrics.udp_datagrams) == sent + 1);
+        others += dropped(UDP_DROP_PEER) == before;
+        close(bench.client);
+    }
+    cr_assert_gt(others, 0);
+    bench.client = fd;
+    TURN_UNTIL(
+        (datagram_send(bytes_of("\0", 1)),
+         recv(bench.client, bench.answer, sizeof bench.answer, 0) == 1));
+    bench_close();
+}
+
 // --- what is broken ---
 
 Test(udp, takes_a_whole_message_or_nothing)
