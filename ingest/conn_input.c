@@ -95,10 +95,9 @@ frame_move(struct conn *conn, const uint8_t *to)
 }
 
 static enum refusal
-entry_decode(struct conn *conn, struct cursor *at, struct event *out)
+entry_decode(struct conn *conn, struct cursor *at, struct event *out, struct decode_stats *stats)
 {
-    enum refusal refusal =
-        decode_entry(&conn->frame, at, conn->index, out, &conn->desk->counts.decode);
+    enum refusal refusal = decode_entry(&conn->frame, at, conn->index, out, stats);
     if (refusal == REFUSAL_NONE && out->batch.size > 0 && !conn->may_backfill)
         return REFUSAL_BACKFILL;
     return refusal;
@@ -110,7 +109,8 @@ entry_put(struct conn *conn)
 {
     struct event event;
     struct cursor at = conn->entries;
-    enum refusal refusal = entry_decode(conn, &at, &event);
+    struct decode_stats stats = {0};
+    enum refusal refusal = entry_decode(conn, &at, &event, &stats);
     if (refusal != REFUSAL_NONE) {
         entry_reject(conn, refusal, &event);
     } else {
@@ -120,6 +120,8 @@ entry_put(struct conn *conn)
         conn->ticket->pending++;
         conn->desk->counts.events++;
     }
+    // Not before: what comes again later is to count once.
+    conn->desk->counts.decode.values_rounded += stats.values_rounded;
     conn->entries = at;
     conn->index++;
     return true;

@@ -218,12 +218,11 @@ letters_fates(void *context, const struct receipt *receipts, const uint8_t *fate
 // --- putting ---
 
 static enum refusal
-entry_decode(struct letter *letter, struct cursor *at, struct event *out)
+entry_decode(
+    struct letter *letter, struct cursor *at, struct event *out, struct decode_stats *stats)
 {
-    struct desk *desk = letter->udp->desk;
     size_t before = cursor_left(at);
-    enum refusal refusal =
-        decode_entry(&letter->frame, at, letter->index, out, &desk->counts.decode);
+    enum refusal refusal = decode_entry(&letter->frame, at, letter->index, out, stats);
     if (refusal == REFUSAL_NONE && before - cursor_left(at) > UDP_EVENT_MAX)
         return REFUSAL_SIZE_UDP;
     if (refusal == REFUSAL_NONE && out->batch.size > 0)
@@ -238,7 +237,8 @@ entry_put(struct letter *letter)
     struct udp *udp = letter->udp;
     struct event event;
     struct cursor at = letter->entries;
-    enum refusal refusal = entry_decode(letter, &at, &event);
+    struct decode_stats stats = {0};
+    enum refusal refusal = entry_decode(letter, &at, &event, &stats);
     if (refusal != REFUSAL_NONE) {
         const struct event_name name = {event.subject, event.type, event.id};
         letter_reject(letter, letter->index, refusal, &name);
@@ -249,6 +249,8 @@ entry_put(struct letter *letter)
         letter->ticket->pending++;
         udp->desk->counts.events++;
     }
+    // Not before: what comes again later is to count once.
+    udp->desk->counts.decode.values_rounded += stats.values_rounded;
     letter->entries = at;
     letter->index++;
     return true;

@@ -402,6 +402,21 @@ Test(udp, leaves_a_burst_to_the_kernel)
     bench_close();
 }
 
+// An entry that waits for room is read again, but its value is rounded once.
+Test(udp, counts_rounded_values_once)
+{
+    enum { EVENTS = 100 };
+    scoped(buffer_done) struct buffer out = {0};
+    bench_open(&(struct bench_options){.group_events_max = 4});
+    wire_rounded(&out, "api_call", EVENTS, "c1");
+    datagram_send(buffer_view(&out));
+    ack_expect("c1");
+    turn();
+    cr_assert_eq(metric_get(&bench.metrics.events), EVENTS);
+    cr_assert_eq(metric_get(&bench.metrics.values_rounded), EVENTS);
+    bench_close();
+}
+
 // As many under way as there are letters; what comes at once beyond them is dropped.
 Test(udp, drops_and_counts_when_too_many_are_under_way)
 {

@@ -22,6 +22,27 @@ struct wire {
     int64_t value;        // 0: none given
 };
 
+// Forward mode; each value has a decimal too many and is rounded.
+static inline void
+wire_rounded(struct buffer *out, const char *tag, uint32_t events, const char *chunk)
+{
+    pack_array(out, 3);
+    pack_text(out, tag);
+    pack_array(out, events);
+    for (uint32_t i = 0; i < events; i++) {
+        pack_array(out, 2);
+        pack_nil(out);
+        pack_map(out, 2);
+        pack_text(out, "subject");
+        pack_text(out, "s");
+        pack_text(out, "value");
+        pack_text(out, "0.1234567890123456789");
+    }
+    pack_map(out, 1);
+    pack_text(out, "chunk");
+    pack_text(out, chunk);
+}
+
 static inline void
 wire_time(struct buffer *out, const struct wire *wire)
 {
