@@ -38,7 +38,7 @@ static const struct option_row ROWS[] = {
      .offset = OFFSET(udp_allow),
      .env = "TALLY_UDP_ALLOW",
      .value_name = "CIDR",
-     .help = "take datagrams from this network only"},
+     .help = "take datagrams from this network only; needed beside a shared key"},
     {.name = "udp-buffer",
      .type = OPTION_SIZE,
      .offset = OFFSET(udp_buffer),
@@ -123,7 +123,7 @@ static const struct option_row ROWS[] = {
      .min = INT64_C(64) << 10,
      .max = INT64_C(1) << 30,
      .value_name = "SIZE",
-     .help = "largest inflated content of a compressed message"},
+     .help = "largest inflated content of a compressed message (over UDP at most 4M)"},
     {.name = "ratio-max",
      .type = OPTION_INT,
      .offset = OFFSET(ratio_max),
@@ -197,7 +197,7 @@ static const struct option_row ROWS[] = {
      .env = "TALLYD_CONFIG",
      .value_name = "FILE",
      .help = "file of `key = value` lines"},
-    {.name = NULL                                                 },
+    {.name = NULL                                                        },
 };
 
 static const struct option_spec SPEC = {
@@ -251,6 +251,7 @@ address_check(const char *option, const char *address, bool may_be_far, struct e
 static enum status
 udp_check(struct settings *settings, struct arena *arena, struct error *error)
 {
+    bool is_asked = settings->udp != NULL && !settings_is_none(settings->udp);
     if (settings->udp == NULL)
         settings->udp = settings->tcp;
     size_t count = settings->udp_allow.count;
@@ -261,7 +262,15 @@ udp_check(struct settings *settings, struct arena *arena, struct error *error)
     settings->udp_allowed = allowed;
     settings->udp_allowed_count = count;
     // A datagram cannot show the shared key: then only named networks may send any.
-    if (credentials_are_set(&settings->credentials) && count == 0)
+    bool is_barred = credentials_are_set(&settings->credentials) && count == 0;
+    if (is_barred && is_asked)
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "--udp %s: datagrams cannot show the shared key; name the senders' networks with "
+            "--udp-allow CIDR, or leave --udp out",
+            settings->udp);
+    if (is_barred)
         settings->udp = "none";
     if (settings_is_none(settings->udp))
         return STATUS_OK;

@@ -706,6 +706,39 @@ greeting_answer(struct place *place, int fd, const char *key, struct ping *out_p
     return answer_read(place, fd);
 }
 
+// Datagrams cannot show the shared key: who asks for them is told, and does not wonder why nothing
+// listens.
+Test(tallyd, takes_datagrams_beside_a_shared_key_from_named_networks_only)
+{
+    struct place place;
+    place_open(&place);
+    const char *key = secret_write(&place, "key", "a shared key\n");
+    static const struct {
+        const char *args[4];
+        bool is_refused;
+        bool has_udp;
+    } rows[] = {
+        {{NULL},                                                false, false},
+        {{"--udp", "none"},                                     false, false},
+        {{"--udp", "127.0.0.1:0"},                              true,  false},
+        {{"--udp", "127.0.0.1:0", "--udp-allow", "10.0.0.0/8"}, false, true },
+        {{"--udp-allow", "127.0.0.0/8"},                        false, true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *args[8] = {"--shared-key-file", key};
+        for (size_t n = 0; n < 4; n++)
+            args[2 + n] = rows[i].args[n];
+        if (rows[i].is_refused) {
+            cr_assert_eq(tallyd_wait(tallyd_spawn(&place, args)), 2, "row %zu", i);
+            continue;
+        }
+        struct daemon daemon = tallyd_start(&place, args);
+        cr_assert_eq(daemon.udp != NULL, rows[i].has_udp, "row %zu", i);
+        tallyd_stop(&daemon);
+    }
+    place_close(&place);
+}
+
 // With a shared key a listener beyond this machine needs no --insecure; the own user on the unix
 // socket needs no key.
 Test(tallyd, asks_for_the_shared_key_on_tcp)
