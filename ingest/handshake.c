@@ -14,8 +14,8 @@ handshake_fault_name(enum handshake_fault fault)
 {
     switch (fault) {
     case HANDSHAKE_FINE: return "";
-    case HANDSHAKE_NOT_PING: return "a PING of six texts was expected";
-    case HANDSHAKE_SAME_HOST: return "client and server have the same host name";
+    case HANDSHAKE_NOT_PING: return "no PING of six texts";
+    case HANDSHAKE_SAME_HOST: return "same host name as the server";
     case HANDSHAKE_KEY_MISMATCH: return "shared key mismatch";
     case HANDSHAKE_USER_MISMATCH: return "username or password mismatch";
     case HANDSHAKE_TIMEOUT: return "no PING came in time";

@@ -32,6 +32,8 @@ enum {
     HANDSHAKE_NONCE_SIZE = 32,
     HANDSHAKE_FIELD_MAX = 255,  // host name, salt and user
     HANDSHAKE_PING_MAX = 2048,  // bytes of the whole message
+    // Of a reason: Fluent Bit copies it to 32 bytes of its stack and does not look at the size.
+    HANDSHAKE_REASON_MAX = 31,
 };
 
 enum handshake_fault {
@@ -57,7 +59,7 @@ struct handshake_answer {
     bool may_backfill;
 };
 
-// The reason as the client is told: "shared key mismatch".
+// The reason as the client is told: "shared key mismatch". At most HANDSHAKE_REASON_MAX bytes.
 const char *handshake_fault_name(enum handshake_fault fault);
 
 void handshake_begin(struct handshake *handshake, const struct credentials *credentials);

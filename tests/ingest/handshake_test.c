@@ -372,3 +372,11 @@ Test(handshake, names_every_fault)
     for (enum handshake_fault i = HANDSHAKE_FINE; i < HANDSHAKE_FAULT_COUNT; i++)
         cr_assert_str_neq(handshake_fault_name(i), "unknown");
 }
+
+// A longer one would crash Fluent Bit.
+Test(handshake, gives_reasons_that_every_client_has_room_for)
+{
+    for (enum handshake_fault i = HANDSHAKE_FINE; i < HANDSHAKE_FAULT_COUNT; i++)
+        cr_assert_leq(
+            strlen(handshake_fault_name(i)), HANDSHAKE_REASON_MAX, "%s", handshake_fault_name(i));
+}
