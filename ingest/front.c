@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 static const int64_t TICK_NS = 500 * INT64_C(1000000);
@@ -49,6 +50,7 @@ struct front {
     int64_t next_tick_ns;
     int64_t drain_deadline_ns;
     struct throttle broken_lines;
+    struct throttle datagram_lines;
     struct throttle conflict_lines;
     struct throttle refused_lines;
     struct throttle turned_away_lines;
@@ -61,7 +63,10 @@ log_broken(struct desk *desk, const char *peer, enum frame_fault fault)
 {
     struct front *front = desk->context;
     uint64_t suppressed;
-    if (throttle_allows(&front->broken_lines, desk->monotonic_ns, &suppressed))
+    // Anybody can send broken datagrams; they must not keep a connection's line from the log.
+    bool is_datagram = strncmp(peer, "udp:", 4) == 0;
+    struct throttle *lines = is_datagram ? &front->datagram_lines : &front->broken_lines;
+    if (throttle_allows(lines, desk->monotonic_ns, &suppressed))
         log_warn(
             "frame_broken",
             LOG_TEXT("peer", peer),

@@ -249,6 +249,35 @@ Test(udp, takes_a_whole_message_or_nothing)
     bench_close();
 }
 
+// Broken datagrams fill their own share of the log's lines, not that of connections.
+Test(udp, leaves_lines_of_the_log_to_connections)
+{
+    enum { SENT = 20 };
+    int fds[2];
+    char text[16384];
+    bench_open(&PLAIN);
+    FILE *log = tmpfile();
+    cr_assert_not_null(log);
+    fflush(stderr);
+    cr_assert_eq(dup2(fileno(log), STDERR_FILENO), STDERR_FILENO);
+    for (uint32_t i = 0; i < SENT; i++)
+        datagram_send(bytes_of("\xc1", 1));
+    TURN_UNTIL(dropped(UDP_DROP_BROKEN) == SENT);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    struct peer peer = {.text = "a connection", .is_own_user = true};
+    cr_assert(front_adopt(bench.front, fds[0], &peer));
+    cr_assert_eq(send(fds[1], "\xc1", 1, MSG_NOSIGNAL), 1);
+    TURN_UNTIL(metric_get(&bench.metrics.broken[FRAME_NOT_MSGPACK]) == 1);
+    ssize_t size = pread(fileno(log), text, sizeof text - 1, 0);
+    cr_assert_gt(size, 0);
+    text[size] = '\0';
+    cr_assert_not_null(strstr(text, "peer=\"a connection\""), "%s", text);
+    cr_assert_not_null(strstr(text, "peer=udp:127.0.0.1:"), "%s", text);
+    fclose(log);
+    close(fds[1]);
+    bench_close();
+}
+
 static uint64_t
 random_next(uint64_t *state)
 {
