@@ -36,6 +36,52 @@ Test(conn_gzip, acks_compressed_frames)
     front_bench_close(&bench);
 }
 
+// Results name an entry by its place among all that came out, whatever member it was in.
+Test(conn_gzip, tells_results_by_index_across_members)
+{
+    enum { BAD = 33 };
+    struct front_bench bench;
+    struct peer_end end;
+    scoped(buffer_done) struct buffer entries = {0}, packed = {0}, out = {0}, wanted = {0};
+    front_bench_open(&bench, &PLAIN);
+    end_open(&bench, &end, true);
+    wire_entries(&entries, &(struct wire){.events = BAD});
+    pack_nil(&entries);
+    wire_entries(&entries, &(struct wire){.events = 5, .first = BAD});
+    for (size_t at = 0; at < entries.size; at += 100)
+        squeeze(
+            &packed,
+            bytes_of(entries.data + at, entries.size - at < 100 ? entries.size - at : 100));
+    pack_array(&out, 3);
+    pack_text(&out, "api_call");
+    pack_bin(&out, buffer_view(&packed));
+    pack_map(&out, 3);
+    pack_text(&out, "compressed");
+    pack_text(&out, "gzip");
+    pack_text(&out, "tally");
+    pack_map(&out, 1);
+    pack_text(&out, "results");
+    pack_bool(&out, true);
+    pack_text(&out, "chunk");
+    pack_text(&out, "c1");
+    end_send(&bench, &end, buffer_view(&out));
+    pack_map(&wanted, 4);
+    pack_text(&wanted, "ack");
+    pack_text(&wanted, "c1");
+    pack_text(&wanted, "duplicates");
+    pack_uint(&wanted, 0);
+    pack_text(&wanted, "rejected");
+    pack_array(&wanted, 1);
+    pack_array(&wanted, 2);
+    pack_uint(&wanted, BAD);
+    pack_text(&wanted, refusal_name(REFUSAL_ENTRY));
+    pack_text(&wanted, "conflicts");
+    pack_array(&wanted, 0);
+    end_expect(&bench, &end, buffer_view(&wanted));
+    end_close(&end);
+    front_bench_close(&bench);
+}
+
 Test(conn_gzip, takes_frames_byte_by_byte)
 {
     struct front_bench bench;
