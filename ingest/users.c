@@ -1,65 +1,6 @@
 #include "ingest/users.h"
 
-#include "base/buffer.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-// Of a file: all users at their longest, and some comments.
-enum { SECRETS_FILE_MAX = 4 * 1024 * 1024 };
-
-static void
-fd_close(const int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-}
-
-// --- files ---
-
-static enum status
-secrets_check(int fd, const char *path, struct error *error)
-{
-    struct stat state;
-    if (fstat(fd, &state) < 0)
-        return error_set_errno(error, "cannot look at %s", path);
-    if (!S_ISREG(state.st_mode))
-        return error_set(error, STATUS_INVALID, "%s is no file", path);
-    if (state.st_mode & (S_IRWXO | S_IWGRP))
-        return error_set(
-            error,
-            STATUS_INVALID,
-            "%s holds secrets, but its mode is %04o: chmod 600 it (640 for a group that may read)",
-            path,
-            (unsigned)(state.st_mode & 07777));
-    if (state.st_size > SECRETS_FILE_MAX)
-        return error_set(error, STATUS_INVALID, "%s is too large", path);
-    return STATUS_OK;
-}
-
-static enum status
-secrets_read(const char *path, struct arena *arena, struct bytes *out, struct error *error)
-{
-    scoped(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return error_set_errno(error, "cannot open %s", path);
-    enum status status = secrets_check(fd, path, error);
-    if (status)
-        return status;
-    scoped(buffer_done) struct buffer text = {.limit = SECRETS_FILE_MAX};
-    char piece[4096];
-    ssize_t size;
-    while ((size = read(fd, piece, sizeof piece)) > 0)
-        buffer_put(&text, piece, (size_t)size);
-    if (size < 0)
-        return error_set_errno(error, "cannot read %s", path);
-    if (buffer_failed(&text))
-        return error_set(error, STATUS_INVALID, "%s is too large", path);
-    *out = arena_bytes(arena, buffer_view(&text));
-    return STATUS_OK;
-}
+#include "ingest/secrets.h"
 
 // --- the shared key ---
 
