@@ -45,6 +45,7 @@ desk_done(struct desk *desk)
         struct conn *conn = &desk->conns[i];
         if (conn->fd >= 0)
             (void)close(conn->fd);
+        tls_close(conn->tls);
         buffer_done(&conn->held);
         buffer_done(&conn->acks);
         buffer_done(&conn->sent);
@@ -226,6 +227,7 @@ conn_free(struct conn *conn)
     desk->memory_used -= conn->charged;
     if (desk->room_owner == conn)
         desk->room_owner = NULL;
+    tls_close(conn->tls);
     buffer_done(&conn->held);
     buffer_done(&conn->acks);
     buffer_done(&conn->sent);
@@ -241,7 +243,7 @@ on_received(void *context, const struct loop_event *event)
     struct conn *conn = context;
     conn_touch(conn);
     if (event->data.size > 0)
-        conn_take(conn, event->data);
+        conn_receive(conn, event->data);
     if (!event->is_last || event->result > 0 || event->result == -ECANCELED ||
         event->result == -ENOBUFS)
         return;
@@ -315,7 +317,8 @@ desk_resume(struct desk *desk)
 static size_t
 conn_acks_unread(const struct conn *conn)
 {
-    return conn->acks.size + conn->sent.size - conn->sent_size;
+    size_t sealed = conn->tls != NULL ? tls_output(conn->tls)->size : 0;
+    return conn->acks.size + sealed + conn->sent.size - conn->sent_size;
 }
 
 bool
@@ -364,6 +367,10 @@ conn_charge(struct conn *conn, bool is_tick)
     if (!loop_op_is_active(&conn->sending))
         buffer_trim(&conn->sent, kept_max);
     size_t held = buffer_cost(&conn->held) + buffer_cost(&conn->acks) + buffer_cost(&conn->sent);
+    if (conn->tls != NULL) {
+        buffer_trim(tls_output(conn->tls), kept_max);
+        held += buffer_cost(tls_output(conn->tls));
+    }
     must(desk->memory_used >= conn->charged);
     desk->memory_used += held - conn->charged;
     conn->charged = held;
@@ -385,7 +392,9 @@ desk_inflated_charge(struct desk *desk, bool is_tick)
 static void
 conn_send(struct conn *conn)
 {
-    if (conn->is_deaf || buffer_failed(&conn->acks)) {
+    bool is_free = !loop_op_is_active(&conn->sending) && conn->sent.size == 0;
+    struct buffer *next = is_free && !conn->is_deaf ? conn_output(conn) : &conn->acks;
+    if (conn->is_deaf || buffer_failed(next)) {
         // Nobody to tell, or no memory to tell with: the client sends its chunks again.
         conn->is_deaf = true;
         buffer_reset(&conn->acks);
@@ -394,10 +403,10 @@ conn_send(struct conn *conn)
     }
     if (loop_op_is_active(&conn->sending))
         return;
-    if (conn->sent.size == 0) {
+    if (is_free) {
         struct buffer empty = conn->sent;
-        conn->sent = conn->acks;
-        conn->acks = empty;
+        conn->sent = *next;
+        *next = empty;
     }
     if (conn->sent.size > 0) {
         struct bytes rest =
@@ -421,7 +430,8 @@ conn_read_or_not(struct conn *conn)
 {
     const struct desk *desk = conn->desk;
     // A stranger may say a few words at any time: it costs next to nothing, and its time runs.
-    bool has_room = !desk->memory_is_full || desk->room_owner == conn || conn->is_stranger;
+    bool has_room = !desk->memory_is_full || desk->room_owner == conn || conn->is_stranger ||
+                    conn_is_shaking_hands(conn);
     bool wants = (conn_wants_bytes(conn) && has_room) || (conn->is_shut && !conn->has_hung_up);
     if (!wants)
         loop_cancel(desk->loop, &conn->receiving);
@@ -489,7 +499,7 @@ room_owner_choose(struct desk *desk)
     struct conn *chosen = NULL;
     for (uint32_t i = 0; i < desk->options.connections_max; i++) {
         struct conn *conn = &desk->conns[i];
-        if (!conn_wants_bytes(conn) || conn->is_stranger)
+        if (!conn_wants_bytes(conn) || conn->is_stranger || conn_is_shaking_hands(conn))
             continue;
         if (chosen == NULL || (chosen->held.size == 0 && conn->held.size > 0))
             chosen = conn;
@@ -610,6 +620,7 @@ desk_tick(struct desk *desk)
         struct conn *conn = &desk->conns[i];
         if (conn->state != CONN_FREE)
             conn_charge(conn, true);
+        conn_tls_tick(conn);
         conn_greet_tick(conn);
         if (conn->state != CONN_ENDED && !(conn->state == CONN_OPEN && desk->memory_is_full))
             continue;

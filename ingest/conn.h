@@ -31,6 +31,9 @@
 //    would reset the connection, and acks and reasons that are still on their way would be lost. So
 //    our side is shut, and what comes is dropped until the peer hangs up, for linger_ns at most.
 //
+// 7. Over TLS (conn_tls.c) everything above is about decrypted bytes; a connection whose TLS
+//    handshake is under way is treated as a stranger, in the same time.
+//
 // Memory: a slot per connection, made at start. Buffers grow with what arrives, never with what is
 // declared: a frame of up to frame_max in held, acks up to acks_max (then reading stops). Their sum
 // over all connections is held to memory_max; the last frame_max of it are kept for one connection
@@ -51,6 +54,7 @@
 #include "ingest/rejects.h"
 #include "ingest/throttle.h"
 #include "ingest/ticket.h"
+#include "ingest/tls.h"
 #include "ledger/ledger.h"
 
 enum { CONN_PEER_MAX = REJECT_PEER_MAX };
@@ -73,6 +77,8 @@ struct conn {
     char peer[CONN_PEER_MAX];
     int64_t waiting_ns;  // monotonic: when it ended, or the peer last took a part of its acks
     int64_t greeted_ns;  // monotonic
+    bool has_spoken;     // without TLS: some byte came
+    struct tls *tls;     // NULL: none
     struct handshake handshake;
     struct conn *next_touched;
     struct conn *next_stalled;
@@ -94,7 +100,7 @@ struct conn {
     struct buffer acks;
     struct buffer sent;
     size_t sent_size;  // of `sent`, already taken by the kernel
-    size_t charged;    // memory counted for it: bytes in the three buffers
+    size_t charged;    // memory counted for it: bytes in the three buffers and in TLS's output
 };
 
 // Counted during a turn, added to the metrics at its end.
@@ -129,6 +135,8 @@ typedef void (*desk_conflict_fn)(
     struct desk *desk, const char *peer, const struct event_name *name);
 typedef void (*desk_turned_away_fn)(
     struct desk *desk, const struct conn *conn, enum handshake_fault fault);
+typedef void (*desk_tls_failed_fn)(
+    struct desk *desk, const struct conn *conn, enum tls_fault fault, const char *detail);
 
 // What the connections of one front share.
 struct desk {
@@ -140,7 +148,9 @@ struct desk {
     desk_broken_fn on_broken;               // says so in the log
     desk_conflict_fn on_conflict;           // the same
     desk_turned_away_fn on_turned_away;     // the same
+    desk_tls_failed_fn on_tls_failed;       // the same
     const struct credentials *credentials;  // NULL: there are no strangers
+    struct tls_server *tls;                 // NULL: no TLS
     void *context;
     struct tickets tickets;
     struct conn *conns;
@@ -190,7 +200,18 @@ void conn_end(struct conn *conn);
 // Whether the peer is to read acks before more frames are taken.
 bool conn_acks_are_full(const struct conn *conn);
 
-// Received bytes, lent for the call (conn_input.c).
+// The connection speaks TLS; before anything was received (conn_tls.c).
+void conn_tls_begin(struct conn *conn);
+// Whether its TLS handshake is under way (conn_tls.c).
+bool conn_is_shaking_hands(const struct conn *conn);
+// Ends a connection whose TLS handshake took too long (conn_tls.c).
+void conn_tls_tick(struct conn *conn);
+// Received bytes as they come, lent for the call (conn_tls.c).
+void conn_receive(struct conn *conn, struct bytes data);
+// What is to be sent next: acks, encrypted over TLS (conn_tls.c). Nothing is being sent.
+struct buffer *conn_output(struct conn *conn);
+
+// Received bytes, decrypted, lent for the call (conn_input.c).
 void conn_take(struct conn *conn, struct bytes data);
 // Goes on with a frame that waited (conn_input.c).
 void conn_resume(struct conn *conn);

@@ -22,6 +22,7 @@ frame_fault_name(enum frame_fault fault)
     case FRAME_GZIP_RATIO: return "entries inflate to too many times their size";
     case FRAME_TALLY_INVALID: return "option tally is malformed";
     case FRAME_STALLED: return "stalled while memory was full";
+    case FRAME_TLS: return "a TLS handshake, and this listener has no TLS";
     case FRAME_NOT_ONE: return "a datagram is not exactly one message";
     case FRAME_FAULT_COUNT: break;
     }

@@ -58,6 +58,7 @@ enum frame_fault {
     FRAME_GZIP_RATIO,      // the same, measured by what went in
     FRAME_TALLY_INVALID,   // option tally of another shape
     FRAME_STALLED,  // its client let it lie unfinished, or read no acks, while memory was full
+    FRAME_TLS,      // the first byte of a connection begins a TLS handshake, and TLS is off
     FRAME_NOT_ONE,  // a datagram is not exactly one message
     FRAME_FAULT_COUNT,
 };

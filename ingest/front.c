@@ -55,6 +55,7 @@ struct front {
     struct throttle refused_lines;
     struct throttle turned_away_lines;
     struct throttle accept_lines;
+    struct throttle tls_lines;
     struct error failure;
 };
 
@@ -102,6 +103,20 @@ log_turned_away(struct desk *desk, const struct conn *conn, enum handshake_fault
             LOG_INT("suppressed", suppressed));
 }
 
+static void
+log_tls_failed(struct desk *desk, const struct conn *conn, enum tls_fault fault, const char *detail)
+{
+    struct front *front = desk->context;
+    uint64_t suppressed;
+    if (throttle_allows(&front->tls_lines, desk->monotonic_ns, &suppressed))
+        log_warn(
+            "tls_failed",
+            LOG_TEXT("peer", conn->peer),
+            LOG_TEXT("reason", tls_fault_name(fault)),
+            LOG_TEXT("detail", detail),
+            LOG_INT("suppressed", suppressed));
+}
+
 // --- connections ---
 
 static void
@@ -125,6 +140,8 @@ front_adopt(struct front *front, int fd, const struct peer *peer)
         metric_add(&front->desk.metrics->connections_accepted, 1);
     else
         metric_add(&front->desk.metrics->connections_refused, 1);
+    if (conn != NULL && peer->is_tcp && front->desk.tls != NULL)
+        conn_tls_begin(conn);
     return conn != NULL;
 }
 
@@ -230,7 +247,9 @@ front_open(const struct front_options *options, struct front **out, struct error
     front->desk.on_broken = log_broken;
     front->desk.on_conflict = log_conflict;
     front->desk.on_turned_away = log_turned_away;
+    front->desk.on_tls_failed = log_tls_failed;
     front->desk.credentials = options->credentials;
+    front->desk.tls = options->tls;
     front->desk.context = front;
     front->desk.now_ns = clock_now_ns();
     front->desk.monotonic_ns = clock_monotonic_ns();
@@ -300,6 +319,8 @@ front_tick(struct front *front)
         return;
     front->next_tick_ns = front->desk.monotonic_ns + TICK_NS;
     desk_tick(&front->desk);
+    if (front->desk.tls != NULL)
+        tls_server_refresh(front->desk.tls);
     if (front->udp != NULL)
         udp_tick(front->udp);
     if (!front->is_draining)

@@ -26,6 +26,7 @@ struct front_options {
     struct rejects *rejects;
     struct ingest_metrics *metrics;
     const struct credentials *credentials;  // NULL: nobody is asked; outlives the front
+    struct tls_server *tls;                 // over TCP; NULL: no TLS; one front's, and outlives it
     struct desk_options desk;
     struct loop_options loop;
 };

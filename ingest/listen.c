@@ -314,7 +314,7 @@ void
 peer_describe(enum listener_kind kind, int fd, struct peer *out)
 {
     must(kind != LISTENER_NONE);
-    *out = (struct peer){.text = "unknown"};
+    *out = (struct peer){.text = "unknown", .is_tcp = kind == LISTENER_TCP};
     if (kind == LISTENER_UNIX)
         peer_describe_unix(fd, out);
     else

@@ -44,6 +44,7 @@ void address_print(const struct sockaddr_storage *address, char *out, size_t out
 struct peer {
     char text[64];     // "127.0.0.1:51000", "unix:pid=12 uid=1000"
     bool is_own_user;  // unix socket, and the peer runs as this process's user
+    bool is_tcp;
 };
 
 // Also sets what a socket of this program wants (TCP_NODELAY, keep-alive).

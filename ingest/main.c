@@ -37,6 +37,7 @@ enum {
     CONN_TICKETS = 2048,
     ACKS_MAX = 256 * 1024,
     LINGER_S = 5,
+    DAY_S = 86400,
     FILES_OTHER = 256,  // descriptors beside connections: per shard a few, HTTP, logs
     FILES_PER_SHARD = 8,
 };
@@ -49,6 +50,7 @@ struct server {
     struct listener tcp;
     struct listener unix_socket;
     struct listener udp;
+    struct tls_server *tls;  // NULL: no TLS
     struct front *front;
     struct exporter *exporter;
     struct http_facts http;
@@ -56,6 +58,7 @@ struct server {
     const char *metrics_address;  // NULL: none
     struct arena *arena;
     bool is_announced;
+    bool is_reload_due;
     struct throttle meter_lines;
 };
 
@@ -128,6 +131,32 @@ listeners_open(struct server *server, struct error *error)
     return status ? status : datagrams_open(server, error);
 }
 
+static void
+certificate_tell(struct server *server, const char *event)
+{
+    int64_t expires_s = tls_server_expires_s(server->tls);
+    int64_t left_s = expires_s - clock_now_ns() / SECOND_NS;
+    metric_set(&server->metrics.tls_expires_s, expires_s);
+    log_info(
+        event,
+        LOG_TEXT("certificate", server->settings.tls.certificate),
+        LOG_INT("days_left", left_s / DAY_S));
+    if (left_s <= 0)
+        log_warn("certificate_expired", LOG_TEXT("certificate", server->settings.tls.certificate));
+}
+
+static enum status
+tls_start(struct server *server, struct error *error)
+{
+    const struct tls_files *files = &server->settings.tls;
+    if (files->certificate == NULL)
+        return STATUS_OK;
+    enum status status = tls_server_open(files, &server->tls, error);
+    if (status == STATUS_OK)
+        certificate_tell(server, "tls_ready");
+    return status;
+}
+
 static enum status
 front_prepare(struct server *server, struct error *error)
 {
@@ -138,6 +167,7 @@ front_prepare(struct server *server, struct error *error)
         .rejects = server->rejects,
         .metrics = &server->metrics,
         .credentials = has_key ? &settings->credentials : NULL,
+        .tls = server->tls,
         .desk =
             {
                    .connections_max = (uint32_t)settings->connections_max,
@@ -222,6 +252,7 @@ server_announce(struct server *server, struct error *error)
         LOG_TEXT("unix", facts.unix_path),
         LOG_TEXT("metrics", facts.metrics != NULL ? facts.metrics : "none"),
         LOG_TEXT("handshake", has_key ? "shared key" : "none"),
+        LOG_TEXT("tls", server->tls != NULL ? "on" : "off"),
         LOG_INT("shards", facts.shards),
         LOG_TEXT("data", server->settings.data));
     return STATUS_OK;
@@ -238,6 +269,8 @@ server_open(struct server *server, struct error *error)
             server->settings.data, &server->metrics.rejects_unlisted, &server->rejects, error);
     if (status == STATUS_OK)
         status = listeners_open(server, error);
+    if (status == STATUS_OK)
+        status = tls_start(server, error);
     if (status == STATUS_OK)
         status = front_prepare(server, error);
     if (status == STATUS_OK)
@@ -257,6 +290,7 @@ server_close(struct server *server, struct error *error)
         announce_remove(server->settings.data);
     exporter_stop(server->exporter);
     front_close(server->front);
+    tls_server_close(server->tls);
     listener_close(&server->tcp);
     listener_close(&server->unix_socket);
     listener_close(&server->udp);
@@ -295,6 +329,30 @@ meters_poll(struct server *server)
             "meters_unreadable", LOG_TEXT("error", error.text), LOG_INT("suppressed", suppressed));
 }
 
+// SIGHUP came. What cannot be used changes nothing.
+static void
+certificate_reload(struct server *server)
+{
+    struct error error = {0};
+    server->is_reload_due = false;
+    if (server->tls == NULL) {
+        log_info("reload", LOG_TEXT("result", "nothing to read again: no --tls-cert"));
+        return;
+    }
+    enum status status = tls_server_reload(server->tls, &error);
+    server->is_reload_due = status == STATUS_BUSY;
+    if (status == STATUS_OK) {
+        metric_add(&server->metrics.tls_reloads, 1);
+        certificate_tell(server, "tls_reloaded");
+    } else if (status != STATUS_BUSY) {
+        metric_add(&server->metrics.tls_reloads_failed, 1);
+        log_error(
+            "tls_reload_failed",
+            LOG_TEXT("error", error.text),
+            LOG_TEXT("advice", "the certificate before stays in use"));
+    }
+}
+
 static void
 server_look_after(struct server *server)
 {
@@ -305,11 +363,13 @@ server_look_after(struct server *server)
         server_die(server, "front_failed", reason);
     meters_poll(server);
     rejects_collect(server->rejects);
+    if (server->is_reload_due)
+        certificate_reload(server);
 }
 
-// True: a signal came in.
+// True: a signal to stop came in.
 static bool
-signal_wait(int signal_fd, int timeout_ms)
+signal_wait(struct server *server, int signal_fd, int timeout_ms)
 {
     struct pollfd poll_fd = {.fd = signal_fd, .events = POLLIN};
     struct signalfd_siginfo info;
@@ -318,18 +378,20 @@ signal_wait(int signal_fd, int timeout_ms)
     if (read(signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return false;
     log_info("signal", LOG_INT("number", info.ssi_signo), LOG_INT("from", info.ssi_pid));
-    return true;
+    if (info.ssi_signo == SIGHUP)
+        server->is_reload_due = true;
+    return info.ssi_signo != SIGHUP;
 }
 
 static void
 server_run(struct server *server, int signal_fd)
 {
-    while (!signal_wait(signal_fd, POLL_MS))
+    while (!signal_wait(server, signal_fd, POLL_MS))
         server_look_after(server);
     log_info("draining", LOG_INT("seconds_at_most", FRONT_DRAIN_S));
     front_drain(server->front);
     while (!front_is_done(server->front)) {
-        if (signal_wait(signal_fd, POLL_DRAIN_MS))
+        if (signal_wait(server, signal_fd, POLL_DRAIN_MS))
             server_die(
                 server, "stopped_at_once", "a second signal; what was not acked is sent again");
         server_look_after(server);
@@ -343,6 +405,7 @@ signals_open(void)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
     (void)signal(SIGPIPE, SIG_IGN);
     // Before any thread is started, so that all inherit it.
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);

@@ -11,7 +11,17 @@ static const struct ingest_metrics FIRST_STATE = {
     .connections_refused = METRIC_COUNTER(
         "tally_ingest_connections_refused_total", "Connections closed at once: too many are open."),
     .handshakes = METRIC_COUNTER("tally_ingest_handshakes_total", "Handshakes passed."),
-    .bytes_received = METRIC_COUNTER("tally_ingest_bytes_received_total", "Bytes received."),
+    .tls_handshakes = METRIC_COUNTER("tally_ingest_tls_handshakes_total", "TLS handshakes passed."),
+    .tls_expires_s = METRIC_GAUGE(
+        "tally_ingest_tls_certificate_expires_seconds",
+        "When the certificate in use ends, in seconds since 1970; 0 without TLS."),
+    .tls_reloads =
+        METRIC_COUNTER("tally_ingest_tls_reloads_total", "Certificates read again and in use."),
+    .tls_reloads_failed = METRIC_COUNTER(
+        "tally_ingest_tls_reloads_failed_total",
+        "Certificates read again that cannot be used; the ones before stay."),
+    .bytes_received =
+        METRIC_COUNTER("tally_ingest_bytes_received_total", "Bytes received; over TLS, decrypted."),
     .frames = METRIC_COUNTER("tally_ingest_frames_total", "Frames received whole."),
     .heartbeats = METRIC_COUNTER("tally_ingest_heartbeats_total", "Heartbeats received."),
     .events = METRIC_COUNTER(
@@ -78,6 +88,14 @@ ingest_metrics_init(struct ingest_metrics *metrics)
             "tally_ingest_handshakes_failed_total", "Connections turned away, by reason.");
         metrics->turned_away[i].labels = labels;
     }
+    for (enum tls_fault i = TLS_FINE; i < TLS_FAULT_COUNT; i++) {
+        char *labels = metrics->tls_failed_labels[i];
+        (void)snprintf(
+            labels, sizeof metrics->tls_failed_labels[i], "reason=\"%s\"", tls_fault_name(i));
+        metrics->tls_failed[i] = (struct metric)METRIC_COUNTER(
+            "tally_ingest_tls_failed_total", "Connections that TLS ended, by reason.");
+        metrics->tls_failed[i].labels = labels;
+    }
 }
 
 size_t
@@ -89,6 +107,10 @@ ingest_metrics_list(
         &metrics->connections_accepted,
         &metrics->connections_refused,
         &metrics->handshakes,
+        &metrics->tls_handshakes,
+        &metrics->tls_expires_s,
+        &metrics->tls_reloads,
+        &metrics->tls_reloads_failed,
         &metrics->bytes_received,
         &metrics->frames,
         &metrics->heartbeats,
@@ -115,6 +137,8 @@ ingest_metrics_list(
         list[count++] = &metrics->broken[i];
     for (size_t i = HANDSHAKE_FINE + 1; i < HANDSHAKE_FAULT_COUNT; i++)
         list[count++] = &metrics->turned_away[i];
+    for (size_t i = TLS_FINE + 1; i < TLS_FAULT_COUNT; i++)
+        list[count++] = &metrics->tls_failed[i];
     must(count <= INGEST_METRICS_MAX);
     return count;
 }

@@ -11,6 +11,7 @@
 #include "ingest/decode.h"
 #include "ingest/frame.h"
 #include "ingest/handshake.h"
+#include "ingest/tls.h"
 
 // Why a datagram did not count.
 enum udp_drop {
@@ -22,7 +23,8 @@ enum udp_drop {
 };
 
 enum {
-    INGEST_METRICS_MAX = 40 + REFUSAL_COUNT + FRAME_FAULT_COUNT + HANDSHAKE_FAULT_COUNT,
+    INGEST_METRICS_MAX =
+        40 + REFUSAL_COUNT + FRAME_FAULT_COUNT + HANDSHAKE_FAULT_COUNT + TLS_FAULT_COUNT,
 };
 
 struct ingest_metrics {
@@ -30,7 +32,11 @@ struct ingest_metrics {
     struct metric connections_accepted;
     struct metric connections_refused;  // over the limit
     struct metric handshakes;           // passed
-    struct metric bytes_received;
+    struct metric tls_handshakes;       // passed
+    struct metric tls_expires_s;        // our certificate: seconds since 1970; 0: no TLS
+    struct metric tls_reloads;
+    struct metric tls_reloads_failed;
+    struct metric bytes_received;  // over TLS: decrypted
     struct metric frames;
     struct metric heartbeats;
     struct metric events;  // decoded and put
@@ -47,9 +53,11 @@ struct ingest_metrics {
     struct metric rejected[REFUSAL_COUNT];
     struct metric broken[FRAME_FAULT_COUNT];
     struct metric turned_away[HANDSHAKE_FAULT_COUNT];
+    struct metric tls_failed[TLS_FAULT_COUNT];
     char rejected_labels[REFUSAL_COUNT][32];
     char broken_labels[FRAME_FAULT_COUNT][80];
     char turned_away_labels[HANDSHAKE_FAULT_COUNT][80];
+    char tls_failed_labels[TLS_FAULT_COUNT][80];
 };
 
 void ingest_metrics_init(struct ingest_metrics *metrics);

@@ -145,6 +145,24 @@ static const struct option_row ROWS[] = {
      .env = "TALLY_USERS",
      .value_name = "FILE",
      .help = "clients must also be one of its `user = password [scope]` lines"},
+    {.name = "tls-cert",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(tls.certificate),
+     .env = "TALLY_TLS_CERT",
+     .value_name = "FILE",
+     .help = "TLS on the TCP listener: our certificate and its chain (PEM)"},
+    {.name = "tls-key",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(tls.key),
+     .env = "TALLY_TLS_KEY",
+     .value_name = "FILE",
+     .help = "its private key (PEM), mode 600 or 640"},
+    {.name = "tls-client-ca",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(tls.client_ca),
+     .env = "TALLY_TLS_CLIENT_CA",
+     .value_name = "FILE",
+     .help = "clients must show a certificate of one of these authorities (PEM)"},
     {.name = "handshake-timeout",
      .type = OPTION_DURATION,
      .offset = OFFSET(handshake_ns),
@@ -153,7 +171,7 @@ static const struct option_row ROWS[] = {
      .min = INT64_C(1000000),
      .max = INT64_C(3600) * 1000000000,
      .value_name = "TIME",
-     .help = "how long a client may take to show the key"},
+     .help = "how long a client may take for TLS and to show the key"},
     {.name = "past",
      .type = OPTION_DURATION,
      .offset = OFFSET(past_ns),
@@ -197,7 +215,7 @@ static const struct option_row ROWS[] = {
      .env = "TALLYD_CONFIG",
      .value_name = "FILE",
      .help = "file of `key = value` lines"},
-    {.name = NULL                                                        },
+    {.name = NULL                                                                          },
 };
 
 static const struct option_spec SPEC = {
@@ -207,6 +225,7 @@ static const struct option_spec SPEC = {
     .details =
         "An ack means: in the log and fsynced, or known already, or rejected for a stated reason.\n"
         "SIGTERM drains: what arrived whole is committed and acked, then it exits 0.\n"
+        "SIGHUP reads the files of --tls-cert, --tls-key and --tls-client-ca again.\n"
         "Exit status: 0 success, 1 failure, 2 usage.\n",
     .rows = ROWS,
 };
@@ -325,6 +344,19 @@ keys_check(struct settings *settings, struct arena *arena, struct error *error)
     return credentials_read(&sources, arena, &settings->credentials, error);
 }
 
+static enum status
+tls_check(const struct settings *settings, struct error *error)
+{
+    const struct tls_files *tls = &settings->tls;
+    if ((tls->certificate == NULL) != (tls->key == NULL))
+        return error_set(error, STATUS_INVALID, "--tls-cert and --tls-key: give both, or neither");
+    if (tls->client_ca != NULL && tls->certificate == NULL)
+        return error_set(error, STATUS_INVALID, "--tls-client-ca needs --tls-cert and --tls-key");
+    if (tls->certificate != NULL && settings_is_none(settings->tcp))
+        return error_set(error, STATUS_INVALID, "--tls-cert is for --tcp, which is none");
+    return STATUS_OK;
+}
+
 enum status
 settings_check(struct settings *settings, struct arena *arena, struct error *error)
 {
@@ -339,7 +371,9 @@ settings_check(struct settings *settings, struct arena *arena, struct error *err
             settings->log_level_text);
     if (settings->unix_path == NULL)
         settings->unix_path = arena_format(arena, "%s/tallyd.sock", settings->data);
-    enum status status = keys_check(settings, arena, error);
+    enum status status = tls_check(settings, error);
+    if (status == STATUS_OK)
+        status = keys_check(settings, arena, error);
     bool may_be_far = settings->is_insecure || credentials_are_set(&settings->credentials);
     if (status == STATUS_OK)
         status = address_check("tcp", settings->tcp, may_be_far, error);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/option.h"
 #include "ingest/network.h"
+#include "ingest/tls.h"
 #include "ingest/users.h"
 
 struct settings {
@@ -21,6 +22,7 @@ struct settings {
     const char *config;
     const char *key_file;    // NULL: none
     const char *users_file;  // NULL: none
+    struct tls_files tls;    // certificate is NULL: no TLS
     struct credentials credentials;
     const char *log_format_text;
     const char *log_level_text;

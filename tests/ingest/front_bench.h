@@ -44,6 +44,7 @@ struct front_bench_options {
     size_t acks_max;            // 0: 64 KiB
     int64_t linger_ns;          // 0: five seconds
     uint32_t group_events_max;  // of the ledger; 0: as it likes
+    struct tls_server *tls;     // NULL: none
 };
 
 // The client's end of a connection.
@@ -97,6 +98,7 @@ front_bench_open(struct front_bench *bench, const struct front_bench_options *op
         .rejects = bench->rejects,
         .metrics = &bench->metrics,
         .credentials = options->credentials,
+        .tls = options->tls,
         .desk = bench_desk(options),
         .loop = {.entries = 64, .buffers = 16, .buffer_size = 4096},
     };
@@ -140,14 +142,19 @@ bench_turn(struct front_bench *bench)
     } while (0)
 
 static inline void
-end_open(struct front_bench *bench, struct peer_end *end, bool is_own_user)
+end_open_as(struct front_bench *bench, struct peer_end *end, const struct peer *peer)
 {
     int fds[2];
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    struct peer peer = {.text = "test", .is_own_user = is_own_user};
-    cr_assert(front_adopt(bench->front, fds[0], &peer));
+    cr_assert(front_adopt(bench->front, fds[0], peer));
     cr_assert_eq(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
     *end = (struct peer_end){.fd = fds[1]};
+}
+
+static inline void
+end_open(struct front_bench *bench, struct peer_end *end, bool is_own_user)
+{
+    end_open_as(bench, end, &(struct peer){.text = "test", .is_own_user = is_own_user});
 }
 
 static inline void
