@@ -78,6 +78,27 @@ class Fluent(unittest.TestCase):
             self.assertEqual(stack.usage("calls", "fluent"), total)
             self.assertEqual(stack.metric("tally_ingest_handshakes_total"), 4)
 
+    def test_tls_with_a_shared_key(self):
+        with support.Stack() as stack:
+            key = secret_write(stack, "key", "a shared key\n")
+            pair = support.certificate_make(stack.folder, "server")
+            other = support.certificate_make(stack.folder, "other")
+            folder = self.stack_up(
+                stack, "--", "--shared-key-file", key, "--tls-cert", pair.certificate,
+                "--tls-key", pair.key)
+            right = {"SHARED_KEY": "a shared key", "TLS_CA": pair.certificate}
+            said = self.send(stack, folder, 10, code=3, **{**right, "TLS_CA": other.certificate})
+            self.assertIn("certificate", said)
+            said = self.send(stack, folder, 10, code=3, **{**right, "SHARED_KEY": "another"})
+            self.assertIn("shared key mismatch", said)
+            self.assertEqual(stack.usage("events", "fluent"), "0")
+            for _ in range(2):
+                total = self.send(stack, folder, COUNT, **right)
+                self.assertEqual(stack.usage("events", "fluent"), str(COUNT))
+                self.assertEqual(stack.usage("calls", "fluent"), total)
+            self.assertEqual(stack.metric("tally_ingest_handshakes_total"), 8)
+            self.assertGreaterEqual(stack.metric("tally_ingest_tls_handshakes_total"), 9)
+
 
 if __name__ == "__main__":
     if not shutil.which("npm") or not shutil.which("node"):

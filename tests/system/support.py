@@ -9,6 +9,7 @@ removed at the end. Nothing here sleeps to wait for a state: wait_for polls with
 sanitizer wrote a report into a log, the stack prints it, and ctest fails the test for it.
 """
 
+import collections
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -65,6 +67,21 @@ def process_alive(pid):
             return file.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+Pair = collections.namedtuple("Pair", "certificate key")
+
+
+def certificate_make(folder, name):
+    """A self-signed certificate for 127.0.0.1 and its key, as files."""
+    pair = Pair(os.path.join(folder, f"{name}.crt"), os.path.join(folder, f"{name}.key"))
+    done = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "30", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", pair.key, "-out", pair.certificate],
+        timeout=60, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return pair
 
 
 class Stack:
@@ -192,8 +209,12 @@ def pack(value):
 class Client:
     """One Forward connection that waits for the ack of each frame."""
 
-    def __init__(self, address):
+    def __init__(self, address, ca=None):
+        """ca: a file; then over TLS, to a server whose certificate is one of it."""
         self.socket = socket.create_connection(address, timeout=30)
+        if ca is not None:
+            context = ssl.create_default_context(cafile=ca)
+            self.socket = context.wrap_socket(self.socket, server_hostname=address[0])
 
     def close(self):
         self.socket.close()

@@ -1,7 +1,10 @@
 // Sends events through @fluent-org/logger with acks, a part of them in each mode, and waits for
 // every ack. Prints the sum of the values.
 //
-//     [SHARED_KEY=... [FLUENT_USER=... FLUENT_PASSWORD=...]] node send.mjs HOST PORT COUNT
+//     [TLS_CA=FILE] [SHARED_KEY=... [FLUENT_USER=... FLUENT_PASSWORD=...]] \
+//         node send.mjs HOST PORT COUNT
+
+import { readFileSync } from "node:fs";
 
 import { EventTime, FluentClient } from "@fluent-org/logger";
 
@@ -11,12 +14,13 @@ const { SHARED_KEY: sharedKey, FLUENT_USER: username, FLUENT_PASSWORD: password 
 const security = sharedKey
   ? { clientHostname: "sender", sharedKey, username, password }
   : undefined;
+const tls = process.env.TLS_CA ? { ca: readFileSync(process.env.TLS_CA) } : undefined;
 
 const clients = modes.map((eventMode) => new FluentClient("api_call", {
   eventMode,
   ack: { ackTimeout: 30000 },
   security,
-  socket: { host, port: Number(port), timeout: 10000 },
+  socket: { host, port: Number(port), timeout: 10000, tls },
 }));
 
 for (const client of clients) {
