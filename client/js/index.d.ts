@@ -1,3 +1,5 @@
+import type { ConnectionOptions } from 'node:tls';
+
 /** Anything JSON has, and bigint. What has toJSON (dates) is sent as what that returns. */
 export type Property =
   | string
@@ -38,8 +40,21 @@ export interface Refusal {
 }
 
 export interface Options {
-  /** "HOST:PORT" or "unix:PATH". Default "127.0.0.1:24224". */
+  /**
+   * "HOST:PORT" or "unix:PATH". Default "127.0.0.1:24224". Several with commas between are tried in
+   * turn; all must lead to the same ledger.
+   */
   server?: string;
+  /**
+   * TLS to HOST:PORT: true, or options of tls.connect such as ca (PEM) and servername. The server's
+   * certificate is verified unless they say otherwise. A unix socket has none.
+   */
+  tls?: true | ConnectionOptions;
+  /** Both sides prove that they know it. A server that asks for none gets nothing. */
+  sharedKey?: string;
+  /** When the server has users. */
+  username?: string;
+  password?: string;
   /** All that is unacked, in bytes as sent. Default 64 MiB. */
   bufferBytes?: number;
   /** A batch is sent when it has this size. Default 256 KiB. */
@@ -81,7 +96,8 @@ export interface Stats {
   lastError: string;
 }
 
-export class TallyError extends Error {
+/** What is thrown. */
+export interface TallyError extends Error {
   /**
    * TALLY_FULL: the buffer is full, nothing was taken; TALLY_INVALID: the event or an option breaks
    * a rule; TALLY_TIMEOUT: something is still unacked; TALLY_CLOSED: the client is closed.
@@ -92,7 +108,8 @@ export class TallyError extends Error {
 export class Client {
   /** Connects in the background. Throws TALLY_INVALID when an option is wrong. */
   constructor(options?: Options);
-  readonly stats: Stats;
+  /** Goes on counting. */
+  readonly stats: Readonly<Stats>;
   /** Takes the event and returns its id; throws TallyError when it took nothing. */
   send(event: Event): string;
   /** As send, but waits for room. */

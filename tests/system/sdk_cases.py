@@ -79,7 +79,8 @@ def unpack(data, at=0):
 class Server:
     """One tallyd with the meters `calls` (sum) and `events` (count) of api_call."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *arguments):
+        self.arguments = arguments
         self.data = os.path.join(folder, "data")
         self.env = support.environment(TALLY_DATA=self.data)
         self.log = open(os.path.join(folder, "tallyd.log"), "ab")
@@ -88,7 +89,7 @@ class Server:
     def start(self):
         self.process = subprocess.Popen(
             [os.path.join(support.BIN_DIR, "tallyd"), "--tcp", "127.0.0.1:0",
-             "--metrics", "127.0.0.1:0", "--map-size", "1G"],
+             "--metrics", "127.0.0.1:0", "--map-size", "1G", *self.arguments],
             env=self.env, stdout=self.log, stderr=self.log)
         support.wait_for("tallyd", lambda: self.said().get("pid") == self.process.pid)
 
@@ -254,8 +255,8 @@ class Cases:
         self.folder = tempfile.mkdtemp(prefix="tally-sdk-")
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
-    def server(self):
-        server = Server(self.folder)
+    def server(self, *arguments):
+        server = Server(self.folder, *arguments)
         self.addCleanup(server.stop)
         server.start()
         server.meters_add()
@@ -450,7 +451,7 @@ class Cases:
         driver.do("send", event={"subject": "acme", "type": "api_call"})
         support.wait_for("the ack", lambda: driver.stat("events_acked") == 1)
 
-    def test_refuses_what_breaks_the_envelope(self):
+    def test_takes_nothing_that_cannot_be_packed(self):
         listener, name = self.listener()
         driver = self.driver(name, batch_age_ms=60000)
         good = {"subject": "s" * 255, "type": "t" * 100, "id": "i" * 128, "source": "q" * 255}
@@ -458,9 +459,7 @@ class Cases:
         nested = current = {}
         for _ in range(8):
             current["deeper"] = current = {}
-        rows = [{"subject": ""}, {"subject": "s" * 256}, {"type": ""}, {"type": "ü" * 51},
-                {"id": "i" * 129}, {"source": "q" * 256}, {"value": "1,5"}, {"value": "NaN"},
-                {"value": ""}, {"value": True}, {"properties": {"subject": "x"}},
+        rows = [{"subject": ""}, {"type": ""}, {"properties": {"subject": "x"}},
                 {"properties": {"value": 1}}, {"properties": {"text": "x" * 65536}},
                 {"properties": {"deep": nested}}]
         for row in rows:
@@ -468,8 +467,8 @@ class Cases:
         stats = driver.do("stats")
         self.assertEqual((stats["events_sent"], stats["events_buffered"]), (1, 1))
         self.assertLess(stats["buffered_bytes"], 2000)
-        for options in ({"server": "nonsense"}, {"server": "host:0"}, {"batch_events": 65537},
-                        {"buffer_bytes": 1}, {"backfill": "b" * 101}):
+        for options in ({"server": "nonsense"}, {"server": "host:0"}, {"batch_events": -1},
+                        {"server": f"{name},nonsense"}):
             answer = Driver(self.COMMAND)
             self.addCleanup(answer.stop)
             self.assertEqual(answer.try_("open", options=options).get("error"), "invalid", options)
@@ -532,6 +531,18 @@ class Cases:
         with listener.accept()[0] as connection:
             frame_receive(connection)
             self.assertEqual(driver.stat("batches_resent"), 1)
+
+    def test_no_ack_in_time_is_seen_while_events_come(self):
+        listener, name = self.listener()
+        driver = self.driver(name, batch_events=1, in_flight_batches=1, ack_timeout_ms=100,
+                             retry_min_ms=60000, retry_max_ms=60000)
+
+        def is_seen():
+            driver.do("send", event={"subject": "acme", "type": "api_call"})
+            return driver.stat("last_error") == "no ack in time"
+
+        with listener.accept()[0]:
+            support.wait_for("the error", is_seen)
 
     def test_an_answer_that_is_no_ack_means_reconnect(self):
         listener, name = self.listener()

@@ -6,12 +6,13 @@ import subprocess
 import unittest
 
 import sdk_cases
+import sdk_secure_cases
 import support
 
 PACKAGE = os.path.join(sdk_cases.CLIENTS, "js")
 
 
-class JavaScript(sdk_cases.Cases, unittest.TestCase):
+class JavaScript(sdk_cases.Cases, sdk_secure_cases.SecureCases, unittest.TestCase):
     COMMAND = ["node", os.path.join(sdk_cases.HERE, "sdk", "driver.mjs"),
                os.path.join(PACKAGE, "index.js")]
 

@@ -6,12 +6,13 @@ import sys
 import unittest
 
 import sdk_cases
+import sdk_secure_cases
 import support
 
 PACKAGE = os.path.join(sdk_cases.CLIENTS, "python")
 
 
-class Python(sdk_cases.Cases, unittest.TestCase):
+class Python(sdk_cases.Cases, sdk_secure_cases.SecureCases, unittest.TestCase):
     COMMAND = [sys.executable, os.path.join(sdk_cases.HERE, "sdk", "driver.py"), PACKAGE]
 
     def python(self, source):

@@ -1,117 +1,144 @@
-"""Sends usage events to tallyd and knows what became of them.
+"""Sends usage events to tallyd and knows what became of them (README.md says how).
 
-    with tally_client.Client("127.0.0.1:24224") as tally:
-        tally.send("acme", "api_call", value=1, properties={"region": "eu"})
-
-Events are gathered in a batch. Large or old enough, it is sealed into a frame (Forward protocol v1,
-PackedForward), whose bytes never change again. A thread sends frames and keeps each until the
-server acked it; after a lost connection all unacked frames go out again in their order. Id, time
-and chunk are filled in once, so the server counts nothing twice. Any thread may use a client; a
-forked child opens its own.
-
-    unacked: | in flight ... | waiting ... |     then: the batch being filled
-             0               flying        len(unacked)
+A sealed batch is a frame that never changes (PackedForward); a thread sends it until it is acked,
+so nothing is lost, and its ids and times were filled in once, so nothing counts twice.
 """
 
+import asyncio
 import atexit
 import collections
 import contextlib
+import datetime
+import itertools
 import logging
 import os
 import random
-import selectors
-import socket
+import re
+import ssl
 import struct
 import threading
 import time as clock
 import types
+import uuid
 
-from tally_client.event import entry_pack, time_ns_of, uuid7
-from tally_client.msgpack import Incomplete, InvalidError, Reader, TallyError, pack
-from tally_client.settings import address_of, extension_of, settings_of
+from tally_client.wire import TallyError, handshake, messages_of, pack
 
-ANSWER_BYTES_MAX = 2**20
 FRAME_BYTES = 512  # what a frame adds to its events, at most
-HEAD_BYTES = 12    # of these, what stands before the events
-
-
-class ClosedError(TallyError):
-    """The client is closed, or belongs to the process that this one was forked from."""
-
-
-class FullError(TallyError):
-    """The buffer is full; nothing was taken. Flush or wait, then try again."""
-
-
-class UnackedError(TallyError, TimeoutError):
-    """The time is over and something is still unacked."""
-
-
-# What the server said of an event that it did not count: the event as a dict of what was sent, the
-# reason as the server names it, and whether the id was used before with another payload.
-Refusal = collections.namedtuple("Refusal", "event reason is_conflict")
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+DEFAULTS = {
+    "buffer_bytes": 2**26, "batch_bytes": 2**18, "batch_events": 1000, "batch_age": 0.05,
+    "in_flight_batches": 8, "ack_timeout": 30, "connect_timeout": 5, "retry_min": 0.1,
+    "retry_max": 10}
 COUNTERS = ("events_sent events_acked events_duplicate events_rejected events_conflict "
             "events_buffered buffered_bytes batches_resent connects").split()
 
+# The event as it was sent, the server's reason, and whether its id was used for another event.
+Refusal = collections.namedtuple("Refusal", "event reason is_conflict")
+# InvalidError: it cannot be, nothing was taken. ClosedError: the client is closed, or belongs to
+# the process that this one was forked from. FullError: there is no room, nothing was taken.
+# UnackedError: the time is over and something is still unacked.
+InvalidError = type("InvalidError", (TallyError, ValueError), {})
+ClosedError = type("ClosedError", (TallyError,), {})
+FullError = type("FullError", (TallyError,), {})
+UnackedError = type("UnackedError", (TallyError, TimeoutError), {})
 
-class Client:
+
+def uuid7():
+    random_bits = uuid.uuid4().int & (1 << 76) - 1
+    return str(uuid.UUID(int=clock.time_ns() // 10**6 << 80 | 7 << 76 | random_bits))
+
+
+def entry_of(time, record):
+    """[EventTime, record]. What else can be wrong with it the server says (on_refusal)."""
+    try:
+        if isinstance(time, datetime.datetime):
+            time = (time - EPOCH) / datetime.timedelta(seconds=1)
+        time_ns = clock.time_ns() if time is None else round(time * 10**6) * 1000
+        entry = struct.pack(">BBBII", 0x92, 0xD7, 0, *divmod(time_ns, 10**9)) + pack(record)
+    except (AttributeError, TypeError, ValueError, struct.error) as error:
+        raise InvalidError(f"it cannot be sent: {error}") from None
+    if len(entry) > 64 * 1024:
+        raise InvalidError("the event is larger than 64 KiB")
+    return entry
+
+
+def address_of(server):
+    """(host, port), or the path of a unix socket."""
+    match = re.fullmatch(r"unix:(.+)|\[?(.+?)\]?:([0-9]{1,5})", server.strip())
+    if not match or not (match[1] or 0 < int(match[3]) < 65536):
+        raise InvalidError(f"server {server} is not HOST:PORT or unix:PATH")
+    return match[1] or (match[2], int(match[3]))
+
+
+class Client(contextlib.AbstractContextManager):
     """Connects in the background. README.md has the options; times are seconds."""
 
-    def __init__(self, server="127.0.0.1:24224", *, backfill=None, on_refusal=None, **numbers):
-        self._address = address_of(server)
-        self._extension = extension_of(backfill)
+    def __init__(self, server="127.0.0.1:24224", *, tls=None, shared_key=None, username="",
+                 password="", backfill=None, on_refusal=None, **numbers):
+        for name, value in numbers.items():
+            if name not in DEFAULTS or not value > 0:
+                raise InvalidError(f"there is no option {name} = {value}")
+        self._settings = types.SimpleNamespace(**{**DEFAULTS, **numbers})
+        self._addresses = [address_of(name) for name in server.split(",")]
+        self._credentials = shared_key and (shared_key, username, password)
+        self._tls = {} if tls is True else tls
+        self._context = None if tls in (None, False) else ssl.create_default_context(
+            cafile=self._tls.get("ca"))
+        self._extension = {"results": True, **({"backfill": backfill} if backfill else {})}
         self._on_refusal = on_refusal
-        self._settings = settings_of(numbers)
         self._changed = threading.Condition()  # guards all that follows
-        self._entries, self._size, self._opened = [], 0, 0.0
-        self._unacked, self._flying, self._sealed = [], 0, 0
-        self._heard, self._pause = 0.0, self._settings.retry_min
-        self._is_closing = self._is_stopping = False
-        self._stats = {**dict.fromkeys(COUNTERS, 0), "is_connected": False, "last_error": ""}
-        self._woken, self._waker = socket.socketpair()
-        self._waker.setblocking(False)
-        self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._run, name="tally-client", daemon=True)
+        self._events, self._entries = [], []  # the batch being filled; events: for on_refusal
+        self._size, self._is_old = 0, False
+        self._unacked, self._flying = [], 0  # the first `flying` of them were sent
+        self._failures, self._is_closing, self._pid = 0, False, os.getpid()
+        self.stats = {**dict.fromkeys(COUNTERS, 0), "is_connected": False, "last_error": ""}
+        self._reader = self._writer = self._late = None
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(self._run())
+        self._thread = threading.Thread(target=self._work, name="tally-client", daemon=True)
         self._thread.start()
         atexit.register(self.close)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, *error):
         self.close()
-
-    @property
-    def stats(self):
-        with self._changed:
-            return dict(self._stats)
 
     def send(self, subject, type, value=None, *, id=None, source=None, time=None, properties=None,
              timeout=0):
         """Takes the event and returns its id. FullError: no room within timeout, nothing taken."""
-        id = uuid7() if id is None else id
-        reserved = {"subject": subject, "type": type, "id": id}
-        reserved.update({"source": source} if source else {})
-        reserved.update({} if value is None else {"value": value})
-        try:
-            entry = entry_pack(time_ns_of(time), reserved, properties or {})
-        except (AttributeError, ValueError, OverflowError) as error:  # a lone surrogate, and such
-            raise InvalidError(str(error)) from None
+        fields = {"subject": subject, "type": type, "id": id or uuid7(), "source": source,
+                  "value": value}
+        if not subject or not type or fields.keys() & (properties or {}).keys():
+            raise InvalidError("subject or type is missing, or a property is called like a field")
+        event = {name: it for name, it in fields.items() if it is not None} | (properties or {})
+        entry, settings = entry_of(time, event), self._settings
+        room_for = settings.buffer_bytes - len(entry) - FRAME_BYTES
         if self._pid != os.getpid():
             raise ClosedError("a forked process needs a client of its own")
         with self._changed:
-            self._entry_take(entry, timeout)
-        return id
+            if not self._changed.wait_for(lambda: self._is_closing or (
+                    self.stats["buffered_bytes"] <= room_for), timeout):
+                raise FullError("the buffer is full")
+            if self._is_closing:
+                raise ClosedError("the client is closed")
+            self._count(events_sent=1, events_buffered=1,
+                        buffered_bytes=len(entry) + (0 if self._entries else FRAME_BYTES))
+            self._size += len(entry)
+            self._entries.append(entry)
+            self._events.append(event if self._on_refusal else None)
+            if self._size >= settings.batch_bytes or len(self._entries) >= settings.batch_events:
+                self._seal()
+            elif len(self._entries) == 1:
+                self._loop.call_soon_threadsafe(
+                    self._loop.call_later, settings.batch_age, self._pump, True)
+        return fields["id"]
 
     def flush(self, timeout=30):
         """Sends what is batched and waits until all sent before is acked, or UnackedError."""
         with self._changed:
             self._seal()
-            sealed = self._sealed
-            if not self._changed.wait_for(
-                    lambda: not self._unacked or self._unacked[0].sequence > sealed, timeout):
-                count, error = self._stats["events_buffered"], self._stats["last_error"]
+            batches = list(self._unacked)
+            if not self._changed.wait_for(lambda: all(it.is_acked for it in batches), timeout):
+                count, error = self.stats["events_buffered"], self.stats["last_error"]
                 raise UnackedError(f"{count} events are not acked; {error}")
 
     def close(self, timeout=5):
@@ -123,178 +150,116 @@ class Client:
         try:
             self.flush(timeout)
         finally:
-            with self._changed:
-                self._is_stopping = True
-                self._changed.notify_all()
-                self._wake()
-            self._thread.join(1)  # longer only while it connects; it is a daemon
+            while self._thread.is_alive():  # wait_for can lose a cancellation
+                with contextlib.suppress(RuntimeError):  # it has just ended
+                    self._loop.call_soon_threadsafe(self._task.cancel)
+                self._thread.join(0.1)
 
-    # Callers, with the lock.
-
-    def _entry_take(self, entry, timeout):
-        def bytes_after():
-            frame_bytes = 0 if self._entries else FRAME_BYTES
-            return self._stats["buffered_bytes"] + len(entry) + frame_bytes
-
-        if not self._changed.wait_for(
-                lambda: self._is_closing or bytes_after() <= self._settings.buffer_bytes, timeout):
-            raise FullError(f"the buffer of {self._settings.buffer_bytes} bytes is full")
-        if self._is_closing:
-            raise ClosedError("the client is closed")
-        self._stats["buffered_bytes"] = bytes_after()
-        self._stats["events_sent"] += 1
-        self._stats["events_buffered"] += 1
-        self._size += len(entry)
-        self._entries.append(entry)
-        if len(self._entries) == 1:
-            self._opened = clock.monotonic()
-            self._wake()
-        settings = self._settings
-        if self._size >= settings.batch_bytes or len(self._entries) >= settings.batch_events:
-            self._seal()
+    def _count(self, **amounts):
+        for name, amount in amounts.items():
+            self.stats[name] += amount
 
     def _seal(self):
         if not self._entries:
             return
         count, chunk, size = len(self._entries), uuid7(), self._size
-        tail = bytearray()
-        pack(tail, {"size": count, "chunk": chunk, "tally": self._extension})
         head = b"\x93\xa5tally\xc6" + struct.pack(">I", size)
-        self._sealed += 1
+        tail = pack({"size": count, "chunk": chunk, "tally": self._extension})
         self._unacked.append(types.SimpleNamespace(
-            sequence=self._sealed, chunk=chunk, count=count, size=size, sends=0,
-            frame=b"".join((head, *self._entries, tail))))
-        self._entries, self._size = [], 0
-        self._wake()
+            chunk=chunk, events=self._events, frame=b"".join((head, *self._entries, tail)),
+            buffered=size + FRAME_BYTES, sends=0, is_acked=False))
+        self._events, self._entries, self._size, self._is_old = [], [], 0, False
+        self._loop.call_soon_threadsafe(self._pump)
 
-    def _wake(self):
-        with contextlib.suppress(OSError):  # full: it will wake; closed: nobody is there
-            self._waker.send(b"!")
+    def _work(self):
+        with contextlib.closing(self._loop):
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._task)
+            self._loop.run_until_complete(asyncio.sleep(0.01))  # sockets close in later turns
 
-    # The thread.
+    def _pump(self, is_old=False):
+        """Sends what may be sent. While nothing may be, the batch goes on filling."""
+        with self._changed:
+            self._is_old = bool(self._entries) and (self._is_old or is_old)
+            most = self._settings.in_flight_batches if self.stats["is_connected"] else 0
+            if self._is_old and len(self._unacked) < most:
+                self._seal()
+            for batch in self._unacked[self._flying:most]:
+                self._flying += 1
+                self._count(batches_resent=batch.sends > 0)
+                batch.sends += 1
+                self._writer.write(batch.frame)
+                self._alarm()
 
-    def _run(self):
-        while not self._is_stopping:
+    def _alarm(self):
+        """Waits anew for an ack, if there is one to wait for."""
+        if self._late:
+            self._late.cancel()
+        self._late = self._flying and self._loop.call_later(
+            self._settings.ack_timeout, self._reader.set_exception, TallyError("no ack in time"))
+
+    async def _run(self):
+        """The next server at once; after all failed in turn, a pause that grows until an ack."""
+        settings = self._settings
+        for address in itertools.cycle(self._addresses):
             try:
-                with self._connect() as connection:
-                    self._serve(connection)
+                messages = await asyncio.wait_for(self._connect(address), settings.connect_timeout)
+                self._count(connects=1)
+                self.stats.update(is_connected=True, last_error="")
+                self._pump()
+                async for message in messages:
+                    self._settle(message)
+            except asyncio.TimeoutError:
+                self.stats["last_error"] = "no connection in time"
             except Exception as error:  # also what a strange answer led to: it ends the connection
-                self._fail(str(error) or type(error).__name__)
-        with self._changed:
-            self._stats["is_connected"] = False
-        self._woken.close()
-        self._waker.close()
-
-    def _fail(self, message):
-        with self._changed:
-            self._flying = 0
-            self._stats.update(is_connected=False, last_error=message)
-            self._changed.wait_for(lambda: self._is_stopping, self._pause * random.uniform(0.5, 1))
-            self._pause = min(2 * self._pause, self._settings.retry_max)
-
-    def _connect(self):
-        timeout = self._settings.connect_timeout
-        if isinstance(self._address, tuple):
-            connection = socket.create_connection(self._address, timeout=timeout)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return connection
-        with contextlib.ExitStack() as stack:
-            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-            connection.settimeout(timeout)
-            connection.connect(self._address)
-            stack.pop_all()
-        return connection
-
-    def _serve(self, connection):
-        connection.setblocking(False)
-        received, out = b"", memoryview(b"")
-        with selectors.DefaultSelector() as poll:
-            poll.register(connection, READ)
-            poll.register(self._woken, READ)
-            with self._changed:
-                self._stats.update(is_connected=True, last_error="")
-                self._stats["connects"] += 1
-            while not self._is_stopping:
+                self.stats["last_error"] = str(error) or type(error).__name__
+            finally:
                 with self._changed:
-                    out = out or self._next()
-                    wait = self._wait(not out)
-                poll.modify(connection, READ | (WRITE if out else 0))
-                ready = {key.fileobj: mask for key, mask in poll.select(wait)}
-                mask = ready.get(connection, 0)
-                if self._woken in ready:
-                    self._woken.recv(4096)
-                if mask & READ:
-                    received = self._receive(received, connection.recv(65536))
-                if mask & WRITE:
-                    out = out[connection.send(out):]
+                    self._flying, self.stats["is_connected"] = 0, False
+                if self._writer:
+                    self._writer.transport.abort()
+                self._writer = None
+            self._failures += 1
+            rounds, rest = divmod(self._failures, len(self._addresses))
+            pause = min(settings.retry_min * 2**min(rounds - 1, 60), settings.retry_max)
+            await asyncio.sleep(0 if rest else pause * random.uniform(0.5, 1))
 
-    def _next(self):
-        """The next frame that may be sent. While none may be, the batch goes on filling."""
-        now = clock.monotonic()
-        if self._flying >= self._settings.in_flight_batches:
-            return memoryview(b"")
-        if self._flying == len(self._unacked) and now >= self._opened + self._settings.batch_age:
-            self._seal()
-        if self._flying == len(self._unacked):
-            return memoryview(b"")
-        batch = self._unacked[self._flying]
-        if self._flying == 0:
-            self._heard = now
-        self._flying += 1
-        batch.sends += 1
-        self._stats["batches_resent"] += batch.sends > 1
-        return memoryview(batch.frame)
-
-    def _wait(self, is_idle):
-        """Seconds until something is due, None: nothing is."""
-        dues, now = [], clock.monotonic()
-        if self._flying > 0:
-            dues.append(self._heard + self._settings.ack_timeout)
-            if now >= dues[0]:
-                raise TallyError("no ack in time")
-        if is_idle and self._entries and self._flying < self._settings.in_flight_batches:
-            dues.append(self._opened + self._settings.batch_age)
-        return max(0, min(dues) - now) if dues else None
-
-    def _receive(self, received, data):
-        if not data:
-            raise TallyError("the server closed the connection")
-        reader, kept = Reader(received + data), 0
-        if len(reader.data) > ANSWER_BYTES_MAX:
-            raise TallyError("the answer of the server does not end")
-        with contextlib.suppress(Incomplete):
-            while reader.at < len(reader.data):
-                self._settle(reader.any())
-                kept = reader.at
-        return reader.data[kept:]
+    async def _connect(self, address):
+        """Returns what the server says, after the handshake. A unix socket has no TLS."""
+        if isinstance(address, str):
+            self._reader, self._writer = await asyncio.open_unix_connection(address)
+        else:
+            name = self._tls.get("servername", address[0]) if self._context else None
+            self._reader, self._writer = await asyncio.open_connection(
+                *address, ssl=self._context, server_hostname=name)
+        messages = messages_of(self._reader)
+        if self._credentials:
+            await handshake(self._writer, messages, *self._credentials)
+        return messages
 
     def _settle(self, answer):
+        if isinstance(answer, list) and answer[:1] == ["HELO"]:
+            raise TallyError("the server asks for a shared key")
         chunk = answer.get("ack") if isinstance(answer, dict) else None
         batch = next((it for it in self._unacked[:self._flying] if it.chunk == chunk), None)
         if batch is None:
             raise TallyError("the server answered with something that is no ack")
         rejected, conflicts = answer.get("rejected", []), answer.get("conflicts", [])
-        if self._on_refusal and (rejected or conflicts):
-            self._refuse(batch, rejected, conflicts)
-        with self._changed:
-            self._unacked.remove(batch)
-            self._flying -= 1
-            self._heard, self._pause = clock.monotonic(), self._settings.retry_min
-            self._stats["buffered_bytes"] -= batch.size + FRAME_BYTES
-            self._stats["events_buffered"] -= batch.count
-            self._stats["events_acked"] += batch.count
-            self._stats["events_duplicate"] += answer.get("duplicates", 0)
-            self._stats["events_rejected"] += answer.get("rejected_count", len(rejected))
-            self._stats["events_conflict"] += answer.get("conflicts_count", len(conflicts))
-            self._changed.notify_all()
-
-    def _refuse(self, batch, rejected, conflicts):
-        reader = Reader(batch.frame, HEAD_BYTES)
-        events = [reader.any()[1] for _ in range(batch.count)]
-        refusals = [Refusal(events[index], reason, False) for index, reason in rejected]
-        refusals += [Refusal(events[index], "conflict", True) for index in conflicts]
-        for refusal in refusals:
+        refused = rejected + [(index, "conflict") for index in conflicts]
+        for i, (index, reason) in enumerate(refused if self._on_refusal else []):
             try:
-                self._on_refusal(refusal)
+                self._on_refusal(Refusal(batch.events[index], reason, i >= len(rejected)))
             except Exception:
                 logging.getLogger(__name__).exception("on_refusal failed")
+        with self._changed:
+            self._unacked.remove(batch)
+            batch.is_acked, self._flying, self._failures = True, self._flying - 1, 0
+            count = len(batch.events)
+            self._count(
+                buffered_bytes=-batch.buffered, events_buffered=-count, events_acked=count,
+                events_duplicate=answer.get("duplicates", 0),
+                events_rejected=answer.get("rejected_count", len(rejected)),
+                events_conflict=answer.get("conflicts_count", len(conflicts)))
+            self._changed.notify_all()
+            self._alarm()
+            self._pump()

@@ -1,6 +1,7 @@
 // Does what lines of JSON on stdin say with the JavaScript SDK; a line of JSON answers each.
 // sdk_cases.py has the commands.
 
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
@@ -21,7 +22,8 @@ function eventOf({ time_ms, ...event }) {
 }
 
 const commands = {
-  open: ({ options }) => {
+  open: ({ options: { tls_ca: ca, tls_name: servername, ...options } }) => {
+    if (ca) options.tls = { ca: readFileSync(ca), ...(servername && { servername }) };
     const onRefusal = ({ event, reason, isConflict }) =>
       refusals.push({ event, reason, is_conflict: isConflict });
     client = new Client({ ...renamed(options, camel), onRefusal });

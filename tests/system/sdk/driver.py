@@ -35,6 +35,10 @@ class Driver:
     def open(self, options):
         seconds = {name[:-3]: options[name] / 1000 for name in options if name[:-3] in SECONDS}
         others = {name: options[name] for name in options if name[:-3] not in SECONDS}
+        if "tls_ca" in others:
+            names = {"ca": "tls_ca", "servername": "tls_name"}
+            others["tls"] = {name: others.pop(option) for name, option in names.items()
+                             if option in others}
         self.client = tally_client.Client(
             **others, **seconds, on_refusal=lambda refusal: self.refusals.append(refusal._asdict()))
 
