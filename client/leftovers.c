@@ -16,7 +16,8 @@ leftovers_open(struct leftovers *leftovers, struct spool *spool, struct error *e
 {
     const struct backlog_limits limits = {
         .size = LEFTOVERS_SIZE, .batch_size = SPOOL_EVENTS_SIZE_MAX, .batch_events = 1};
-    *leftovers = (struct leftovers){.spool = spool, .scratch = {.limit = SCRATCH_SIZE}};
+    *leftovers = (struct leftovers){
+        .spool = spool, .scratch = {.limit = SCRATCH_SIZE}, .full_size = SIZE_MAX};
     enum status status = spool_scan(spool, &leftovers->chunks, error);
     if (status == STATUS_OK && leftovers->chunks.size > 0) {
         status = backlog_init(&leftovers->ring, &limits, error);
@@ -53,8 +54,10 @@ leftovers_is_pending(const struct leftovers *leftovers)
 }
 
 static enum leftover_read
-file_put_aside(struct leftovers *leftovers, const char *chunk, struct error *error)
+file_put_aside(
+    struct leftovers *leftovers, const char *chunk, struct leftover *out, struct error *error)
 {
+    out->file_size = spool_stored_size(leftovers->spool, chunk);
     leftovers->chunks_offset += UUID7_TEXT_SIZE;
     if (spool_set_aside(leftovers->spool, chunk, error) == STATUS_OK)
         return LEFTOVER_BAD;
@@ -66,22 +69,26 @@ leftovers_read(struct leftovers *leftovers, struct leftover *out, struct error *
 {
     struct batch batch;
     struct bytes events;
-    if (!leftovers_is_pending(leftovers))
+    // A file that found no room is not read again before something was released.
+    if (!leftovers_is_pending(leftovers) || leftovers->ring.used_size == leftovers->full_size)
         return LEFTOVER_NONE;
     const char *chunk = (const char *)leftovers->chunks.data + leftovers->chunks_offset;
     enum status status =
         spool_read(leftovers->spool, chunk, &leftovers->scratch, &batch, &events, error);
-    *out = (struct leftover){.file_size = leftovers->scratch.size};
+    *out = (struct leftover){0};
     if (status == STATUS_CORRUPT)
-        return file_put_aside(leftovers, chunk, error);
+        return file_put_aside(leftovers, chunk, out, error);
     if (status != STATUS_OK) {
         leftovers->chunks_offset += UUID7_TEXT_SIZE;
         return LEFTOVER_STUCK;
     }
     batch.is_spooled = true;
     batch.is_leftover = true;
-    if (!backlog_put(&leftovers->ring, &batch, events))
+    if (!backlog_put(&leftovers->ring, &batch, events)) {
+        leftovers->full_size = leftovers->ring.used_size;
         return LEFTOVER_NONE;
+    }
+    leftovers->full_size = SIZE_MAX;
     leftovers->chunks_offset += UUID7_TEXT_SIZE;
     out->events_count = batch.events_count;
     return LEFTOVER_READY;

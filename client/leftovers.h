@@ -22,6 +22,7 @@ struct leftovers {
     size_t chunks_offset;  // of the next one to read
     struct buffer scratch;
     struct backlog ring;
+    size_t full_size;  // of the ring, when the next file last found no room; SIZE_MAX: it did not
     bool is_open;
 };
 
@@ -33,7 +34,7 @@ enum leftover_read {
 };
 
 struct leftover {
-    uint64_t file_size;
+    uint64_t file_size;  // of a BAD one
     uint32_t events_count;
 };
 

@@ -69,6 +69,20 @@ lock_take(struct spool *spool, const char *path, struct error *error)
     return error_set_errno(error, "cannot lock %s/lock", path);
 }
 
+// A new directory survives a power loss when the one that it is in is on disk.
+static enum status
+parent_sync(const struct spool *spool, const char *path, struct error *error)
+{
+    int fd = openat(spool->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(error, "cannot open the directory of spool_dir %s", path);
+    enum status status = STATUS_OK;
+    if (fsync(fd) != 0)
+        status = error_set_errno(error, "cannot sync the directory of spool_dir %s", path);
+    close(fd);
+    return status;
+}
+
 enum status
 spool_open(struct spool *spool, const struct spool_options *options, struct error *error)
 {
@@ -81,13 +95,16 @@ spool_open(struct spool *spool, const struct spool_options *options, struct erro
         .size_max = options->size_max,
     };
     enum status status = STATUS_OK;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    bool is_new = mkdir(path, 0700) == 0;
+    if (!is_new && errno != EEXIST)
         status = error_set_errno(error, "cannot make spool_dir %s", path);
     if (status == STATUS_OK) {
         spool->directory_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (spool->directory_fd < 0)
             status = error_set_errno(error, "cannot open spool_dir %s", path);
     }
+    if (status == STATUS_OK && is_new && spool->is_sync)
+        status = parent_sync(spool, path, error);
     if (status == STATUS_OK)
         status = lock_take(spool, path, error);
     if (status != STATUS_OK)
@@ -122,16 +139,25 @@ chunks_compare(const void *a, const void *b)
     return memcmp(a, b, UUID7_TEXT_SIZE);
 }
 
+uint64_t
+spool_stored_size(const struct spool *spool, const char chunk[UUID7_TEXT_SIZE])
+{
+    struct stat info;
+    char name[NAME_SIZE];
+    name_print(chunk, SUFFIX_BATCH, name);
+    if (fstatat(spool->directory_fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0)
+        return 0;
+    return (uint64_t)info.st_size;
+}
+
 static void
 entry_scan(struct spool *spool, const char *name, struct buffer *names)
 {
-    struct stat info;
     if (name_is(name, SUFFIX_TMP))
         (void)unlinkat(spool->directory_fd, name, 0);
     if (!name_is(name, SUFFIX_BATCH))
         return;
-    if (fstatat(spool->directory_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0)
-        spool->used_size += (uint64_t)info.st_size;
+    spool->used_size += spool_stored_size(spool, name);
     buffer_put(names, name, UUID7_TEXT_SIZE);
 }
 

@@ -73,3 +73,5 @@ enum status spool_remove(
 enum status spool_set_aside(
     const struct spool *spool, const char chunk[UUID7_TEXT_SIZE], struct error *error) CHECKED;
 uint64_t spool_file_size(const struct batch *batch);
+// What a file takes that may be damaged: by this used_size falls when it is set aside. 0: no file.
+uint64_t spool_stored_size(const struct spool *spool, const char chunk[UUID7_TEXT_SIZE]);

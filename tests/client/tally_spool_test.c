@@ -364,6 +364,29 @@ file_damage(const struct place *place)
     close(fd);
 }
 
+// It is set aside without being read to its end, and takes no room from the others all the same.
+Test(tally_spool, frees_the_room_of_a_file_larger_than_any_batch)
+{
+    char path[200];
+    struct place place;
+    place_open(&place);
+    (void)snprintf(path, sizeof path, "%s/01234567-89ab-7def-8123-456789abcdef.batch", place.path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(ftruncate(fd, 20 << 20), 0);
+    close(fd);
+    place.options.spool_bytes = 1 << 20;
+    peer_listen_at(&place.peer);
+    struct tally *tally = open_with(&place.options);
+    cr_assert_eq(tally_flush(tally, WAIT_MS), TALLY_OK);
+    cr_assert_eq(stats_of(tally).spool_bad, 1);
+    cr_assert_eq(stats_of(tally).spool_bytes, 0);
+    cr_assert_eq(send_numbered(tally, 0), TALLY_OK);
+    cr_assert_eq(files_count(&place, ".bad"), 1);
+    cr_assert_eq(tally_close(tally, 0), TALLY_TIMEOUT);
+    place_done(&place);
+}
+
 Test(tally_spool, sets_a_damaged_file_aside_and_sends_the_others)
 {
     struct place place;
