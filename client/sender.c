@@ -5,32 +5,23 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "client/answer.h"
-#include "client/handle.h"
+#include "client/flights.h"
 #include "client/uplink.h"
 
 #include <poll.h>
-#include <stdio.h>
 #include <sys/random.h>
 
 enum {
-    REASON_TEXT_MAX = 127,
     // An ack of a batch whose every event was refused: an index and a reason each.
     ANSWER_SIZE_BASE = 4096,
     ANSWER_SIZE_EVENT = 160,
-};
-
-struct flight {
-    struct batch *batch;
-    int64_t sent_ns;  // monotonic: when its last byte was written
 };
 
 struct sender {
     struct tally *tally;
     const struct client_settings *settings;
     struct uplink uplink;
-    struct flight flights[SETTINGS_FLIGHTS_MAX];  // in the order of sending
-    uint32_t flights_count;
+    struct flights flights;
     struct batch *sending;  // partly written; NULL: none
     struct buffer head, tail;
     size_t sent_size;  // of the frame that is being sent
@@ -45,114 +36,14 @@ struct sender {
 
 // --- acks ---
 
-static int
-flight_find(const struct sender *sender, struct bytes chunk)
-{
-    for (uint32_t i = 0; i < sender->flights_count; i++) {
-        const struct batch *batch = sender->flights[i].batch;
-        if (bytes_equal(chunk, bytes_of(batch->chunk, sizeof batch->chunk)))
-            return (int)i;
-    }
-    return -1;
-}
-
-static void
-flight_remove(struct sender *sender, uint32_t index)
-{
-    must(index < sender->flights_count);
-    sender->flights_count--;
-    memmove(
-        &sender->flights[index],
-        &sender->flights[index + 1],
-        (sender->flights_count - index) * sizeof sender->flights[0]);
-}
-
-// False for an index that the batch does not have.
-static bool
-refusal_report(
-    const struct sender *sender, const struct batch *batch, uint64_t index, const char *reason)
-{
-    if (index >= batch->events_count)
-        return false;
-    struct tally_refusal refusal = {
-        .tag = backlog_tag(batch, (uint32_t)index),
-        .is_leftover = batch->is_leftover,
-        .is_conflict = reason == NULL,
-        .reason = reason != NULL ? reason : "conflict",
-    };
-    if (sender->settings->on_refusal != NULL)
-        sender->settings->on_refusal(sender->settings->context, &refusal);
-    return true;
-}
-
-// How many of a batch the server says there were, listed or not; never more than the batch has.
-static uint64_t
-count_of(const struct batch *batch, uint64_t listed, uint64_t said)
-{
-    uint64_t count = said > listed ? said : listed;
-    return count < batch->events_count ? count : batch->events_count;
-}
-
-// Tells the caller of every listed event that was not counted, and counts them all.
-static void
-refusals_report(
-    const struct sender *sender,
-    const struct batch *batch,
-    struct answer *answer,
-    struct tally_stats *counts)
-{
-    uint64_t index;
-    struct bytes text;
-    while (answer_next_rejected(answer, &index, &text)) {
-        char reason[REASON_TEXT_MAX + 1];
-        size_t size = text.size < REASON_TEXT_MAX ? text.size : REASON_TEXT_MAX;
-        (void)snprintf(reason, sizeof reason, "%.*s", (int)size, (const char *)text.data);
-        counts->events_rejected += refusal_report(sender, batch, index, reason);
-    }
-    while (answer_next_conflict(answer, &index))
-        counts->events_conflict += refusal_report(sender, batch, index, NULL);
-    counts->events_rejected = count_of(batch, counts->events_rejected, answer->rejected_count);
-    counts->events_conflict = count_of(batch, counts->events_conflict, answer->conflicts_count);
-    counts->events_duplicate = count_of(batch, 0, answer->duplicates);
-}
-
-static void
-batch_settle(struct sender *sender, uint32_t index, struct answer *answer)
-{
-    struct tally *tally = sender->tally;
-    struct batch *batch = sender->flights[index].batch;
-    struct tally_stats counts = {0};
-    struct error error;
-    enum status removed = STATUS_OK;
-    refusals_report(sender, batch, answer, &counts);
-    if (batch->is_spooled)
-        removed = spool_remove(&tally->spool, batch->chunk, &error);
-    flight_remove(sender, index);
-    sender->pause_ns = sender->settings->retry_min_ns;
-    sender->round_failures = 0;
-    pthread_mutex_lock(&tally->mutex);
-    tally->stats.events_acked += batch->events_count;
-    tally->stats.events_duplicate += counts.events_duplicate;
-    tally->stats.events_rejected += counts.events_rejected;
-    tally->stats.events_conflict += counts.events_conflict;
-    if (removed != STATUS_OK)
-        handle_spool_error(tally, &error);
-    handle_release(tally, batch, batch->is_spooled && removed == STATUS_OK);
-    pthread_cond_broadcast(&tally->changed);
-    pthread_mutex_unlock(&tally->mutex);
-}
-
 static enum status
 message_settle(struct sender *sender, struct bytes message, struct error *error)
 {
-    struct answer answer;
-    if (!answer_read(message, &answer))
-        return error_set(
-            error, STATUS_INVALID, "the server answered with something that is no ack");
-    int index = flight_find(sender, answer.chunk);
-    if (index < 0)
-        return error_set(error, STATUS_INVALID, "the server acked a chunk that was not sent");
-    batch_settle(sender, (uint32_t)index, &answer);
+    enum status status = flights_settle(&sender->flights, sender->tally, message, error);
+    if (status != STATUS_OK)
+        return status;
+    sender->pause_ns = sender->settings->retry_min_ns;
+    sender->round_failures = 0;
     return STATUS_OK;
 }
 
@@ -220,7 +111,7 @@ static struct batch *
 batch_next(struct sender *sender, int64_t now_ns)
 {
     struct tally *tally = sender->tally;
-    if (sender->flights_count >= sender->settings->in_flight_batches)
+    if (sender->flights.count >= sender->settings->in_flight_batches)
         return NULL;
     struct batch *batch = leftover_next(sender);
     if (batch == NULL && !leftovers_is_pending(&tally->leftovers))
@@ -300,7 +191,7 @@ sending_write(struct sender *sender, int64_t now_ns, struct error *error)
         sender->is_writable = false;
         return STATUS_OK;
     }
-    sender->flights[sender->flights_count++] = (struct flight){sender->sending, now_ns};
+    flights_add(&sender->flights, sender->sending, now_ns);
     sender->sending = NULL;
     return STATUS_OK;
 }
@@ -368,7 +259,7 @@ sender_fail(struct sender *sender, int64_t now_ns, struct error *error)
 {
     struct tally *tally = sender->tally;
     uplink_stop(&sender->uplink);
-    sender->flights_count = 0;
+    sender->flights.count = 0;
     sender->sending = NULL;
     pthread_mutex_lock(&tally->mutex);
     backlog_rewind(&tally->backlog);
@@ -413,7 +304,8 @@ static enum status
 timeouts_check(const struct sender *sender, int64_t now_ns, struct error *error)
 {
     int64_t limit_ns = sender->settings->ack_timeout_ns;
-    bool is_ack_late = sender->flights_count > 0 && now_ns - sender->flights[0].sent_ns >= limit_ns;
+    bool is_ack_late =
+        sender->flights.count > 0 && now_ns - sender->flights.items[0].sent_ns >= limit_ns;
     if (is_ack_late)
         return error_set(error, STATUS_TIMEOUT, "no ack within the ack timeout");
     if (sender->sending != NULL && now_ns - sender->progress_ns >= limit_ns)
@@ -479,10 +371,10 @@ age_deadline(struct sender *sender)
 {
     struct tally *tally = sender->tally;
     int64_t deadline_ns = INT64_MAX;
-    if (sender->sending != NULL || sender->flights_count >= sender->settings->in_flight_batches)
+    if (sender->sending != NULL || sender->flights.count >= sender->settings->in_flight_batches)
         return deadline_ns;
     // Leftovers that wait for room hold up all others until an ack comes.
-    if (leftovers_is_pending(&tally->leftovers) && sender->flights_count > 0)
+    if (leftovers_is_pending(&tally->leftovers) && sender->flights.count > 0)
         return deadline_ns;
     pthread_mutex_lock(&tally->mutex);
     if (tally->backlog.waiting != NULL)
@@ -502,8 +394,8 @@ sender_deadline(struct sender *sender)
     case UPLINK_CONNECTING: return sender->connect_ns + sender->settings->connect_timeout_ns;
     case UPLINK_UP: break;
     }
-    if (sender->flights_count > 0)
-        deadline_ns = sender->flights[0].sent_ns + sender->settings->ack_timeout_ns;
+    if (sender->flights.count > 0)
+        deadline_ns = sender->flights.items[0].sent_ns + sender->settings->ack_timeout_ns;
     if (sender->sending != NULL)
         deadline_ns = earlier(deadline_ns, sender->progress_ns + sender->settings->ack_timeout_ns);
     return earlier(deadline_ns, age_deadline(sender));
