@@ -16,6 +16,7 @@
 
 struct tally {
     struct client_settings settings;  // not changed after open
+    struct tls_setup tls;             // likewise; open when the settings say so
     struct waker waker;               // wakes the sender
     struct leftovers leftovers;       // the sender's
     pthread_t thread;

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "client/flights.h"
+#include "client/login.h"
 #include "client/uplink.h"
 
 #include <poll.h>
@@ -26,20 +27,44 @@ struct sender {
     struct buffer head, tail;
     size_t sent_size;  // of the frame that is being sent
     bool is_writable;
-    int64_t progress_ns;      // when the socket last took a byte
-    int64_t connect_ns;       // when the current address was begun
+    int64_t progress_ns;  // when the socket last took a byte
+    int64_t connect_ns;   // when the current step towards the server was begun
+    struct login login;
     uint32_t server_index;    // of the list: the one in use, or to try next
     uint32_t round_failures;  // since the last pause or ack
     int64_t retry_at_ns;
     int64_t pause_ns;  // after the next failure of all servers
 };
 
-// --- acks ---
+// --- what the server says ---
 
-static enum status
-message_settle(struct sender *sender, struct bytes message, struct error *error)
+// The server may be sent to.
+static void
+sender_connected(struct sender *sender)
 {
-    enum status status = flights_settle(&sender->flights, sender->tally, message, error);
+    struct tally *tally = sender->tally;
+    pthread_mutex_lock(&tally->mutex);
+    tally->stats.is_connected = true;
+    tally->stats.connects++;
+    tally->stats.server = sender->server_index;
+    tally->stats.last_error[0] = '\0';
+    pthread_mutex_unlock(&tally->mutex);
+}
+
+// Part of the handshake, or an ack.
+static enum status
+message_work(struct sender *sender, struct bytes message, struct error *error)
+{
+    enum status status;
+    if (sender->login.phase != LOGIN_DONE) {
+        status = login_message(&sender->login, message, error);
+        if (status == STATUS_OK && sender->login.phase == LOGIN_DONE)
+            sender_connected(sender);
+        return status;
+    }
+    if (login_is_helo(message) && sender->settings->secrets.shared_key[0] == '\0')
+        return error_set(error, STATUS_INVALID, "the server asks for a shared key: set shared_key");
+    status = flights_settle(&sender->flights, sender->tally, message, error);
     if (status != STATUS_OK)
         return status;
     sender->pause_ns = sender->settings->retry_min_ns;
@@ -47,16 +72,16 @@ message_settle(struct sender *sender, struct bytes message, struct error *error)
     return STATUS_OK;
 }
 
-// Reads and settles what has come. Acks in front of the stream's end count.
+// Reads what has come. Acks in front of the stream's end count.
 static enum status
-acks_read(struct sender *sender, struct error *error)
+messages_read(struct sender *sender, struct error *error)
 {
     struct bytes message;
     enum status read = uplink_read(&sender->uplink, error);
     struct error cause;
     enum status status = uplink_message(&sender->uplink, &message, &cause);
     while (status == STATUS_OK) {
-        status = message_settle(sender, message, &cause);
+        status = message_work(sender, message, &cause);
         if (status == STATUS_OK)
             status = uplink_message(&sender->uplink, &message, &cause);
     }
@@ -196,9 +221,30 @@ sending_write(struct sender *sender, int64_t now_ns, struct error *error)
     return STATUS_OK;
 }
 
+// The PING of the handshake.
+static enum status
+login_write(struct sender *sender, struct error *error)
+{
+    while (sender->is_writable && login_unsent(&sender->login).size > 0) {
+        struct bytes left = login_unsent(&sender->login);
+        struct iovec part = {.iov_len = left.size};
+        size_t size;
+        memcpy(&part.iov_base, &left.data, sizeof part.iov_base);
+        enum status status = uplink_write(&sender->uplink, &part, 1, &size, error);
+        if (status != STATUS_OK)
+            return status;
+        login_sent(&sender->login, size);
+        sender->is_writable = size == left.size;
+    }
+    return STATUS_OK;
+}
+
 static enum status
 batches_send(struct sender *sender, int64_t now_ns, struct error *error)
 {
+    // Nothing goes to a server that has not proved itself.
+    if (sender->login.phase != LOGIN_DONE)
+        return login_write(sender, error);
     while (sender->is_writable) {
         struct batch *batch = sender->sending == NULL ? batch_next(sender, now_ns) : NULL;
         if (batch != NULL)
@@ -270,40 +316,45 @@ sender_fail(struct sender *sender, int64_t now_ns, struct error *error)
     server_next(sender, now_ns);
 }
 
+// The way to the server is open; a handshake may come first.
 static void
-sender_connected(struct sender *sender)
+uplink_opened(struct sender *sender, int64_t now_ns)
 {
-    struct tally *tally = sender->tally;
     sender->is_writable = true;
-    pthread_mutex_lock(&tally->mutex);
-    tally->stats.is_connected = true;
-    tally->stats.connects++;
-    tally->stats.server = sender->server_index;
-    tally->stats.last_error[0] = '\0';
-    pthread_mutex_unlock(&tally->mutex);
+    sender->connect_ns = now_ns;
+    login_begin(&sender->login, &sender->settings->secrets);
+    if (sender->login.phase == LOGIN_DONE)
+        sender_connected(sender);
 }
 
 static enum status
-connect_finish(struct sender *sender, bool is_ready, int64_t now_ns, struct error *error)
+connect_work(struct sender *sender, bool is_ready, int64_t now_ns, struct error *error)
 {
+    enum uplink_phase phase = sender->uplink.phase;
     enum status status = STATUS_OK;
     if (is_ready)
         status = uplink_finish(&sender->uplink, error);
-    else if (now_ns - sender->connect_ns >= sender->settings->connect_timeout_ns)
+    if (status == STATUS_OK && sender->uplink.phase == phase &&
+        now_ns - sender->connect_ns >= sender->settings->connect_timeout_ns)
         status = uplink_give_up(&sender->uplink, error);
     if (status == STATUS_BUSY) {
         sender->connect_ns = now_ns;
         return STATUS_OK;
     }
     if (sender->uplink.phase == UPLINK_UP)
-        sender_connected(sender);
+        uplink_opened(sender, now_ns);
     return status;
 }
 
 static enum status
 timeouts_check(const struct sender *sender, int64_t now_ns, struct error *error)
 {
-    int64_t limit_ns = sender->settings->ack_timeout_ns;
+    const struct client_settings *settings = sender->settings;
+    if (sender->login.phase != LOGIN_DONE)
+        return now_ns - sender->connect_ns < settings->connect_timeout_ns
+                   ? STATUS_OK
+                   : error_set(error, STATUS_TIMEOUT, "%s", login_missing(&sender->login));
+    int64_t limit_ns = settings->ack_timeout_ns;
     bool is_ack_late =
         sender->flights.count > 0 && now_ns - sender->flights.items[0].sent_ns >= limit_ns;
     if (is_ack_late)
@@ -317,10 +368,12 @@ static enum status
 up_work(struct sender *sender, short events, int64_t now_ns, struct error *error)
 {
     enum status status = STATUS_OK;
-    if (events & POLLOUT)
+    // With TLS either direction may wait for the other one.
+    bool is_any = events != 0 && sender->uplink.tls.session != NULL;
+    if (is_any || (events & POLLOUT))
         sender->is_writable = true;
-    if (events & (POLLIN | POLLHUP | POLLERR))
-        status = acks_read(sender, error);
+    if (is_any || (events & (POLLIN | POLLHUP | POLLERR)))
+        status = messages_read(sender, error);
     if (status != STATUS_OK)
         return status;
     status = batches_send(sender, now_ns, error);
@@ -329,7 +382,7 @@ up_work(struct sender *sender, short events, int64_t now_ns, struct error *error
     // A server that went away may have acked before: what it said is still in the socket. Why
     // writing failed is what is told.
     struct error ignored;
-    (void)!acks_read(sender, &ignored);
+    (void)!messages_read(sender, &ignored);
     return status;
 }
 
@@ -342,12 +395,13 @@ sender_work(struct sender *sender, short events, int64_t now_ns)
     switch (sender->uplink.phase) {
     case UPLINK_DOWN:
         if (now_ns >= sender->retry_at_ns) {
-            const struct server_name *name = &sender->settings->servers.items[sender->server_index];
-            status = uplink_start(&sender->uplink, name, &error);
+            status = uplink_start(&sender->uplink, sender->server_index, &error);
             sender->connect_ns = clock_monotonic_ns();
         }
         break;
-    case UPLINK_CONNECTING: status = connect_finish(sender, events != 0, now_ns, &error); break;
+    case UPLINK_LOOKING:
+    case UPLINK_CONNECTING:
+    case UPLINK_SECURING: status = connect_work(sender, events != 0, now_ns, &error); break;
     case UPLINK_UP: break;
     }
     if (status == STATUS_OK && sender->uplink.phase == UPLINK_UP)
@@ -391,9 +445,13 @@ sender_deadline(struct sender *sender)
     int64_t deadline_ns = INT64_MAX;
     switch (sender->uplink.phase) {
     case UPLINK_DOWN: return sender->retry_at_ns;
-    case UPLINK_CONNECTING: return sender->connect_ns + sender->settings->connect_timeout_ns;
+    case UPLINK_LOOKING:
+    case UPLINK_CONNECTING:
+    case UPLINK_SECURING: return sender->connect_ns + sender->settings->connect_timeout_ns;
     case UPLINK_UP: break;
     }
+    if (sender->login.phase != LOGIN_DONE)
+        return sender->connect_ns + sender->settings->connect_timeout_ns;
     if (sender->flights.count > 0)
         deadline_ns = sender->flights.items[0].sent_ns + sender->settings->ack_timeout_ns;
     if (sender->sending != NULL)
@@ -434,16 +492,13 @@ static short
 sender_wait(struct sender *sender)
 {
     struct tally *tally = sender->tally;
-    bool is_write_wanted = sender->uplink.phase == UPLINK_CONNECTING ||
-                           (sender->uplink.phase == UPLINK_UP && !sender->is_writable);
     struct pollfd fds[2] = {
-        {.fd = tally->waker.fd,   .events = POLLIN                                           },
-        {.fd = sender->uplink.fd, .events = (short)(POLLIN | (is_write_wanted ? POLLOUT : 0))},
+        {.fd = tally->waker.fd,                   .events = POLLIN     },
+        { .fd = uplink_fd(&sender->uplink),
+         .events = uplink_events(&sender->uplink, !sender->is_writable)},
     };
-    if (sender->uplink.phase == UPLINK_CONNECTING)
-        fds[1].events = POLLOUT;
-    int rc =
-        poll(fds, 2, poll_timeout_ms(earlier(sender_deadline(sender), spool_deadline(sender))));
+    int64_t deadline_ns = earlier(sender_deadline(sender), spool_deadline(sender));
+    int rc = poll(fds, 2, poll_timeout_ms(deadline_ns));
     if (rc > 0 && fds[0].revents != 0)
         waker_drain(&tally->waker);
     waker_cancel(&tally->waker);
@@ -473,7 +528,13 @@ sender_run(void *context)
     };
     size_t answer_size_max =
         ANSWER_SIZE_BASE + (size_t)tally->settings.limits.batch_events * ANSWER_SIZE_EVENT;
-    uplink_init(&sender.uplink, answer_size_max);
+    const struct uplink_options uplink = {
+        .servers = &tally->settings.servers,
+        .message_size_max = answer_size_max,
+        .tls = tally->settings.is_tls ? &tally->tls : NULL,
+        .tls_name = tally->settings.tls_name[0] != '\0' ? tally->settings.tls_name : NULL,
+    };
+    uplink_init(&sender.uplink, &uplink);
     short events = 0;
     // Prepared before the state is looked at: whatever changes after the look wakes the poll.
     waker_prepare(&tally->waker);
@@ -486,6 +547,7 @@ sender_run(void *context)
     }
     waker_cancel(&tally->waker);
     uplink_done(&sender.uplink);
+    login_done(&sender.login);
     buffer_done(&sender.head);
     buffer_done(&sender.tail);
     return NULL;

@@ -120,6 +120,19 @@ host_resolve(const struct server_name *name, struct server_addresses *out, struc
     return STATUS_OK;
 }
 
+bool
+server_name_is_numeric(const struct server_name *name)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    struct addrinfo *list = NULL;
+    if (name->is_unix)
+        return true;
+    if (getaddrinfo(name->host, name->port, &hints, &list) != 0)
+        return false;
+    freeaddrinfo(list);
+    return true;
+}
+
 enum status
 server_name_resolve(
     const struct server_name *name, struct server_addresses *out, struct error *error)

@@ -46,4 +46,6 @@ enum status
 server_name_parse(const char *text, struct server_name *out, struct error *error) CHECKED;
 enum status server_name_resolve(
     const struct server_name *name, struct server_addresses *out, struct error *error) CHECKED;
+// Whether it is a path or an address in digits, so that resolving it asks nobody.
+bool server_name_is_numeric(const struct server_name *name);
 void server_addresses_done(struct server_addresses *addresses);

@@ -67,6 +67,65 @@ spool_copy(
     return numbers_check(&number, 1, error);
 }
 
+// An option of 1 to size_max bytes; out has one more. NULL leaves it empty.
+static enum status
+text_copy(const char *name, const char *text, char *out, size_t size_max, struct error *error)
+{
+    if (text == NULL)
+        return STATUS_OK;
+    size_t size = strnlen(text, size_max + 1);
+    if (size == 0 || size > size_max)
+        return error_set(error, STATUS_INVALID, "%s is a text of 1 to %zu bytes", name, size_max);
+    memcpy(out, text, size + 1);
+    return STATUS_OK;
+}
+
+static enum status
+secrets_copy(
+    const struct tally_options *options, struct client_settings *settings, struct error *error)
+{
+    struct login_secrets *out = &settings->secrets;
+    login_host_fill(out->host);
+    if ((options->username == NULL) != (options->password == NULL))
+        return error_set(error, STATUS_INVALID, "username and password need each other");
+    if (options->username != NULL && options->shared_key == NULL)
+        return error_set(error, STATUS_INVALID, "username and password need shared_key");
+    enum status status =
+        text_copy("shared_key", options->shared_key, out->shared_key, LOGIN_KEY_MAX, error);
+    if (status == STATUS_OK)
+        status = text_copy("username", options->username, out->username, LOGIN_USER_MAX, error);
+    if (status == STATUS_OK)
+        status = text_copy("password", options->password, out->password, LOGIN_KEY_MAX, error);
+    return status;
+}
+
+static enum status
+tls_copy(const struct tally_options *options, struct client_settings *settings, struct error *error)
+{
+    bool is_told = options->tls_ca_file != NULL || options->tls_server_name != NULL ||
+                   options->tls_cert_file != NULL || options->tls_key_file != NULL ||
+                   options->tls_skip_verify;
+    if (!options->tls)
+        return !is_told ? STATUS_OK
+                        : error_set(error, STATUS_INVALID, "the options tls_... need tls");
+    if ((options->tls_cert_file == NULL) != (options->tls_key_file == NULL))
+        return error_set(error, STATUS_INVALID, "tls_cert_file and tls_key_file need each other");
+    if (options->tls_skip_verify && options->tls_ca_file != NULL)
+        return error_set(error, STATUS_INVALID, "tls_skip_verify does not look at tls_ca_file");
+    for (uint32_t i = 0; i < settings->servers.count; i++)
+        if (settings->servers.items[i].is_unix)
+            return error_set(error, STATUS_INVALID, "tls is for HOST:PORT, not for unix sockets");
+    settings->is_tls = true;
+    settings->tls = (struct tls_options){
+        .ca_file = options->tls_ca_file,
+        .cert_file = options->tls_cert_file,
+        .key_file = options->tls_key_file,
+        .skip_verify = options->tls_skip_verify,
+    };
+    return text_copy(
+        "tls_server_name", options->tls_server_name, settings->tls_name, SERVER_HOST_MAX, error);
+}
+
 static enum status
 numbers_read(
     const struct tally_options *options, struct client_settings *settings, struct error *error)
@@ -120,6 +179,10 @@ client_settings_read(
         status = backfill_copy(options->backfill, out, error);
     if (status == STATUS_OK)
         status = spool_copy(options, out, error);
+    if (status == STATUS_OK)
+        status = secrets_copy(options, out, error);
+    if (status == STATUS_OK)
+        status = tls_copy(options, out, error);
     if (status == STATUS_OK)
         status = numbers_read(options, out, error);
     return status;

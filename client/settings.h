@@ -4,12 +4,15 @@
 //     struct client_settings settings;
 //     client_settings_read(options, &settings, &error)
 //
-// Owns its texts, and points to them: not to be copied. Values. Thread: any.
+// Owns its texts but the names of TLS's files, and points to them: not to be copied.
+// Values. Thread: any.
 
 #include "client/backlog.h"
+#include "client/login.h"
 #include "client/packet.h"
 #include "client/server_list.h"
 #include "client/tally.h"
+#include "client/tls.h"
 
 enum {
     SETTINGS_FLIGHTS_MAX = 256,
@@ -30,6 +33,10 @@ struct client_settings {
     char spool_dir[PATH_MAX];  // empty: none
     uint64_t spool_size;
     bool is_spool_sync;
+    struct login_secrets secrets;
+    bool is_tls;
+    char tls_name[SERVER_HOST_MAX + 1];  // empty: the host's
+    struct tls_options tls;              // names of files: the caller's, good while opening
     tally_refusal_fn on_refusal;
     void *context;
 };

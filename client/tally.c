@@ -97,6 +97,25 @@ storage_done(struct tally *tally)
     leftovers_done(&tally->leftovers);
     spool_close(&tally->spool);
     backlog_done(&tally->backlog);
+    tls_setup_close(&tally->tls);
+}
+
+// What is secret does not stay in freed memory.
+static void
+tally_free(struct tally *tally)
+{
+    if (tally != NULL)
+        explicit_bzero(&tally->settings.secrets, sizeof tally->settings.secrets);
+    pool_give(tally);
+}
+
+static enum status
+tls_start(struct tally *tally, struct error *error)
+{
+    const struct client_settings *settings = &tally->settings;
+    if (settings->is_tls || settings->secrets.shared_key[0] != '\0')
+        tls_library_start();
+    return settings->is_tls ? tls_setup_open(&tally->tls, &settings->tls, error) : STATUS_OK;
 }
 
 // Each step undoes itself when it fails; the label undoes the steps before it.
@@ -107,7 +126,9 @@ tally_start(struct tally *tally, struct error *error)
     enum status status = backlog_init(&tally->backlog, &tally->settings.limits, error);
     if (status != STATUS_OK)
         return status;
-    status = waker_init(&tally->waker, error);
+    status = tls_start(tally, error);
+    if (status == STATUS_OK)
+        status = waker_init(&tally->waker, error);
     if (status != STATUS_OK)
         goto done;
     status = spool_start(tally, error);
@@ -149,7 +170,7 @@ tally_open(const struct tally_options *options, char *error, size_t error_size)
         return tally;
     if (error != NULL && error_size > 0)
         (void)bytes_to_text(bytes_text(cause.text), error, error_size);
-    pool_give(tally);
+    tally_free(tally);
     return NULL;
 }
 
@@ -324,7 +345,7 @@ tally_close(struct tally *tally, uint32_t timeout_ms)
     pthread_mutex_destroy(&tally->mutex);
     pthread_cond_destroy(&tally->changed);
     storage_done(tally);
-    pool_give(tally);
+    tally_free(tally);
     return result;
 }
 

@@ -16,10 +16,16 @@
 // not acked lives in memory only, unless spool_dir names a directory for it.
 // Thread-safe: any thread may call any function but open and close. This header needs nothing but
 // the C library.
+//
+// TALLY_ABI is the number in the shared library's name (libtally.so.N). It rises whenever a struct
+// below changes, for the library reads and writes them whole: a program finds only a library that
+// was built with the same structs as its header.
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define TALLY_ABI 1
 
 #ifdef __cplusplus
 extern "C" {
@@ -115,7 +121,7 @@ struct tally_options {
     uint32_t batch_age_ms;        // or this age; 0: 50
     uint32_t in_flight_batches;   // unacked batches at once; 0: 8
     uint32_t ack_timeout_ms;      // reconnect when an ack takes longer; 0: 30000
-    uint32_t connect_timeout_ms;  // 0: 5000
+    uint32_t connect_timeout_ms;  // for each: name, connection with TLS, handshake; 0: 5000
     uint32_t retry_min_ms;        // pause after all servers failed, doubled each time up to
     uint32_t retry_max_ms;        // this; 0: 100 and 10000
     // Batch name: events of any age are accepted (needs the right); NULL: live
@@ -127,6 +133,19 @@ struct tally_options {
     bool spool_sync;       // also survive a power loss: an fsync for each batch
     tally_refusal_fn on_refusal;  // NULL: only counted
     void *context;
+    // The handshake with the server's shared key, 1 to 1024 bytes. No event is sent before the
+    // server has proved that it knows it too. NULL: no handshake
+    const char *shared_key;
+    const char *username;  // when the server has users: up to 255 bytes; needs shared_key
+    const char *password;  // up to 1024 bytes
+    // TLS 1.2 or later; every server must be a HOST:PORT. The server's certificate must lead to one
+    // in tls_ca_file (PEM) and bear the host's name or address. The files are read by tally_open.
+    bool tls;
+    const char *tls_ca_file;      // NULL: the certificates that the system trusts
+    const char *tls_server_name;  // what the certificate must bear instead; NULL: the host's name
+    const char *tls_cert_file;    // of this client, for a server that asks (PEM, with its chain)
+    const char *tls_key_file;     // of it, without a passphrase
+    bool tls_skip_verify;         // takes any certificate: whoever sits between can read all
 };
 
 struct tally_stats {

@@ -5,25 +5,33 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 16 * 1024 };
+enum { READ_SIZE = TLS_RECORD_MAX };
 
 void
-uplink_init(struct uplink *uplink, size_t message_size_max)
+uplink_init(struct uplink *uplink, const struct uplink_options *options)
 {
     *uplink = (struct uplink){
+        .options = *options,
         .fd = -1,
         .addresses = {.directory_fd = -1},
-        .message_size_max = message_size_max,
         // One message that is not complete yet, and one read behind it.
-        .received = {.limit = message_size_max + READ_SIZE},
+        .received = {.limit = options->message_size_max + READ_SIZE},
     };
+}
+
+static const struct server_name *
+server_of(const struct uplink *uplink)
+{
+    return &uplink->options.servers->items[uplink->server_index];
 }
 
 static void
 fd_close(struct uplink *uplink)
 {
+    tls_close(&uplink->tls);
     if (uplink->fd >= 0)
         close(uplink->fd);
     uplink->fd = -1;
@@ -40,12 +48,50 @@ uplink_stop(struct uplink *uplink)
     uplink->phase = UPLINK_DOWN;
 }
 
+static void
+lookup_forget(struct uplink *uplink, uint32_t index)
+{
+    if (uplink->lookups[index] != NULL)
+        lookup_leave(uplink->lookups[index]);
+    uplink->lookups[index] = NULL;
+}
+
 void
 uplink_done(struct uplink *uplink)
 {
     uplink_stop(uplink);
+    for (uint32_t i = 0; i < SERVERS_MAX; i++)
+        lookup_forget(uplink, i);
     buffer_done(&uplink->received);
 }
+
+// --- waiting ---
+
+int
+uplink_fd(const struct uplink *uplink)
+{
+    if (uplink->phase == UPLINK_LOOKING)
+        return lookup_fd(uplink->lookups[uplink->server_index]);
+    return uplink->fd;
+}
+
+short
+uplink_events(const struct uplink *uplink, bool is_writing)
+{
+    bool is_tls = uplink->tls.session != NULL;
+    switch (uplink->phase) {
+    case UPLINK_DOWN: return 0;
+    case UPLINK_LOOKING: return POLLIN;
+    case UPLINK_CONNECTING: return POLLOUT;
+    case UPLINK_SECURING: return uplink->tls.read_wants;
+    case UPLINK_UP: break;
+    }
+    short reading = is_tls ? uplink->tls.read_wants : POLLIN;
+    short writing = is_tls ? uplink->tls.write_wants : POLLOUT;
+    return (short)(reading | (is_writing ? writing : 0));
+}
+
+// --- connecting ---
 
 // Begins to connect to the address at address_index.
 static enum status
@@ -83,24 +129,80 @@ address_next(struct uplink *uplink, struct error *error)
     return error->status;
 }
 
-enum status
-uplink_start(struct uplink *uplink, const struct server_name *name, struct error *error)
+static enum status
+address_first(struct uplink *uplink, struct error *error)
 {
-    must(uplink->phase == UPLINK_DOWN);
-    enum status status = server_name_resolve(name, &uplink->addresses, error);
-    if (status != STATUS_OK)
-        return status;
-    uplink->address_index = 0;
-    if (address_start(uplink, error) == STATUS_OK)
-        return STATUS_OK;
-    status = address_next(uplink, error);
-    return status == STATUS_BUSY ? STATUS_OK : status;
+    uplink->address_index = -1;
+    return address_next(uplink, error);
 }
 
 enum status
-uplink_finish(struct uplink *uplink, struct error *error)
+uplink_start(struct uplink *uplink, uint32_t index, struct error *error)
 {
-    must(uplink->phase == UPLINK_CONNECTING);
+    must(uplink->phase == UPLINK_DOWN && index < uplink->options.servers->count);
+    uplink->server_index = index;
+    const struct server_name *name = server_of(uplink);
+    if (server_name_is_numeric(name)) {
+        enum status status = server_name_resolve(name, &uplink->addresses, error);
+        if (status == STATUS_OK)
+            status = address_first(uplink, error);
+        return status == STATUS_BUSY ? STATUS_OK : status;
+    }
+    // An answer that came too late for the last attempt is good for this one; when it is of no use
+    // the next attempt asks again.
+    if (uplink->lookups[index] == NULL) {
+        enum status status = lookup_start(name, &uplink->lookups[index], error);
+        if (status != STATUS_OK)
+            return status;
+    }
+    uplink->phase = UPLINK_LOOKING;
+    return STATUS_OK;
+}
+
+static enum status
+lookup_finish(struct uplink *uplink, struct error *error)
+{
+    enum status status;
+    struct lookup *lookup = uplink->lookups[uplink->server_index];
+    if (!lookup_take(lookup, &status, &uplink->addresses, error))
+        return STATUS_OK;
+    lookup_forget(uplink, uplink->server_index);
+    if (status == STATUS_OK)
+        return address_first(uplink, error);
+    uplink_stop(uplink);
+    return status;
+}
+
+static enum status
+shake_finish(struct uplink *uplink, struct error *error)
+{
+    enum status status = tls_shake(&uplink->tls, error);
+    if (status == STATUS_BUSY)
+        return STATUS_OK;
+    if (status == STATUS_CLOSED)
+        status = error_set(
+            error, status, "the server ended the TLS handshake: perhaps it speaks no TLS");
+    if (status != STATUS_OK)
+        return address_next(uplink, error);
+    server_addresses_done(&uplink->addresses);
+    uplink->phase = UPLINK_UP;
+    return STATUS_OK;
+}
+
+static enum status
+shake_start(struct uplink *uplink, struct error *error)
+{
+    const struct uplink_options *options = &uplink->options;
+    const char *name = options->tls_name != NULL ? options->tls_name : server_of(uplink)->host;
+    if (tls_open(&uplink->tls, options->tls, uplink->fd, name, error) != STATUS_OK)
+        return address_next(uplink, error);
+    uplink->phase = UPLINK_SECURING;
+    return shake_finish(uplink, error);
+}
+
+static enum status
+connect_finish(struct uplink *uplink, struct error *error)
+{
     int cause = 0;
     socklen_t size = sizeof cause;
     if (getsockopt(uplink->fd, SOL_SOCKET, SO_ERROR, &cause, &size) != 0)
@@ -110,17 +212,76 @@ uplink_finish(struct uplink *uplink, struct error *error)
         (void)error_set_errno(error, "cannot connect");
         return address_next(uplink, error);
     }
+    if (uplink->options.tls != NULL)
+        return shake_start(uplink, error);
     server_addresses_done(&uplink->addresses);
     uplink->phase = UPLINK_UP;
     return STATUS_OK;
 }
 
 enum status
+uplink_finish(struct uplink *uplink, struct error *error)
+{
+    must(uplink->phase != UPLINK_DOWN && uplink->phase != UPLINK_UP);
+    switch (uplink->phase) {
+    case UPLINK_LOOKING: return lookup_finish(uplink, error);
+    case UPLINK_CONNECTING: return connect_finish(uplink, error);
+    case UPLINK_SECURING: return shake_finish(uplink, error);
+    case UPLINK_DOWN:
+    case UPLINK_UP: break;
+    }
+    return STATUS_OK;
+}
+
+enum status
 uplink_give_up(struct uplink *uplink, struct error *error)
 {
-    must(uplink->phase == UPLINK_CONNECTING);
-    (void)error_set(error, STATUS_TIMEOUT, "cannot connect: the server does not answer");
+    must(uplink->phase != UPLINK_DOWN && uplink->phase != UPLINK_UP);
+    if (uplink->phase == UPLINK_LOOKING) {
+        uplink_stop(uplink);
+        return error_set(
+            error,
+            STATUS_TIMEOUT,
+            "cannot resolve %s: DNS does not answer",
+            server_of(uplink)->host);
+    }
+    if (uplink->phase == UPLINK_SECURING)
+        (void)error_set(error, STATUS_TIMEOUT, "TLS: the server does not answer");
+    else
+        (void)error_set(error, STATUS_TIMEOUT, "cannot connect: the server does not answer");
     return address_next(uplink, error);
+}
+
+// --- bytes ---
+
+// Part by part: what TLS did not take at once must be offered again just so.
+static enum status
+tls_write_parts(
+    struct uplink *uplink,
+    const struct iovec *parts,
+    size_t parts_count,
+    size_t *out_size,
+    struct error *error)
+{
+    size_t whole = 0;
+    for (size_t i = 0; i < parts_count; i++) {
+        for (size_t done = 0; done < parts[i].iov_len;) {
+            const uint8_t *data = parts[i].iov_base;
+            size_t size;
+            struct bytes left = bytes_of(data + done, parts[i].iov_len - done);
+            enum status status = tls_write(&uplink->tls, left, &size, error);
+            if (status != STATUS_OK)
+                return status;
+            if (size == 0) {
+                *out_size = whole;
+                return STATUS_OK;
+            }
+            done += size;
+            whole += size;
+        }
+    }
+    *out_size = whole;
+    return STATUS_OK;
 }
 
 enum status
@@ -132,6 +293,8 @@ uplink_write(
     struct error *error)
 {
     must(uplink->phase == UPLINK_UP);
+    if (uplink->tls.session != NULL)
+        return tls_write_parts(uplink, parts, parts_count, out_size, error);
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = parts_count};
     ssize_t size;
     do
@@ -154,6 +317,22 @@ received_compact(struct uplink *uplink)
     uplink->consumed_size = 0;
 }
 
+// *out_size is 0 when nothing is there now.
+static enum status
+socket_read(int fd, void *place, size_t place_size, size_t *out_size, struct error *error)
+{
+    ssize_t size;
+    do
+        size = recv(fd, place, place_size, MSG_DONTWAIT);
+    while (size < 0 && errno == EINTR);
+    if (size < 0 && errno != EAGAIN)
+        return error_set_errno(error, "cannot receive");
+    if (size == 0)
+        return error_set(error, STATUS_CLOSED, "the server closed the connection");
+    *out_size = size > 0 ? (size_t)size : 0;
+    return STATUS_OK;
+}
+
 enum status
 uplink_read(struct uplink *uplink, struct error *error)
 {
@@ -169,16 +348,13 @@ uplink_read(struct uplink *uplink, struct error *error)
                        ? STATUS_OK
                        : error_set(error, STATUS_NO_MEMORY, "no memory to read acks");
         }
-        ssize_t size = recv(uplink->fd, place, READ_SIZE, MSG_DONTWAIT);
-        if (size < 0 && errno == EINTR)
-            continue;
-        if (size < 0 && (errno == EAGAIN))
-            return STATUS_OK;
-        if (size < 0)
-            return error_set_errno(error, "cannot receive");
-        if (size == 0)
-            return error_set(error, STATUS_CLOSED, "the server closed the connection");
-        buffer_commit(&uplink->received, (size_t)size);
+        size_t size;
+        enum status status = uplink->tls.session != NULL
+                                 ? tls_read(&uplink->tls, place, READ_SIZE, &size, error)
+                                 : socket_read(uplink->fd, place, READ_SIZE, &size, error);
+        if (status != STATUS_OK || size == 0)
+            return status;
+        buffer_commit(&uplink->received, size);
     }
 }
 
@@ -189,7 +365,7 @@ uplink_message(struct uplink *uplink, struct bytes *out, struct error *error)
     if (left_size == 0)
         return STATUS_NOT_FOUND;
     struct bytes left = bytes_of(uplink->received.data + uplink->consumed_size, left_size);
-    switch (unpack_scan(&uplink->scan, left, uplink->message_size_max)) {
+    switch (unpack_scan(&uplink->scan, left, uplink->options.message_size_max)) {
     case UNPACK_COMPLETE: break;
     case UNPACK_INCOMPLETE: return STATUS_NOT_FOUND;
     case UNPACK_BROKEN:

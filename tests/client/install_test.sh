@@ -42,7 +42,8 @@ $cc -std=c99 -Wall -Wextra -Werror "$@" "$source/examples/c/send.c" \
     $(pkg-config --cflags --libs tally) -o "$work/send_shared"
 # shellcheck disable=SC2046
 $cc -std=c99 -Wall -Wextra -Werror "$@" "$source/examples/c/send.c" \
-    $(pkg-config --cflags tally) "$lib/libtally.a" -pthread -o "$work/send_static"
+    $(pkg-config --cflags tally) "$lib/libtally.a" \
+    $(pkg-config --static --libs-only-l tally | sed 's/-ltally//') -o "$work/send_static"
 
 LD_LIBRARY_PATH=$lib "$work/send_shared" nowhere acme call 1 2> "$work/error" &&
     fail "the example sends nowhere"

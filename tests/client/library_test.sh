@@ -49,7 +49,12 @@ for name in tally_open tally_send tally_send_wait tally_flush tally_stats tally_
     nm -g --defined-only "$bin/libtally.a" | grep -q " T $name\$" || fail "libtally.a lacks $name"
 done
 
+abi=$(sed -n 's/^#define TALLY_ABI \([0-9]*\)$/\1/p' "$source/client/tally.h")
+readelf -d "$bin/libtally.so" | grep -q "SONAME.*\[libtally\.so\.$abi\]" ||
+    fail "libtally.so is not named after TALLY_ABI $abi"
+
 $cc -std=c99 "$@" -I"$source/client" "$work/user.c" -o "$work/shared" -L"$bin" -ltally
 LD_LIBRARY_PATH=$bin "$work/shared"
-$cc -std=c99 "$@" -I"$source/client" "$work/user.c" -o "$work/static" "$bin/libtally.a" -lpthread
+$cc -std=c99 "$@" -I"$source/client" "$work/user.c" -o "$work/static" "$bin/libtally.a" \
+    -lssl -lcrypto -lpthread
 "$work/static"

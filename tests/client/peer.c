@@ -4,6 +4,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -63,9 +65,17 @@ peer_listen_unix(struct peer *peer, const char *path)
     peer_listen_at(peer);
 }
 
+static void
+session_free(struct peer *peer)
+{
+    SSL_free(peer->session);
+    peer->session = NULL;
+}
+
 void
 peer_done(struct peer *peer)
 {
+    session_free(peer);
     if (peer->fd >= 0)
         close(peer->fd);
     if (peer->listen_fd >= 0)
@@ -88,6 +98,46 @@ peer_accept(struct peer *peer)
     peer->fd = accept4(peer->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     cr_assert_geq(peer->fd, 0);
     buffer_reset(&peer->received);
+}
+
+bool
+peer_secure(struct peer *peer, const char *cert_file, const char *key_file, const char *client_ca)
+{
+    // The handshake waits on the socket itself, and no longer than the test does.
+    const struct timeval limit = {.tv_sec = PEER_WAIT_MS / 1000};
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    cr_assert_not_null(context);
+    cr_assert_eq(SSL_CTX_use_certificate_chain_file(context, cert_file), 1, "%s", cert_file);
+    cr_assert_eq(SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM), 1);
+    if (client_ca != NULL) {
+        cr_assert_eq(SSL_CTX_load_verify_file(context, client_ca), 1);
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    }
+    cr_assert_eq(setsockopt(peer->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+    peer->session = SSL_new(context);
+    SSL_CTX_free(context);
+    cr_assert_not_null(peer->session);
+    cr_assert_eq(SSL_set_fd(peer->session, peer->fd), 1);
+    bool is_fine = SSL_accept(peer->session) == 1;
+    ERR_clear_error();
+    return is_fine;
+}
+
+// Waits. Returns 0 at the end of the connection.
+static size_t
+peer_receive(struct peer *peer, uint8_t *place, size_t place_size)
+{
+    size_t size = 0;
+    if (peer->session != NULL) {
+        if (SSL_pending(peer->session) == 0)
+            wait_readable(peer->fd);
+        bool is_read = SSL_read_ex(peer->session, place, place_size, &size) == 1;
+        ERR_clear_error();
+        return is_read ? size : 0;
+    }
+    wait_readable(peer->fd);
+    ssize_t received = recv(peer->fd, place, place_size, 0);
+    return received > 0 ? (size_t)received : 0;
 }
 
 static const msgpack_object *
@@ -182,17 +232,48 @@ frame_cut(struct peer *peer, struct parcel *parcel)
     return true;
 }
 
+static void
+peer_fill(struct peer *peer)
+{
+    uint8_t *place = buffer_reserve(&peer->received, 65536);
+    cr_assert_not_null(place);
+    size_t size = peer_receive(peer, place, 65536);
+    cr_assert_gt(size, 0, "the connection ended");
+    buffer_commit(&peer->received, size);
+}
+
+void
+peer_take_value(struct peer *peer, struct buffer *out)
+{
+    size_t size = 0;
+    struct buffer *received = &peer->received;
+    for (;; peer_fill(peer)) {
+        msgpack_unpacked probe;
+        msgpack_unpacked_init(&probe);
+        msgpack_unpack_return result = MSGPACK_UNPACK_CONTINUE;
+        if (received->size > 0)
+            result =
+                msgpack_unpack_next(&probe, (const char *)received->data, received->size, &size);
+        msgpack_unpacked_destroy(&probe);
+        cr_assert_neq(result, MSGPACK_UNPACK_PARSE_ERROR);
+        if (result == MSGPACK_UNPACK_SUCCESS)
+            break;
+    }
+    buffer_put(out, received->data, size);
+    memmove(received->data, received->data + size, received->size - size);
+    received->size -= size;
+}
+
 bool
 peer_try_take(struct peer *peer, struct parcel *out)
 {
     while (!frame_cut(peer, out)) {
-        wait_readable(peer->fd);
         uint8_t *place = buffer_reserve(&peer->received, 65536);
         cr_assert_not_null(place);
-        ssize_t size = recv(peer->fd, place, 65536, 0);
-        if (size <= 0)
+        size_t size = peer_receive(peer, place, 65536);
+        if (size == 0)
             return false;
-        buffer_commit(&peer->received, (size_t)size);
+        buffer_commit(&peer->received, size);
     }
     return true;
 }
@@ -206,6 +287,12 @@ peer_take(struct peer *peer, struct parcel *out)
 void
 peer_write(struct peer *peer, struct bytes bytes)
 {
+    size_t written;
+    if (peer->session != NULL) {
+        cr_assert_eq(SSL_write_ex(peer->session, bytes.data, bytes.size, &written), 1);
+        cr_assert_eq(written, bytes.size);
+        return;
+    }
     ssize_t size = send(peer->fd, bytes.data, bytes.size, MSG_NOSIGNAL);
     cr_assert_eq(size, (ssize_t)bytes.size);
 }
@@ -226,6 +313,7 @@ void
 peer_drop(struct peer *peer, bool is_reset)
 {
     struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    session_free(peer);
     if (is_reset)
         cr_assert_eq(setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
     close(peer->fd);

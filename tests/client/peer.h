@@ -18,7 +18,8 @@ enum { PEER_WAIT_MS = 20000 };
 struct peer {
     char name[256];  // "127.0.0.1:PORT" or "unix:PATH"
     int listen_fd;
-    int fd;  // -1: none
+    int fd;                  // -1: none
+    struct ssl_st *session;  // TLS over fd; NULL: none
     struct buffer received;
 };
 
@@ -40,6 +41,13 @@ void peer_listen_at(struct peer *peer);
 void peer_done(struct peer *peer);
 
 void peer_accept(struct peer *peer);
+// The other side's TLS handshake over what was accepted (tests/client/certificates.h makes such
+// files). client_ca: the client must show a certificate that leads to it; NULL: it need not. False
+// when the client, or this side, ended it.
+bool
+peer_secure(struct peer *peer, const char *cert_file, const char *key_file, const char *client_ca);
+// One whole msgpack value that need not be a frame, appended to out.
+void peer_take_value(struct peer *peer, struct buffer *out);
 // False when the connection ended before a whole frame came.
 bool peer_try_take(struct peer *peer, struct parcel *out);
 void peer_take(struct peer *peer, struct parcel *out);
