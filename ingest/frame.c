@@ -71,11 +71,13 @@ option_compressed(const struct unpack_item *value, struct frame *frame)
 static enum frame_fault
 tally_member(struct bytes name, const struct unpack_item *value, struct frame *frame)
 {
+    if (value->type == UNPACK_NIL)
+        return FRAME_FINE;
     if (text_is(name, "results")) {
         if (value->type != UNPACK_BOOL)
             return FRAME_TALLY_INVALID;
         frame->wants_results = value->boolean;
-    } else if (text_is(name, "backfill") && value->type != UNPACK_NIL) {
+    } else if (text_is(name, "backfill")) {
         bool is_id =
             item_is_text(value) && value->text.size > 0 && value->text.size <= EVENT_BATCH_MAX;
         if (!is_id)

@@ -89,9 +89,11 @@ static const struct {
            "backfill\xa2"
            "b1\xa7results\xc2\xa3new\x91\x01"),
      {.mode = FRAME_FORWARD, .tag = BYTES("t"), .backfill = BYTES("b1")}},
-    {"tally nil and backfill nil",
-     BYTES("\x93\xa1t\x90\x81\xa5tally\x81\xa8"
-           "backfill\xc0"),
+    {"tally with backfill nil and results nil",
+     BYTES("\x93\xa1t\x90\x81\xa5tally\x82\xa8"
+           "backfill\xc0\xa7results\xc0"),
+     {.mode = FRAME_FORWARD, .tag = BYTES("t")}},
+    {"tally nil", BYTES("\x93\xa1t\x90\x81\xa5tally\xc0"),
      {.mode = FRAME_FORWARD, .tag = BYTES("t")}},
 };
 // clang-format on
