@@ -39,6 +39,7 @@ struct front_bench {
 
 struct front_bench_options {
     const struct credentials *credentials;
+    uint32_t tickets;  // 0: 64
     struct gzip_limits inflated;
     int64_t handshake_ns;       // 0: ten seconds
     size_t acks_max;            // 0: 64 KiB
@@ -66,7 +67,7 @@ bench_desk(const struct front_bench_options *options)
 {
     return (struct desk_options){
         .connections_max = 16,
-        .tickets = 64,
+        .tickets = options->tickets > 0 ? options->tickets : 64,
         .conn_tickets = 32,
         .frame_max = BENCH_FRAME_MAX,
         .connection_memory = 2 * BENCH_FRAME_MAX,
