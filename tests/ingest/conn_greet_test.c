@@ -324,6 +324,7 @@ Test(conn_greet, does_not_wait_for_ever)
 }
 
 // Over the unix socket, this process's own user needs no key and may backfill.
+// docs/wire.md: W140
 Test(conn_greet, asks_nothing_of_the_own_user)
 {
     struct front_bench bench;

@@ -765,6 +765,7 @@ Test(conn, refuses_one_connection_too_many)
 
 // A client that sends chunks and never reads acks fills its bound; then it is not read from any
 // more, and its connection holds no more memory, until it reads.
+// docs/wire.md: W181, W207
 Test(conn, stops_reading_from_a_client_that_reads_no_acks)
 {
     struct bench bench;
@@ -874,6 +875,7 @@ Test(conn, serves_in_turn_those_who_wait_for_room)
 
 // Six clients with half a frame each want more memory than there is. Some frame can always finish,
 // so all do.
+// docs/wire.md: W180, W206
 Test(conn, finishes_frames_although_memory_is_full)
 {
     enum { CLIENTS = 6 };
@@ -968,6 +970,7 @@ Test(conn, keeps_no_large_buffer_for_a_few_bytes)
 
 // Peers that went silent in the middle of a frame, or that read no acks, do not keep memory full
 // for ever: the connections are closed, one after the other, until others can go on.
+// docs/wire.md: W134, W182, W229
 Test(conn, ends_who_keeps_memory_full)
 {
     enum { SILENT = 4 };
@@ -1005,6 +1008,7 @@ Test(conn, ends_who_keeps_memory_full)
 }
 
 // More frames than there are tickets: the rest waits its turn.
+// docs/wire.md: W181, W208
 Test(conn, takes_more_frames_than_tickets)
 {
     struct bench bench;

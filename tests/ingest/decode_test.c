@@ -394,6 +394,7 @@ static const struct {
 };
 // clang-format on
 
+// docs/wire.md: W80, W82, W84
 Test(decode, reads_times_to_the_nanosecond)
 {
     for (size_t i = 0; i < sizeof TIMES / sizeof TIMES[0]; i++) {

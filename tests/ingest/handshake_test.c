@@ -75,6 +75,7 @@ Test(handshake, never_says_the_same_twice)
 }
 
 // An example whose digests were computed with Python's hashlib.
+// docs/wire.md: W156
 Test(handshake, computes_the_digests_of_the_specification)
 {
     struct handshake handshake = {.wants_user = true};
@@ -367,6 +368,7 @@ Test(handshake, has_room_for_the_largest_ping)
     cr_assert_leq(out.size, HANDSHAKE_PING_MAX);
 }
 
+// docs/wire.md: W155
 Test(handshake, names_every_fault)
 {
     for (enum handshake_fault i = HANDSHAKE_FINE; i < HANDSHAKE_FAULT_COUNT; i++)

@@ -401,6 +401,7 @@ Test(tallyd, lets_its_own_user_backfill_over_the_unix_socket_only)
 }
 
 // What arrived whole before SIGTERM is committed and acked, then the program ends with 0.
+// docs/wire.md: W183
 Test(tallyd, drains_on_sigterm)
 {
     struct place place;
@@ -427,6 +428,7 @@ Test(tallyd, drains_on_sigterm)
 
 // Every event of a chunk that was acked is known after a kill -9: sent again, all of them are
 // duplicates.
+// docs/wire.md: W51
 Test(tallyd, keeps_acked_events_through_kill_9)
 {
     struct place place;

@@ -177,6 +177,7 @@ Test(udp, echoes_a_zero_byte)
 }
 
 // Two servers, or a server and an echo service, must not be made to talk for ever.
+// docs/wire.md: W173
 Test(udp, echoes_to_nobody_who_might_echo_it_again)
 {
     bench_open(&PLAIN);
@@ -447,6 +448,7 @@ Test(udp, counts_rounded_values_once)
 }
 
 // As many under way as there are letters; what comes at once beyond them is dropped.
+// docs/wire.md: W227
 Test(udp, drops_and_counts_when_too_many_are_under_way)
 {
     enum { SENT = 50 };
@@ -462,6 +464,7 @@ Test(udp, drops_and_counts_when_too_many_are_under_way)
 }
 
 // Also at the end of a burst, when no later datagram tells.
+// docs/wire.md: W226
 Test(udp, counts_what_the_kernel_dropped)
 {
     enum { SENT = 3000 };
