@@ -234,6 +234,23 @@ class Messages(WireTest):
         support.wait_for("all of them",
                          lambda: self.server.usage("count", self.subject()) == str(count))
 
+    @proves("W31", "W32", "W33", "W42")
+    def test_as_fluentd_and_fluent_bit_send(self):
+        """Options and forms as in their sources: str 32 and "text", a digest as chunk."""
+        now = int(time.time())
+        entries = [[event_time(now, number), self.record(id=f"i-{number}")] for number in range(9)]
+        packed = entries_packed(entries)
+        members = b"".join(gzip.compress(pack(entry)) for entry in entries)
+        base64, digest = "WQp0ZXN0IGNodW5rIGlkCg==\n", "0123456789abcdef" * 2
+        for data, compressed in ((packed, "text"), (members, "gzip")):
+            text = Raw(b"\xdb" + struct.pack(">I", len(data)) + data)
+            self.assertEqual(self.server.ask(["api_call", text, {
+                "size": 9, "compressed": compressed, "chunk": base64}]), {"ack": base64})
+        for data, option in ((entries, {}), (gzip.compress(packed), {"compressed": "gzip"})):
+            self.assertEqual(self.server.ask(["api_call", data, {
+                "chunk": digest, "size": 9, **option}]), {"ack": digest})
+        self.counted(9)
+
     @proves("W36")
     def test_no_entries(self):
         for parts in ([[]], [b""], [""]):
