@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 
@@ -141,11 +142,14 @@ def unpack(data, at=0):
 class Wire:
     """One connection."""
 
-    def __init__(self, address):
+    def __init__(self, address, tls=None):
+        """tls: a client's context, for a server that speaks it."""
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(60)
         self.socket.connect(address)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=address[0])
         self.got = b""
 
     def __enter__(self):
@@ -168,7 +172,7 @@ class Wire:
                 pass
             try:
                 piece = self.socket.recv(65536)
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLError):
                 piece = b""
             if not piece:
                 assert not self.got, f"it ended within an answer: {self.got!r}"

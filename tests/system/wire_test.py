@@ -12,7 +12,7 @@ import unittest
 
 import support
 from wire_client import (
-    Raw, Server, chunk_name, event_time, float32, pack, pack_wide, unpack)
+    Raw, Server, Wire, chunk_name, event_time, float32, pack, pack_wide, unpack)
 from wire_proves import proves
 
 DAY = 86400
@@ -141,7 +141,35 @@ class Connecting(WireTest):
             self.assertTrue(wire.is_ended())
         self.counted(1)
 
-    @proves("W18")
+    @proves("W18", "W19")
+    def test_tls(self):
+        message = pack(["t", [], {"chunk": "c"}])
+        with Server() as server:
+            ours, theirs = (support.certificate_make(server.folder, name)
+                            for name in ("server", "client"))
+            server.end()
+            server.arguments = ("--tls-cert", ours.certificate, "--tls-key", ours.key)
+            server.begin()
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                context = ssl.create_default_context(cafile=ours.certificate)
+                context.minimum_version = context.maximum_version = version
+                with Wire(server.address(), context) as wire:
+                    self.assertEqual(wire.ask(message), {"ack": "c"})
+            with server.connect() as plain:
+                plain.write(message)
+                self.assertNotEqual(plain.read_raw(), pack({"ack": "c"}))
+            server.end()
+            server.arguments += ("--tls-client-ca", theirs.certificate)
+            server.begin()
+            context = ssl.create_default_context(cafile=ours.certificate)
+            with Wire(server.address(), context) as wire:
+                wire.write(message)
+                self.assertTrue(wire.is_ended())
+            context.load_cert_chain(theirs.certificate, theirs.key)
+            with Wire(server.address(), context) as wire:
+                self.assertEqual(wire.ask(message), {"ack": "c"})
+
+    @proves("W18", "W138")
     def test_no_tls(self):
         sent = ssl.MemoryBIO()
         hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), sent, server_hostname="x")
@@ -150,6 +178,7 @@ class Connecting(WireTest):
         with self.server.connect() as wire:
             wire.write(sent.read())
             self.assertTrue(wire.is_ended())
+        self.assertIn("a TLS handshake, and this listener has no TLS", self.server.log())
 
 
 class Messages(WireTest):
