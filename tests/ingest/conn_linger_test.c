@@ -80,6 +80,7 @@ Test(conn_linger, delivers_acks_before_a_broken_frame_ends_it)
     front_bench_close(&bench);
 }
 
+// docs/wire.md: W144
 Test(conn_linger, tells_a_stranger_why_before_it_ends_it)
 {
     struct front_bench bench;
@@ -104,6 +105,7 @@ Test(conn_linger, tells_a_stranger_why_before_it_ends_it)
 
 // A client that was sent away and does not go keeps its place for the linger time only, though it
 // sends on and on; nothing that it sends counts.
+// docs/wire.md: W144, W184
 Test(conn_linger, waits_for_a_client_to_hang_up_but_not_for_ever)
 {
     struct front_bench bench;

@@ -193,6 +193,7 @@ Test(udp, echoes_to_nobody_who_might_echo_it_again)
 
 // A server elsewhere echoes too, from whatever port. What would go on for ever ends at once, others
 // are echoed meanwhile, and the same sender a moment later.
+// docs/wire.md: W173, W232
 Test(udp, echoes_once_in_a_while)
 {
     enum { SENT = 20, OTHERS = 8 };
@@ -525,6 +526,7 @@ answers_from_127_0_0_2(const char *address)
     bench_close();
 }
 
+// docs/wire.md: W171
 Test(udp, answers_from_the_address_that_was_asked)
 {
     answers_from_127_0_0_2("0.0.0.0:0");

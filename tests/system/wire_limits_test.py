@@ -113,25 +113,26 @@ class Broken(WireTest):
         self.acked(self.squeezed(gzip.compress(full)))
         self.broken("inflated entries are too large", self.squeezed(gzip.compress(full + nils(1))))
 
-    @proves("W129", "W135", "W170")
+    @proves("W135", "W170")
     def test_datagrams(self):
         message = pack(["api_call", [[None, self.record(id="i")]], {"chunk": "c"}])
-        packed = gzip.compress(pack([None, self.record()]))
+        packed = gzip.compress(pack([None, self.record(id="z")]))
         before = self.server.metric('tally_udp_dropped_total{by="broken"}')
         bad = [message + message, message[:-1], message + b"\xc0", b"\xc1", b"", pack(["t"]),
-               pack(self.squeezed(packed))]
+               pack(self.squeezed(packed + b"x")), pack(self.squeezed(packed[:-1]))]
         with self.server.datagrams() as wire:
             for data in bad:
                 wire.send(data)
-            wire.send(message)
-            self.assertEqual(wire.recv(65536), pack({"ack": "c"}))
+            for data in (message, pack(self.squeezed(packed))):
+                wire.send(data)
+                self.assertEqual(wire.recv(65536), pack({"ack": "c"}))
             support.wait_for("the datagrams to be counted", lambda: self.server.metric(
                 'tally_udp_dropped_total{by="broken"}') == before + len(bad))
             self.assertIn("a datagram is not exactly one message", self.server.log())
             for parts in ([None, self.record(id="j")], [pack([None, self.record(id="k")])]):
                 wire.send(pack(["api_call", *parts, {"chunk": "d"}]))
                 self.assertEqual(wire.recv(65536), pack({"ack": "d"}))
-        self.counted(3)
+        self.counted(4)
 
     @proves("W100", "W101", "W119")
     def test_neighbours_of_a_bad_event(self):
@@ -222,8 +223,8 @@ class Handshake(unittest.TestCase):
         server.tally("meter", "add", "count", "--event-type", "api_call",
                      "--aggregation", "count")
         self.fails(server, "shared key mismatch", key="another")
-        self.fails(server, "client and server have the same host name", host="tallyd")
-        six = "a PING of six texts was expected"
+        self.fails(server, "same host name as the server", host="tallyd")
+        six = "no PING of six texts"
         large = pack(["PING", "h" * 3000, "s", "d", "", ""])
         for ping in (["t", [], {"chunk": "c"}], None, ["PING"], ["PONG", "h", "s", "d", "", ""],
                      ["PING", "h", "s", "d", "", 1], b"\xc1", large,
@@ -267,6 +268,11 @@ class Handshake(unittest.TestCase):
 
     @proves("W177")
     def test_udp_needs_the_networks_of_the_senders(self):
+        with Server("--udp", "127.0.0.1:0") as server:
+            path = self.file(server, "key", KEY)
+            server.end()
+            server.run("tallyd", "--shared-key-file", path, "--tcp", "127.0.0.1:0",
+                       "--metrics", "127.0.0.1:0", "--udp", "127.0.0.1:0", code=2)
         self.assertIsNone(self.server().tallyd()["udp"])
         server = self.server("--udp-allow", "127.0.0.1")
         with server.datagrams() as wire:
@@ -293,6 +299,26 @@ class Datagrams(WireTest):
         self.assertEqual(self.ask(["api_call", [None] * 50, option]), {"ack": option["chunk"]})
         answer = self.ask(["api_call", [[None, {"p": "x" * 100}]], option])
         self.assertEqual(answer["rejected"], [[0, "subject missing"]])
+
+    @proves("W131", "W178", "W231")
+    def test_inflated_size(self):
+        block = pack([None, self.record(p=random.Random(7).randbytes(4000))])
+        count, rest = divmod(4 << 20, len(block))
+        for data in (block * count + nils(rest + 1), block * count + nils(rest)):
+            squeezed = gzip.compress(data)
+            self.assertLess(len(squeezed), 60000)
+            self.assertLess(len(data), 200 * len(squeezed))
+            before = self.server.metric('tally_udp_dropped_total{by="broken"}')
+            message = pack(["api_call", squeezed, {"chunk": "c", "compressed": "gzip"}])
+            with self.server.datagrams() as wire:
+                wire.send(message)
+                if len(data) > 4 << 20:
+                    support.wait_for("the drop", lambda: self.server.metric(
+                        'tally_udp_dropped_total{by="broken"}') == before + 1)
+                else:
+                    self.assertEqual(wire.recv(100), pack({"ack": "c"}))
+        self.assertIn("inflated entries are too large", self.server.log())
+        self.counted(count)
 
     @proves("W173")
     def test_heartbeat(self):

@@ -54,6 +54,8 @@ CONSTANTS = {
     "`chunk`": ("ledger/event.h", "EVENT_CHUNK_MAX", 1),
     "`tally.backfill`": ("ledger/event.h", "EVENT_BATCH_MAX", 1),
     "entries of `rejected`, of `conflicts`": ("ingest/ticket.h", "TICKET_LIST_MAX", 1),
+    "inflated entries of a datagram": ("ingest/udp.h", "UDP_INFLATED_MAX", 1),
+    "echoes of a heartbeat, to a sender": ("ingest/udp.h", "UDP_ECHO_MS", TIMES["ms"]),
     "datagrams under way": ("ingest/udp.h", "UDP_LETTERS", 1),
     "acks not read, memory full or at the end": ("ingest/main.c", "LINGER_S", SECOND),
     "message unfinished, memory full": ("ingest/main.c", "LINGER_S", 2 * SECOND),
@@ -277,7 +279,7 @@ def limit_findings(text, code, said_by_help, constant=c_constant):
             yield f"{row[0]}: no constant is named for it"
             continue
         path, name, unit = CONSTANTS[row[0]]
-        if number(row[1]) != constant(path, name) * unit or row[2]:
+        if number(row[1].removesuffix(" apart")) != constant(path, name) * unit or row[2]:
             yield f"{row[0]}: {row[1]}, not {name} = {constant(path, name)}"
     for name in sorted(set(code) - {row[3].strip("`-") for row in rows}):
         yield f"--{name} is not in the table"
