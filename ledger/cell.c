@@ -1,39 +1,28 @@
-// Keys are built so that memcmp orders them by meter, subject, time; every value carries a checksum
-// over key and value, so that a value that moved under another key is seen as well as a flipped
-// bit.
+// Keys are built so that memcmp orders them by width, zone, meter, window, subject, group, epoch;
+// every value carries a checksum over key and value, so that a value that moved under another key
+// is seen as well as a flipped bit.
 
 #include "ledger/cell.h"
 
 #include "base/assert.h"
 
 enum {
-    CELL_PREFIX_METER = 1 + 4,
-    CELL_KEY_AFTER_SUBJECT = 8 + 16,
-    CELL_KEY_FIXED = CELL_PREFIX_METER + 1 + CELL_KEY_AFTER_SUBJECT,
-    CELL_CHECKSUM_SIZE = 8,
-    CELL_VALUE_COUNT = 8,
-    CELL_VALUE_SUM = 16,
-    CELL_VALUE_FLAGS = 32,
-    CELL_VALUE_DIMENSIONS = 33,
-    CELL_VALUE_FIXED = 34,
+    KEY_ZONE = 1,
+    KEY_METER = KEY_ZONE + 2,
+    KEY_START = KEY_METER + 4,
+    KEY_SUBJECT = KEY_START + 8,
+    KEY_AFTER_SUBJECT = 16 + 4,
+    KEY_FIXED = KEY_SUBJECT + 1 + KEY_AFTER_SUBJECT,
     STATE_META_SIZE = 16,
     GROUP_BYTES_ON_STACK = 1024,
 };
 
-// The key's hash seeds the value's: one checksum over both without laying them side by side.
-static uint64_t
-checksum_of(struct bytes key, struct bytes rest)
+static size_t
+put_u16be(uint8_t *out, uint16_t value)
 {
-    return hash64(rest, hash64(key, 0));
-}
-
-void
-cell_merge(struct cell_state *into, const struct cell_state *from)
-{
-    into->count += from->count;
-    into->flags |= from->flags;
-    if (!decimal_add(&into->sum, from->sum))
-        into->flags |= CELL_OVERFLOWED;
+    uint16_t swapped = __builtin_bswap16(value);
+    memcpy(out, &swapped, sizeof swapped);
+    return sizeof swapped;
 }
 
 static size_t
@@ -53,126 +42,91 @@ put_u64be(uint8_t *out, uint64_t value)
 }
 
 size_t
-cell_prefix_write(
+cell_seek_window(
     enum cell_width width,
+    uint16_t zone,
     uint32_t meter_id,
-    const struct bytes *subject,
+    int64_t start_s,
     uint8_t out[CELL_KEY_MAX])
 {
+    must(start_s >= 0);
     out[0] = (uint8_t)width;
-    size_t size = 1 + put_u32be(out + 1, meter_id);
-    must(size == CELL_PREFIX_METER);
-    if (subject == NULL || subject->size == 0)
-        return size;
-    must(subject->size <= UINT8_MAX);
-    out[size++] = (uint8_t)subject->size;
-    memcpy(out + size, subject->data, subject->size);
-    return size + subject->size;
+    size_t size = KEY_ZONE;
+    size += put_u16be(out + size, zone);
+    size += put_u32be(out + size, meter_id);
+    size += put_u64be(out + size, (uint64_t)start_s);
+    must(size == KEY_SUBJECT);
+    return size;
+}
+
+size_t
+cell_prefix_subject(const struct cell_key *key, uint8_t out[CELL_KEY_MAX])
+{
+    must(key->subject.size > 0 && key->subject.size <= UINT8_MAX);
+    size_t size = cell_seek_window(key->width, key->zone, key->meter_id, key->start_s, out);
+    out[size++] = (uint8_t)key->subject.size;
+    memcpy(out + size, key->subject.data, key->subject.size);
+    return size + key->subject.size;
 }
 
 size_t
 cell_key_write(const struct cell_key *key, uint8_t out[CELL_KEY_MAX])
 {
-    must(key->window >= 0);
-    must(key->subject.size > 0);
-    size_t size = cell_prefix_write(key->width, key->meter_id, &key->subject, out);
-    size += put_u64be(out + size, (uint64_t)key->window);
+    size_t size = cell_prefix_subject(key, out);
     size += put_u64be(out + size, key->group.high);
     size += put_u64be(out + size, key->group.low);
+    size += put_u32be(out + size, key->epoch);
     must(size <= CELL_KEY_MAX);
     return size;
-}
-
-static uint64_t
-get_u64be(const uint8_t *from)
-{
-    uint64_t value;
-    memcpy(&value, from, sizeof value);
-    return __builtin_bswap64(value);
 }
 
 bool
 cell_key_read(struct bytes bytes, struct cell_key *out)
 {
-    const uint8_t *at = bytes.data;
-    if (bytes.size < CELL_KEY_FIXED || bytes.size != CELL_KEY_FIXED + (size_t)at[CELL_PREFIX_METER])
+    struct cursor in = cursor_over(bytes);
+    uint8_t width = cursor_u8(&in);
+    struct cell_key key = {.zone = cursor_u16be(&in), .meter_id = cursor_u32be(&in)};
+    uint64_t start_s = cursor_u64be(&in);
+    key.subject = cursor_take(&in, cursor_u8(&in));
+    key.group.high = cursor_u64be(&in);
+    key.group.low = cursor_u64be(&in);
+    key.epoch = cursor_u32be(&in);
+    bool has_zone = width == CELL_ZONE_DAY || width == CELL_ZONE_MONTH;
+    if (cursor_failed(&in) || cursor_left(&in) > 0 || width < CELL_QUARTER_HOUR ||
+        width > CELL_ZONE_MONTH || has_zone != (key.zone > 0) || key.subject.size == 0 ||
+        start_s > INT64_MAX / 1000000000)
         return false;
-    const uint8_t *rest = at + bytes.size - CELL_KEY_AFTER_SUBJECT;
-    uint64_t window = get_u64be(rest);
-    if (at[0] != CELL_QUARTER_HOUR || at[CELL_PREFIX_METER] == 0 || window > INT64_MAX)
-        return false;
-    uint32_t meter_id;
-    memcpy(&meter_id, at + 1, sizeof meter_id);
-    *out = (struct cell_key){
-        .width = CELL_QUARTER_HOUR,
-        .meter_id = __builtin_bswap32(meter_id),
-        .subject = bytes_of(at + CELL_PREFIX_METER + 1, at[CELL_PREFIX_METER]),
-        .window = (int64_t)window,
-        .group = {.high = get_u64be(rest + 8), .low = get_u64be(rest + 16)},
-    };
+    key.width = (enum cell_width)width;
+    key.start_s = (int64_t)start_s;
+    *out = key;
     return true;
 }
 
-void
-cell_value_write(
-    struct bytes key,
-    const struct cell_state *state,
-    const struct cell_group *group,
-    struct buffer *out)
+static int
+order_u64(uint64_t a, uint64_t b)
 {
-    must(group->count <= METER_DIMENSIONS_MAX);
-    size_t start = out->size;
-    buffer_u64le(out, 0);
-    buffer_u64le(out, state->count);
-    buffer_put(out, &state->sum.units, sizeof state->sum.units);
-    buffer_u8(out, state->flags);
-    buffer_u8(out, (uint8_t)group->count);
-    for (uint32_t i = 0; i < group->count; i++) {
-        must(group->values[i].size <= UINT16_MAX);
-        buffer_u16le(out, (uint16_t)group->values[i].size);
-        buffer_bytes(out, group->values[i]);
-    }
-    if (buffer_failed(out))
-        return;
-    uint8_t *value = out->data + start;
-    struct bytes rest =
-        bytes_of(value + CELL_CHECKSUM_SIZE, out->size - start - CELL_CHECKSUM_SIZE);
-    uint64_t checksum = checksum_of(key, rest);
-    memcpy(value, &checksum, sizeof checksum);
+    return (a > b) - (a < b);
 }
 
-static bool
-cell_group_read(struct cursor *in, struct cell_group *group)
+int
+cell_key_compare(const struct cell_key *a, const struct cell_key *b)
 {
-    if (group->count > METER_DIMENSIONS_MAX)
-        return false;
-    for (uint32_t i = 0; i < group->count; i++)
-        group->values[i] = cursor_take(in, cursor_u16le(in));
-    return !cursor_failed(in) && cursor_left(in) == 0;
-}
-
-enum status
-cell_value_read(
-    struct bytes key, struct bytes value, struct cell_state *out, struct cell_group *out_group)
-{
-    const uint8_t *at = value.data;
-    if (value.size < CELL_VALUE_FIXED)
-        return STATUS_CORRUPT;
-    uint64_t checksum;
-    memcpy(&checksum, at, sizeof checksum);
-    struct bytes rest = bytes_of(at + CELL_CHECKSUM_SIZE, value.size - CELL_CHECKSUM_SIZE);
-    if (checksum != checksum_of(key, rest))
-        return STATUS_CORRUPT;
-    struct cell_state state = {.flags = at[CELL_VALUE_FLAGS]};
-    memcpy(&state.count, at + CELL_VALUE_COUNT, sizeof state.count);
-    memcpy(&state.sum.units, at + CELL_VALUE_SUM, sizeof state.sum.units);
-    struct cell_group group = {.count = at[CELL_VALUE_DIMENSIONS]};
-    struct cursor in = cursor_over(bytes_of(at + CELL_VALUE_FIXED, value.size - CELL_VALUE_FIXED));
-    if (!cell_group_read(&in, &group))
-        return STATUS_CORRUPT;
-    *out = state;
-    *out_group = group;
-    return STATUS_OK;
+    int order = order_u64(a->width, b->width);
+    if (order == 0)
+        order = order_u64(a->zone, b->zone);
+    if (order == 0)
+        order = order_u64(a->meter_id, b->meter_id);
+    if (order == 0)
+        order = order_u64((uint64_t)a->start_s, (uint64_t)b->start_s);
+    if (order == 0)
+        order = order_u64(a->subject.size, b->subject.size);
+    if (order == 0)
+        order = memcmp(a->subject.data, b->subject.data, a->subject.size);
+    if (order == 0)
+        order = order_u64(a->group.high, b->group.high);
+    if (order == 0)
+        order = order_u64(a->group.low, b->group.low);
+    return order != 0 ? order : order_u64(a->epoch, b->epoch);
 }
 
 // Length-prefixed, so that ("a", "bc") and ("ab", "c") differ. Groups that fit the stack's buffer
@@ -204,14 +158,19 @@ cell_group_hash(const struct cell_group *group)
     return hash128(bytes_of(bytes, size), hash.low ^ hash.high);
 }
 
+static uint64_t
+meta_checksum(struct bytes key, uint64_t value)
+{
+    return hash64(bytes_of(&value, sizeof value), hash64(key, 0));
+}
+
 enum status
 state_meta_read(struct bytes key, struct bytes value, uint64_t *out)
 {
     struct cursor in = cursor_over(value);
     uint64_t stored = cursor_u64le(&in);
     uint64_t checksum = cursor_u64le(&in);
-    if (value.size != STATE_META_SIZE ||
-        checksum != checksum_of(key, bytes_of(&stored, sizeof stored)))
+    if (value.size != STATE_META_SIZE || checksum != meta_checksum(key, stored))
         return STATUS_CORRUPT;
     *out = stored;
     return STATUS_OK;
@@ -220,7 +179,7 @@ state_meta_read(struct bytes key, struct bytes value, uint64_t *out)
 void
 state_meta_write(struct bytes key, uint64_t value, uint8_t out[16])
 {
-    uint64_t checksum = checksum_of(key, bytes_of(&value, sizeof value));
+    uint64_t checksum = meta_checksum(key, value);
     memcpy(out, &value, sizeof value);
     memcpy(out + sizeof value, &checksum, sizeof checksum);
 }

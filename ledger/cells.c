@@ -1,8 +1,8 @@
-// Three hash tables of pointers over one arena:
+// Three hash tables over one arena:
 //
-//   series   (meter, subject)                    -> its cells, as a list
-//   cells    (meter, subject, window, group)     -> state
-//   groups   the dimension values, kept once: a few groups serve many subjects and windows
+//   subjects  subject                            -> its series, a list in the order of the meters
+//   cells     (series, window, group, epoch)     -> state
+//   groups    the dimension values, kept once: a few groups serve many subjects and windows
 //
 // Invariants: every cell hangs in exactly one series' list; a series is never empty; no pointer
 // into a step's views outlives cells_add.
@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { TABLE_PLACES_MIN = 256 };
+enum { TABLE_PLACES_MIN = 1024 };
 
 struct place {
     uint64_t hash;
@@ -32,17 +32,27 @@ struct cell;
 
 struct series {
     uint32_t meter_id;
+    enum aggregation aggregation;
+    struct cells_subject *subject;
+    struct series *next;  // of the subject
+    struct cell *newest;  // the last one made; others follow by next
     uint32_t cells_count;
+};
+
+struct cells_subject {
     struct bytes subject;
-    struct cell *first;
+    uint64_t hash;
+    struct series *first;
+    uint32_t rank;  // while sorting
 };
 
 struct cell {
     struct series *series;
     struct cell *next;  // of the series
-    int64_t window;
+    int64_t start_s;
     struct hash128 group_hash;
     const struct cell_group *group;
+    uint32_t epoch;
     struct cell_state state;
 };
 
@@ -53,9 +63,10 @@ struct group_node {
 
 struct cells {
     struct arena arena;
-    struct table series;
+    struct table subjects;
     struct table cells;
     struct table groups;
+    size_t series_count;
 };
 
 static void
@@ -108,43 +119,141 @@ mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t
-series_hash(uint32_t meter_id, struct bytes subject)
+struct cells *
+cells_open(void)
 {
-    return hash64(subject, meter_id);
+    struct cells *cells = pool_take(1, sizeof *cells);
+    must(cells != NULL);
+    table_init(&cells->subjects, TABLE_PLACES_MIN);
+    table_init(&cells->cells, TABLE_PLACES_MIN);
+    table_init(&cells->groups, TABLE_PLACES_MIN);
+    return cells;
 }
 
-static struct series *
-series_find(const struct cells *cells, uint64_t hash, uint32_t meter_id, struct bytes subject)
+void
+cells_close(struct cells *cells)
 {
-    const struct table *table = &cells->series;
+    if (cells == NULL)
+        return;
+    pool_give(cells->subjects.places);
+    pool_give(cells->cells.places);
+    pool_give(cells->groups.places);
+    arena_done(&cells->arena);
+    pool_give(cells);
+}
+
+void
+cells_clear(struct cells *cells)
+{
+    table_clear(&cells->subjects);
+    table_clear(&cells->cells);
+    table_clear(&cells->groups);
+    arena_reset(&cells->arena);
+    cells->series_count = 0;
+}
+
+size_t
+cells_count(const struct cells *cells)
+{
+    return cells->cells.count;
+}
+
+size_t
+cells_bytes(const struct cells *cells)
+{
+    size_t places = cells->subjects.mask + cells->cells.mask + cells->groups.mask + 3;
+    return cells->arena.total_bytes + places * sizeof(struct place);
+}
+
+// --- adding ---
+
+uint64_t
+cells_hash(struct bytes subject)
+{
+    return hash64(subject, 0);
+}
+
+void
+cells_prefetch(const struct cells *cells, uint64_t hash)
+{
+    __builtin_prefetch(&cells->subjects.places[hash & cells->subjects.mask]);
+}
+
+static struct cells_subject *
+subject_find(const struct cells *cells, struct bytes subject, uint64_t hash)
+{
+    const struct table *table = &cells->subjects;
     for (size_t at = hash & table->mask;; at = (at + 1) & table->mask) {
-        struct series *series = table->places[at].node;
-        if (series == NULL)
+        struct cells_subject *node = table->places[at].node;
+        if (node == NULL)
             return NULL;
-        if (table->places[at].hash == hash && series->meter_id == meter_id &&
-            bytes_equal(series->subject, subject))
-            return series;
+        if (table->places[at].hash == hash && bytes_equal(node->subject, subject))
+            return node;
     }
 }
 
-static bool
-cell_is(const struct cell *cell, const struct cell_key *key)
+struct cells_subject *
+cells_subject(struct cells *cells, struct bytes subject, uint64_t hash)
 {
-    return cell->window == key->window && cell->group_hash.low == key->group.low &&
-           cell->group_hash.high == key->group.high && cell->series->meter_id == key->meter_id &&
-           bytes_equal(cell->series->subject, key->subject);
+    struct cells_subject *node = subject_find(cells, subject, hash);
+    if (node != NULL) {
+        __builtin_prefetch(node->first);
+        return node;
+    }
+    node = arena_new(&cells->arena, struct cells_subject);
+    node->subject = arena_bytes(&cells->arena, subject);
+    node->hash = hash;
+    table_add(&cells->subjects, hash, node);
+    return node;
+}
+
+// A handful of meters want a type, so that a list in their order serves.
+static struct series *
+series_keep(struct cells *cells, struct cells_subject *subject, const struct meter *meter)
+{
+    struct series **at = &subject->first;
+    while (*at != NULL && (*at)->meter_id < meter->id)
+        at = &(*at)->next;
+    if (*at != NULL && (*at)->meter_id == meter->id)
+        return *at;
+    struct series *series = arena_new(&cells->arena, struct series);
+    series->meter_id = meter->id;
+    series->aggregation = meter->aggregation;
+    series->subject = subject;
+    series->next = *at;
+    *at = series;
+    cells->series_count++;
+    return series;
+}
+
+static bool
+cell_is(const struct cell *cell, const struct fold_step *step)
+{
+    return cell->start_s == step->start_s && cell->epoch == step->epoch &&
+           cell->group_hash.low == step->group_hash.low &&
+           cell->group_hash.high == step->group_hash.high;
+}
+
+static uint64_t
+cell_hash(const struct series *series, const struct fold_step *step)
+{
+    uint64_t of_series = series->subject->hash ^ series->meter_id;
+    return mix(of_series ^ step->group_hash.low, (uint64_t)step->start_s ^ step->epoch);
 }
 
 static struct cell *
-cell_find(const struct cells *cells, uint64_t hash, const struct cell_key *key)
+cell_find(
+    const struct cells *cells,
+    uint64_t hash,
+    const struct series *series,
+    const struct fold_step *step)
 {
     const struct table *table = &cells->cells;
     for (size_t at = hash & table->mask;; at = (at + 1) & table->mask) {
         struct cell *cell = table->places[at].node;
         if (cell == NULL)
             return NULL;
-        if (table->places[at].hash == hash && cell_is(cell, key))
+        if (table->places[at].hash == hash && cell->series == series && cell_is(cell, step))
             return cell;
     }
 }
@@ -171,85 +280,40 @@ group_keep(struct cells *cells, struct hash128 hash, const struct cell_group *gr
     return &node->group;
 }
 
-static struct series *
-series_keep(struct cells *cells, uint64_t hash, const struct cell_key *key)
+static struct cell *
+cell_keep(struct cells *cells, struct series *series, const struct fold_step *step)
 {
-    struct series *series = series_find(cells, hash, key->meter_id, key->subject);
-    if (series != NULL)
-        return series;
-    series = arena_new(&cells->arena, struct series);
-    series->meter_id = key->meter_id;
-    series->subject = arena_bytes(&cells->arena, key->subject);
-    table_add(&cells->series, hash, series);
-    return series;
-}
-
-struct cells *
-cells_open(void)
-{
-    struct cells *cells = pool_take(1, sizeof *cells);
-    must(cells != NULL);
-    table_init(&cells->series, TABLE_PLACES_MIN);
-    table_init(&cells->cells, TABLE_PLACES_MIN);
-    table_init(&cells->groups, TABLE_PLACES_MIN);
-    return cells;
+    uint64_t hash = cell_hash(series, step);
+    struct cell *cell = cell_find(cells, hash, series, step);
+    if (cell != NULL)
+        return cell;
+    cell = arena_new(&cells->arena, struct cell);
+    cell->series = series;
+    cell->start_s = step->start_s;
+    cell->epoch = step->epoch;
+    cell->group_hash = step->group_hash;
+    cell->group = group_keep(cells, step->group_hash, &step->group);
+    cell->next = series->newest;
+    series->newest = cell;
+    series->cells_count++;
+    table_add(&cells->cells, hash, cell);
+    return cell;
 }
 
 void
-cells_close(struct cells *cells)
+cells_add(struct cells *cells, struct cells_subject *subject, const struct fold_step *step)
 {
-    if (cells == NULL)
-        return;
-    pool_give(cells->series.places);
-    pool_give(cells->cells.places);
-    pool_give(cells->groups.places);
-    arena_done(&cells->arena);
-    pool_give(cells);
+    const struct meter *meter = step->meter;
+    must(step->start_s >= 0 && step->start_s % QUARTER_HOUR_S == 0);
+    struct series *series = series_keep(cells, subject, meter);
+    must(series->aggregation == meter->aggregation);
+    struct cell *cell = series->newest;
+    if (cell == NULL || !cell_is(cell, step))
+        cell = cell_keep(cells, series, step);
+    cell_add(meter->aggregation, &cell->state, &step->input, step->start_s, &cells->arena);
 }
 
-void
-cells_add(struct cells *cells, const struct fold_step *step)
-{
-    const struct cell_key *key = &step->key;
-    must(key->width == CELL_QUARTER_HOUR && key->window >= 0);
-    uint64_t of_series = series_hash(key->meter_id, key->subject);
-    uint64_t hash = mix(of_series ^ key->group.low, (uint64_t)key->window);
-    struct cell *cell = cell_find(cells, hash, key);
-    if (cell == NULL) {
-        cell = arena_new(&cells->arena, struct cell);
-        cell->series = series_keep(cells, of_series, key);
-        cell->window = key->window;
-        cell->group_hash = key->group;
-        cell->group = group_keep(cells, key->group, &step->group);
-        cell->next = cell->series->first;
-        cell->series->first = cell;
-        cell->series->cells_count++;
-        table_add(&cells->cells, hash, cell);
-    }
-    cell_merge(&cell->state, &step->state);
-}
-
-size_t
-cells_count(const struct cells *cells)
-{
-    return cells->cells.count;
-}
-
-size_t
-cells_bytes(const struct cells *cells)
-{
-    size_t places = cells->series.mask + cells->cells.mask + cells->groups.mask + 3;
-    return cells->arena.total_bytes + places * sizeof(struct place);
-}
-
-void
-cells_clear(struct cells *cells)
-{
-    table_clear(&cells->series);
-    table_clear(&cells->cells);
-    table_clear(&cells->groups);
-    arena_reset(&cells->arena);
-}
+// --- reading ---
 
 static bool
 use_cell(const struct cell *cell, cell_view_fn use, void *context)
@@ -259,10 +323,12 @@ use_cell(const struct cell *cell, cell_view_fn use, void *context)
             {
                   .width = CELL_QUARTER_HOUR,
                   .meter_id = cell->series->meter_id,
-                  .subject = cell->series->subject,
-                  .window = cell->window,
+                  .subject = cell->series->subject->subject,
+                  .start_s = cell->start_s,
                   .group = cell->group_hash,
+                  .epoch = cell->epoch,
                   },
+        .aggregation = cell->series->aggregation,
         .group = cell->group,
         .state = &cell->state,
     };
@@ -270,109 +336,110 @@ use_cell(const struct cell *cell, cell_view_fn use, void *context)
 }
 
 static bool
-series_each(const struct series *series, int64_t from, int64_t to, cell_view_fn use, void *context)
+subject_each(
+    const struct cells_subject *subject,
+    const struct cells_range *range,
+    cell_view_fn use,
+    void *context)
 {
-    for (const struct cell *cell = series->first; cell != NULL; cell = cell->next) {
-        if (cell->window >= from && cell->window < to && !use_cell(cell, use, context))
+    const struct series *series = subject->first;
+    while (series != NULL && series->meter_id != range->meter_id)
+        series = series->next;
+    for (const struct cell *cell = series ? series->newest : NULL; cell != NULL;
+         cell = cell->next) {
+        bool is_wanted = cell->start_s >= range->from_s && cell->start_s < range->to_s;
+        if (is_wanted && !use_cell(cell, use, context))
             return false;
     }
     return true;
 }
 
-// One question in seven parts, none of which has a default.
-// NOLINTBEGIN(readability-function-size)
 void
-cells_each_of(
-    const struct cells *cells,
-    uint32_t meter_id,
-    struct bytes subject,
-    int64_t from_window,
-    int64_t to_window,
-    cell_view_fn use,
-    void *context)
+cells_each(
+    const struct cells *cells, const struct cells_range *range, cell_view_fn use, void *context)
 {
-    const struct series *series =
-        series_find(cells, series_hash(meter_id, subject), meter_id, subject);
-    if (series != NULL)
-        (void)series_each(series, from_window, to_window, use, context);
-}
-// NOLINTEND(readability-function-size)
-
-void
-cells_each_meter(
-    const struct cells *cells,
-    uint32_t meter_id,
-    int64_t from_window,
-    int64_t to_window,
-    cell_view_fn use,
-    void *context)
-{
-    for (size_t i = 0; i <= cells->series.mask; i++) {
-        const struct series *series = cells->series.places[i].node;
-        if (series != NULL && series->meter_id == meter_id &&
-            !series_each(series, from_window, to_window, use, context))
+    if (range->subject.size > 0) {
+        const struct cells_subject *subject =
+            subject_find(cells, range->subject, cells_hash(range->subject));
+        if (subject != NULL)
+            (void)subject_each(subject, range, use, context);
+        return;
+    }
+    for (size_t i = 0; i <= cells->subjects.mask; i++) {
+        const struct cells_subject *subject = cells->subjects.places[i].node;
+        if (subject != NULL && !subject_each(subject, range, use, context))
             return;
     }
 }
 
-// As memcmp orders the keys on disk: meter, length of the subject, subject.
 static int
-series_compare(const void *a, const void *b)
+subject_compare(const void *a, const void *b)
 {
-    const struct series *left = *(struct series *const *)a;
-    const struct series *right = *(struct series *const *)b;
-    if (left->meter_id != right->meter_id)
-        return left->meter_id < right->meter_id ? -1 : 1;
-    if (left->subject.size != right->subject.size)
-        return left->subject.size < right->subject.size ? -1 : 1;
-    return memcmp(left->subject.data, right->subject.data, left->subject.size);
+    const struct bytes left = (*(struct cells_subject *const *)a)->subject;
+    const struct bytes right = (*(struct cells_subject *const *)b)->subject;
+    if (left.size != right.size)
+        return left.size < right.size ? -1 : 1;
+    return memcmp(left.data, right.data, left.size);
 }
 
+static int
+order(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+// As cell_key_compare, with the subject's rank for its bytes.
 static int
 cell_compare(const void *a, const void *b)
 {
     const struct cell *left = *(struct cell *const *)a;
     const struct cell *right = *(struct cell *const *)b;
-    if (left->window != right->window)
-        return left->window < right->window ? -1 : 1;
-    if (left->group_hash.high != right->group_hash.high)
-        return left->group_hash.high < right->group_hash.high ? -1 : 1;
-    if (left->group_hash.low != right->group_hash.low)
-        return left->group_hash.low < right->group_hash.low ? -1 : 1;
-    return 0;
+    int by = order(left->series->meter_id, right->series->meter_id);
+    if (by == 0)
+        by = order((uint64_t)left->start_s, (uint64_t)right->start_s);
+    if (by == 0)
+        by = order(left->series->subject->rank, right->series->subject->rank);
+    if (by == 0)
+        by = order(left->group_hash.high, right->group_hash.high);
+    if (by == 0)
+        by = order(left->group_hash.low, right->group_hash.low);
+    return by != 0 ? by : order(left->epoch, right->epoch);
 }
 
 static bool
 cells_validate(const struct cells *cells)
 {
     size_t listed = 0;
-    for (size_t i = 0; i <= cells->series.mask; i++) {
-        const struct series *series = cells->series.places[i].node;
-        if (series == NULL)
+    for (size_t i = 0; i <= cells->subjects.mask; i++) {
+        const struct cells_subject *subject = cells->subjects.places[i].node;
+        if (subject == NULL)
             continue;
-        size_t count = 0;
-        for (const struct cell *cell = series->first; cell != NULL; cell = cell->next)
-            count += cell->series == series;
-        if (count == 0 || count != series->cells_count)
-            return false;
-        listed += count;
+        for (const struct series *series = subject->first; series; series = series->next) {
+            size_t count = 0;
+            for (const struct cell *cell = series->newest; cell != NULL; cell = cell->next)
+                count += cell->series == series;
+            if (count == 0 || count != series->cells_count || series->subject != subject)
+                return false;
+            listed += count;
+        }
     }
     return listed == cells->cells.count;
 }
 
-static bool
-series_each_sorted(
-    const struct series *series, struct cell **sorted, cell_view_fn use, void *context)
+static void
+subjects_rank(const struct cells *cells, struct arena *scratch)
 {
+    struct cells_subject **sorted =
+        arena_array(scratch, cells->subjects.count, struct cells_subject *);
     size_t count = 0;
-    for (struct cell *cell = series->first; cell != NULL; cell = cell->next)
-        sorted[count++] = cell;
-    qsort(sorted, count, sizeof(struct cell *), cell_compare);
-    for (size_t i = 0; i < count; i++) {
-        if (!use_cell(sorted[i], use, context))
-            return false;
+    for (size_t i = 0; i <= cells->subjects.mask; i++) {
+        if (cells->subjects.places[i].node != NULL)
+            sorted[count++] = cells->subjects.places[i].node;
     }
-    return true;
+    must(count == cells->subjects.count && count <= UINT32_MAX);
+    qsort(sorted, count, sizeof(struct cells_subject *), subject_compare);
+    for (size_t i = 0; i < count; i++)
+        sorted[i]->rank = (uint32_t)i;
 }
 
 void
@@ -381,22 +448,17 @@ cells_each_sorted(const struct cells *cells, cell_view_fn use, void *context)
     assert_slow(cells_validate(cells));
     (void)cells_validate;
     struct arena scratch = {0};
-    const struct series **sorted =
-        arena_array(&scratch, cells->series.count, const struct series *);
+    subjects_rank(cells, &scratch);
+    const struct cell **sorted = arena_array(&scratch, cells->cells.count, const struct cell *);
     size_t count = 0;
-    size_t longest = 0;
-    for (size_t i = 0; i <= cells->series.mask; i++) {
-        const struct series *series = cells->series.places[i].node;
-        if (series == NULL)
-            continue;
-        sorted[count++] = series;
-        longest = series->cells_count > longest ? series->cells_count : longest;
+    for (size_t i = 0; i <= cells->cells.mask; i++) {
+        if (cells->cells.places[i].node != NULL)
+            sorted[count++] = cells->cells.places[i].node;
     }
-    must(count == cells->series.count);
-    qsort(sorted, count, sizeof(struct series *), series_compare);
-    struct cell **of_series = arena_array(&scratch, longest, struct cell *);
+    must(count == cells->cells.count);
+    qsort(sorted, count, sizeof(struct cell *), cell_compare);
     for (size_t i = 0; i < count; i++) {
-        if (!series_each_sorted(sorted[i], of_series, use, context))
+        if (!use_cell(sorted[i], use, context))
             break;
     }
     arena_done(&scratch);

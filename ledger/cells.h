@@ -1,52 +1,58 @@
 #pragma once
-// The cells of one shard that are folded but not yet on disk: deltas since the last flush.
+// The cells of one shard that are folded but not yet on disk: deltas since the last flush, of the
+// finest width.
 //
-//     cells_add(cells, &step);                              // the writer, once per event and meter
-//     cells_each_of(cells, meter_id, subject, from, to, use, context);
+//     for each of some events:  cells_prefetch(cells, hash);
+//     for each of them:         subjects[i] = cells_subject(cells, subject, hash);
+//     for each of them:         cells_add(cells, subjects[i], &step);     // once per meter
+//     cells_each(cells, &(struct cells_range){...}, use, context);
 //     cells_each_sorted(cells, use, context);               // flush: in key order
 //     cells_clear(cells);
 //
-// Two hash tables over one store: cell by key, and series (meter, subject) -> its cells, so that a
-// question about one subject touches nothing else. Keys and group values are copied into the store;
-// no allocation per event once warm. Running out of memory stops the process with a message. Owner
-// and only thread: the shard's writer.
+// The three passes are there because each step is a cache miss of its own with many subjects, and
+// misses of different events can be waited for together. Subjects hang in a table by hash; each
+// knows its series (one per meter), each series its newest cell, which is nearly always the one
+// that an event belongs to; the others are found in a table of cells. Keys and group values are
+// copied; no allocation per event once warm. Running out of memory stops the process with a
+// message. Owner and only thread: the shard's writer, or who it hands the cells to.
 
-#include "ledger/cell.h"
+#include "ledger/cell_state.h"
 #include "ledger/fold.h"
 
 struct cells;
+struct cells_subject;
 
 struct cells *cells_open(void);
 void cells_close(struct cells *cells);
-void cells_add(struct cells *cells, const struct fold_step *step);
+
+// hash: cells_hash(subject).
+uint64_t cells_hash(struct bytes subject);
+void cells_prefetch(const struct cells *cells, uint64_t hash);
+// The subject's node, made when it is new. Valid until cells_clear.
+struct cells_subject *cells_subject(struct cells *cells, struct bytes subject, uint64_t hash);
+void cells_add(struct cells *cells, struct cells_subject *subject, const struct fold_step *step);
+
 size_t cells_count(const struct cells *cells);
 size_t cells_bytes(const struct cells *cells);
 void cells_clear(struct cells *cells);
 
 struct cell_view {
     struct cell_key key;
+    enum aggregation aggregation;
     const struct cell_group *group;
-    const struct cell_state *state;
+    const struct cell_state *state;  // of a UNIQUE_COUNT: the set, nothing listed
 };
 // False stops.
 typedef bool (*cell_view_fn)(void *context, const struct cell_view *cell);
 
-// Cells of one subject with from <= window < to, in no particular order.
-void cells_each_of(
-    const struct cells *cells,
-    uint32_t meter_id,
-    struct bytes subject,
-    int64_t from_window,
-    int64_t to_window,
-    cell_view_fn use,
-    void *context);
-// Cells of all subjects of a meter.
-void cells_each_meter(
-    const struct cells *cells,
-    uint32_t meter_id,
-    int64_t from_window,
-    int64_t to_window,
-    cell_view_fn use,
-    void *context);
+struct cells_range {
+    uint32_t meter_id;
+    struct bytes subject;  // size 0: all
+    int64_t from_s, to_s;  // from_s <= start of the window < to_s
+};
+
+// In no particular order.
+void cells_each(
+    const struct cells *cells, const struct cells_range *range, cell_view_fn use, void *context);
 // Every cell in the order of its key on disk.
 void cells_each_sorted(const struct cells *cells, cell_view_fn use, void *context);

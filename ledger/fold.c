@@ -4,6 +4,7 @@
 #include "ledger/fold.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/unpack.h"
 
 #include <inttypes.h>
@@ -142,19 +143,49 @@ find_step(struct cursor *in, uint32_t count, struct bytes step)
     return false;
 }
 
+// Leaves the cursor before the value.
+static bool
+seek_path(const struct entry *entry, const struct meter_path *path, struct cursor *out)
+{
+    struct cursor in = cursor_over(entry->properties);
+    struct unpack_item item;
+    uint32_t count = entry->properties_count;
+    for (uint32_t i = 0; i < path->depth; i++) {
+        if (!find_step(&in, count, path->steps[i]))
+            return false;
+        if (i + 1 == path->depth)
+            break;
+        if (!unpack_next(&in, &item) || item.type != UNPACK_MAP)
+            return false;
+        count = item.count;
+    }
+    *out = in;
+    return true;
+}
+
 static bool
 find_path(const struct entry *entry, const struct meter_path *path, struct unpack_item *out)
 {
-    struct cursor in = cursor_over(entry->properties);
-    uint32_t count = entry->properties_count;
-    for (uint32_t i = 0; i < path->depth; i++) {
-        if (!find_step(&in, count, path->steps[i]) || !unpack_next(&in, out))
-            return false;
-        if (i + 1 < path->depth && out->type != UNPACK_MAP)
-            return false;
-        count = out->count;
-    }
-    return true;
+    struct cursor in;
+    return seek_path(entry, path, &in) && unpack_next(&in, out);
+}
+
+// As find_path, with all bytes of the value.
+static bool
+find_path_whole(
+    const struct entry *entry,
+    const struct meter_path *path,
+    struct unpack_item *out,
+    struct bytes *out_whole)
+{
+    struct cursor in;
+    if (!seek_path(entry, path, &in))
+        return false;
+    struct cursor after = in;
+    if (!unpack_skip(&after, UNPACK_DEPTH_MAX))
+        return false;
+    *out_whole = bytes_of(in.at, (size_t)(after.at - in.at));
+    return unpack_next(&in, out);
 }
 
 static bool
@@ -207,46 +238,89 @@ item_text(const struct unpack_item *item, char text[DECIMAL_TEXT_MAX])
     return bytes_of(NULL, 0);
 }
 
-// What the event adds to a sum; a count needs no number.
-static bool
-rule_value(const struct meter_rule *rule, const struct entry *entry, struct decimal *out)
+// The all-zero hash stands for a free place in a set.
+static struct hash128
+distinct_hash(struct bytes bytes, uint64_t kind)
 {
-    if (rule->meter->aggregation == AGGREGATION_COUNT) {
-        *out = DECIMAL_ZERO;
+    struct hash128 hash = hash128(bytes, kind);
+    hash.low += (hash.low | hash.high) == 0;
+    return hash;
+}
+
+enum { DISTINCT_TEXT = 0, DISTINCT_RAW = 1 };
+
+// False: nil, which is no value.
+static bool
+rule_distinct(const struct meter_rule *rule, const struct entry *entry, struct hash128 *out)
+{
+    char text[DECIMAL_TEXT_MAX];
+    struct unpack_item item;
+    if (!rule->has_value_path) {
+        *out = distinct_hash(bytes_of(text, decimal_print(entry->value, text)), DISTINCT_TEXT);
         return true;
+    }
+    struct bytes whole;
+    if (!find_path_whole(entry, &rule->value_path, &item, &whole)) {
+        *out = distinct_hash(bytes_of(NULL, 0), DISTINCT_TEXT);
+        return true;
+    }
+    bool is_container = item.type == UNPACK_MAP || item.type == UNPACK_ARRAY;
+    if (is_container || item.type == UNPACK_EXT)
+        *out = distinct_hash(whole, DISTINCT_RAW);
+    else
+        *out = distinct_hash(item_text(&item, text), DISTINCT_TEXT);
+    return item.type != UNPACK_NIL;
+}
+
+// What the aggregation needs of the event. False: it cannot use it.
+static bool
+rule_input(const struct meter_rule *rule, const struct entry *entry, struct cell_input *input)
+{
+    struct unpack_item item;
+    switch (rule->meter->aggregation) {
+    case AGGREGATION_COUNT: return true;
+    case AGGREGATION_UNIQUE_COUNT: return rule_distinct(rule, entry, &input->distinct);
+    case AGGREGATION_SUM:
+    case AGGREGATION_MIN:
+    case AGGREGATION_MAX:
+    case AGGREGATION_AVG:
+    case AGGREGATION_LATEST:
+    case AGGREGATION_WEIGHTED_SUM: break;
     }
     if (!rule->has_value_path) {
-        *out = entry->value;
+        input->value = entry->value;
         return true;
     }
-    struct unpack_item item;
-    return find_path(entry, &rule->value_path, &item) && item_number(&item, out);
+    return find_path(entry, &rule->value_path, &item) && item_number(&item, &input->value);
 }
 
 bool
 meter_rule_apply(
     const struct meter_rule *rule,
     const struct entry *entry,
+    const struct fold_place *place,
     struct fold_scratch *scratch,
     struct fold_step *out)
 {
     const struct meter *meter = rule->meter;
-    out->state = (struct cell_state){.count = 1};
+    out->meter = meter;
+    out->epoch = 0;
+    out->input = (struct cell_input){
+        .time_ns = entry->time_ns,
+        .arrival_ns = place->arrival_ns,
+        .block = place->block,
+        .index = place->index,
+    };
     // Windows are counted from 1970; ingest lets nothing older in.
-    if (entry->time_ns < 0 || !rule_value(rule, entry, &out->state.sum))
+    if (entry->time_ns < 0 || !rule_input(rule, entry, &out->input))
         return false;
+    out->start_s = entry->time_ns / QUARTER_HOUR_NS * QUARTER_HOUR_S;
     out->group.count = meter->dimensions_count;
     for (uint32_t i = 0; i < meter->dimensions_count; i++) {
         struct unpack_item item;
         bool is_found = find_path(entry, &rule->dimension_paths[i], &item);
         out->group.values[i] = is_found ? item_text(&item, scratch->texts[i]) : bytes_of(NULL, 0);
     }
-    out->key = (struct cell_key){
-        .width = CELL_QUARTER_HOUR,
-        .meter_id = meter->id,
-        .subject = entry->subject,
-        .window = entry->time_ns / QUARTER_HOUR_NS,
-        .group = cell_group_hash(&out->group),
-    };
+    out->group_hash = cell_group_hash(&out->group);
     return true;
 }

@@ -4,14 +4,14 @@
 //     struct meter_set *set = meter_set_make(meters, count, &arena);
 //     const struct meter_rule *rule = meter_set_first(set, entry.type);
 //     for (; rule; rule = rule->next_of_type)
-//         if (meter_rule_apply(rule, &entry, &scratch, &step))
-//             add step.state to the cell of step.key
+//         if (meter_rule_apply(rule, &entry, &place, &scratch, &step))
+//             add step.input to the cell of the step
 //
 // A set is immutable once made; several threads may read it. Scratch belongs to a thread and holds
 // the texts of numbers used as dimension values until the next apply.
 
 #include "ledger/block.h"
-#include "ledger/cell.h"
+#include "ledger/cell_state.h"
 #include "ledger/meter.h"
 
 struct meter_set;
@@ -40,17 +40,29 @@ struct fold_scratch {
     char texts[METER_DIMENSIONS_MAX][DECIMAL_TEXT_MAX];
 };
 
+// Where an event stands in its shard's log.
+struct fold_place {
+    uint64_t block;
+    uint32_t index;
+    int64_t arrival_ns;
+};
+
 struct fold_step {
-    struct cell_key key;
+    const struct meter *meter;
+    int64_t start_s;  // of the quarter hour
+    uint32_t epoch;   // 0: who knows the cuts sets it
+    struct hash128 group_hash;
     struct cell_group group;  // views into the entry or the scratch
-    struct cell_state state;  // of this one event
+    struct cell_input input;
 };
 
 // False: the event's property cannot be used by this meter (no number), so the meter skips the
 // event. A dimension that is missing or nil is the empty string; numbers and booleans are their
-// text; maps and arrays are the empty string.
+// text; maps and arrays are the empty string. UNIQUE_COUNT compares the value's text: what is
+// missing is the empty text, which counts, nil does not; a map or array is compared by its bytes.
 bool meter_rule_apply(
     const struct meter_rule *rule,
     const struct entry *entry,
+    const struct fold_place *place,
     struct fold_scratch *scratch,
     struct fold_step *out);

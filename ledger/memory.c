@@ -17,8 +17,8 @@ memory_request_write(const struct memory_request *request, struct buffer *out)
     buffer_u16le(out, 0);
     buffer_u32le(out, request->shard);
     buffer_u32le(out, request->meter_id);
-    buffer_u64le(out, (uint64_t)request->from_window);
-    buffer_u64le(out, (uint64_t)request->to_window);
+    buffer_u64le(out, (uint64_t)request->from_s);
+    buffer_u64le(out, (uint64_t)request->to_s);
     buffer_u8(out, (uint8_t)request->subject.size);
     buffer_bytes(out, request->subject);
 }
@@ -31,13 +31,13 @@ memory_request_read(struct bytes body, struct memory_request *out)
     struct cursor in = cursor_over(body);
     uint32_t version = cursor_u32le(&in);  // and three zeros
     struct memory_request request = {.shard = cursor_u32le(&in), .meter_id = cursor_u32le(&in)};
-    request.from_window = (int64_t)cursor_u64le(&in);
-    request.to_window = (int64_t)cursor_u64le(&in);
+    request.from_s = (int64_t)cursor_u64le(&in);
+    request.to_s = (int64_t)cursor_u64le(&in);
     uint8_t subject_size = body.data[MEMORY_REQUEST_MIN - 1];
     (void)cursor_take(&in, sizeof subject_size);
     request.subject = cursor_take(&in, subject_size);
     if (cursor_failed(&in) || cursor_left(&in) != 0 || version != MEMORY_VERSION ||
-        request.from_window > request.to_window)
+        request.from_s > request.to_s)
         return false;
     *out = request;
     return true;
@@ -45,6 +45,7 @@ memory_request_read(struct bytes body, struct memory_request *out)
 
 struct answer {
     struct buffer *out;
+    struct arena scratch;  // of one cell
     uint32_t cells_count;
 };
 
@@ -57,18 +58,20 @@ u32le_set(uint8_t *at, uint32_t value)
 static bool
 answer_cell(void *context, const struct cell_view *cell)
 {
-    static const struct cell_group no_group = {0};
     struct answer *answer = context;
     struct buffer *out = answer->out;
+    struct cell_state state = *cell->state;
     uint8_t key[CELL_KEY_MAX];
     size_t key_size = cell_key_write(&cell->key, key);
+    arena_reset(&answer->scratch);
+    if (cell->aggregation == AGGREGATION_UNIQUE_COUNT)
+        cell_unique_list(&state.unique, &answer->scratch);
     buffer_u16le(out, (uint16_t)key_size);
     size_t size_offset = out->size;
     buffer_u32le(out, 0);
     buffer_put(out, key, key_size);
     size_t value_offset = out->size;
-    cell_value_write(
-        bytes_of(key, key_size), cell->state, cell->group ? cell->group : &no_group, out);
+    cell_value_write(bytes_of(key, key_size), cell->aggregation, &state, cell->group, out);
     if (buffer_failed(out))
         return false;
     u32le_set(out->data + size_offset, (uint32_t)(out->size - value_offset));
@@ -103,23 +106,15 @@ memory_answer(struct memory_question *question, const struct memory_view *view)
     struct answer answer = {.out = out};
     buffer_reset(out);
     answer_head(out, MEMORY_RESULT_CELLS, view, live_from);
-    if (live_from != 0 && request->subject.size > 0)
-        cells_each_of(
-            view->cells,
-            request->meter_id,
-            request->subject,
-            request->from_window,
-            request->to_window,
-            answer_cell,
-            &answer);
-    else if (live_from != 0)
-        cells_each_meter(
-            view->cells,
-            request->meter_id,
-            request->from_window,
-            request->to_window,
-            answer_cell,
-            &answer);
+    const struct cells_range range = {
+        .meter_id = request->meter_id,
+        .subject = request->subject,
+        .from_s = request->from_s,
+        .to_s = request->to_s,
+    };
+    if (live_from != 0)
+        cells_each(view->cells, &range, answer_cell, &answer);
+    arena_done(&answer.scratch);
     if (buffer_failed(out)) {
         answer.cells_count = 0;
         buffer_reset(out);
@@ -165,6 +160,7 @@ memory_reply_read(struct bytes body, struct memory_reply *out, enum memory_resul
 bool
 memory_reply_next(
     struct memory_reply *reply,
+    enum aggregation aggregation,
     struct cell_key *out_key,
     struct cell_group *out_group,
     struct cell_state *out_state)
@@ -176,7 +172,7 @@ memory_reply_next(
     struct bytes key = cursor_take(&reply->cells, key_size);
     struct bytes value = cursor_take(&reply->cells, value_size);
     if (cursor_failed(&reply->cells) || !cell_key_read(key, out_key) ||
-        cell_value_read(key, value, out_state, out_group) != STATUS_OK) {
+        cell_value_read(key, value, aggregation, out_state, out_group) != STATUS_OK) {
         reply->cells.failed = true;
         return false;
     }

@@ -21,7 +21,7 @@ struct memory_request {
     uint32_t shard;
     uint32_t meter_id;
     struct bytes subject;  // size 0: all
-    int64_t from_window, to_window;
+    int64_t from_s, to_s;  // windows that start in [from_s, to_s)
 };
 
 // What a writer shows of its shard while it answers.
@@ -80,8 +80,10 @@ enum status memory_ask(
     const struct memory_request *request,
     struct memory_reply *out,
     struct error *error) CHECKED;
+// aggregation: the meter's; cells of another one are no answer.
 bool memory_reply_next(
     struct memory_reply *reply,
+    enum aggregation aggregation,
     struct cell_key *out_key,
     struct cell_group *out_group,
     struct cell_state *out_state);

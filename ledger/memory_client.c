@@ -143,7 +143,7 @@ memory_ask(
     struct memory_reply *out,
     struct error *error)
 {
-    must(request->from_window <= request->to_window);
+    must(request->from_s <= request->to_s);
     if (client->is_broken)
         return error_set(error, STATUS_CLOSED, "an earlier question on read.sock failed");
     buffer_reset(&client->request);

@@ -2,17 +2,18 @@
 // The bytes of the read socket: what ledger/memory, ledger/memory_client and ledger/serve agree on.
 //
 //   frame    u32 size (of what follows)  body; everything little-endian
-//   request  u8 version  u8 zero  u16 zero  u32 shard  u32 meter id  i64 from window  i64 to window
+//   request  u8 version  u8 zero  u16 zero  u32 shard  u32 meter id  i64 from  i64 to (seconds)
 //            u8 subject length  subject
 //   reply    u8 version  u8 result  u16 zero  u64 flushed  u64 head  u64 live_from  u32 cells
-//            then per cell: u16 key size  u32 value size  key  value (as on disk: ledger/cell)
+//            then per cell: u16 key size  u32 value size  key  value (as on disk: ledger/cell;
+//            distinct values are all listed, however many)
 //
 // Both sides refuse a size beyond its bound before they make room for it. Thread: any.
 
 #include "ledger/memory.h"
 
 enum {
-    MEMORY_VERSION = 1,
+    MEMORY_VERSION = 2,
     MEMORY_REQUEST_MIN = 1 + 1 + 2 + 4 + 4 + 8 + 8 + 1,
     MEMORY_REQUEST_MAX = MEMORY_REQUEST_MIN + 255,
     MEMORY_REPLY_MIN = 1 + 1 + 2 + 8 + 8 + 8 + 4,

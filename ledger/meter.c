@@ -14,24 +14,28 @@ enum {
     METER_PATH_MAX = 255,
 };
 
-static const char *const aggregation_names[] = {
+static const char *const aggregation_names[AGGREGATION_KINDS] = {
     [AGGREGATION_COUNT] = "count",
     [AGGREGATION_SUM] = "sum",
+    [AGGREGATION_MIN] = "min",
+    [AGGREGATION_MAX] = "max",
+    [AGGREGATION_AVG] = "avg",
+    [AGGREGATION_UNIQUE_COUNT] = "unique_count",
+    [AGGREGATION_LATEST] = "latest",
+    [AGGREGATION_WEIGHTED_SUM] = "weighted_sum",
 };
-
-enum { AGGREGATIONS = sizeof aggregation_names / sizeof aggregation_names[0] };
 
 const char *
 aggregation_name(enum aggregation aggregation)
 {
-    must((unsigned)aggregation < AGGREGATIONS);
+    must((unsigned)aggregation < AGGREGATION_KINDS);
     return aggregation_names[aggregation];
 }
 
 bool
 aggregation_parse(struct bytes text, enum aggregation *out)
 {
-    for (unsigned i = 0; i < AGGREGATIONS; i++) {
+    for (unsigned i = 0; i < AGGREGATION_KINDS; i++) {
         const char *name = aggregation_names[i];
         if (text.size == strlen(name) &&
             strncasecmp((const char *)text.data, name, text.size) == 0) {
@@ -127,7 +131,7 @@ check_text(const char *field, const char *text, size_t size_max, struct error *e
 static enum status
 check_value(const struct meter *meter, struct error *error)
 {
-    if ((unsigned)meter->aggregation >= AGGREGATIONS)
+    if ((unsigned)meter->aggregation >= AGGREGATION_KINDS)
         return error_set(error, STATUS_INVALID, "aggregation must be count or sum");
     if (meter->value_property == NULL)
         return STATUS_OK;

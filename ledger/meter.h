@@ -17,7 +17,17 @@
 
 #include <stdint.h>
 
-enum aggregation { AGGREGATION_COUNT, AGGREGATION_SUM };
+enum aggregation {
+    AGGREGATION_COUNT,
+    AGGREGATION_SUM,
+    AGGREGATION_MIN,
+    AGGREGATION_MAX,
+    AGGREGATION_AVG,
+    AGGREGATION_UNIQUE_COUNT,  // distinct texts of the value, exactly
+    AGGREGATION_LATEST,        // the greatest time, then the later in the log
+    AGGREGATION_WEIGHTED_SUM,  // each value times the share of the period that is left after it
+};
+enum { AGGREGATION_KINDS = AGGREGATION_WEIGHTED_SUM + 1 };
 
 enum {
     METER_KEY_MAX = 64,
@@ -46,7 +56,7 @@ struct meter {
     int64_t created_ns, updated_ns;
 };
 
-const char *aggregation_name(enum aggregation aggregation);        // "count", "sum"
+const char *aggregation_name(enum aggregation aggregation);        // "count", "unique_count", ...
 bool aggregation_parse(struct bytes text, enum aggregation *out);  // any case
 
 // Checks every rule above; error names the field and what is allowed.

@@ -59,10 +59,12 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
     enum status status = log_block(tx, sequence, &reader, error);
     if (status)
         return status;
+    struct fold_place place = {.block = sequence, .arrival_ns = reader.header.arrival_ns};
     while (block_next(&reader, &entry)) {
         recover_identity(recovery, &entry);
         if (sequence > shard->flushed)
-            (void)shard_fold_entry(shard, &entry);
+            (void)shard_fold_entry(shard, &entry, &place);
+        place.index++;
     }
     if (reader.is_broken) {
         return error_set(

@@ -125,7 +125,6 @@ shard_close(struct shard *shard)
     dedup_close(shard->dedup);
     env_close(shard->log);
     env_close(shard->state);
-    buffer_done(&shard->value);
     shard->cells = NULL;
     shard->dedup = NULL;
     shard->log = NULL;
@@ -297,22 +296,27 @@ shard_store(
 }
 
 bool
-shard_fold_entry(struct shard *shard, const struct entry *entry)
+shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place)
 {
     struct fold_scratch scratch;
     struct fold_step step;
-    const struct meter_rule *first = meter_set_first(shard->meters->set, entry->type);
-    for (const struct meter_rule *rule = first; rule != NULL; rule = rule->next_of_type) {
-        if (meter_rule_apply(rule, entry, &scratch, &step))
-            cells_add(shard->cells, &step);
+    const struct meter_rule *rule = meter_set_first(shard->meters->set, entry->type);
+    if (rule == NULL)
+        return false;
+    struct cells_subject *subject =
+        cells_subject(shard->cells, entry->subject, cells_hash(entry->subject));
+    for (; rule != NULL; rule = rule->next_of_type) {
+        if (meter_rule_apply(rule, entry, place, &scratch, &step))
+            cells_add(shard->cells, subject, &step);
     }
-    return first != NULL;
+    return true;
 }
 
 void
-shard_fold(struct shard *shard, const struct group *group)
+shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
 {
     int64_t unmetered = 0;
+    struct fold_place place = {.block = shard->head, .arrival_ns = arrival_ns};
     for (uint32_t i = 0; i < group->count; i++) {
         if (group->fates[i] != FATE_STORED)
             continue;
@@ -321,100 +325,25 @@ shard_fold(struct shard *shard, const struct group *group)
         struct entry entry;
         bool is_sound = entry_read(&in, &entry);
         must(is_sound);
-        unmetered += !shard_fold_entry(shard, &entry);
+        unmetered += !shard_fold_entry(shard, &entry, &place);
+        place.index++;
     }
     metric_add(&shard->metrics[SHARD_UNMETERED], unmetered);
     shard_gauges_set(shard);
-}
-
-struct flush {
-    struct shard *shard;
-    struct tx tx;
-    enum status status;
-    struct error *error;
-};
-
-static bool
-flush_cell(void *context, const struct cell_view *cell)
-{
-    struct flush *flush = context;
-    uint8_t key_bytes[CELL_KEY_MAX];
-    struct bytes key = bytes_of(key_bytes, cell_key_write(&cell->key, key_bytes));
-    struct bytes stored;
-    struct cell_state state = {0};
-    struct cell_group group;
-    if (tx_get(&flush->tx, STATE_DB_CELLS, key, &stored) &&
-        cell_value_read(key, stored, &state, &group) != STATUS_OK) {
-        char name[CELL_TEXT_MAX];
-        cell_key_print(key, name, sizeof name);
-        flush->status = error_set(
-            flush->error,
-            STATUS_CORRUPT,
-            "the cell of %.500s is damaged: restore the ledger from a backup",
-            name);
-        return false;
-    }
-    cell_merge(&state, cell->state);
-    struct buffer *value = &flush->shard->value;
-    buffer_reset(value);
-    cell_value_write(key, &state, cell->group, value);
-    if (buffer_failed(value)) {
-        flush->status = error_set(flush->error, STATUS_NO_MEMORY, "no memory to flush cells");
-        return false;
-    }
-    tx_put(&flush->tx, STATE_DB_CELLS, key, buffer_view(value));
-    return flush->tx.status == STATUS_OK;
-}
-
-static void
-flush_number(struct flush *flush, struct bytes key, uint64_t number)
-{
-    uint8_t value[16];
-    state_meta_write(key, number, value);
-    tx_put(&flush->tx, STATE_DB_META, key, bytes_of(value, sizeof value));
-}
-
-// Meters that left the registry leave the records too: their cells grow no more and are never read
-// again.
-static void
-flush_meters(struct flush *flush)
-{
-    const struct shard *shard = flush->shard;
-    uint8_t key[STATE_METER_KEY_SIZE];
-    struct arena scratch = {0};
-    uint32_t *gone = arena_array(&scratch, tx_count(&flush->tx, STATE_DB_META), uint32_t);
-    uint32_t gone_count = 0;
-    uint32_t id;
-    struct walk walk = walk_open(&flush->tx, STATE_DB_META);
-    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
-        if (state_meter_key_read(walk.key, &id) && shard_live_from(shard, id) == 0)
-            gone[gone_count++] = id;
-    }
-    walk_done(&walk);
-    for (uint32_t i = 0; i < gone_count; i++) {
-        state_meter_key(gone[i], key);
-        (void)tx_delete(&flush->tx, STATE_DB_META, bytes_of(key, sizeof key));
-    }
-    for (uint32_t i = 0; i < shard->live_count; i++) {
-        state_meter_key(shard->live[i].meter_id, key);
-        flush_number(flush, bytes_of(key, sizeof key), shard->live[i].from);
-    }
-    arena_done(&scratch);
 }
 
 enum status
 shard_flush(struct shard *shard, struct error *error)
 {
     must(shard->flushed <= shard->head);
-    struct flush flush = {.shard = shard, .tx = tx_write(shard->state), .error = error};
-    cells_each_sorted(shard->cells, flush_cell, &flush);
-    if (flush.status) {
-        tx_done(&flush.tx);
-        return flush.status;
-    }
-    flush_number(&flush, bytes_text("position"), shard->head);
-    flush_meters(&flush);
-    enum status status = tx_commit(&flush.tx, error);
+    const struct flush_options options = {
+        .state = shard->state,
+        .cells = shard->cells,
+        .position = shard->head,
+        .live = shard->live,
+        .live_count = shard->live_count,
+    };
+    enum status status = flush_run(&options, error);
     if (status)
         return status;
     cells_clear(shard->cells);

@@ -8,7 +8,7 @@
 //     // fates; identities are known from here on
 //     shard_judge(&shard, group, &policy, now_ns, &survivors);
 //     shard_store(&shard, group, &survivors, now_ns, &error);      // one block, one fsync
-//     shard_fold(&shard, group);               // into the cells in memory
+//     shard_fold(&shard, group, now_ns);       // into the cells in memory
 //     shard_flush(&shard, &error);             // cells and position to state/, one transaction
 //     shard_close(&shard);
 //
@@ -23,6 +23,7 @@
 #include "ledger/block.h"
 #include "ledger/cells.h"
 #include "ledger/dedup.h"
+#include "ledger/flush.h"
 #include "ledger/fold.h"
 #include "ledger/group.h"
 #include "ledger/lmdb_env.h"
@@ -60,12 +61,6 @@ enum shard_metric {
     SHARD_METRICS,
 };
 
-// From which block on a meter's cells are complete.
-struct shard_live {
-    uint32_t meter_id;
-    uint64_t from;
-};
-
 struct shard {
     uint32_t number;
     const struct hash_secret *secret;
@@ -80,7 +75,6 @@ struct shard {
     uint64_t forgotten_bytes;  // of the log's file: dropped from the page cache up to here
     uint32_t live_count;
     struct shard_live live[METERS_MAX];
-    struct buffer value;  // scratch of shard_flush
     char labels[32];
     struct metric metrics[SHARD_METRICS];
 };
@@ -122,7 +116,9 @@ enum status shard_store(
     const struct survivors *survivors,
     int64_t now_ns,
     struct error *error) CHECKED;
-void shard_fold(struct shard *shard, const struct group *group);
+// The block that was just stored; arrival_ns as it was stored with.
+void shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns);
 // One entry. False: no meter wants its type.
-bool shard_fold_entry(struct shard *shard, const struct entry *entry);
+bool
+shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place);
 enum status shard_flush(struct shard *shard, struct error *error) CHECKED;

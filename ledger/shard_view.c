@@ -150,17 +150,33 @@ bytes_print(struct bytes bytes, char *out, size_t out_size)
     out[used] = '\0';
 }
 
+static const char *const width_names[] = {
+    [CELL_QUARTER_HOUR] = "quarter hour",
+    [CELL_HOUR] = "hour",
+    [CELL_DAY] = "day",
+    [CELL_MONTH] = "month",
+    [CELL_ZONE_DAY] = "zone day",
+    [CELL_ZONE_MONTH] = "zone month",
+};
+
 void
 cell_key_print(struct bytes bytes, char *out, size_t out_size)
 {
     struct cell_key key;
     char subject[4 * 255 + 5];
     char from[CLOCK_TEXT_MAX];
-    if (cell_key_read(bytes, &key) && key.window <= INT64_MAX / QUARTER_HOUR_NS) {
-        bytes_print(key.subject, subject, sizeof subject);
-        (void)clock_print(key.window * QUARTER_HOUR_NS, from);
-        (void)snprintf(out, out_size, "meter %u, subject %s, %s", key.meter_id, subject, from);
-    } else {
+    if (!cell_key_read(bytes, &key)) {
         bytes_print(bytes, out, out_size);
+        return;
     }
+    bytes_print(key.subject, subject, sizeof subject);
+    (void)clock_print(key.start_s * SECOND_NS, from);
+    (void)snprintf(
+        out,
+        out_size,
+        "meter %u, subject %s, %s from %s",
+        key.meter_id,
+        subject,
+        width_names[key.width],
+        from);
 }

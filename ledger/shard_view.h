@@ -21,8 +21,9 @@ static const struct env_db_row LOG_DBS[LOG_DB_COUNT] = {
     [LOG_DB_BLOCKS] = {"blocks", DB_KEY_U64}
 };
 static const struct env_db_row STATE_DBS[STATE_DB_COUNT] = {
-    [STATE_DB_META] = {"meta",  DB_KEY_BYTES},
-    [STATE_DB_CELLS] = {"cells", DB_KEY_BYTES},
+    [STATE_DB_META] = {"meta",    DB_KEY_BYTES},
+    [STATE_DB_CELLS] = {"cells",   DB_KEY_BYTES},
+    [STATE_DB_UNIQUES] = {"uniques", DB_KEY_BYTES},
 };
 
 struct shard_view {
@@ -56,7 +57,7 @@ enum { STATE_METER_KEY_SIZE = 5 + 4, CELL_TEXT_MAX = 1600 };
 void state_meter_key(uint32_t meter_id, uint8_t out[STATE_METER_KEY_SIZE]);
 bool state_meter_key_read(struct bytes key, uint32_t *out_meter_id);
 
-// "meter 3, subject azure-conv, 2023-11-16T18:15:00Z" for messages; bytes that are not printable
-// become \xNN.
+// "meter 3, subject azure-conv, quarter hour from 2023-11-16T18:15:00Z" for messages; bytes that
+// are not printable become \xNN.
 void cell_key_print(struct bytes bytes, char *out, size_t out_size);
 void bytes_print(struct bytes bytes, char *out, size_t out_size);

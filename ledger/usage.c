@@ -1,6 +1,7 @@
 #include "ledger/usage.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/pool.h"
 #include "ledger/ledger.h"
@@ -106,8 +107,8 @@ answer_ask(struct shard_answer *answer, struct memory_reply *out)
         .shard = answer->scan.view->shard,
         .meter_id = plan->meter->id,
         .subject = plan->subject,
-        .from_window = plan->from_window,
-        .to_window = plan->to_window,
+        .from_s = plan->from_s,
+        .to_s = plan->to_s,
     };
     bool was_connected = reader->client != NULL;
     struct error error;
@@ -171,13 +172,15 @@ answer_reply(struct shard_answer *answer, struct memory_reply *reply, struct err
     struct cell_key key;
     struct cell_group group;
     struct cell_state state;
-    while (memory_reply_next(reply, &key, &group, &state)) {
-        bool is_ours = key.meter_id == plan->meter->id && key.window >= plan->from_window &&
-                       key.window < plan->to_window && group.count == plan->meter->dimensions_count;
+    while (memory_reply_next(reply, plan->meter->aggregation, &key, &group, &state)) {
+        bool is_ours = key.meter_id == plan->meter->id && key.start_s >= plan->from_s &&
+                       key.start_s < plan->to_s && group.count == plan->meter->dimensions_count;
         if (!is_ours)
             return error_set(error, STATUS_CORRUPT, "tallyd answered another question");
-        usage_rows_add(
-            answer->scan.rows, key.subject, key.window * QUARTER_HOUR_NS, &group, &state);
+        struct usage_rows *rows = answer->scan.rows;
+        struct usage_sum *sum = usage_rows_at(rows, key.subject, key.start_s * SECOND_NS, &group);
+        if (sum != NULL)
+            usage_rows_merge(rows, sum, key.start_s, &state);
     }
     if (cursor_failed(&reply->cells))
         return error_set(error, STATUS_CORRUPT, "tallyd's answer is damaged");
@@ -262,7 +265,7 @@ answer_shard(
         if (status != STATUS_BUSY)
             break;
     }
-    return status ? status : usage_rows_check(rows, error);
+    return status;
 }
 
 static bool
@@ -278,11 +281,12 @@ result_add_row(
     const struct usage_sum *sum,
     struct arena *arena,
     struct usage_row *out,
+    bool *out_has_row,
     struct error *error)
 {
     uint32_t count = rows->plan->group_by_count;
     struct usage_row row;
-    enum status status = usage_rows_row(rows, sum, &row, error);
+    enum status status = usage_rows_row(rows, sum, &row, out_has_row, error);
     if (status)
         return status;
     struct bytes *dimensions = arena_array(arena, count, struct bytes);
@@ -307,12 +311,15 @@ result_add(
     if (count > 0)
         memcpy(all, result->rows, count * sizeof *all);
     enum status status = STATUS_OK;
-    for (size_t i = 0; i < rows->capacity && !status; i++)
+    for (size_t i = 0; i < rows->capacity && !status; i++) {
+        bool has_row = false;
         if (rows->slots[i] != NULL)
-            status = result_add_row(rows, rows->slots[i], arena, &all[count++], error);
+            status = result_add_row(rows, rows->slots[i], arena, &all[count], &has_row, error);
+        count += has_row;
+    }
     if (status)
         return status;
-    must(count == result->count + rows->count);
+    must(count <= result->count + rows->count);
     result->rows = all;
     result->count = count;
     return STATUS_OK;
@@ -398,12 +405,13 @@ totals_emit(
 {
     for (size_t i = 0; i < rows->capacity; i++) {
         struct usage_row row;
+        bool has_row = false;
         if (rows->slots[i] == NULL)
             continue;
-        enum status status = usage_rows_row(rows, rows->slots[i], &row, error);
+        enum status status = usage_rows_row(rows, rows->slots[i], &row, &has_row, error);
         if (status)
             return status;
-        if (!on_total(context, row.subject, &row)) {
+        if (has_row && !on_total(context, row.subject, &row)) {
             *out_goes_on = false;
             return STATUS_OK;
         }

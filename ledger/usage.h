@@ -15,8 +15,8 @@
 // meter. Owner: reader by who opened it, one thread at a time; results in the arena.
 
 #include "base/arena.h"
-#include "base/decimal.h"
 #include "base/status.h"
+#include "base/wide.h"
 #include "ledger/meter.h"
 
 struct reader;
@@ -53,8 +53,13 @@ struct usage_row {
     struct bytes subject;
     int64_t from_ns, to_ns;          // the window; the query's range for USAGE_WINDOW_NONE
     const struct bytes *dimensions;  // as many as group_by_count, in its order
-    struct decimal value;            // by the meter's aggregation
-    uint64_t count;                  // events that counted
+    // By the meter's aggregation: numerator / denominator, in units of 10^-18. Where the
+    // denominator is 1, value is the same; AVG and WEIGHTED_SUM are fractions until they are
+    // printed.
+    struct decimal value;
+    struct wide numerator;
+    uint64_t denominator;
+    uint64_t count;  // events that counted
 };
 
 struct usage_result {

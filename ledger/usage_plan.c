@@ -69,8 +69,8 @@ plan_range(struct usage_plan *plan)
     int64_t to_ns = plan->to_ns > 0 ? plan->to_ns : 0;
     plan->is_aligned = (from_is_open || plan->from_ns % QUARTER_HOUR_NS == 0) &&
                        (to_is_open || to_ns % QUARTER_HOUR_NS == 0);
-    plan->from_window = from_is_open ? 0 : plan->from_ns / QUARTER_HOUR_NS;
-    plan->to_window = to_is_open ? INT64_MAX / QUARTER_HOUR_NS + 1 : to_ns / QUARTER_HOUR_NS;
+    plan->from_s = from_is_open ? 0 : plan->from_ns / SECOND_NS;
+    plan->to_s = to_is_open ? INT64_MAX / SECOND_NS + 1 : to_ns / SECOND_NS;
 }
 
 enum status

@@ -25,7 +25,7 @@ struct usage_plan {
     const struct usage_filter *filters;
     const uint32_t *filter_dimensions;  // index of each filter's dimension
     bool is_aligned;                    // the range ends on quarter hours: cells can answer
-    int64_t from_window, to_window;     // the range in cells, when aligned
+    int64_t from_s, to_s;               // the range in cells, when aligned
 };
 
 // STATUS_INVALID names what the meter lacks, and what it has.

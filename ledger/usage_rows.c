@@ -75,33 +75,14 @@ rows_insert(struct usage_rows *rows, struct usage_sum **slot, const struct usage
     return sum;
 }
 
-// A count cannot leave its range, and a COUNT meter's sum is nobody's business.
-static void
-rows_merge(
-    struct usage_rows *rows, struct usage_sum *sum, int64_t time_ns, const struct cell_state *state)
-{
-    cell_merge(&sum->state, state);
-    bool is_overflowed = (sum->state.flags & CELL_OVERFLOWED) != 0 &&
-                         rows->plan->meter->aggregation == AGGREGATION_SUM;
-    if (!is_overflowed || rows->is_overflowed)
-        return;
-    rows->is_overflowed = true;
-    rows->overflow_subject = sum->subject;
-    rows->overflow_from_ns = time_ns - time_ns % QUARTER_HOUR_NS;
-}
-
-void
-usage_rows_add(
-    struct usage_rows *rows,
-    struct bytes subject,
-    int64_t time_ns,
-    const struct cell_group *group,
-    const struct cell_state *state)
+struct usage_sum *
+usage_rows_at(
+    struct usage_rows *rows, struct bytes subject, int64_t time_ns, const struct cell_group *group)
 {
     const struct usage_plan *plan = rows->plan;
     must(group->count == plan->meter->dimensions_count);
     if (!usage_plan_accepts(plan, group))
-        return;
+        return NULL;
     struct bytes dimensions[METER_DIMENSIONS_MAX];
     for (uint32_t i = 0; i < plan->group_by_count; i++)
         dimensions[i] = group->values[plan->group_by[i]];
@@ -111,19 +92,35 @@ usage_rows_add(
     if (rows->count >= rows->capacity - rows->capacity / 4)
         rows_grow(rows);
     struct usage_sum **slot = rows_find(rows, &key);
-    struct usage_sum *sum = *slot != NULL ? *slot : rows_insert(rows, slot, &key);
-    rows_merge(rows, sum, time_ns, state);
+    return *slot != NULL ? *slot : rows_insert(rows, slot, &key);
 }
 
-enum status
-usage_rows_check(const struct usage_rows *rows, struct error *error)
+void
+usage_rows_merge(
+    struct usage_rows *rows, struct usage_sum *sum, int64_t start_s, const struct cell_state *state)
 {
-    if (!rows->is_overflowed)
-        return STATUS_OK;
+    enum aggregation aggregation = rows->plan->meter->aggregation;
+    cell_merge(aggregation, &sum->state, state, start_s, rows->arena);
+    if (cell_overflowed(aggregation, &sum->state))
+        sum->overflow_ns = start_s * SECOND_NS;
+}
+
+void
+usage_rows_input(struct usage_rows *rows, struct usage_sum *sum, const struct cell_input *input)
+{
+    enum aggregation aggregation = rows->plan->meter->aggregation;
+    cell_add(aggregation, &sum->state, input, 0, rows->arena);
+    if (cell_overflowed(aggregation, &sum->state))
+        sum->overflow_ns = input->time_ns;
+}
+
+static enum status
+refuse_overflow(const struct usage_rows *rows, const struct usage_sum *sum, struct error *error)
+{
     char subject[256];
     char from[CLOCK_TEXT_MAX];
-    bytes_print(rows->overflow_subject, subject, sizeof subject);
-    (void)clock_print(rows->overflow_from_ns, from);
+    bytes_print(sum->subject, subject, sizeof subject);
+    (void)clock_print(sum->overflow_ns - sum->overflow_ns % QUARTER_HOUR_NS, from);
     return error_set(
         error,
         STATUS_OVERFLOW,
@@ -133,25 +130,67 @@ usage_rows_check(const struct usage_rows *rows, struct error *error)
         from);
 }
 
+// sum(v * (to - t)) / (to - from): the share of the window that is left after each event.
+static enum status
+row_weighted(
+    const struct usage_rows *rows,
+    const struct usage_sum *sum,
+    struct usage_row *row,
+    struct error *error)
+{
+    if (sum->from_ns <= 0 || sum->to_ns == INT64_MAX) {
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "meter %s weighs by the time that is left of a period: ask for a range with both ends",
+            rows->plan->meter->key);
+    }
+    struct wide spent = wide_negate(sum->state.sum.moment);
+    row->numerator = wide_scale(sum->state.sum.sum, sum->to_ns);
+    wide_add(&row->numerator, &spent);
+    row->denominator = (uint64_t)(sum->to_ns - sum->from_ns);
+    return STATUS_OK;
+}
+
 enum status
 usage_rows_row(
     const struct usage_rows *rows,
     const struct usage_sum *sum,
     struct usage_row *out,
+    bool *out_has_row,
     struct error *error)
 {
+    const struct cell_state *state = &sum->state;
+    bool has_row = state->count > 0;
+    enum status status = STATUS_OK;
     struct usage_row row = {
         .subject = sum->subject,
         .from_ns = sum->from_ns,
         .to_ns = sum->to_ns,
         .dimensions = sum->dimensions,
-        .value = sum->state.sum,
-        .count = sum->state.count,
+        .count = (uint64_t)(has_row ? state->count : 0),
+        .denominator = 1,
     };
-    if (rows->plan->meter->aggregation == AGGREGATION_COUNT &&
-        decimal_from_uint(sum->state.count, &row.value))
-        return error_set(
-            error, STATUS_OVERFLOW, "meter %s counted too much", rows->plan->meter->key);
+    switch (rows->plan->meter->aggregation) {
+    case AGGREGATION_COUNT: row.numerator = wide_multiply(DECIMAL_ONE.units, state->count); break;
+    case AGGREGATION_SUM: row.numerator = state->sum.sum; break;
+    case AGGREGATION_AVG:
+        row.numerator = state->sum.sum;
+        row.denominator = has_row ? row.count : 1;
+        break;
+    case AGGREGATION_MIN:
+    case AGGREGATION_MAX: row.numerator = wide_from_int128(state->extreme.units); break;
+    case AGGREGATION_LATEST: row.numerator = wide_from_int128(state->latest.value.units); break;
+    case AGGREGATION_UNIQUE_COUNT:
+        row.numerator = wide_multiply(DECIMAL_ONE.units, state->unique.set.count);
+        break;
+    case AGGREGATION_WEIGHTED_SUM: status = row_weighted(rows, sum, &row, error); break;
+    }
+    if (status)
+        return status;
+    if (row.denominator == 1 && !wide_to_int128(&row.numerator, &row.value.units))
+        return refuse_overflow(rows, sum, error);
     *out = row;
+    *out_has_row = has_row;
     return STATUS_OK;
 }

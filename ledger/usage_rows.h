@@ -3,7 +3,8 @@
 // cell's state.
 //
 //     struct usage_rows rows = usage_rows_in(&arena, &plan);
-//     usage_rows_add(&rows, subject, time_ns, &group, &state);
+//     sum = usage_rows_at(&rows, subject, time_ns, &group);   // NULL: a filter leaves it out
+//     usage_rows_merge(&rows, sum, start_s, &state);
 //     for (i = 0; i < rows.capacity; i++) if (rows.slots[i]) use(rows.slots[i]);
 //
 // Everything lies in the arena; resetting it empties the table. Owner: the query. Thread: one.
@@ -15,7 +16,8 @@ struct usage_sum {
     struct bytes subject;
     int64_t from_ns, to_ns;
     struct bytes *dimensions;  // as many as the plan groups by
-    struct cell_state state;
+    struct cell_state state;   // moments count from 1970
+    int64_t overflow_ns;       // a time of what took a SUM out of its range last
 };
 
 struct usage_rows {
@@ -25,27 +27,26 @@ struct usage_rows {
     size_t capacity;  // a power of two, or 0
     size_t count;
     uint64_t blocks_read;
-    // The first quarter hour whose sum left its range.
-    bool is_overflowed;
-    struct bytes overflow_subject;
-    int64_t overflow_from_ns;
 };
 
 struct usage_rows usage_rows_in(struct arena *arena, const struct usage_plan *plan);
-// Adds what one cell or event counts, when its group passes the plan's filters. Copies what it
-// keeps.
-void usage_rows_add(
+// The sum that an event or cell of this subject, time and group belongs to; NULL when the group
+// does not pass the plan's filters. Copies what it keeps. Valid until the arena is reset.
+struct usage_sum *usage_rows_at(
+    struct usage_rows *rows, struct bytes subject, int64_t time_ns, const struct cell_group *group);
+void usage_rows_merge(
     struct usage_rows *rows,
-    struct bytes subject,
-    int64_t time_ns,
-    const struct cell_group *group,
+    struct usage_sum *sum,
+    int64_t start_s,
     const struct cell_state *state);
-// STATUS_OVERFLOW names meter, subject and quarter hour.
-enum status usage_rows_check(const struct usage_rows *rows, struct error *error) CHECKED;
-// The row of a sum; STATUS_OVERFLOW when a count is no decimal any more. Borrows from the rows'
-// arena.
+void
+usage_rows_input(struct usage_rows *rows, struct usage_sum *sum, const struct cell_input *input);
+// The row of a sum; STATUS_OVERFLOW names meter, subject and quarter hour when it is beyond the
+// range of a quantity. Borrows from the rows' arena. False in *out_has_row: nothing in it has a
+// value.
 enum status usage_rows_row(
     const struct usage_rows *rows,
     const struct usage_sum *sum,
     struct usage_row *out,
+    bool *out_has_row,
     struct error *error) CHECKED;

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/uniques.h"
 
 // A look at the clock costs more than a cell, so it comes every so many steps.
 enum { CELLS_PER_LOOK = 1024, BLOCKS_PER_LOOK = 16 };
@@ -22,29 +23,24 @@ refuse_cell(struct bytes key, struct error *error)
     return error_set(error, STATUS_CORRUPT, "the cell of %s is damaged", text);
 }
 
-// Whether the key belongs to the plan's meter (and subject).
-static bool
-key_has_prefix(struct bytes key, struct bytes prefix)
-{
-    return key.size >= prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
-}
-
-// The first key of a subject at or after a window.
+// Where to look next for the plan's subject, after a key of another one: in the same window when
+// the subject is still to come there, else in the next.
 static size_t
-window_key_write(
-    const struct usage_plan *plan, struct bytes subject, int64_t window, uint8_t out[CELL_KEY_MAX])
+jump_write(const struct usage_plan *plan, const struct cell_key *at, uint8_t out[CELL_KEY_MAX])
 {
-    size_t size = cell_prefix_write(CELL_QUARTER_HOUR, plan->meter->id, &subject, out);
-    uint64_t swapped = __builtin_bswap64((uint64_t)window);
-    memcpy(out + size, &swapped, sizeof swapped);
-    return size + sizeof swapped;
+    struct cell_key wanted = *at;
+    wanted.subject = plan->subject;
+    wanted.group = (struct hash128){0};
+    wanted.epoch = 0;
+    if (cell_key_compare(&wanted, at) < 0)
+        wanted.start_s += QUARTER_HOUR_S;
+    return cell_prefix_subject(&wanted, out);
 }
 
 struct cell_walk {
     const struct usage_scan *scan;
     struct tx *state;
     struct walk walk;
-    struct bytes prefix;
     int64_t deadline_ns;
     uint32_t steps;
 };
@@ -72,7 +68,30 @@ cell_walk_renew(struct cell_walk *cells, bool *out_more, struct error *error)
     return STATUS_OK;
 }
 
-// Uses the current cell, or jumps over those outside the range; *out_more says whether there is a
+static enum status
+cell_walk_use(struct cell_walk *cells, const struct cell_key *key, struct error *error)
+{
+    const struct usage_plan *plan = cells->scan->plan;
+    struct usage_rows *rows = cells->scan->rows;
+    struct bytes bytes = cells->walk.key;
+    struct cell_group group;
+    struct cell_state state;
+    if (cell_value_read(bytes, cells->walk.value, plan->meter->aggregation, &state, &group) ||
+        group.count != plan->meter->dimensions_count)
+        return refuse_cell(bytes, error);
+    struct usage_sum *sum = usage_rows_at(rows, key->subject, key->start_s * SECOND_NS, &group);
+    if (sum == NULL)
+        return STATUS_OK;
+    usage_rows_merge(rows, sum, key->start_s, &state);
+    if (!(state.flags & CELL_SPILLED))
+        return STATUS_OK;
+    struct cell_set *set = &sum->state.unique.set;
+    if (uniques_read(cells->state, bytes, state.unique.spilled, set, rows->arena))
+        return refuse_cell(bytes, error);
+    return STATUS_OK;
+}
+
+// Uses the current cell, or jumps over those of other subjects; *out_more says whether there is a
 // next one.
 static enum status
 cell_walk_step(struct cell_walk *cells, bool *out_more, struct error *error)
@@ -81,27 +100,24 @@ cell_walk_step(struct cell_walk *cells, bool *out_more, struct error *error)
     struct cell_key key;
     if (cells->walk.key.size > CELL_KEY_MAX || !cell_key_read(cells->walk.key, &key))
         return refuse_cell(cells->walk.key, error);
-    uint8_t jump[CELL_KEY_MAX];
-    size_t jump_size = 0;
-    if (key.window < plan->from_window)
-        jump_size = window_key_write(plan, key.subject, plan->from_window, jump);
-    else if (key.window >= plan->to_window)
-        jump_size = window_key_write(plan, key.subject, -1, jump);  // after the last window
-    if (jump_size > 0) {
+    if (key.width != CELL_QUARTER_HOUR || key.meter_id != plan->meter->id ||
+        key.start_s >= plan->to_s) {
+        *out_more = false;
+        return STATUS_OK;
+    }
+    if (plan->subject.size > 0 && !bytes_equal(key.subject, plan->subject)) {
+        uint8_t jump[CELL_KEY_MAX];
+        size_t jump_size = jump_write(plan, &key, jump);
         // Damaged pages may be out of order: a jump goes forward or not at all.
         if (bytes_compare(bytes_of(jump, jump_size), cells->walk.key) <= 0)
             return refuse_cell(cells->walk.key, error);
         *out_more = walk_seek(&cells->walk, bytes_of(jump, jump_size));
         return STATUS_OK;
     }
-    struct cell_group group;
-    struct cell_state state;
-    if (cell_value_read(cells->walk.key, cells->walk.value, &state, &group) != STATUS_OK ||
-        group.count != plan->meter->dimensions_count || key.window > INT64_MAX / QUARTER_HOUR_NS)
-        return refuse_cell(cells->walk.key, error);
-    usage_rows_add(cells->scan->rows, key.subject, key.window * QUARTER_HOUR_NS, &group, &state);
-    *out_more = walk_next(&cells->walk);
-    return STATUS_OK;
+    enum status status = cell_walk_use(cells, &key, error);
+    if (!status)
+        *out_more = walk_next(&cells->walk);
+    return status;
 }
 
 static enum status
@@ -109,7 +125,7 @@ cell_walk_run(struct cell_walk *cells, struct bytes first_key, struct error *err
 {
     enum status status = STATUS_OK;
     bool more = walk_seek(&cells->walk, first_key);
-    while (!status && more && key_has_prefix(cells->walk.key, cells->prefix)) {
+    while (!status && more) {
         bool is_late = ++cells->steps % CELLS_PER_LOOK == 0 && !cells->scan->holds_snapshot &&
                        clock_monotonic_ns() > cells->deadline_ns;
         if (is_late)
@@ -124,20 +140,14 @@ enum status
 usage_scan_cells(const struct usage_scan *scan, struct tx *state, struct error *error)
 {
     const struct usage_plan *plan = scan->plan;
-    const struct bytes *subject = plan->subject.size > 0 ? &plan->subject : NULL;
     must(plan->is_aligned);
-    uint8_t prefix[CELL_KEY_MAX];
     uint8_t first[CELL_KEY_MAX];
-    size_t prefix_size = cell_prefix_write(CELL_QUARTER_HOUR, plan->meter->id, subject, prefix);
-    size_t first_size = prefix_size;
-    memcpy(first, prefix, prefix_size);
-    if (subject != NULL)
-        first_size = window_key_write(plan, *subject, plan->from_window, first);
+    size_t first_size =
+        cell_seek_window(CELL_QUARTER_HOUR, 0, plan->meter->id, plan->from_s, first);
     struct cell_walk cells = {
         .scan = scan,
         .state = state,
         .walk = walk_open(state, STATE_DB_CELLS),
-        .prefix = bytes_of(prefix, prefix_size),
         .deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS,
     };
     enum status status = cell_walk_run(&cells, bytes_of(first, first_size), error);
@@ -146,7 +156,11 @@ usage_scan_cells(const struct usage_scan *scan, struct tx *state, struct error *
 }
 
 static void
-scan_entry(const struct usage_scan *scan, const struct entry *entry, struct fold_scratch *scratch)
+scan_entry(
+    const struct usage_scan *scan,
+    const struct entry *entry,
+    const struct fold_place *place,
+    struct fold_scratch *scratch)
 {
     const struct usage_plan *plan = scan->plan;
     if (entry->kind != ENTRY_EVENT || entry->time_ns < plan->from_ns ||
@@ -156,8 +170,11 @@ scan_entry(const struct usage_scan *scan, const struct entry *entry, struct fold
         return;
     const struct meter_rule *rule = meter_set_first(plan->set, entry->type);
     struct fold_step step;
-    if (rule != NULL && meter_rule_apply(rule, entry, scratch, &step))
-        usage_rows_add(scan->rows, entry->subject, entry->time_ns, &step.group, &step.state);
+    if (rule == NULL || !meter_rule_apply(rule, entry, place, scratch, &step))
+        return;
+    struct usage_sum *sum = usage_rows_at(scan->rows, entry->subject, entry->time_ns, &step.group);
+    if (sum != NULL)
+        usage_rows_input(scan->rows, sum, &step.input);
 }
 
 // The header's time bounds are believed only after block_open has checked the checksum over them.
@@ -174,8 +191,9 @@ scan_block(const struct usage_scan *scan, struct tx *log, uint64_t sequence, str
         return STATUS_OK;
     struct fold_scratch scratch;
     struct entry entry;
-    while (block_next(&block, &entry))
-        scan_entry(scan, &entry, &scratch);
+    struct fold_place place = {.block = sequence, .arrival_ns = block.header.arrival_ns};
+    for (; block_next(&block, &entry); place.index++)
+        scan_entry(scan, &entry, &place, &scratch);
     if (block.is_broken)
         return error_set(
             error,

@@ -63,17 +63,26 @@ gather_identity(
 }
 
 static void
-fold_entry(struct verify_shard *shard, uint64_t sequence, const struct entry *entry)
+fold_entry(struct verify_shard *shard, const struct block_reader *block, const struct entry *entry)
 {
     const struct meter_set *set = shard->meters.set;
+    const struct fold_place place = {
+        .block = block->header.sequence,
+        .index = block->index - 1,
+        .arrival_ns = block->header.arrival_ns,
+    };
     struct fold_scratch scratch;
     struct fold_step step;
     const struct meter_rule *rule = meter_set_first(set, entry->type);
+    if (rule == NULL)
+        return;
+    struct cells_subject *subject =
+        cells_subject(shard->cells, entry->subject, cells_hash(entry->subject));
     for (; rule != NULL; rule = rule->next_of_type) {
         size_t index = (size_t)(rule->meter - meter_set_at(set, 0));
-        if (sequence >= shard->meters.live_from[index] &&
-            meter_rule_apply(rule, entry, &scratch, &step))
-            cells_add(shard->cells, &step);
+        if (place.block >= shard->meters.live_from[index] &&
+            meter_rule_apply(rule, entry, &place, &scratch, &step))
+            cells_add(shard->cells, subject, &step);
     }
 }
 
@@ -118,7 +127,7 @@ verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool
     while (block_next(&reader, &entry)) {
         verify_entry(shard, &block, reader.index - 1, &entry);
         if (folds && entry.time_ns >= 0)
-            fold_entry(shard, sequence, &entry);
+            fold_entry(shard, &reader, &entry);
     }
     if (reader.is_broken)
         log_finding(shard, &block, "its entries do not fit its count and size");
@@ -244,7 +253,7 @@ verify_fold_on(struct verify_shard *shard, uint64_t position)
             return false;
         }
         while (block_next(&reader, &entry))
-            fold_entry(shard, sequence, &entry);
+            fold_entry(shard, &reader, &entry);
         shard->folded = sequence;
     }
     return true;

@@ -1,6 +1,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/fold.h"
+#include "ledger/uniques.h"
 #include "ledger/verify_parts.h"
 
 #include <inttypes.h>
@@ -26,6 +27,7 @@ struct comparison {
     uint64_t seen;
     int64_t deadline_ns;
     struct buffer expected;
+    struct arena scratch;  // of one cell
 };
 
 static uint64_t
@@ -190,51 +192,101 @@ check_alone(struct comparison *comparison)
     struct cell_key key;
     struct cell_state state;
     struct cell_group group;
+    enum aggregation aggregation;
     if (!cell_key_read(bytes, &key))
         cell_finding(comparison, bytes, "its key is none of a cell");
-    else if (cell_value_read(bytes, comparison->walk.value, &state, &group))
+    else if (
+        !cell_value_aggregation(comparison->walk.value, &aggregation) ||
+        cell_value_read(bytes, comparison->walk.value, aggregation, &state, &group))
         cell_finding(comparison, bytes, "its checksum does not match");
     else if (is_compared(comparison, key.meter_id))
         cell_finding(comparison, bytes, "the log has no event for it");
 }
 
-// Bit for bit. The sum of a cell that left its range depends on the order of the merges, and nobody
-// reads it.
+static void
+print_state(enum aggregation aggregation, const struct cell_state *state, char *out, size_t size)
+{
+    char number[WIDE_TEXT_MAX] = "";
+    struct wide value = {0};
+    switch (aggregation) {
+    case AGGREGATION_COUNT: break;
+    case AGGREGATION_SUM:
+    case AGGREGATION_AVG:
+    case AGGREGATION_WEIGHTED_SUM: value = state->sum.sum; break;
+    case AGGREGATION_MIN:
+    case AGGREGATION_MAX: value = wide_from_int128(state->extreme.units); break;
+    case AGGREGATION_LATEST: value = wide_from_int128(state->latest.value.units); break;
+    case AGGREGATION_UNIQUE_COUNT: {
+        uint64_t count = state->unique.spilled + state->unique.listed.size / 16;
+        value = wide_multiply(DECIMAL_ONE.units, (int64_t)count);
+        break;
+    }
+    }
+    (void)wide_divide_print(value, 1, DECIMAL_PLACES, number);
+    (void)snprintf(
+        out,
+        size,
+        "count %" PRId64 " %s %s flags %u",
+        state->count,
+        aggregation_name(aggregation),
+        number,
+        state->flags);
+}
+
+// What a flush makes of distinct values, and whether the spilled ones are those of the log.
+static bool
+expect_unique(
+    struct comparison *comparison,
+    struct bytes key,
+    const struct cell_state *stored,
+    struct cell_state *expected)
+{
+    struct cell_unique *unique = &expected->unique;
+    if (unique->set.count <= CELL_SET_INLINE_MAX) {
+        cell_unique_list(unique, &comparison->scratch);
+        return true;
+    }
+    struct cell_set read = {0};
+    bool is_sound =
+        !uniques_read(&comparison->tx, key, stored->unique.spilled, &read, &comparison->scratch) &&
+        bytes_equal(
+            cell_set_sorted(&read, &comparison->scratch),
+            cell_set_sorted(&unique->set, &comparison->scratch));
+    unique->spilled = unique->set.count;
+    unique->set = (struct cell_set){0};
+    expected->flags |= CELL_SPILLED;
+    return is_sound;
+}
+
+// Bit for bit.
 static void
 check_pair(struct comparison *comparison, struct bytes key, const struct cell_view *folded)
 {
-    static const struct cell_group no_group = {0};
     struct bytes value = comparison->walk.value;
+    enum aggregation aggregation = folded->aggregation;
     struct cell_state state;
     struct cell_group group;
-    if (cell_value_read(key, value, &state, &group)) {
+    if (cell_value_read(key, value, aggregation, &state, &group)) {
         cell_finding(comparison, key, "its checksum does not match");
         return;
     }
     struct cell_state expected = *folded->state;
-    if (state.flags & expected.flags & CELL_OVERFLOWED)
-        expected.sum = state.sum;
+    bool is_sound = true;
+    arena_reset(&comparison->scratch);
+    if (aggregation == AGGREGATION_UNIQUE_COUNT)
+        is_sound = expect_unique(comparison, key, &state, &expected);
     buffer_reset(&comparison->expected);
-    cell_value_write(
-        key, &expected, folded->group ? folded->group : &no_group, &comparison->expected);
+    cell_value_write(key, aggregation, &expected, folded->group, &comparison->expected);
     must(!buffer_failed(&comparison->expected));
+    if (!is_sound)
+        cell_finding(comparison, key, "its distinct values are not those of the log");
     if (bytes_equal(value, buffer_view(&comparison->expected)))
         return;
-    char what[256];
-    char sums[2][DECIMAL_TEXT_MAX];
-    (void)decimal_print(state.sum, sums[0]);
-    (void)decimal_print(expected.sum, sums[1]);
-    (void)snprintf(
-        what,
-        sizeof what,
-        "it says count %" PRIu64 " sum %s flags %u, the log gives count %" PRIu64
-        " sum %s flags %u",
-        state.count,
-        sums[0],
-        state.flags,
-        expected.count,
-        sums[1],
-        expected.flags);
+    char what[512];
+    char texts[2][200];
+    print_state(aggregation, &state, texts[0], sizeof texts[0]);
+    print_state(aggregation, &expected, texts[1], sizeof texts[1]);
+    (void)snprintf(what, sizeof what, "it says %s, the log gives %s", texts[0], texts[1]);
     cell_finding(comparison, key, what);
 }
 
@@ -321,5 +373,6 @@ verify_cells(struct verify_shard *shard)
         has_moved = comparison.has_moved;
         tx_done(&comparison.tx);
         buffer_done(&comparison.expected);
+        arena_done(&comparison.scratch);
     }
 }

@@ -96,9 +96,9 @@ writer_process(struct writer *writer, struct lane *lane, struct group *group)
 {
     struct survivors survivors;
     struct shard *shard = &writer->shard;
+    int64_t now_ns = writer->options.now_ns();
     must(group->count > 0);
     if (!writer_has_failed(writer)) {
-        int64_t now_ns = writer->options.now_ns();
         shard_judge(shard, group, &writer->options.policy, now_ns, &survivors);
         if (shard_store(shard, group, &survivors, now_ns, &writer->error))
             writer_fail(writer);
@@ -107,7 +107,7 @@ writer_process(struct writer *writer, struct lane *lane, struct group *group)
     bool is_lost = group->is_lost;
     lane_answer(lane, group);
     if (!is_lost)
-        shard_fold(shard, group);
+        shard_fold(shard, group, now_ns);
     group_release(group);
     if (shard->tail_bytes >= writer->options.tail_max_bytes)
         writer_flush(writer);

@@ -1,43 +1,10 @@
 #include "ledger/cell.h"
 
+#include "ledger/cell_state.h"
+
 #include <criterion/criterion.h>
 
 #include <stdlib.h>
-
-static const int128 UNITS_MAX = (int128)(((uint128)1 << 127) - 1);
-
-Test(cell, merges_counts_and_sums_and_marks_overflow)
-{
-    const struct {
-        int128 a, b, sum;
-        uint8_t flags;
-    } rows[] = {
-        {1,          2,  3,              0              },
-        {-5,         5,  0,              0              },
-        {UNITS_MAX,  0,  UNITS_MAX,      0              },
-        {UNITS_MAX,  1,  UNITS_MAX,      CELL_OVERFLOWED},
-        {-UNITS_MAX, -1, -UNITS_MAX - 1, 0              },
-        {-UNITS_MAX, -2, -UNITS_MAX,     CELL_OVERFLOWED},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct cell_state into = {.count = 2, .sum = {rows[i].a}};
-        const struct cell_state from = {.count = 3, .sum = {rows[i].b}};
-        cell_merge(&into, &from);
-        cr_assert_eq(into.count, 5);
-        cr_assert(into.sum.units == rows[i].sum, "row %zu", i);
-        cr_assert_eq(into.flags, rows[i].flags, "row %zu", i);
-    }
-}
-
-Test(cell, overflow_is_never_forgotten)
-{
-    struct cell_state into = {0};
-    const struct cell_state marked = {.count = 1, .flags = CELL_OVERFLOWED};
-    const struct cell_state plain = {.count = 1, .sum = DECIMAL_ONE};
-    cell_merge(&into, &marked);
-    cell_merge(&into, &plain);
-    cr_assert_eq(into.flags, CELL_OVERFLOWED);
-}
 
 static struct cell_key
 key_of(uint32_t meter_id, const char *subject, int64_t window, uint64_t group)
@@ -46,23 +13,41 @@ key_of(uint32_t meter_id, const char *subject, int64_t window, uint64_t group)
         .width = CELL_QUARTER_HOUR,
         .meter_id = meter_id,
         .subject = bytes_text(subject),
-        .window = window,
+        .start_s = window * QUARTER_HOUR_S,
         .group = {.low = group, .high = 7},
     };
 }
 
-Test(cell, keys_sort_by_meter_subject_window_and_group)
+static struct cell_key
+wide_key(enum cell_width width, uint16_t zone, uint32_t epoch)
+{
+    struct cell_key key = key_of(1, "a", 1, 1);
+    key.width = width;
+    key.zone = zone;
+    key.epoch = epoch;
+    return key;
+}
+
+Test(cell, keys_sort_by_width_meter_window_subject_group_and_epoch)
 {
     const struct cell_key sorted[] = {
-        key_of(1, "a", 1, 1),
+        wide_key(CELL_QUARTER_HOUR, 0, 0),
+        wide_key(CELL_QUARTER_HOUR, 0, 1),
+        wide_key(CELL_QUARTER_HOUR, 0, UINT32_MAX),
         key_of(1, "a", 1, 256),
+        key_of(1, "b", 1, 0),
+        key_of(1, "aa", 1, 0),
         key_of(1, "a", 256, 0),
-        key_of(1, "a", 1LL << 40, 0),
-        key_of(1, "b", 0, 0),
-        key_of(1, "aa", 0, 0),
+        key_of(1, "a", 1LL << 23, 0),
         key_of(2, "a", 0, 0),
         key_of(256, "a", 0, 0),
         key_of(UINT32_MAX, "a", 0, 0),
+        wide_key(CELL_HOUR, 0, 0),
+        wide_key(CELL_DAY, 0, 0),
+        wide_key(CELL_MONTH, 0, 0),
+        wide_key(CELL_ZONE_DAY, 1, 0),
+        wide_key(CELL_ZONE_DAY, 256, 0),
+        wide_key(CELL_ZONE_MONTH, 1, 0),
     };
     uint8_t last[CELL_KEY_MAX];
     size_t last_size = 0;
@@ -75,11 +60,11 @@ Test(cell, keys_sort_by_meter_subject_window_and_group)
         last_size = size;
         struct cell_key read;
         cr_assert(cell_key_read(bytes_of(bytes, size), &read));
-        cr_assert_eq(read.meter_id, sorted[i].meter_id);
-        cr_assert(bytes_equal(read.subject, sorted[i].subject));
-        cr_assert_eq(read.window, sorted[i].window);
-        cr_assert_eq(read.group.low, sorted[i].group.low);
-        cr_assert_eq(read.group.high, sorted[i].group.high);
+        cr_assert_eq(cell_key_compare(&read, &sorted[i]), 0);
+        for (size_t k = 0; k < i; k++) {
+            cr_assert_lt(cell_key_compare(&sorted[k], &read), 0);
+            cr_assert_gt(cell_key_compare(&read, &sorted[k]), 0);
+        }
     }
 }
 
@@ -88,15 +73,13 @@ Test(cell, prefixes_are_what_keys_begin_with)
     uint8_t key_bytes[CELL_KEY_MAX];
     uint8_t prefix[CELL_KEY_MAX];
     const struct cell_key key = key_of(3, "subject", 5, 6);
-    const struct bytes nothing = {0};
     size_t size = cell_key_write(&key, key_bytes);
-    size_t of_subject = cell_prefix_write(CELL_QUARTER_HOUR, 3, &key.subject, prefix);
+    size_t of_subject = cell_prefix_subject(&key, prefix);
     cr_assert_lt(of_subject, size);
     cr_assert_eq(memcmp(prefix, key_bytes, of_subject), 0);
-    size_t of_meter = cell_prefix_write(CELL_QUARTER_HOUR, 3, NULL, prefix);
-    cr_assert_eq(of_meter, 5);
-    cr_assert_eq(memcmp(prefix, key_bytes, of_meter), 0);
-    cr_assert_eq(cell_prefix_write(CELL_QUARTER_HOUR, 3, &nothing, prefix), of_meter);
+    size_t of_window = cell_seek_window(CELL_QUARTER_HOUR, 0, 3, key.start_s, prefix);
+    cr_assert_lt(of_window, of_subject);
+    cr_assert_eq(memcmp(prefix, key_bytes, of_window), 0);
 }
 
 Test(cell, refuses_keys_of_another_form)
@@ -111,8 +94,15 @@ Test(cell, refuses_keys_of_another_form)
     bytes[0] = 9;
     cr_assert_not(cell_key_read(bytes_of(bytes, size), &read), "width");
     bytes[0] = CELL_QUARTER_HOUR;
-    bytes[6 + 7] = 0x80;
-    cr_assert_not(cell_key_read(bytes_of(bytes, size), &read), "window beyond int64");
+    bytes[2] = 1;
+    cr_assert_not(cell_key_read(bytes_of(bytes, size), &read), "a zone without a zone's width");
+    bytes[0] = CELL_ZONE_DAY;
+    cr_assert(cell_key_read(bytes_of(bytes, size), &read));
+    bytes[2] = 0;
+    cr_assert_not(cell_key_read(bytes_of(bytes, size), &read), "a zone's width without a zone");
+    bytes[0] = CELL_QUARTER_HOUR;
+    bytes[7] = 0x80;
+    cr_assert_not(cell_key_read(bytes_of(bytes, size), &read), "a time beyond int64");
 }
 
 Test(cell, the_largest_key_fits)
@@ -121,65 +111,8 @@ Test(cell, the_largest_key_fits)
     memset(subject, 's', 255);
     subject[255] = '\0';
     uint8_t bytes[CELL_KEY_MAX];
-    const struct cell_key key = key_of(1, subject, INT64_MAX, UINT64_MAX);
+    const struct cell_key key = key_of(1, subject, 1, UINT64_MAX);
     cr_assert_eq(cell_key_write(&key, bytes), CELL_KEY_MAX);
-}
-
-static void
-value_of(struct bytes key, struct buffer *out)
-{
-    const struct cell_state state = {
-        .count = 12, .sum = {-((int128)1 << 100)}, .flags = CELL_OVERFLOWED};
-    const struct cell_group group = {
-        .count = 3, .values = {bytes_text("eu"), bytes_text(""), bytes_text("gpt")}
-    };
-    cell_value_write(key, &state, &group, out);
-    cr_assert_not(buffer_failed(out));
-}
-
-Test(cell, gives_back_state_and_group)
-{
-    struct buffer value = {0};
-    struct cell_state state;
-    struct cell_group group;
-    value_of(bytes_text("key"), &value);
-    cr_assert_eq(
-        cell_value_read(bytes_text("key"), buffer_view(&value), &state, &group), STATUS_OK);
-    cr_assert_eq(state.count, 12);
-    cr_assert(state.sum.units == -((int128)1 << 100));
-    cr_assert_eq(state.flags, CELL_OVERFLOWED);
-    cr_assert_eq(group.count, 3);
-    cr_assert(bytes_equal(group.values[0], bytes_text("eu")));
-    cr_assert_eq(group.values[1].size, 0);
-    cr_assert(bytes_equal(group.values[2], bytes_text("gpt")));
-    buffer_done(&value);
-}
-
-Test(cell, refuses_every_flipped_bit_and_every_other_length)
-{
-    struct buffer value = {0};
-    struct cell_state state;
-    struct cell_group group;
-    const struct bytes key = bytes_text("key");
-    value_of(key, &value);
-    for (size_t bit = 0; bit < value.size * 8; bit++) {
-        value.data[bit / 8] ^= (uint8_t)(1U << bit % 8);
-        cr_assert_eq(
-            cell_value_read(key, buffer_view(&value), &state, &group), STATUS_CORRUPT, "%zu", bit);
-        value.data[bit / 8] ^= (uint8_t)(1U << bit % 8);
-    }
-    for (size_t size = 0; size < value.size; size++) {
-        uint8_t *cut = malloc(size + 1);
-        cr_assert_not_null(cut);
-        memcpy(cut + 1, value.data, size);
-        cr_assert_eq(cell_value_read(key, bytes_of(cut + 1, size), &state, &group), STATUS_CORRUPT);
-        free(cut);
-    }
-    cr_assert_eq(
-        cell_value_read(bytes_text("kez"), buffer_view(&value), &state, &group),
-        STATUS_CORRUPT,
-        "under another key");
-    buffer_done(&value);
 }
 
 Test(cell, group_hashes_differ_where_the_values_do)

@@ -17,6 +17,12 @@ next_random(uint64_t below)
     return (seed >> 33) % below;
 }
 
+static const struct meter meters[METERS] = {
+    {.id = 1, .aggregation = AGGREGATION_SUM},
+    {.id = 2, .aggregation = AGGREGATION_SUM},
+    {.id = 3, .aggregation = AGGREGATION_SUM},
+};
+
 struct model {
     struct cell_state states[METERS][SUBJECTS][WINDOWS][GROUPS];
 };
@@ -42,23 +48,26 @@ add_random(struct cells *cells, struct model *model, const struct texts *texts)
     uint64_t subject = next_random(SUBJECTS);
     uint64_t window = next_random(WINDOWS);
     uint64_t group = meter == 0 ? 0 : next_random(GROUPS);
-    struct fold_step step = {
-        .state = {.count = 1, .sum = {(int128)next_random(1000) - 500}}
-    };
     // Copies, so that a pointer kept by cells_add would dangle.
     char *subject_text = strdup(texts->subject[subject]);
     char *group_text = strdup(texts->group[group]);
+    struct bytes name = bytes_text(subject_text);
+    struct fold_step step = {
+        .meter = &meters[meter],
+        .start_s = (int64_t)window * QUARTER_HOUR_S,
+        .input = {.value = {(int128)next_random(1000) - 500}},
+    };
     step.group.count = meter == 0 ? 0 : 1;
     step.group.values[0] = bytes_text(group_text);
-    step.key = (struct cell_key){
-        .width = CELL_QUARTER_HOUR,
-        .meter_id = meter + 1,
-        .subject = bytes_text(subject_text),
-        .window = (int64_t)window,
-        .group = cell_group_hash(&step.group),
-    };
-    cells_add(cells, &step);
-    cell_merge(&model->states[meter][subject][window][group], &step.state);
+    step.group_hash = cell_group_hash(&step.group);
+    cells_prefetch(cells, cells_hash(name));
+    cells_add(cells, cells_subject(cells, name, cells_hash(name)), &step);
+    cell_add(
+        AGGREGATION_SUM,
+        &model->states[meter][subject][window][group],
+        &step.input,
+        step.start_s,
+        NULL);
     free(subject_text);
     free(group_text);
 }
@@ -93,9 +102,10 @@ check_cell(void *context, const struct cell_view *cell)
     else
         group = index_of(check->texts->group, GROUPS, cell->group->values[0]);
     const struct cell_state *wanted =
-        &check->model->states[cell->key.meter_id - 1][subject][cell->key.window][group];
+        &check->model
+             ->states[cell->key.meter_id - 1][subject][cell->key.start_s / QUARTER_HOUR_S][group];
     cr_assert_eq(cell->state->count, wanted->count);
-    cr_assert(cell->state->sum.units == wanted->sum.units);
+    cr_assert_eq(wide_compare(&cell->state->sum.sum, &wanted->sum.sum), 0);
     check->seen++;
     return check->seen != check->stop_after;
 }
@@ -110,6 +120,17 @@ check_order(void *context, const struct cell_view *cell)
     memcpy(check->last, key, size);
     check->last_size = size;
     return check_cell(context, cell);
+}
+
+// Windows by number, subject -1: all.
+static struct cells_range
+range_of(const struct texts *texts, uint32_t meter, int subject, int from, int to)
+{
+    struct cells_range range = {
+        .meter_id = meter + 1, .from_s = from * QUARTER_HOUR_S, .to_s = to * QUARTER_HOUR_S};
+    if (subject >= 0)
+        range.subject = bytes_text(texts->subject[subject]);
+    return range;
 }
 
 static size_t
@@ -139,17 +160,19 @@ Test(cells, are_what_a_naive_model_says)
             add_random(cells, model, &texts);
         size_t all = 0;
         for (uint32_t m = 0; m < METERS; m++) {
-            size_t of_meter = model_count(model, m, -1, 0, WINDOWS);
-            struct check check = {.model = model, .texts = &texts};
-            cells_each_meter(cells, m + 1, 0, WINDOWS, check_cell, &check);
-            cr_assert_eq(check.seen, of_meter);
-            all += of_meter;
-            check.seen = 0;
-            cells_each_meter(cells, m + 1, 5, 9, check_cell, &check);
-            cr_assert_eq(check.seen, model_count(model, m, -1, 5, 9));
-            check.seen = 0;
-            cells_each_of(cells, m + 1, bytes_text(texts.subject[7]), 3, 20, check_cell, &check);
-            cr_assert_eq(check.seen, model_count(model, m, 7, 3, 20));
+            static const int ranges[][3] = {
+                {-1, 0, WINDOWS},
+                {-1, 5, 9      },
+                {7,  3, 20     }
+            };
+            for (size_t i = 0; i < 3; i++) {
+                const int *at = ranges[i];
+                struct cells_range range = range_of(&texts, m, at[0], at[1], at[2]);
+                struct check check = {.model = model, .texts = &texts};
+                cells_each(cells, &range, check_cell, &check);
+                cr_assert_eq(check.seen, model_count(model, m, at[0], at[1], at[2]));
+            }
+            all += model_count(model, m, -1, 0, WINDOWS);
         }
         cr_assert_eq(cells_count(cells), all);
         cr_assert_gt(cells_bytes(cells), all * 64);
@@ -176,7 +199,8 @@ Test(cells, stop_when_they_are_told)
     cells_each_sorted(cells, check_order, &check);
     cr_assert_eq(check.seen, 3);
     check.seen = 0;
-    cells_each_meter(cells, 1, 0, WINDOWS, check_cell, &check);
+    struct cells_range range = range_of(&texts, 0, -1, 0, WINDOWS);
+    cells_each(cells, &range, check_cell, &check);
     cr_assert_eq(check.seen, 3);
     cells_close(cells);
     free(model);
@@ -186,8 +210,10 @@ Test(cells, of_nobody_are_none)
 {
     struct cells *cells = cells_open();
     struct check check = {0};
-    cells_each_of(cells, 1, bytes_text("nobody"), 0, INT64_MAX, check_cell, &check);
-    cells_each_meter(cells, 1, 0, INT64_MAX, check_cell, &check);
+    struct cells_range range = {.meter_id = 1, .to_s = INT64_MAX};
+    cells_each(cells, &range, check_cell, &check);
+    range.subject = bytes_text("nobody");
+    cells_each(cells, &range, check_cell, &check);
     cells_each_sorted(cells, check_cell, &check);
     cr_assert_eq(check.seen, 0);
     cr_assert_eq(cells_count(cells), 0);

@@ -14,6 +14,8 @@ static const struct meter sum_meter = {
     .id = 7,
 };
 
+static const struct fold_place place = {.block = 11, .index = 12, .arrival_ns = 13};
+
 static struct entry
 entry_of(uint32_t count, const struct buffer *properties)
 {
@@ -94,17 +96,16 @@ Test(fold, takes_numbers_and_texts_from_every_type)
         struct fold_scratch scratch;
         struct fold_step step;
         const struct meter_rule *rule = meter_set_first(set, entry.type);
-        bool is_applied = meter_rule_apply(rule, &entry, &scratch, &step);
+        bool is_applied = meter_rule_apply(rule, &entry, &place, &scratch, &step);
         cr_assert_eq(is_applied, row->number != NULL, "row %zu", i);
         if (is_applied) {
             char printed[DECIMAL_TEXT_MAX];
-            (void)decimal_print(step.state.sum, printed);
+            (void)decimal_print(step.input.value, printed);
             cr_assert_str_eq(printed, row->number);
-            cr_assert_eq(step.state.count, 1);
         }
-        cr_assert(meter_rule_apply(rule->next_of_type, &entry, &scratch, &step));
+        cr_assert(meter_rule_apply(rule->next_of_type, &entry, &place, &scratch, &step));
         cr_assert(bytes_equal(step.group.values[0], bytes_text(row->text)), "row %zu", i);
-        cr_assert(step.state.sum.units == 0, "a count has no sum");
+        cr_assert(step.input.value.units == 0, "a count has no sum");
         cr_assert_null(rule->next_of_type->next_of_type);
         buffer_done(&properties);
     }
@@ -117,7 +118,7 @@ apply(const struct meter *meter, const struct entry *entry, struct fold_step *st
     static struct fold_scratch scratch;
     const struct meter_set *set = meter_set_make(meter, 1, &arena);
     const struct meter_rule *rule = meter_set_first(set, entry->type);
-    return rule != NULL && meter_rule_apply(rule, entry, &scratch, step);
+    return rule != NULL && meter_rule_apply(rule, entry, &place, &scratch, step);
 }
 
 Test(fold, follows_paths_through_maps)
@@ -155,7 +156,7 @@ Test(fold, follows_paths_through_maps)
         cr_assert_eq(apply(&meter, &entry, &step), rows[i].sum != NULL, "%s", rows[i].path);
         if (rows[i].sum != NULL) {
             char printed[DECIMAL_TEXT_MAX];
-            (void)decimal_print(step.state.sum, printed);
+            (void)decimal_print(step.input.value, printed);
             cr_assert_str_eq(printed, rows[i].sum, "%s", rows[i].path);
         }
     }
@@ -171,23 +172,26 @@ Test(fold, fills_the_key_of_the_cell)
     struct meter meter = sum_meter;
     meter.value_property = NULL;
     cr_assert(apply(&meter, &entry, &step));
-    cr_assert_eq(step.key.meter_id, 7);
-    cr_assert_eq(step.key.width, CELL_QUARTER_HOUR);
-    cr_assert_eq(step.key.window, 2);
-    cr_assert(bytes_equal(step.key.subject, bytes_text("s")));
-    cr_assert(step.state.sum.units == 42, "the event's own value");
+    cr_assert_eq(step.meter->id, 7);
+    cr_assert_eq(step.start_s, 2 * QUARTER_HOUR_S);
+    cr_assert_eq(step.epoch, 0);
+    cr_assert_eq(step.input.time_ns, entry.time_ns);
+    cr_assert_eq(step.input.block, 11);
+    cr_assert_eq(step.input.index, 12);
+    cr_assert_eq(step.input.arrival_ns, 13);
+    cr_assert(step.input.value.units == 42, "the event's own value");
     struct hash128 wanted = cell_group_hash(&step.group);
-    cr_assert(step.key.group.low == wanted.low && step.key.group.high == wanted.high);
+    cr_assert(step.group_hash.low == wanted.low && step.group_hash.high == wanted.high);
     cr_assert(bytes_equal(step.group.values[0], bytes_text("gpt")));
     entry.time_ns = 3 * QUARTER_HOUR_NS;
     cr_assert(apply(&meter, &entry, &step));
-    cr_assert_eq(step.key.window, 3);
+    cr_assert_eq(step.start_s, 3 * QUARTER_HOUR_S);
     entry.time_ns = -1;
     cr_assert_not(apply(&meter, &entry, &step), "windows begin in 1970");
     meter.dimensions_count = 0;
     entry.time_ns = 0;
     cr_assert(apply(&meter, &entry, &step));
-    cr_assert(step.key.group.low == 0 && step.key.group.high == 0);
+    cr_assert(step.group_hash.low == 0 && step.group_hash.high == 0);
     buffer_done(&properties);
 }
 
@@ -247,4 +251,57 @@ Test(fold, finds_rules_by_type_and_id)
     const struct meter_set *empty = meter_set_make(NULL, 0, &arena);
     cr_assert_null(meter_set_first(empty, bytes_text("llm")));
     cr_assert_eq(meter_set_count(empty), 0);
+}
+
+// UNIQUE_COUNT compares texts: which values of the rows are the same one.
+Test(fold, tells_distinct_values_apart_by_their_text)
+{
+    static const struct {
+        const char *packed;
+        size_t size;
+        int value;  // the same number: the same value; -1: skipped
+    } rows[] = {
+        {"\x01",                     1, 1 },
+        {"\xa1"
+         "1",               2,
+         1                                }, // "1" is 1
+        {"\xcb\x3f\xf0\0\0\0\0\0\0", 9, 1 },
+        {"\x02",                     1, 2 },
+        {"\xa0",                     1, 0 }, // the empty text, as what is missing
+        {"\xc0",                     1, -1},
+        {"\xc3",                     1, 3 },
+        {"\xa4true",                 5, 3 },
+        {"\x91\x01",                 2, 4 },
+        {"\x91\x02",                 2, 5 },
+        {"\x81\xa1k\x01",            4, 6 },
+    };
+    enum { ROWS = sizeof rows / sizeof rows[0] };
+    struct hash128 hashes[ROWS];
+    struct meter meter = sum_meter;
+    meter.aggregation = AGGREGATION_UNIQUE_COUNT;
+    meter.value_property = "$.v";
+    for (size_t i = 0; i < ROWS; i++) {
+        struct buffer properties = {0};
+        struct fold_step step;
+        pack_text(&properties, "v");
+        buffer_put(&properties, rows[i].packed, rows[i].size);
+        struct entry entry = entry_of(1, &properties);
+        cr_assert_eq(apply(&meter, &entry, &step), rows[i].value >= 0, "row %zu", i);
+        hashes[i] = step.input.distinct;
+        buffer_done(&properties);
+        if (rows[i].value < 0)
+            continue;
+        cr_assert(hashes[i].low | hashes[i].high);
+        for (size_t k = 0; k < i; k++) {
+            bool is_same = hashes[i].low == hashes[k].low && hashes[i].high == hashes[k].high;
+            cr_assert_eq(is_same, rows[i].value == rows[k].value, "rows %zu and %zu", i, k);
+        }
+    }
+    struct buffer nothing = {0};
+    struct fold_step step;
+    struct entry entry = entry_of(0, &nothing);
+    cr_assert(apply(&meter, &entry, &step), "what is missing counts");
+    cr_assert(step.input.distinct.low == hashes[4].low);
+    meter.value_property = NULL;
+    cr_assert(apply(&meter, &entry, &step), "the event's value");
 }

@@ -63,17 +63,23 @@ desk_ask(void *context, uint32_t shard, struct memory_question *question)
     waker_wake(&desk->waker);
 }
 
+static const struct meter meters[] = {
+    {.key = "three", .aggregation = AGGREGATION_SUM, .id = 3, .dimensions_count = 1},
+    {.key = "four",  .aggregation = AGGREGATION_SUM, .id = 4, .dimensions_count = 1},
+};
+
+// window: a number of quarter hours.
 static void
 add_cell(struct cells *cells, uint32_t meter_id, const char *subject, int64_t window, int64_t sum)
 {
     struct fold_step step = {.group = {.count = 1}};
     step.group.values[0] = bytes_text("eu");
-    step.key = (struct cell_key){.width = CELL_QUARTER_HOUR, .meter_id = meter_id};
-    step.key.subject = bytes_text(subject);
-    step.key.window = window;
-    step.state = (struct cell_state){.count = 1, .sum = decimal_from_int(sum)};
-    step.key.group = cell_group_hash(&step.group);
-    cells_add(cells, &step);
+    step.meter = &meters[meter_id - 3];
+    step.start_s = window * QUARTER_HOUR_S;
+    step.input.value = decimal_from_int(sum);
+    step.group_hash = cell_group_hash(&step.group);
+    struct bytes name = bytes_text(subject);
+    cells_add(cells, cells_subject(cells, name, cells_hash(name)), &step);
 }
 
 static void
@@ -137,11 +143,13 @@ check_answer(struct memory_client *client, const struct answer_row *row)
     cr_assert_eq(reply.flushed, row->flushed);
     cr_assert_eq(reply.head, row->head);
     cr_assert_eq(reply.live_from, row->live_from);
-    while (memory_reply_next(&reply, &key, &group, &state)) {
+    while (memory_reply_next(&reply, AGGREGATION_SUM, &key, &group, &state)) {
         cr_assert_eq(key.meter_id, row->request.meter_id);
         cr_assert_eq(group.count, 1);
         cr_assert(bytes_equal(group.values[0], bytes_text("eu")));
-        cr_assert(decimal_add(&sum, state.sum));
+        int128 units = 0;
+        cr_assert(wide_to_int128(&state.sum.sum, &units));
+        cr_assert(decimal_add(&sum, (struct decimal){units}));
         count++;
     }
     cr_assert_not(cursor_failed(&reply.cells));
@@ -149,10 +157,12 @@ check_answer(struct memory_client *client, const struct answer_row *row)
     cr_assert_eq(decimal_compare(sum, decimal_from_int(row->sum)), 0);
 }
 
+// From and to in quarter hours.
 static struct memory_request
 request_of(uint32_t shard, uint32_t meter_id, const char *subject, int64_t from, int64_t to)
 {
-    return (struct memory_request){shard, meter_id, bytes_text(subject), from, to};
+    return (struct memory_request){
+        shard, meter_id, bytes_text(subject), from * QUARTER_HOUR_S, to * QUARTER_HOUR_S};
 }
 
 static void
@@ -352,7 +362,7 @@ Test(memory, a_damaged_reply_is_seen)
         uint32_t count = 0;
         if (!memory_reply_read(bytes_of(body.data, size), &reply, &result))
             continue;
-        while (memory_reply_next(&reply, &key, &group, &state))
+        while (memory_reply_next(&reply, AGGREGATION_SUM, &key, &group, &state))
             count++;
         cr_assert(cursor_failed(&reply.cells), "cut to %zu", size);
         cr_assert_lt(count, 2);

@@ -114,7 +114,7 @@ Test(meter, names_the_field_that_is_wrong)
     meter = good;
     meter.value_property = NULL;
     cr_assert_eq(meter_check(&meter, &error), STATUS_OK, "the event's own value");
-    meter.aggregation = (enum aggregation)7;
+    meter.aggregation = (enum aggregation)AGGREGATION_KINDS;
     cr_assert_eq(meter_check(&meter, &error), STATUS_INVALID);
     cr_assert_not_null(strstr(error.text, "aggregation"));
     meter = good;

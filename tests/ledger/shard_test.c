@@ -121,7 +121,7 @@ store(struct bench *bench, int first, int count)
     struct error error = {0};
     struct group *group = fill(bench, first, count, &survivors);
     succeed(shard_store(bench->shard, group, &survivors, writing_now_ns, &error), &error);
-    shard_fold(bench->shard, group);
+    shard_fold(bench->shard, group, writing_now_ns);
     finish(bench, group);
 }
 

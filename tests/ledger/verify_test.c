@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "ledger/block.h"
+#include "ledger/cell_state.h"
 #include "ledger/dump.h"
 #include "ledger/shard_view.h"
 #include "tests/ledger/reading.h"
@@ -317,10 +318,15 @@ rewrite_cell(struct record *record, uint64_t more_count, int64_t more_units)
     struct cell_group group;
     struct bytes value = bytes_of(record->value, record->value_size);
     scoped(buffer_done) struct buffer out = {0};
-    cr_assert_eq(cell_value_read(record_key(record), value, &state, &group), STATUS_OK);
-    state.count += more_count;
-    state.sum.units += more_units;
-    cell_value_write(record_key(record), &state, &group, &out);
+    enum aggregation aggregation;
+    cr_assert(cell_value_aggregation(value, &aggregation));
+    cr_assert_eq(
+        cell_value_read(record_key(record), value, aggregation, &state, &group), STATUS_OK);
+    cr_assert(more_units == 0 || aggregation == AGGREGATION_SUM);
+    state.count += (int64_t)more_count;
+    if (more_units != 0)
+        wide_add_int128(&state.sum.sum, more_units);
+    cell_value_write(record_key(record), aggregation, &state, &group, &out);
     memcpy(record->value, out.data, out.size);
     record->value_size = out.size;
 }
@@ -356,13 +362,13 @@ damage_miss_cell(struct record *record, struct env *env)
     record_delete(record);
 }
 
-// Under another window: the checksum covers the key.
+// Under another group: the checksum covers the key.
 static void
 damage_move_cell(struct record *record, struct env *env)
 {
     read_cell(record, env);
     record_delete(record);
-    record->key[record->key_size - 17] ^= 1;
+    record->key[record->key_size - 5] ^= 1;
     record_write(record);
 }
 
@@ -371,15 +377,16 @@ damage_extra_cell(struct record *record, struct env *env)
 {
     read_cell(record, env);
     struct record extra = *record;
-    extra.key[extra.key_size - 17] ^= 1;
+    extra.key[extra.key_size - 5] ^= 1;
     struct cell_state state;
     struct cell_group group;
     scoped(buffer_done) struct buffer out = {0};
+    struct bytes value = bytes_of(record->value, record->value_size);
+    enum aggregation aggregation;
+    cr_assert(cell_value_aggregation(value, &aggregation));
     cr_assert_eq(
-        cell_value_read(
-            record_key(record), bytes_of(record->value, record->value_size), &state, &group),
-        STATUS_OK);
-    cell_value_write(record_key(&extra), &state, &group, &out);
+        cell_value_read(record_key(record), value, aggregation, &state, &group), STATUS_OK);
+    cell_value_write(record_key(&extra), aggregation, &state, &group, &out);
     memcpy(extra.value, out.data, out.size);
     extra.value_size = out.size;
     record_write(&extra);

@@ -1,6 +1,7 @@
 #include "tests/ledger/writing.h"
 
 #include "base/pack.h"
+#include "ledger/cell_state.h"
 #include "ledger/shard_view.h"
 
 #include <criterion/criterion.h>
@@ -212,13 +213,18 @@ add_cells(struct tx *tx, uint32_t meter_id, struct cell_total *total)
         struct cell_key key;
         struct cell_state state;
         struct cell_group group;
+        enum aggregation aggregation;
+        int128 units = 0;
         cr_assert(cell_key_read(walk.key, &key));
-        cr_assert_eq(cell_value_read(walk.key, walk.value, &state, &group), STATUS_OK);
-        if (key.meter_id != meter_id)
+        cr_assert(cell_value_aggregation(walk.value, &aggregation));
+        cr_assert_eq(cell_value_read(walk.key, walk.value, aggregation, &state, &group), STATUS_OK);
+        if (key.meter_id != meter_id || key.width != CELL_QUARTER_HOUR)
             continue;
         total->cells++;
-        total->count += state.count;
-        cr_assert(decimal_add(&total->sum, state.sum));
+        total->count += (uint64_t)state.count;
+        if (aggregation == AGGREGATION_SUM)
+            cr_assert(wide_to_int128(&state.sum.sum, &units));
+        cr_assert(decimal_add(&total->sum, (struct decimal){units}));
     }
     walk_done(&walk);
 }

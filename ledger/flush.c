@@ -1,0 +1,150 @@
+#include "ledger/flush.h"
+
+#include "base/assert.h"
+#include "ledger/shard_view.h"
+#include "ledger/uniques.h"
+
+struct flush {
+    const struct flush_options *options;
+    struct tx tx;
+    struct buffer value;   // of one cell
+    struct arena scratch;  // likewise
+    enum status status;
+    struct error *error;
+};
+
+// The stored state, or an empty one. False: it is damaged.
+static bool
+flush_stored(
+    struct flush *flush, struct bytes key, enum aggregation aggregation, struct cell_state *out)
+{
+    struct bytes stored;
+    struct cell_group group;
+    *out = (struct cell_state){0};
+    if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored))
+        return true;
+    if (!cell_value_read(key, stored, aggregation, out, &group))
+        return true;
+    char name[CELL_TEXT_MAX];
+    cell_key_print(key, name, sizeof name);
+    flush->status = error_set(
+        flush->error,
+        STATUS_CORRUPT,
+        "the cell of %.500s is damaged: restore the ledger from a backup",
+        name);
+    return false;
+}
+
+// Distinct values stay in the cell while they are few.
+static void
+flush_unique(struct flush *flush, struct bytes key, struct cell_state *state)
+{
+    struct cell_unique *unique = &state->unique;
+    bool is_spilled = (state->flags & CELL_SPILLED) != 0;
+    if (is_spilled || unique->set.count > CELL_SET_INLINE_MAX) {
+        unique->spilled += uniques_put(&flush->tx, key, &unique->set);
+        state->flags |= CELL_SPILLED;
+        unique->set = (struct cell_set){0};
+    } else {
+        cell_unique_list(unique, &flush->scratch);
+    }
+}
+
+static void
+flush_merge(
+    struct flush *flush, struct bytes key, struct cell_state *state, const struct cell_view *cell)
+{
+    if (cell->aggregation == AGGREGATION_UNIQUE_COUNT) {
+        // The stored list points into a page that the next write may move.
+        const struct cell_state stored = *state;
+        state->unique.listed = bytes_of(NULL, 0);
+        cell_merge(AGGREGATION_UNIQUE_COUNT, state, &stored, 0, &flush->scratch);
+        state->count = stored.count;
+    }
+    cell_merge(cell->aggregation, state, cell->state, 0, &flush->scratch);
+    if (cell->aggregation == AGGREGATION_UNIQUE_COUNT)
+        flush_unique(flush, key, state);
+}
+
+static bool
+flush_cell(void *context, const struct cell_view *cell)
+{
+    struct flush *flush = context;
+    uint8_t key_bytes[CELL_KEY_MAX];
+    struct bytes key = bytes_of(key_bytes, cell_key_write(&cell->key, key_bytes));
+    struct cell_state state;
+    arena_reset(&flush->scratch);
+    if (!flush_stored(flush, key, cell->aggregation, &state))
+        return false;
+    flush_merge(flush, key, &state, cell);
+    buffer_reset(&flush->value);
+    cell_value_write(key, cell->aggregation, &state, cell->group, &flush->value);
+    if (buffer_failed(&flush->value)) {
+        flush->status = error_set(flush->error, STATUS_NO_MEMORY, "no memory to flush cells");
+        return false;
+    }
+    tx_put(&flush->tx, STATE_DB_CELLS, key, buffer_view(&flush->value));
+    return flush->tx.status == STATUS_OK;
+}
+
+static void
+flush_number(struct flush *flush, struct bytes key, uint64_t number)
+{
+    uint8_t value[16];
+    state_meta_write(key, number, value);
+    tx_put(&flush->tx, STATE_DB_META, key, bytes_of(value, sizeof value));
+}
+
+static bool
+is_live(const struct flush_options *options, uint32_t meter_id)
+{
+    for (uint32_t i = 0; i < options->live_count; i++) {
+        if (options->live[i].meter_id == meter_id)
+            return true;
+    }
+    return false;
+}
+
+// Meters that left the registry leave the records too: their cells grow no more and are never read
+// again.
+static void
+flush_meters(struct flush *flush)
+{
+    const struct flush_options *options = flush->options;
+    uint8_t key[STATE_METER_KEY_SIZE];
+    uint32_t *gone = arena_array(&flush->scratch, tx_count(&flush->tx, STATE_DB_META), uint32_t);
+    uint32_t gone_count = 0;
+    uint32_t id;
+    struct walk walk = walk_open(&flush->tx, STATE_DB_META);
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        if (state_meter_key_read(walk.key, &id) && !is_live(options, id))
+            gone[gone_count++] = id;
+    }
+    walk_done(&walk);
+    for (uint32_t i = 0; i < gone_count; i++) {
+        state_meter_key(gone[i], key);
+        (void)tx_delete(&flush->tx, STATE_DB_META, bytes_of(key, sizeof key));
+    }
+    for (uint32_t i = 0; i < options->live_count; i++) {
+        state_meter_key(options->live[i].meter_id, key);
+        flush_number(flush, bytes_of(key, sizeof key), options->live[i].from);
+    }
+}
+
+enum status
+flush_run(const struct flush_options *options, struct error *error)
+{
+    struct flush flush = {.options = options, .tx = tx_write(options->state), .error = error};
+    cells_each_sorted(options->cells, flush_cell, &flush);
+    enum status status = flush.status;
+    if (status) {
+        tx_done(&flush.tx);
+    } else {
+        flush_number(&flush, bytes_text("position"), options->position);
+        flush_meters(&flush);
+        status = tx_commit(&flush.tx, error);
+    }
+    buffer_done(&flush.value);
+    arena_done(&flush.scratch);
+    return status;
+}

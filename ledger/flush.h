@@ -1,0 +1,29 @@
+#pragma once
+// Cells in memory into state/: one transaction that ends with the position they are complete to.
+//
+//     const struct flush_options options = {.state = env, .cells = cells, .position = head, ...};
+//     flush_run(&options, &error);
+//     cells_clear(cells);
+//
+// What is stored and what is in memory are merged, in key order. A crash before the commit leaves
+// everything as it was. Thread: the one that writes the shard's state/.
+
+#include "ledger/cells.h"
+#include "ledger/lmdb_env.h"
+
+// From which block on a meter's cells are complete.
+struct shard_live {
+    uint32_t meter_id;
+    uint64_t from;
+};
+
+struct flush_options {
+    struct env *state;
+    const struct cells *cells;  // the fold of blocks (position on disk, position]
+    uint64_t position;
+    const struct shard_live *live;  // the meters that are folded
+    uint32_t live_count;
+};
+
+// STATUS_CORRUPT: a stored cell is damaged, by name. STATUS_FULL, STATUS_IO: nothing was written.
+enum status flush_run(const struct flush_options *options, struct error *error) CHECKED;
