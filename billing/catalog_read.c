@@ -322,7 +322,11 @@ meter_read(struct document *in, const struct json *object, struct meter *out)
     out->key = document_text(in, object, "key", METER_KEY_MAX);
     out->event_type = document_text(in, object, "event_type", CATALOG_EVENT_TYPE_MAX);
     const char *aggregation = document_text(in, object, "aggregation", CATALOG_KEY_MAX);
-    if (!in->status && !aggregation_parse(bytes_text(aggregation), &out->aggregation))
+    // A customer's total is the sum of its subjects', which is true of these two only.
+    bool is_known = !in->status && aggregation_parse(bytes_text(aggregation), &out->aggregation);
+    bool is_additive =
+        is_known && (out->aggregation == AGGREGATION_COUNT || out->aggregation == AGGREGATION_SUM);
+    if (!in->status && !is_additive)
         document_refuse(in, json_member(object, "aggregation"), "expected \"count\" or \"sum\"");
     const char *path = document_text_optional(in, object, "value_property", CATALOG_PATH_MAX);
     if (path != NULL && !in->status)

@@ -132,7 +132,7 @@ static enum status
 check_value(const struct meter *meter, struct error *error)
 {
     if ((unsigned)meter->aggregation >= AGGREGATION_KINDS)
-        return error_set(error, STATUS_INVALID, "aggregation must be count or sum");
+        return error_set(error, STATUS_INVALID, "aggregation must be " AGGREGATION_NAMES);
     if (meter->value_property == NULL)
         return STATUS_OK;
     if (meter->aggregation == AGGREGATION_COUNT) {

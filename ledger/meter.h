@@ -28,6 +28,7 @@ enum aggregation {
     AGGREGATION_WEIGHTED_SUM,  // each value times the share of the period that is left after it
 };
 enum { AGGREGATION_KINDS = AGGREGATION_WEIGHTED_SUM + 1 };
+#define AGGREGATION_NAMES "count, sum, min, max, avg, unique_count, latest or weighted_sum"
 
 enum {
     METER_KEY_MAX = 64,

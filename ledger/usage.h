@@ -62,6 +62,9 @@ struct usage_row {
     uint64_t count;  // events that counted
 };
 
+// The row's value as text: exact, a fraction that does not end rounded half-even to 20 places.
+size_t usage_row_print(const struct usage_row *row, char out[WIDE_TEXT_MAX]);
+
 struct usage_result {
     struct meter meter;
     struct usage_row *rows;  // by subject, window, dimensions; only windows with usage

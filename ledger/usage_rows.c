@@ -152,6 +152,12 @@ row_weighted(
     return STATUS_OK;
 }
 
+size_t
+usage_row_print(const struct usage_row *row, char out[WIDE_TEXT_MAX])
+{
+    return wide_divide_print(row->numerator, row->denominator, 20, out);
+}
+
 enum status
 usage_rows_row(
     const struct usage_rows *rows,

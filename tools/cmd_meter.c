@@ -54,13 +54,13 @@ static const struct option_row add_rows[] = {
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, aggregation),
      .fallback = "sum",
-     .value_name = "count|sum",
-     .help = "how they are put together"},
+     .value_name = "KIND",
+     .help = AGGREGATION_NAMES},
     {.name = "value",
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, value),
      .value_name = "PATH",
-     .help = "the property to sum, such as $.tokens; without it the event's value"},
+     .help = "the property it looks at, such as $.tokens; without it the event's value"},
     {.name = "dimension",
      .type = OPTION_TEXTS,
      .offset = offsetof(struct settings, dimensions),
@@ -304,7 +304,7 @@ run_add(const struct call *call, struct error *error)
         .description = settings->description,
     };
     if (!aggregation_parse(bytes_text(settings->aggregation), &meter.aggregation))
-        return error_set(error, STATUS_INVALID, "--aggregation is count or sum");
+        return error_set(error, STATUS_INVALID, "--aggregation is " AGGREGATION_NAMES);
     enum status status = dimensions_read(&settings->dimensions, call->arena, &meter, error);
     if (!status)
         status = registry_put(call->registry, &meter, clock_now_ns(), &change, error);

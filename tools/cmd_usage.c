@@ -320,8 +320,8 @@ row_write(
     struct arena *arena,
     struct json_out *out)
 {
-    char value[DECIMAL_TEXT_MAX];
-    (void)decimal_print(row->value, value);
+    char value[WIDE_TEXT_MAX];
+    (void)usage_row_print(row, value);
     json_begin(out, '{');
     json_key(out, "subject");
     json_string(out, row->subject);
@@ -384,7 +384,7 @@ answer_write_table(
     struct table table = table_over(arena, columns, count);
     for (size_t i = 0; i < answer->count; i++) {
         const struct usage_row *row = &answer->rows[i];
-        char value[DECIMAL_TEXT_MAX];
+        char value[WIDE_TEXT_MAX];
         const char *cells[COLUMNS_MAX] = {
             arena_text_of(arena, row->subject),
             time_text(row->from_ns, arena),
@@ -392,7 +392,7 @@ answer_write_table(
         };
         for (uint32_t k = 0; k < dimensions; k++)
             cells[3 + k] = arena_text_of(arena, row->dimensions[k]);
-        (void)decimal_print(row->value, value);
+        (void)usage_row_print(row, value);
         cells[3 + dimensions] = value;
         cells[4 + dimensions] = arena_format(arena, "%" PRIu64, row->count);
         table_row(&table, cells);

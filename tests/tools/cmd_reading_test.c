@@ -189,7 +189,7 @@ Test(cmd_reading, refusals_say_what_is_allowed)
         {cmd_meter, "meter show nothing", EXIT_FAILED, "nothing"},
         {cmd_meter, "meter remove nothing", EXIT_FAILED, "nothing"},
         {cmd_meter, "meter add Bad --event-type llm", EXIT_USAGE, "Bad"},
-        {cmd_meter, "meter add m --event-type llm --aggregation max", EXIT_USAGE, "count or sum"},
+        {cmd_meter, "meter add m --event-type llm --aggregation most", EXIT_USAGE, "unique_count"},
         {cmd_meter, "meter add m --event-type llm --dimension region", EXIT_USAGE, "NAME=PATH"},
     };
     // clang-format on
