@@ -1,7 +1,4 @@
-"""A thin SDK stays thin: all its source files together, comments and empty lines included.
-
-300 lines are what each should have. Python has more; its limit holds what was reached.
-"""
+"""A thin SDK stays thin: all its source files together, comments and empty lines included."""
 
 import glob
 import os
@@ -9,7 +6,7 @@ import unittest
 
 import support
 
-LIMITS = {"js/*.js": 300, "python/**/*.py": 363}
+LIMITS = {"js/*.js": 300, "python/**/*.py": 300}
 
 
 def files_read(pattern):
