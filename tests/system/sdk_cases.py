@@ -505,6 +505,8 @@ class Cases:
             self.assertAlmostEqual(seconds + nanoseconds / 1e9, now, delta=30)
         records = [record for _, record in events]
         self.assertEqual([record.pop("id") for record in records], ids)
+        for record in records:  # an empty source is as if it were not there
+            self.assertEqual(record.pop("source", ""), "")
         self.assertEqual(records, [
             {"subject": "acme", "type": "api_call", "value": value, "n": 300, "text": "y" * 40}
             for value in (1, 1.5, "2.50")])

@@ -1,20 +1,28 @@
 """client/go against a real tallyd, and what only Go has."""
 
+import hashlib
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import tempfile
+import threading
+import time
 import unittest
 
 import sdk_cases
 import support
 
 PACKAGE = os.path.join(sdk_cases.CLIENTS, "go")
+EVENT = {"subject": "acme", "type": "api_call", "value": 2}
+CAN_FIND_RACES = shutil.which("gcc") is not None
 
 
 def go(*arguments, cwd):
     """The go command without the network. Its cache is the user's, where there is one."""
-    env = support.environment(GOPROXY="off", GOFLAGS="", GOWORK="off")
+    env = support.environment(
+        GOPROXY="off", GOFLAGS="", GOWORK="off", CGO_ENABLED=str(int(CAN_FIND_RACES)))
     if "HOME" not in env and "GOCACHE" not in env:
         env["GOCACHE"] = os.path.join(tempfile.gettempdir(), f"tally-go-{os.getuid()}")
     done = subprocess.run(
@@ -24,13 +32,88 @@ def go(*arguments, cwd):
     return done.stdout
 
 
+class TlsRelay(threading.Thread):
+    """Takes TLS off what comes in and gives it to the address that target() names then."""
+
+    def __init__(self, folder, target):
+        super().__init__(daemon=True)
+        self.certificate, key = (os.path.join(folder, name) for name in ("cert.pem", "key.pem"))
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-subj", "/CN=tally", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2",
+             "-keyout", key, "-out", self.certificate], check=True, capture_output=True)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate, key)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.target = target
+
+    def run(self):
+        while True:
+            try:
+                plain = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.relay, args=(plain,), daemon=True).start()
+
+    def relay(self, plain):
+        try:
+            with self.context.wrap_socket(plain, server_side=True) as client, \
+                    socket.create_connection(self.target(), timeout=30) as server:
+                back = threading.Thread(target=self.copy, args=(server, client), daemon=True)
+                back.start()
+                self.copy(client, server)
+                back.join()
+        except (OSError, AssertionError, KeyError):  # tallyd is gone, or the client is
+            plain.close()
+
+    @staticmethod
+    def copy(source, to):
+        try:
+            while data := source.recv(65536):
+                to.sendall(data)
+        except OSError:
+            pass
+        for end in (source, to):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
 class Go(sdk_cases.Cases, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.built = tempfile.mkdtemp(prefix="tally-sdk-")
         cls.addClassCleanup(shutil.rmtree, cls.built, ignore_errors=True)
-        cls.COMMAND = [os.path.join(cls.built, "driver")]
-        go("build", "-o", cls.COMMAND[0], ".", cwd=os.path.join(sdk_cases.HERE, "sdk", "go"))
+        binary = os.path.join(cls.built, "driver")
+        # A data race ends the driver, and the test with it.
+        cls.COMMAND = ["env", "GORACE=halt_on_error=1", binary]
+        go("build", *(["-race"] if CAN_FIND_RACES else []), "-o", binary, ".",
+           cwd=os.path.join(sdk_cases.HERE, "sdk", "go"))
+
+    def server_with_key(self):
+        """Asks for the key `secret` and the user acme, `word`."""
+        users = os.path.join(self.folder, "users")
+        with open(os.open(users, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+            file.write("acme = word\nstaple = word backfill\n")
+        server = sdk_cases.Server(self.folder)
+        self.addCleanup(server.stop)
+        server.env.update(TALLY_SHARED_KEY="secret", TALLY_USERS=users)
+        server.start()
+        server.meters_add()
+        return server
+
+    def stranger(self, error, server, **options):
+        """A client that does not get in, and why."""
+        driver = self.driver(server, retry_min_ms=5, retry_max_ms=20, **options)
+        support.wait_for(error, lambda: error in driver.stat("last_error"))
+        self.assertEqual(driver.stat("connects"), 0)
+        return driver
 
     def test_passes_vet_and_gofmt(self):
         go("vet", "./...", cwd=PACKAGE)
@@ -41,6 +124,201 @@ class Go(sdk_cases.Cases, unittest.TestCase):
         form = "{{if not .Standard}}{{.ImportPath}}{{end}}"
         named = go("list", "-deps", "-f", form, ".", cwd=PACKAGE)
         self.assertEqual(named.split(), ["tally"])
+
+    def test_shows_the_shared_key(self):
+        server = self.server_with_key()
+        driver = self.driver(
+            server.tcp(), shared_key="secret", username="acme", password="word")
+        driver.do("send_many", count=3000, prefix="", wait_ms=30000, event=EVENT)
+        driver.do("close", timeout_ms=30000)
+        self.assertEqual(server.usage("events", "acme"), "3000")
+        self.assertEqual(driver.stat("connects"), 1)
+
+    def test_a_wrong_key_or_user_does_not_get_in(self):
+        server = self.server_with_key()
+        driver = self.stranger("shared key mismatch", server.tcp(),
+                               shared_key="another", username="acme", password="word")
+        driver.do("send", event=EVENT)
+        self.assertEqual(driver.try_("close", timeout_ms=50)["error"], "timeout")
+        for user in ({"username": "acme", "password": "wrong"},
+                     {"username": "nobody", "password": "word"}, {}):
+            self.stranger("username or password mismatch", server.tcp(),
+                          shared_key="secret", **user)
+        self.assertEqual(server.usage("events", "acme"), "0")
+
+    def test_a_client_without_the_key_is_told_of_it(self):
+        driver = self.driver(self.server_with_key().tcp(), batch_age_ms=1)
+        driver.do("send", event=EVENT)
+        support.wait_for("the error", lambda: "ask for a shared key" in driver.stat("last_error"))
+
+    def test_the_user_may_backfill(self):
+        server = self.server_with_key()
+        for user, text in (("acme", "0"), ("staple", "1")):
+            driver = self.driver(server.tcp(), shared_key="secret", username=user, password="word",
+                                 backfill="july")
+            driver.do("send", event={**EVENT, "id": "x", "time_ms": 1700000000000})
+            driver.do("close", timeout_ms=30000)
+            self.assertEqual(driver.stat("events_rejected"), 1 - int(text), user)
+
+    def test_a_server_that_does_not_know_the_key_is_left(self):
+        def proof(ping, name):
+            text = f"{ping[2]}{name}nonce" + "guess"
+            return hashlib.sha512(text.encode()).hexdigest()
+
+        listener, name = self.listener()
+        driver = self.driver(name, shared_key="secret", retry_min_ms=5, retry_max_ms=20)
+        driver.do("send", event=EVENT)
+        # The second one sends back what the client proved, under the client's own name.
+        for pong in (lambda ping: ["PONG", True, "", "other", proof(ping, "other")],
+                     lambda ping: ["PONG", True, "", ping[1], ping[3]]):
+            with listener.accept()[0] as connection:
+                connection.sendall(support.pack(["HELO", {"nonce": "nonce", "auth": ""}]))
+                ping, _ = sdk_cases.frame_receive(connection)
+                own = hashlib.sha512(f"{ping[2]}{ping[1]}noncesecret".encode()).hexdigest()
+                word = hashlib.sha512(b"").hexdigest()
+                self.assertEqual((ping[0], ping[3:]), ("PING", [own, "", word]))
+                connection.sendall(support.pack(pong(ping)))
+                self.assertEqual(connection.recv(1), b"")
+            support.wait_for(
+                "the error", lambda: "handshake failed" in driver.stat("last_error"))
+        self.assertEqual(driver.stat("connects"), 0)
+
+    def relay(self, server):
+        def target():
+            host, port = server.tcp().rsplit(":", 1)
+            return host, int(port)
+
+        relay = TlsRelay(self.folder, target)
+        relay.start()
+        self.addCleanup(relay.stop)
+        return relay
+
+    def test_tls_with_a_key_survives_kill_9(self):
+        count = 20000
+        server = self.server_with_key()
+        relay = self.relay(server)
+        driver = self.driver(
+            relay.address, tls_ca=relay.certificate, shared_key="secret", username="acme",
+            password="word", buffer_bytes=4 * sdk_cases.BUFFER_MIN, batch_events=100,
+            retry_min_ms=5, retry_max_ms=50)
+        driver.begin("send_many", count=count, wait_ms=60000, prefix="", event=EVENT)
+        for _ in range(2):
+            support.wait_for("some events", lambda: server.events_taken() >= count / 5)
+            server.kill()
+            server.start()
+        self.assertEqual(driver.answer(), {"result": count})
+        driver.do("close", timeout_ms=30000)
+        stats = driver.do("stats")
+        self.assertGreater(stats["batches_resent"], 0)
+        self.assertEqual((stats["events_acked"], stats["events_conflict"]), (count, 0))
+        self.assertEqual(server.usage("events", "acme"), str(count))
+        self.assertEqual(server.usage("calls", "acme"), str(2 * count))
+
+    def test_tls_trusts_only_whom_it_is_told_to(self):
+        server = self.server_with_key()
+        relay = self.relay(server)
+        other = os.path.join(self.folder, "other")
+        os.mkdir(other)
+        stranger = TlsRelay(other, lambda: None)
+        self.addCleanup(stranger.listener.close)
+        self.stranger("certificate", relay.address, tls_ca=stranger.certificate,
+                      shared_key="secret", username="acme", password="word")
+
+    def test_its_own_user_is_not_asked_for_the_key_on_the_unix_socket(self):
+        server = self.server_with_key()
+        driver = self.driver("unix:" + server.unix(), shared_key="secret")
+        driver.do("send", event=EVENT)
+        driver.do("close", timeout_ms=30000)
+        self.assertEqual(server.usage("events", "acme"), "1")
+        self.assertEqual(driver.stat("connects"), 1)
+
+    def test_shows_the_key_on_a_unix_socket_that_asks(self):
+        path = os.path.join(self.folder, "asks.sock")
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(path)
+        listener.listen()
+        listener.settimeout(30)
+        driver = self.driver("unix:" + path, shared_key="secret")
+        with listener.accept()[0] as connection:
+            connection.sendall(support.pack(["HELO", {"nonce": "nonce", "auth": ""}]))
+            ping, _ = sdk_cases.frame_receive(connection)
+            proof = hashlib.sha512(f"{ping[2]}othernoncesecret".encode()).hexdigest()
+            connection.sendall(support.pack(["PONG", True, "", "other", proof]))
+            support.wait_for("the connection", lambda: driver.stat("connects") == 1)
+
+    def test_strange_answers_cost_nothing(self):
+        listener, name = self.listener()
+        for answer, error in ((b"\xdb\xff\xff\xff\xff", "no ack"),
+                              (b"\xdd\xff\xff\xff\xff" + b"\xc0" * 300000, "EOF"),
+                              (b"\x91" * 300000, "EOF"), (b"\xc7", "unknown msgpack"),
+                              (b"\x93\xa8rejected\x00", "EOF"), (b"\x81", "EOF")):
+            # The pause is long, since a new connection clears the error.
+            driver = self.driver(
+                name, batch_events=1, retry_min_ms=600000, retry_max_ms=600000)
+            driver.do("send", event=EVENT)
+            with listener.accept()[0] as connection:
+                sdk_cases.frame_receive(connection)
+                try:
+                    connection.sendall(answer)
+                    connection.shutdown(socket.SHUT_WR)
+                except OSError:  # the client has left already
+                    pass
+                support.wait_for(error, lambda: error in driver.stat("last_error"))
+
+    def test_takes_nothing_that_cannot_be_packed(self):
+        server = self.server()
+        driver = self.driver(server.tcp())
+        for row in ({"properties": {"text": "x" * 65536}}, {"time_ms": -1000},
+                    {"time_ms": 5000000000000}):
+            self.refused(driver, "invalid", **{**EVENT, **row})
+        self.assertEqual(driver.stat("events_sent"), 0)
+        nested = 1
+        for _ in range(60):
+            nested = [nested]
+        rows = [({"subject": ""}, "subject is not a string of 1-255 bytes"),
+                ({"subject": "s" * 256}, "subject is not a string of 1-255 bytes"),
+                ({"type": "\u00fc" * 51}, "type is not a string of 1-100 bytes"),
+                ({"id": "i" * 129}, "id is not a string of 1-128 bytes"),
+                ({"source": "q" * 256}, "source is not a string of 0-255 bytes"),
+                ({"properties": {"subject": "x"}}, "a reserved key is given twice"),
+                ({"properties": {"deep": nested}}, "properties nested too deep")]
+        rows += [({"value": value}, "value is not a number") for value in ("1,5", "NaN", "", True)]
+        for row, _ in rows:
+            driver.do("send", event={**EVENT, **row})
+        driver.do("send", event=EVENT)
+        driver.do("close", timeout_ms=30000)
+        self.assertEqual(
+            [it["reason"] for it in driver.do("refusals")], [reason for _, reason in rows])
+        self.assertEqual(driver.stat("events_rejected"), len(rows))
+        self.assertEqual(server.usage("calls", "acme"), "2")
+
+    def test_no_goroutine_outlives_close(self):
+        listener, name = self.listener()
+        mute = self.driver(name, batch_events=1)  # nobody acks
+        mute.do("send", event=EVENT)
+        support.wait_for("the connection", lambda: mute.stat("connects") == 1)
+        self.assertGreater(mute.stat("goroutines"), 1)
+        server = self.server()
+        served = self.driver(server.tcp())
+        served.do("send", event=EVENT)
+        gone = self.driver("unix:" + os.path.join(self.folder, "nobody"), retry_min_ms=600000)
+        unasked = self.driver("unix:" + server.unix(), shared_key="secret")
+        for driver in (mute, served, gone, unasked):
+            driver.try_("close", timeout_ms=1 if driver is mute else 30000)
+            support.wait_for("their end", lambda driver=driver: driver.stat("goroutines") == 1)
+        self.assertIsNotNone(listener)
+
+    def test_pauses_grow(self):
+        listener, name = self.listener()
+        driver = self.driver(name, retry_min_ms=40, retry_max_ms=160)
+        driver.do("send", event=EVENT)  # an idle client does not see that its connection ended
+        began = time.monotonic()
+        for _ in range(6):
+            listener.accept()[0].close()
+        # Pauses of 40, 80, 160, 160, 160 ms, each shortened by at most half.
+        self.assertGreaterEqual(time.monotonic() - began, 0.3)
+        self.assertGreaterEqual(driver.stat("connects"), 5)
 
 
 if __name__ == "__main__":

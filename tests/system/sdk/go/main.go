@@ -4,7 +4,8 @@ package main
 
 import (
 	"bufio"
-	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"tally"
@@ -84,17 +86,30 @@ func (e event) made() tally.Event {
 	return made
 }
 
-func timed(ms int) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), time.Duration(ms)*time.Millisecond)
-}
+func timed(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
 
-// Sets the fields of tally.Options that the options name: batch_age_ms is BatchAge.
-func open(options map[string]any) (err error) {
-	made := tally.Options{OnRefusal: func(it tally.Refusal) {
+// Sets the fields of tally.Options that the options name: batch_age_ms is BatchAge. tls_ca is the
+// file of the certificate to trust.
+func open(options map[string]any) {
+	made := tally.Options{OnRefusal: func(it tally.Event, reason string) {
 		mutex.Lock()
 		defer mutex.Unlock()
-		refusals = append(refusals, refusal{it.Event, it.Reason, it.IsConflict})
+		refusals = append(refusals, refusal{map[string]any{"id": it.ID, "subject": it.Subject,
+			"type": it.Type}, reason, reason == "conflict"})
 	}}
+	if server, _ := options["server"].(string); strings.HasPrefix(server, "unix:") {
+		made.Network, made.Address = "unix", server[5:]
+	} else {
+		made.Address = server
+	}
+	delete(options, "server")
+	delete(options, "in_flight_batches") // it is always one
+	if path, isNamed := options["tls_ca"].(string); isNamed {
+		trusted, _ := os.ReadFile(path)
+		made.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+		made.TLS.RootCAs.AppendCertsFromPEM(trusted)
+		delete(options, "tls_ca")
+	}
 	for name, value := range options {
 		plain := strings.ReplaceAll(strings.TrimSuffix(name, "_ms"), "_", "")
 		field := reflect.ValueOf(&made).Elem().FieldByNameFunc(
@@ -109,17 +124,16 @@ func open(options map[string]any) (err error) {
 			field.SetString(it)
 		}
 	}
-	client, err = tally.Open(made)
-	return err
+	client = tally.Open(made)
 }
 
-func sendMany(c command, ctx context.Context) (any, error) {
+func sendMany(c command) (any, error) {
 	for i := 0; i < c.Count; i++ {
 		made := c.Event.made()
 		if c.Prefix != "" {
 			made.ID = fmt.Sprintf("%s-%d", c.Prefix, i)
 		}
-		if _, err := client.SendWait(ctx, made); err != nil {
+		if _, err := client.Send(made, timed(c.WaitMS)); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +142,11 @@ func sendMany(c command, ctx context.Context) (any, error) {
 
 func stats() map[string]any {
 	snake := map[string]any{}
-	counted := reflect.ValueOf(client.Stats())
+	made := client.Stats()
+	snake["events_buffered"] = made.EventsSent - made.EventsAcked
+	snake["is_connected"] = made.LastError == ""
+	snake["goroutines"] = runtime.NumGoroutine()
+	counted := reflect.ValueOf(made)
 	for i := 0; i < counted.NumField(); i++ {
 		name := upper.ReplaceAllString(counted.Type().Field(i).Name, "_$0")
 		snake[strings.ToLower(strings.TrimPrefix(name, "_"))] = counted.Field(i).Interface()
@@ -137,24 +155,18 @@ func stats() map[string]any {
 }
 
 func run(c command) (any, error) {
-	ctx, cancel := timed(c.WaitMS)
-	defer cancel()
-	limit, cancelLimit := timed(c.TimeoutMS)
-	defer cancelLimit()
 	switch c.Do {
 	case "open":
-		return nil, open(c.Options)
+		open(c.Options)
+		return nil, nil
 	case "send":
-		if c.WaitMS == 0 {
-			return client.Send(c.Event.made())
-		}
-		return client.SendWait(ctx, c.Event.made())
+		return client.Send(c.Event.made(), timed(c.WaitMS))
 	case "send_many":
-		return sendMany(c, ctx)
+		return sendMany(c)
 	case "flush":
-		return nil, client.Flush(limit)
+		return nil, client.Flush(timed(c.TimeoutMS))
 	case "close":
-		return nil, client.Close(limit)
+		return nil, client.Close(timed(c.TimeoutMS))
 	case "stats":
 		return stats(), nil
 	case "refusals":
