@@ -1,278 +1,202 @@
 #include "ledger/block.h"
 
 #include "base/assert.h"
+#include "ledger/varint.h"
 
-enum {
-    BLOCK_KIND_EVENTS = 1,
-    BLOCK_CHECKSUM_OFFSET = 48,
-    ENTRY_FLAGS_KNOWN = ENTRY_TIME_IS_ARRIVAL | ENTRY_ID_IS_CHUNK | ENTRY_IS_BACKFILL,
-    ENTRY_SIZE_FIELD = 4,
-};
+enum { BLOCK_CHECKSUM_OFFSET = BLOCK_HEADER_SIZE - 8, ENTRY_CODED_MIN = 2 };
 
-_Static_assert(BLOCK_CHECKSUM_OFFSET + 8 == BLOCK_HEADER_SIZE, "the checksum ends the header");
-_Static_assert(
-    EVENT_SUBJECT_MAX <= UINT8_MAX && EVENT_TYPE_MAX <= UINT8_MAX && EVENT_ID_MAX <= UINT8_MAX &&
-        EVENT_SOURCE_MAX <= UINT8_MAX && EVENT_CHUNK_MAX <= UINT8_MAX &&
-        EVENT_BATCH_MAX <= UINT8_MAX,
-    "lengths are stored in a byte");
-
-const char *
-fate_name(enum fate fate)
-{
-    switch (fate) {
-    case FATE_STORED: return "stored";
-    case FATE_DUPLICATE: return "duplicate";
-    case FATE_CONFLICT: return "conflict";
-    case FATE_TOO_OLD: return "time too old";
-    case FATE_TOO_FAR_AHEAD: return "time too far ahead";
-    case FATE_COUNT: break;
-    }
-    must(false);
-    return "";
-}
-
-// Fields as they lie in the value, at any alignment.
 static uint8_t *
 put(uint8_t *at, const void *data, size_t size)
 {
-    if (size > 0)
-        memcpy(at, data, size);
+    memcpy(at, data, size);
     return at + size;
 }
 
-// What stands where the id does: the id, else the frame's chunk.
 static struct bytes
-event_id_bytes(const struct event *event)
+block_words(const struct block_header *header, struct bytes value)
 {
-    return event->id.size > 0 ? event->id : event->chunk;
-}
-
-size_t
-entry_size(const struct event *event)
-{
-    size_t size = ENTRY_HEADER_SIZE + event->subject.size + event->type.size +
-                  event_id_bytes(event).size + event->source.size + event->batch.size;
-    for (uint32_t i = 0; i < event->properties_runs; i++)
-        size += event->properties[i].size;
-    return size;
-}
-
-static uint8_t
-entry_flags(const struct event *event)
-{
-    uint8_t flags = 0;
-    if (event->time_ns == 0)
-        flags |= ENTRY_TIME_IS_ARRIVAL;
-    if (event->id.size == 0 && event->chunk.size > 0)
-        flags |= ENTRY_ID_IS_CHUNK;
-    if (event->batch.size > 0)
-        flags |= ENTRY_IS_BACKFILL;
-    return flags;
-}
-
-// What ingest has promised: without it an entry could not be read back.
-static bool
-event_is_sound(const struct event *event)
-{
-    return event->subject.size > 0 && event->subject.size <= EVENT_SUBJECT_MAX &&
-           event->type.size > 0 && event->type.size <= EVENT_TYPE_MAX &&
-           event->id.size <= EVENT_ID_MAX && event->chunk.size <= EVENT_CHUNK_MAX &&
-           event->source.size <= EVENT_SOURCE_MAX && event->batch.size <= EVENT_BATCH_MAX &&
-           event->properties_runs <= EVENT_RUNS_MAX;
-}
-
-void
-entry_write(const struct event *event, int64_t arrival_ns, uint8_t *out)
-{
-    must(event_is_sound(event));
-    struct bytes id = event_id_bytes(event);
-    uint32_t size = (uint32_t)(entry_size(event) - ENTRY_SIZE_FIELD);
-    const uint8_t head[8] = {
-        ENTRY_EVENT,
-        entry_flags(event),
-        (uint8_t)event->subject.size,
-        (uint8_t)event->type.size,
-        (uint8_t)id.size,
-        (uint8_t)event->source.size,
-        (uint8_t)event->batch.size,
-        0,
-    };
-    int64_t time_ns = event->time_ns != 0 ? event->time_ns : arrival_ns;
-    uint8_t *at = put(out, &size, sizeof size);
-    at = put(at, head, sizeof head);
-    at = put(at, &event->chunk_position, sizeof event->chunk_position);
-    at = put(at, &event->properties_count, sizeof event->properties_count);
-    at = put(at, &time_ns, sizeof time_ns);
-    at = put(at, &event->value.units, sizeof event->value.units);
-    must(at == out + ENTRY_HEADER_SIZE);
-    at = put(at, event->subject.data, event->subject.size);
-    at = put(at, event->type.data, event->type.size);
-    at = put(at, id.data, id.size);
-    at = put(at, event->source.data, event->source.size);
-    at = put(at, event->batch.data, event->batch.size);
-    for (uint32_t i = 0; i < event->properties_runs; i++)
-        at = put(at, event->properties[i].data, event->properties[i].size);
-    must(at == out + size + ENTRY_SIZE_FIELD);
-}
-
-// The fixed part of an entry after its size field, at any alignment.
-enum {
-    HEAD_KIND = 0,
-    HEAD_FLAGS = 1,
-    HEAD_SUBJECT = 2,
-    HEAD_TYPE = 3,
-    HEAD_ID = 4,
-    HEAD_SOURCE = 5,
-    HEAD_BATCH = 6,
-    HEAD_ZERO = 7,
-    HEAD_CHUNK_POSITION = 8,
-    HEAD_PROPERTIES_COUNT = 12,
-    HEAD_TIME = 16,
-    HEAD_VALUE = 24,
-    HEAD_SIZE = 40,
-};
-
-_Static_assert((int)HEAD_SIZE + (int)ENTRY_SIZE_FIELD == (int)ENTRY_HEADER_SIZE, "one header");
-
-// Everything that could be wrong with an entry is in its first bytes, so that the rest is read
-// without further questions.
-static bool
-head_is_sound(const uint8_t *head, size_t size)
-{
-    size_t texts = (size_t)head[HEAD_SUBJECT] + head[HEAD_TYPE] + head[HEAD_ID] +
-                   head[HEAD_SOURCE] + head[HEAD_BATCH];
-    bool is_backfill = (head[HEAD_FLAGS] & ENTRY_IS_BACKFILL) != 0;
-    return head[HEAD_KIND] == ENTRY_EVENT && head[HEAD_ZERO] == 0 &&
-           (head[HEAD_FLAGS] & ~ENTRY_FLAGS_KNOWN) == 0 && head[HEAD_SUBJECT] > 0 &&
-           head[HEAD_TYPE] > 0 && is_backfill == (head[HEAD_BATCH] > 0) &&
-           texts <= size - HEAD_SIZE;
+    return bytes_of(value.data + BLOCK_HEADER_SIZE, header->words_size);
 }
 
 static struct bytes
-take(const uint8_t **at, size_t size)
+block_entries(const struct block_header *header, struct bytes value)
 {
-    struct bytes taken = bytes_of(*at, size);
-    *at += size;
-    return taken;
-}
-
-bool
-entry_read(struct cursor *cursor, struct entry *out)
-{
-    uint32_t size = cursor_u32le(cursor);
-    struct bytes body = cursor_take(cursor, size);
-    if (cursor_failed(cursor) || size < HEAD_SIZE || !head_is_sound(body.data, size)) {
-        cursor->failed = true;
-        return false;
-    }
-    const uint8_t *head = body.data;
-    const uint8_t *at = head + HEAD_SIZE;
-    out->kind = ENTRY_EVENT;
-    out->flags = head[HEAD_FLAGS];
-    memcpy(&out->chunk_position, head + HEAD_CHUNK_POSITION, sizeof out->chunk_position);
-    memcpy(&out->properties_count, head + HEAD_PROPERTIES_COUNT, sizeof out->properties_count);
-    memcpy(&out->time_ns, head + HEAD_TIME, sizeof out->time_ns);
-    memcpy(&out->value.units, head + HEAD_VALUE, sizeof out->value.units);
-    out->subject = take(&at, head[HEAD_SUBJECT]);
-    out->type = take(&at, head[HEAD_TYPE]);
-    out->id = take(&at, head[HEAD_ID]);
-    out->source = take(&at, head[HEAD_SOURCE]);
-    out->batch = take(&at, head[HEAD_BATCH]);
-    out->properties = take(&at, (size_t)(head + size - at));
-    out->whole = bytes_of(head - ENTRY_SIZE_FIELD, ENTRY_SIZE_FIELD + (size_t)size);
-    return true;
+    return bytes_of(value.data + BLOCK_HEADER_SIZE + header->words_size, header->entries_size);
 }
 
 static uint64_t
-block_checksum(const uint8_t *value, uint64_t sequence, size_t entries_size)
+block_checksum(const uint8_t *value, uint64_t sequence)
 {
-    uint64_t head = hash64(bytes_of(value, BLOCK_CHECKSUM_OFFSET), sequence);
-    return hash64(bytes_of(value + BLOCK_HEADER_SIZE, entries_size), head);
+    return hash64(bytes_of(value, BLOCK_CHECKSUM_OFFSET), sequence);
 }
 
 void
-block_seal(uint8_t *value, const struct block_header *header)
+block_seal(uint8_t *value, struct block_header *header)
 {
     must(header->sequence > 0 && header->count > 0);
     must(header->time_min_ns <= header->time_max_ns);
+    const size_t size = BLOCK_HEADER_SIZE + (size_t)header->words_size + header->entries_size;
     const uint32_t magic = BLOCK_MAGIC;
     const uint16_t version = BLOCK_VERSION;
-    const uint16_t kind = BLOCK_KIND_EVENTS;
+    const uint32_t zero = 0;
+    header->words_checksum = hash64(block_words(header, bytes_of(value, size)), header->sequence);
+    header->entries_checksum =
+        hash64(block_entries(header, bytes_of(value, size)), header->sequence);
     uint8_t *at = put(value, &magic, sizeof magic);
     at = put(at, &version, sizeof version);
-    at = put(at, &kind, sizeof kind);
+    at = put(at, &header->flags, sizeof header->flags);
     at = put(at, &header->sequence, sizeof header->sequence);
     at = put(at, &header->count, sizeof header->count);
-    at = put(at, &header->size, sizeof header->size);
+    at = put(at, &header->words_count, sizeof header->words_count);
+    at = put(at, &header->words_before, sizeof header->words_before);
+    at = put(at, &header->words_size, sizeof header->words_size);
+    at = put(at, &header->entries_size, sizeof header->entries_size);
+    at = put(at, &zero, sizeof zero);
+    at = put(at, &header->chapter, sizeof header->chapter);
+    at = put(at, &header->words_previous, sizeof header->words_previous);
     at = put(at, &header->time_min_ns, sizeof header->time_min_ns);
     at = put(at, &header->time_max_ns, sizeof header->time_max_ns);
+    at = put(at, &header->arrival_min_ns, sizeof header->arrival_min_ns);
     at = put(at, &header->arrival_ns, sizeof header->arrival_ns);
+    at = put(at, &header->previous, sizeof header->previous);
+    at = put(at, &header->words_checksum, sizeof header->words_checksum);
+    at = put(at, &header->entries_checksum, sizeof header->entries_checksum);
     must(at == value + BLOCK_CHECKSUM_OFFSET);
-    uint64_t checksum = block_checksum(value, header->sequence, header->size);
-    (void)put(at, &checksum, sizeof checksum);
+    header->checksum = block_checksum(value, header->sequence);
+    (void)put(at, &header->checksum, sizeof header->checksum);
+}
+
+static struct block_header
+header_read(struct cursor *in)
+{
+    struct block_header header = {.flags = cursor_u16le(in)};
+    header.sequence = cursor_u64le(in);
+    header.count = cursor_u32le(in);
+    header.words_count = cursor_u32le(in);
+    header.words_before = cursor_u32le(in);
+    header.words_size = cursor_u32le(in);
+    header.entries_size = cursor_u32le(in);
+    if (cursor_u32le(in) != 0)
+        in->failed = true;
+    header.chapter = cursor_u64le(in);
+    header.words_previous = cursor_u64le(in);
+    header.time_min_ns = (int64_t)cursor_u64le(in);
+    header.time_max_ns = (int64_t)cursor_u64le(in);
+    header.arrival_min_ns = (int64_t)cursor_u64le(in);
+    header.arrival_ns = (int64_t)cursor_u64le(in);
+    header.previous = cursor_u64le(in);
+    header.words_checksum = cursor_u64le(in);
+    header.entries_checksum = cursor_u64le(in);
+    header.checksum = cursor_u64le(in);
+    return header;
+}
+
+static bool
+chapter_is_sound(const struct block_header *header)
+{
+    if (header->chapter == 0 || header->chapter > header->sequence ||
+        header->sequence - header->chapter >= BLOCK_CHAPTER_MAX)
+        return false;
+    if (header->words_before > WORDS_MAX || header->words_count > WORDS_MAX - header->words_before)
+        return false;
+    if (header->words_before == 0)
+        return header->words_previous == 0;
+    return header->words_previous >= header->chapter && header->words_previous < header->sequence;
 }
 
 // What is wrong with the header, or NULL. The checksum comes last: the others say more.
 static const char *
-block_fault(const struct block_header *header, uint64_t sequence, struct bytes value)
+header_fault(const struct block_header *header, uint64_t sequence, struct bytes value)
 {
     if (header->sequence != sequence)
         return "its sequence number is not its key's";
-    if ((uint64_t)header->size + BLOCK_HEADER_SIZE != value.size)
+    if ((uint64_t)header->words_size + header->entries_size + BLOCK_HEADER_SIZE != value.size)
         return "its size is not the value's";
-    if (header->count == 0 || header->count > header->size / ENTRY_HEADER_SIZE)
+    if (header->count == 0 || header->count > header->entries_size / ENTRY_CODED_MIN)
         return "its count does not fit its size";
-    if (header->time_min_ns > header->time_max_ns)
+    if (header->words_count > header->words_size / (WORD_SIZE_MIN + 2))
+        return "its words do not fit their size";
+    if (header->time_min_ns > header->time_max_ns || header->arrival_min_ns > header->arrival_ns)
         return "its time bounds are reversed";
-    uint64_t checksum;
-    memcpy(&checksum, value.data + BLOCK_CHECKSUM_OFFSET, sizeof checksum);
-    if (checksum != block_checksum(value.data, sequence, header->size))
+    if (!chapter_is_sound(header))
+        return "it is no part of its chapter";
+    if (header->checksum != block_checksum(value.data, sequence))
         return "its checksum does not match";
     return NULL;
 }
 
+static enum status
+block_fault(uint64_t sequence, const char *fault, struct error *error)
+{
+    return error_set(error, STATUS_CORRUPT, "block %llu: %s", (unsigned long long)sequence, fault);
+}
+
 enum status
-block_open(struct block_reader *reader, uint64_t sequence, struct bytes value, struct error *error)
+block_look(uint64_t sequence, struct bytes value, struct block_header *out, struct error *error)
 {
     struct cursor in = cursor_over(value);
+    if (value.size < BLOCK_HEADER_SIZE)
+        return block_fault(sequence, "it is shorter than a header", error);
     uint32_t magic = cursor_u32le(&in);
     uint16_t version = cursor_u16le(&in);
-    uint16_t kind = cursor_u16le(&in);
-    struct block_header header = {.sequence = cursor_u64le(&in)};
-    header.count = cursor_u32le(&in);
-    header.size = cursor_u32le(&in);
-    header.time_min_ns = (int64_t)cursor_u64le(&in);
-    header.time_max_ns = (int64_t)cursor_u64le(&in);
-    header.arrival_ns = (int64_t)cursor_u64le(&in);
-    (void)cursor_u64le(&in);
-    const char *fault = NULL;
+    if (magic != BLOCK_MAGIC || version != BLOCK_VERSION)
+        return block_fault(sequence, "its magic or version is unknown", error);
+    struct block_header header = header_read(&in);
     if (cursor_failed(&in))
-        fault = "it is shorter than a header";
-    else if (magic != BLOCK_MAGIC || version != BLOCK_VERSION || kind != BLOCK_KIND_EVENTS)
-        fault = "its magic, version or kind is unknown";
-    else
-        fault = block_fault(&header, sequence, value);
-    if (fault != NULL) {
-        return error_set(
-            error, STATUS_CORRUPT, "block %llu: %s", (unsigned long long)sequence, fault);
-    }
-    *reader = (struct block_reader){.header = header, .cursor = in};
+        return block_fault(sequence, "its header has bytes that nobody wrote", error);
+    const char *fault = header_fault(&header, sequence, value);
+    if (fault != NULL)
+        return block_fault(sequence, fault, error);
+    *out = header;
     return STATUS_OK;
 }
 
-bool
-block_next(struct block_reader *reader, struct entry *out)
+enum status
+block_learn(
+    const struct block_header *header,
+    struct bytes value,
+    struct word_list *words,
+    struct error *error)
 {
-    if (reader->is_broken)
-        return false;
-    if (reader->index == reader->header.count) {
-        reader->is_broken = cursor_left(&reader->cursor) > 0;
-        return false;
+    struct bytes defined = block_words(header, value);
+    must(words->count == header->words_before);
+    if (header->words_checksum != hash64(defined, header->sequence))
+        return block_fault(header->sequence, "the checksum of its words does not match", error);
+    struct cursor in = cursor_over(defined);
+    for (uint32_t i = 0; i < header->words_count; i++) {
+        uint64_t size = varint_read(&in);
+        uint64_t count = varint_read(&in);
+        struct bytes bytes = cursor_take(&in, size);
+        if (cursor_failed(&in) || count > UINT32_MAX ||
+            !word_list_add(words, bytes, (uint32_t)count)) {
+            if (buffer_failed(&words->bytes) || buffer_failed(&words->rows))
+                return error_set(error, STATUS_NO_MEMORY, "no memory for the words of a chapter");
+            return block_fault(header->sequence, "its words do not make sense", error);
+        }
     }
-    if (!entry_read(&reader->cursor, out)) {
-        reader->is_broken = true;
-        return false;
-    }
-    reader->index++;
-    return true;
+    if (cursor_left(&in) > 0)
+        return block_fault(header->sequence, "bytes are left over behind its words", error);
+    return STATUS_OK;
+}
+
+enum status
+block_open(
+    struct block_reader *reader,
+    const struct block_header *header,
+    struct bytes value,
+    const struct word_list *words,
+    struct error *error)
+{
+    struct bytes entries = block_entries(header, value);
+    must(words->count >= header->words_before + header->words_count);
+    if (header->entries_checksum != hash64(entries, header->sequence))
+        return block_fault(header->sequence, "the checksum of its entries does not match", error);
+    *reader = (struct block_reader){
+        .header = *header,
+        .cursor = cursor_over(entries),
+        .words = words,
+        .time_ns = header->arrival_ns,
+        .pairs = reader->pairs,
+    };
+    return STATUS_OK;
 }

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/buffer.h"
+#include "ledger/head.h"
 #include "ledger/ledger.h"
 #include "ledger/lmdb_env.h"
 #include "ledger/shard_view.h"
@@ -146,6 +147,10 @@ shard_make(const char *dir, uint32_t number, uint64_t map_size, struct error *er
         status = path_make(&env, shard.text, "state", error);
     if (status == STATUS_OK)
         status = env_make(env.text, &state, error);
+    if (status == STATUS_OK)
+        status = path_make(&env, shard.text, "head", error);
+    if (status == STATUS_OK)
+        status = head_make(env.text, error);
     return status ? status : dir_sync(shard.text, error);
 }
 

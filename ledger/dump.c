@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "ledger/dump_value.h"
 #include "ledger/ledger.h"
+#include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
 
 #include <inttypes.h>
@@ -19,6 +20,7 @@ struct dump {
     void *context;
     struct shard_view view;
     struct buffer lines;
+    struct log_reader reader;
     bool is_stopped;
 };
 
@@ -55,25 +57,79 @@ dump_flags(struct json_out *out, const struct entry *entry)
         dump_text(out, "batch", entry->batch);
 }
 
+static void
+dump_payload(struct json_out *out, const struct entry_payload *payload)
+{
+    char value[DECIMAL_TEXT_MAX];
+    (void)decimal_print(payload->value, value);
+    json_begin(out, '{');
+    dump_text(out, "type", payload->type);
+    json_key(out, "value");
+    json_text(out, value);
+    dump_properties(out, payload->properties, payload->properties_count);
+    json_end(out, '}');
+}
+
+// What an entry says that is no event.
+static void
+dump_note(struct json_out *out, const struct entry *entry)
+{
+    const struct entry_note *note = &entry->note;
+    if (entry->kind == ENTRY_CUT)
+        member_int(out, "cut", note->cut);
+    if (note->block > 0)
+        member_int(out, "of_block", (int64_t)note->block);
+    if (entry->kind == ENTRY_CANCEL || entry->kind == ENTRY_AMEND)
+        member_int(out, "of_index", note->index);
+    if (entry->kind == ENTRY_BATCH_REVERT)
+        member_time(out, "time_end", note->time_end_ns);
+    if (entry->kind == ENTRY_AMEND) {
+        json_key(out, "amended");
+        dump_payload(out, &note->amended);
+    }
+    if (note->who.size > 0)
+        dump_text(out, "who", note->who);
+    if (note->why.size > 0)
+        dump_text(out, "why", note->why);
+}
+
+static void
+dump_event(struct json_out *out, const struct entry *entry)
+{
+    char value[DECIMAL_TEXT_MAX];
+    (void)decimal_print(entry->value, value);
+    dump_text(out, "subject", entry->subject);
+    dump_text(out, "type", entry->type);
+    dump_text(out, "id", entry->id);
+    dump_text(out, "source", entry->source);
+    member_time(out, "time", entry->time_ns);
+    dump_flags(out, entry);
+    json_key(out, "value");
+    json_text(out, value);
+    dump_properties(out, entry->properties, entry->properties_count);
+}
+
 void
 dump_entry(const struct dump_place *place, const struct entry *entry, struct buffer *buffer)
 {
-    char value[DECIMAL_TEXT_MAX];
     struct json_out out = json_out_to(buffer);
-    (void)decimal_print(entry->value, value);
     json_begin(&out, '{');
     member_int(&out, "shard", place->shard);
     member_int(&out, "block", (int64_t)place->block);
     member_int(&out, "index", place->index);
-    dump_text(&out, "subject", entry->subject);
-    dump_text(&out, "type", entry->type);
-    dump_text(&out, "id", entry->id);
-    dump_text(&out, "source", entry->source);
-    member_time(&out, "time", entry->time_ns);
-    dump_flags(&out, entry);
-    json_key(&out, "value");
-    json_text(&out, value);
-    dump_properties(&out, entry->properties, entry->properties_count);
+    if (entry->kind != ENTRY_EVENT) {
+        json_key(&out, "kind");
+        json_text(&out, entry_kind_name(entry->kind));
+    }
+    if (entry->subject.size > 0) {
+        dump_event(&out, entry);
+    } else {
+        member_time(&out, "time", entry->time_ns);
+        if (entry->batch.size > 0)
+            dump_text(&out, "batch", entry->batch);
+    }
+    if (entry->kind != ENTRY_EVENT)
+        dump_note(&out, entry);
     member_time(&out, "arrival", place->arrival_ns);
     json_end(&out, '}');
     buffer_u8(buffer, '\n');
@@ -93,22 +149,19 @@ is_wanted(const struct dump_options *options, const struct entry *entry)
 static enum status
 dump_block(struct dump *dump, struct tx *log, uint64_t sequence, struct error *error)
 {
-    struct block_reader block;
+    struct log_reader *reader = &dump->reader;
     struct entry entry;
-    enum status status = log_block(log, sequence, &block, error);
+    enum status status = log_open(reader, log, sequence, error);
     if (status)
         return status;
     struct dump_place place = {
-        .shard = dump->view.shard, .block = sequence, .arrival_ns = block.header.arrival_ns};
-    while (block_next(&block, &entry)) {
-        place.index = block.index - 1;
+        .shard = dump->view.shard, .block = sequence, .arrival_ns = reader->header.arrival_ns};
+    while (log_next(reader, &entry)) {
+        place.index = reader->block.index - 1;
         if (is_wanted(dump->options, &entry))
             dump_entry(&place, &entry, &dump->lines);
     }
-    if (block.is_broken)
-        return error_set(
-            error, STATUS_CORRUPT, "block %" PRIu64 ": entry %u is damaged", sequence, block.index);
-    return STATUS_OK;
+    return log_end(reader, error);
 }
 
 static enum status
@@ -171,6 +224,7 @@ dump_run(
         if (!shard_is_wanted(options, shard, conf.shards))
             continue;
         status = dump_shard(&dump, dir, shard, error);
+        log_reader_done(&dump.reader);
         shard_view_done(&dump.view);
     }
     buffer_done(&dump.lines);

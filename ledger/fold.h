@@ -10,8 +10,8 @@
 // A set is immutable once made; several threads may read it. Scratch belongs to a thread and holds
 // the texts of numbers used as dimension values until the next apply.
 
-#include "ledger/block.h"
 #include "ledger/cell_state.h"
+#include "ledger/entry.h"
 #include "ledger/meter.h"
 
 struct meter_set;

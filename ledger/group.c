@@ -1,7 +1,7 @@
 #include "ledger/group.h"
 
 #include "base/assert.h"
-#include "ledger/block.h"
+#include "ledger/entry.h"
 #include "ledger/pages.h"
 
 enum { DONE_CAPACITY = 8 };
@@ -121,7 +121,7 @@ group_put(
     struct cursor in = cursor_over(bytes_of(at, size));
     struct entry entry;
     bool is_sound = entry_read(&in, &entry);
-    must(is_sound && entry.whole.size == size);
+    must(is_sound && cursor_left(&in) == 0);
     struct group_item *item = &group->items[group->count];
     item->has_identity = entry_identity(&entry, secret, &item->identity);
     item->payload = item->has_identity ? entry_payload_hash(&entry, secret) : 0;

@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
-#include "ledger/block.h"
+#include "ledger/entry.h"
 
 static enum status
 intake_init(struct intake *intake, struct ledger *ledger, struct error *error)

@@ -24,7 +24,7 @@
 #include "ledger/event.h"
 #include "ledger/meter.h"
 
-enum { LEDGER_FORMAT = 1, SHARDS_MAX = 256 };
+enum { LEDGER_FORMAT = 2, SHARDS_MAX = 256 };
 
 struct ledger_create_options {
     uint32_t shards;    // 1-256; 0: 2

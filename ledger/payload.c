@@ -9,7 +9,7 @@
 
 #include "base/assert.h"
 #include "base/unpack.h"
-#include "ledger/block.h"
+#include "ledger/entry.h"
 
 enum identity_tag { IDENTITY_BY_ID = 1, IDENTITY_BY_CHUNK = 2 };
 

@@ -2,6 +2,7 @@
 // the cells on disk do not cover yet are folded. Nothing is written.
 
 #include "base/assert.h"
+#include "ledger/log_reader.h"
 #include "ledger/shard.h"
 #include "ledger/shard_view.h"
 
@@ -21,6 +22,7 @@ struct recovery {
     struct shard *shard;
     uint32_t count;
     struct known ahead[RECOVER_AHEAD];
+    struct log_reader reader;
 };
 
 static void
@@ -54,25 +56,52 @@ static enum status
 recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struct error *error)
 {
     struct shard *shard = recovery->shard;
-    struct block_reader reader;
+    struct log_reader *reader = &recovery->reader;
     struct entry entry;
-    enum status status = log_block(tx, sequence, &reader, error);
+    enum status status = log_open(reader, tx, sequence, error);
     if (status)
         return status;
-    struct fold_place place = {.block = sequence, .arrival_ns = reader.header.arrival_ns};
-    while (block_next(&reader, &entry)) {
+    struct fold_place place = {.block = sequence, .arrival_ns = reader->header.arrival_ns};
+    while (log_next(reader, &entry)) {
+        if (entry.kind != ENTRY_EVENT)
+            continue;
+        place.index = reader->block.index - 1;
         recover_identity(recovery, &entry);
         if (sequence > shard->flushed)
             (void)shard_fold_entry(shard, &entry, &place);
-        place.index++;
     }
-    if (reader.is_broken) {
-        return error_set(
-            error, STATUS_CORRUPT, "block %" PRIu64 ": an entry does not make sense", sequence);
-    }
+    const struct block_header *header = &reader->header;
     if (sequence > shard->flushed)
-        shard->tail_bytes += BLOCK_HEADER_SIZE + reader.header.size;
-    return STATUS_OK;
+        shard->tail_bytes += BLOCK_HEADER_SIZE + header->words_size + header->entries_size;
+    return log_end(reader, error);
+}
+
+// The file outside the environment knows of every block that was acked a second before the machine
+// died, and of every block when only the process did.
+static enum status
+recover_head(const struct shard *shard, struct tx *tx, uint64_t log_end, struct error *error)
+{
+    const struct head_place *place = &shard->head_place;
+    scoped(log_reader_done) struct log_reader reader = {0};
+    if (place->state == HEAD_EMPTY || place->sequence == 0)
+        return STATUS_OK;
+    if (place->sequence > log_end) {
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "the log ends at block %" PRIu64 ", but block %" PRIu64
+            " was committed: the log is an older one than it was: restore the ledger from a backup",
+            log_end,
+            place->sequence);
+    }
+    enum status status = log_look(&reader, tx, place->sequence, error);
+    if (status || reader.header.checksum == place->checksum)
+        return status;
+    return error_set(
+        error,
+        STATUS_CORRUPT,
+        "block %" PRIu64 " is not the one that was committed: restore the ledger from a backup",
+        place->sequence);
 }
 
 // How far the cells on disk are, and from where on each meter's are complete. A meter that they do
@@ -108,6 +137,7 @@ recover_log(struct shard *shard, struct error *error)
             tx_count(&tx, LOG_DB_BLOCKS),
             shard->flushed);
     }
+    status = recover_head(shard, &tx, head, error);
     struct recovery recovery = {.shard = shard};
     for (uint64_t sequence = 1; sequence <= head && status == STATUS_OK; sequence++) {
         status = recover_block(&recovery, &tx, sequence, error);
@@ -116,6 +146,8 @@ recover_log(struct shard *shard, struct error *error)
     }
     recover_known(&recovery);
     shard->head = head;
+    block_writer_resume(&shard->writer, head, recovery.reader.header.checksum);
+    log_reader_done(&recovery.reader);
     return status ? status : tx_check(&tx, error);
 }
 

@@ -92,6 +92,18 @@ shard_open_env(
     return env_open(path, options, out, error);
 }
 
+static enum status
+shard_open_head(struct shard *shard, const struct shard_options *options, struct error *error)
+{
+    char path[SHARD_PATH_MAX];
+    int size =
+        snprintf(path, sizeof path, "%s/shards/%04" PRIu32 "/head", options->dir, options->number);
+    if (size < 0 || (size_t)size >= sizeof path)
+        return error_set(error, STATUS_INVALID, "%s: path is too long", options->dir);
+    enum status status = head_read(path, &shard->head_place, error);
+    return status ? status : head_open(path, &shard->head_file, error);
+}
+
 enum status
 shard_open(struct shard *shard, const struct shard_options *options, struct error *error)
 {
@@ -110,6 +122,11 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
     (void)env_clear_dead_readers(shard->log);
     (void)env_clear_dead_readers(shard->state);
     shard->forgotten_bytes = env_used_bytes(shard->log);
+    status = shard_open_head(shard, options, error);
+    if (status == STATUS_OK)
+        status = block_writer_open(&shard->writer, error);
+    if (status)
+        return status;
     shard->cells = cells_open();
     shard->dedup =
         dedup_open(options->shards <= SHARDS_FEW ? DEDUP_BITS_FEW_SHARDS : DEDUP_BITS_MANY_SHARDS);
@@ -125,6 +142,8 @@ shard_close(struct shard *shard)
     dedup_close(shard->dedup);
     env_close(shard->log);
     env_close(shard->state);
+    block_writer_done(&shard->writer);
+    head_close(&shard->head_file);
     shard->cells = NULL;
     shard->dedup = NULL;
     shard->log = NULL;
@@ -198,7 +217,7 @@ shard_judge(
     struct survivors *out)
 {
     int64_t counts[FATE_COUNT] = {0};
-    struct survivors survivors = {.time_min_ns = INT64_MAX, .time_max_ns = INT64_MIN};
+    struct survivors survivors = {0};
     for (uint32_t i = 0; i < group->count; i++) {
         const struct group_item *item = &group->items[i];
         if (i + JUDGE_AHEAD < group->count)
@@ -209,11 +228,6 @@ shard_judge(
         if (fate != FATE_STORED)
             continue;
         survivors.count++;
-        survivors.size += item->size;
-        if (item->time_ns < survivors.time_min_ns)
-            survivors.time_min_ns = item->time_ns;
-        if (item->time_ns > survivors.time_max_ns)
-            survivors.time_max_ns = item->time_ns;
     }
     metric_add(&shard->metrics[SHARD_DUPLICATE], counts[FATE_DUPLICATE]);
     metric_add(&shard->metrics[SHARD_CONFLICT], counts[FATE_CONFLICT]);
@@ -223,11 +237,10 @@ shard_judge(
     *out = survivors;
 }
 
-// Survivors that lie side by side are copied in one piece.
+// Survivors that lie side by side are coded in one go.
 static void
-copy_survivors(const struct group *group, uint8_t *to, size_t size)
+code_survivors(const struct group *group, struct block_writer *writer)
 {
-    const uint8_t *end = to + size;
     for (uint32_t i = 0; i < group->count;) {
         if (group->fates[i] != FATE_STORED) {
             i++;
@@ -237,11 +250,8 @@ copy_survivors(const struct group *group, uint8_t *to, size_t size)
         uint32_t run = 0;
         for (; i < group->count && group->fates[i] == FATE_STORED; i++)
             run += group->items[i].size;
-        must(run <= (size_t)(end - to));
-        memcpy(to, group->bytes + from, run);
-        to += run;
+        block_add(writer, bytes_of(group->bytes + from, run));
     }
-    must(to == end);
 }
 
 static void
@@ -252,6 +262,34 @@ shard_forget_cached(struct shard *shard)
         return;
     env_forget_cached(shard->log, shard->forgotten_bytes, used - FORGET_TAIL_BYTES);
     shard->forgotten_bytes = used - FORGET_TAIL_BYTES;
+}
+
+// Commits the block that was coded. It is durable, and the head says so, when this returns.
+static enum status
+shard_commit(struct shard *shard, struct error *error)
+{
+    size_t size = 0;
+    enum status status = block_end(&shard->writer, &size, error);
+    if (status)
+        return status;
+    const uint64_t sequence = shard->writer.header.sequence;
+    must(sequence == shard->head + 1);
+    scoped(tx_done) struct tx tx = tx_write(shard->log);
+    struct bytes key = bytes_of(&sequence, sizeof sequence);
+    uint8_t *value = tx_append_reserve(&tx, LOG_DB_BLOCKS, key, size);
+    if (value != NULL)
+        block_write(&shard->writer, value);
+    status = tx_commit(&tx, error);
+    if (status == STATUS_OK)
+        status = head_write(&shard->head_file, sequence, shard->writer.header.checksum, error);
+    if (status)
+        return status;
+    shard->head = sequence;
+    shard->tail_bytes += size;
+    shard_forget_cached(shard);
+    metric_add(&shard->metrics[SHARD_COMMITS], 1);
+    metric_add(&shard->metrics[SHARD_BLOCK_BYTES], (int64_t)size);
+    return STATUS_OK;
 }
 
 enum status
@@ -265,34 +303,31 @@ shard_store(
     if (survivors->count == 0)
         return STATUS_OK;
     int64_t begin_ns = clock_monotonic_ns();
-    const struct block_header header = {
-        .sequence = shard->head + 1,
-        .count = survivors->count,
-        .size = (uint32_t)survivors->size,
-        .time_min_ns = survivors->time_min_ns,
-        .time_max_ns = survivors->time_max_ns,
-        .arrival_ns = now_ns,
-    };
-    const size_t size = BLOCK_HEADER_SIZE + survivors->size;
-    struct bytes key = bytes_of(&header.sequence, sizeof header.sequence);
-    scoped(tx_done) struct tx tx = tx_write(shard->log);
-    uint8_t *value = tx_append_reserve(&tx, LOG_DB_BLOCKS, key, size);
-    if (value != NULL) {
-        copy_survivors(group, value + BLOCK_HEADER_SIZE, survivors->size);
-        block_seal(value, &header);
-    }
-    enum status status = tx_commit(&tx, error);
+    block_begin(&shard->writer, now_ns);
+    code_survivors(group, &shard->writer);
+    enum status status = shard_commit(shard, error);
     if (status)
         return status;
-    shard->head = header.sequence;
-    shard->tail_bytes += size;
-    shard_forget_cached(shard);
+    must(shard->writer.header.count == survivors->count);
     int64_t spent_ns = clock_monotonic_ns() - begin_ns;
     metric_add(&shard->metrics[SHARD_STORED], survivors->count);
-    metric_add(&shard->metrics[SHARD_COMMITS], 1);
     metric_add(&shard->metrics[SHARD_COMMIT_MICROSECONDS], spent_ns / 1000);
-    metric_add(&shard->metrics[SHARD_BLOCK_BYTES], (int64_t)size);
     return STATUS_OK;
+}
+
+enum status
+shard_append(struct shard *shard, struct bytes raw, int64_t now_ns, struct error *error)
+{
+    must(raw.size > 0);
+    block_begin(&shard->writer, now_ns);
+    block_add(&shard->writer, raw);
+    return shard_commit(shard, error);
+}
+
+enum status
+shard_sync_head(struct shard *shard, int64_t monotonic_ns, struct error *error)
+{
+    return head_sync(&shard->head_file, monotonic_ns, error);
 }
 
 bool

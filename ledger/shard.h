@@ -20,12 +20,13 @@
 // identities that the log does not hold. Owner and only thread: the shard's writer; before it
 // starts, whoever opens and recovers the shard.
 
-#include "ledger/block.h"
+#include "ledger/block_writer.h"
 #include "ledger/cells.h"
 #include "ledger/dedup.h"
 #include "ledger/flush.h"
 #include "ledger/fold.h"
 #include "ledger/group.h"
+#include "ledger/head.h"
 #include "ledger/lmdb_env.h"
 
 // A set of meters with what it was made of. Made and freed by the thread that polls the registry.
@@ -75,6 +76,9 @@ struct shard {
     uint64_t forgotten_bytes;  // of the log's file: dropped from the page cache up to here
     uint32_t live_count;
     struct shard_live live[METERS_MAX];
+    struct block_writer writer;  // of the log's next block
+    struct head_file head_file;
+    struct head_place head_place;  // what it said when the shard was opened
     char labels[32];
     struct metric metrics[SHARD_METRICS];
 };
@@ -99,8 +103,6 @@ uint64_t shard_live_from(const struct shard *shard, uint32_t meter_id);
 
 struct survivors {
     uint32_t count;
-    size_t size;  // of their entries
-    int64_t time_min_ns, time_max_ns;
 };
 
 void shard_judge(
@@ -116,6 +118,13 @@ enum status shard_store(
     const struct survivors *survivors,
     int64_t now_ns,
     struct error *error) CHECKED;
+// Entries of any kind, raw and one after another, as one block: what control writes. Neither judged
+// nor folded; at least one.
+enum status
+shard_append(struct shard *shard, struct bytes raw, int64_t now_ns, struct error *error) CHECKED;
+// Syncs the file that says where the log ends, when that is due; never between an event and its
+// ack.
+enum status shard_sync_head(struct shard *shard, int64_t monotonic_ns, struct error *error) CHECKED;
 // The block that was just stored; arrival_ns as it was stored with.
 void shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns);
 // One entry. False: no meter wants its type.

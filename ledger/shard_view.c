@@ -71,18 +71,6 @@ log_head(struct tx *log, uint64_t *out_head, struct error *error)
     return status;
 }
 
-enum status
-log_block(struct tx *log, uint64_t sequence, struct block_reader *out, struct error *error)
-{
-    struct bytes value;
-    if (tx_get(log, LOG_DB_BLOCKS, bytes_of(&sequence, sizeof sequence), &value))
-        return block_open(out, sequence, value, error);
-    enum status status = tx_check(log, error);
-    if (status)
-        return status;
-    return error_set(error, STATUS_CORRUPT, "block %llu is missing", (unsigned long long)sequence);
-}
-
 static enum status
 state_number(
     struct tx *state, struct bytes key, const char *what, uint64_t *out, struct error *error)

@@ -6,12 +6,11 @@
 //     shard_view_open(dir, 3, &view, &error);
 //     scoped(tx_done) struct tx log = tx_read(view.log);
 //     log_head(&log, &head, &error);
-//     for (sequence = 1; sequence <= head; sequence++) log_block(&log, sequence, &reader, &error);
+//     for (sequence = 1; sequence <= head; sequence++) log_open(&reader, &log, sequence, &error);
 //
 // An environment that no writer has made yet is NULL: an empty shard. Errors name the shard's path.
 // Owner: by who opened it, one thread at a time.
 
-#include "ledger/block.h"
 #include "ledger/cell.h"
 #include "ledger/lmdb_env.h"
 
@@ -40,10 +39,6 @@ void shard_view_done(struct shard_view *view);
 
 // The last block's sequence number in this snapshot; 0: none.
 enum status log_head(struct tx *log, uint64_t *out_head, struct error *error) CHECKED;
-// STATUS_CORRUPT when it is missing or not what was written. The reader's views end with the
-// transaction.
-enum status
-log_block(struct tx *log, uint64_t sequence, struct block_reader *out, struct error *error) CHECKED;
 
 // The last block folded into the cells on disk; 0: none.
 enum status state_position(struct tx *state, uint64_t *out_position, struct error *error) CHECKED;

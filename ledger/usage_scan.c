@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/log_reader.h"
 #include "ledger/uniques.h"
 
 // A look at the clock costs more than a cell, so it comes every so many steps.
@@ -177,31 +178,33 @@ scan_entry(
         usage_rows_input(scan->rows, sum, &step.input);
 }
 
-// The header's time bounds are believed only after block_open has checked the checksum over them.
 static enum status
-scan_block(const struct usage_scan *scan, struct tx *log, uint64_t sequence, struct error *error)
+scan_block(
+    const struct usage_scan *scan,
+    struct log_reader *reader,
+    struct tx *log,
+    uint64_t sequence,
+    struct error *error)
 {
     const struct usage_plan *plan = scan->plan;
-    struct block_reader block;
-    enum status status = log_block(log, sequence, &block, error);
+    enum status status = log_look(reader, log, sequence, error);
     if (status)
         return status;
-    if (block.header.time_max_ns < plan->from_ns ||
-        (block.header.time_min_ns >= plan->to_ns && plan->to_ns != INT64_MAX))
+    const struct block_header *header = &reader->header;
+    if (header->time_max_ns < plan->from_ns ||
+        (header->time_min_ns >= plan->to_ns && plan->to_ns != INT64_MAX))
         return STATUS_OK;
     struct fold_scratch scratch;
     struct entry entry;
-    struct fold_place place = {.block = sequence, .arrival_ns = block.header.arrival_ns};
-    for (; block_next(&block, &entry); place.index++)
+    status = log_open(reader, log, sequence, error);
+    if (status)
+        return status;
+    struct fold_place place = {.block = sequence, .arrival_ns = header->arrival_ns};
+    while (log_next(reader, &entry)) {
+        place.index = reader->block.index - 1;
         scan_entry(scan, &entry, &place, &scratch);
-    if (block.is_broken)
-        return error_set(
-            error,
-            STATUS_CORRUPT,
-            "block %llu: entry %u is damaged",
-            (unsigned long long)sequence,
-            block.index);
-    return STATUS_OK;
+    }
+    return log_end(reader, error);
 }
 
 enum status
@@ -211,6 +214,7 @@ usage_scan_log(const struct usage_scan *scan, uint64_t first, uint64_t last, str
         return STATUS_OK;
     must(scan->view->log != NULL && first > 0);
     scoped(tx_done) struct tx log = tx_read(scan->view->log);
+    scoped(log_reader_done) struct log_reader reader = {0};
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     enum status status = STATUS_OK;
     for (uint64_t sequence = first; !status && sequence <= last; sequence++) {
@@ -218,7 +222,7 @@ usage_scan_log(const struct usage_scan *scan, uint64_t first, uint64_t last, str
             tx_renew(&log);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
         }
-        status = scan_block(scan, &log, sequence, error);
+        status = scan_block(scan, &reader, &log, sequence, error);
         scan->rows->blocks_read++;
     }
     return status ? scan_fail(scan, error) : STATUS_OK;

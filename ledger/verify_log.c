@@ -42,10 +42,10 @@ without_key(const char *text, const char *key)
 }
 
 static bool
-properties_fit(const struct entry *entry)
+properties_fit(struct bytes pairs, uint32_t count)
 {
-    struct cursor in = cursor_over(entry->properties);
-    for (uint64_t i = 0; i < 2 * (uint64_t)entry->properties_count; i++)
+    struct cursor in = cursor_over(pairs);
+    for (uint64_t i = 0; i < 2 * (uint64_t)count; i++)
         if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
             return false;
     return cursor_left(&in) == 0;
@@ -86,6 +86,43 @@ fold_entry(struct verify_shard *shard, const struct block_reader *block, const s
     }
 }
 
+static const char *
+event_fault(const struct verify_shard *shard, const struct entry *entry)
+{
+    if (hash64(entry->subject, 0) % shard->conf->shards != shard->view.shard)
+        return "its subject belongs to another shard";
+    if (!properties_fit(entry->properties, entry->properties_count))
+        return "its properties are no msgpack pairs";
+    return NULL;
+}
+
+// What a correction says of the log before it.
+static const char *
+correction_fault(uint64_t sequence, const struct entry *entry)
+{
+    const struct entry_payload *amended = &entry->note.amended;
+    if (entry->note.block >= sequence)
+        return "it corrects what was not there yet";
+    if (!properties_fit(amended->properties, amended->properties_count))
+        return "its new properties are no msgpack pairs";
+    return NULL;
+}
+
+static const char *
+entry_fault(const struct verify_shard *shard, uint64_t sequence, const struct entry *entry)
+{
+    const char *fault = NULL;
+    bool has_event =
+        entry->kind == ENTRY_EVENT || entry->kind == ENTRY_CANCEL || entry->kind == ENTRY_AMEND;
+    if (has_event)
+        fault = event_fault(shard, entry);
+    if (fault == NULL && entry->kind != ENTRY_EVENT)
+        fault = correction_fault(sequence, entry);
+    if (fault == NULL && entry->time_ns < 0)
+        fault = "its time is before 1970";
+    return fault;
+}
+
 static void
 verify_entry(
     struct verify_shard *shard,
@@ -94,50 +131,49 @@ verify_entry(
     const struct entry *entry)
 {
     char what[128];
-    const char *fault = NULL;
-    if (hash64(entry->subject, 0) % shard->conf->shards != shard->view.shard)
-        fault = "its subject belongs to another shard";
-    else if (!properties_fit(entry))
-        fault = "its properties are no msgpack pairs";
-    else if (entry->time_ns < 0)
-        fault = "its time is before 1970";
+    const char *fault = entry_fault(shard, block->sequence, entry);
+    const int64_t last_ns = entry_time_last_ns(entry);
     if (fault != NULL) {
         (void)snprintf(what, sizeof what, "entry %u: %s", index, fault);
         log_finding(shard, block, what);
     }
     if (index == 0 || entry->time_ns < block->time_min_ns)
         block->time_min_ns = entry->time_ns;
-    if (index == 0 || entry->time_ns > block->time_max_ns)
-        block->time_max_ns = entry->time_ns;
-    gather_identity(shard, block->sequence, index, entry);
+    if (index == 0 || last_ns > block->time_max_ns)
+        block->time_max_ns = last_ns;
+    if (entry->kind == ENTRY_EVENT)
+        gather_identity(shard, block->sequence, index, entry);
 }
 
 static void
 verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool folds)
 {
     struct block_facts block = {.sequence = sequence};
-    struct block_reader reader;
+    struct log_reader *reader = &shard->reader;
     struct entry entry;
     struct error error;
     (void)snprintf(block.key, sizeof block.key, "log block %" PRIu64, sequence);
-    if (log_block(log, sequence, &reader, &error)) {
+    if (log_open(reader, log, sequence, &error)) {
         log_finding(shard, &block, without_key(error.text, block.key));
         return;
     }
-    while (block_next(&reader, &entry)) {
-        verify_entry(shard, &block, reader.index - 1, &entry);
-        if (folds && entry.time_ns >= 0)
-            fold_entry(shard, &reader, &entry);
+    const struct head_place *place = &shard->head_place;
+    if (place->sequence == sequence && place->checksum != reader->header.checksum)
+        log_finding(shard, &block, "it is not the one that the head file says was committed");
+    while (log_next(reader, &entry)) {
+        verify_entry(shard, &block, reader->block.index - 1, &entry);
+        if (folds && entry.kind == ENTRY_EVENT && entry.time_ns >= 0)
+            fold_entry(shard, &reader->block, &entry);
     }
-    if (reader.is_broken)
-        log_finding(shard, &block, "its entries do not fit its count and size");
+    if (log_end(reader, &error))
+        log_finding(shard, &block, without_key(error.text, block.key));
     else if (
-        reader.header.time_min_ns != block.time_min_ns ||
-        reader.header.time_max_ns != block.time_max_ns)
+        reader->header.time_min_ns != block.time_min_ns ||
+        reader->header.time_max_ns != block.time_max_ns)
         log_finding(shard, &block, "its time bounds are not those of its entries");
     published_set(
         &shard->report->shared->events,
-        published_get(&shard->report->shared->events) + reader.header.count);
+        published_get(&shard->report->shared->events) + reader->header.count);
 }
 
 // Dense from 1 to the head: each number between is looked up, so only what lies before or beside is
@@ -166,6 +202,22 @@ verify_dense(struct verify_shard *shard, struct tx *log)
             first,
             shard->head);
     }
+}
+
+// The file outside the environment may be behind the log, never ahead.
+static void
+verify_end(struct verify_shard *shard)
+{
+    const struct head_place *place = &shard->head_place;
+    if (place->sequence <= shard->head)
+        return;
+    shard->is_log_sound = false;
+    report_finding(
+        shard->report,
+        "log",
+        "it ends at block %" PRIu64 ", but block %" PRIu64 " was committed",
+        shard->head,
+        place->sequence);
 }
 
 static int
@@ -220,6 +272,7 @@ verify_log(struct verify_shard *shard, uint64_t position)
     report_stage(report, VERIFY_STAGE_LOG);
     scoped(tx_done) struct tx log = tx_read(shard->view.log);
     verify_dense(shard, &log);
+    verify_end(shard);
     published_set(&report->shared->total, shard->head + shard->cells_on_disk);
     for (uint64_t sequence = 1; sequence <= shard->head; sequence++) {
         report_place(report, sequence);
@@ -242,18 +295,20 @@ verify_fold_on(struct verify_shard *shard, uint64_t position)
     must(shard->folded <= position);
     scoped(tx_done) struct tx log = tx_read(shard->view.log);
     while (shard->folded < position) {
-        struct block_reader reader;
+        struct log_reader *reader = &shard->reader;
         struct entry entry;
         struct error error;
         uint64_t sequence = shard->folded + 1;
         if (sequence % BLOCKS_PER_SNAPSHOT == 0)
             tx_renew(&log);
-        if (log_block(&log, sequence, &reader, &error)) {
+        if (log_open(reader, &log, sequence, &error)) {
             report_finding(shard->report, "log", "%s", error.text);
             return false;
         }
-        while (block_next(&reader, &entry))
-            fold_entry(shard, &reader, &entry);
+        while (log_next(reader, &entry)) {
+            if (entry.kind == ENTRY_EVENT)
+                fold_entry(shard, &reader->block, &entry);
+        }
         shard->folded = sequence;
     }
     return true;

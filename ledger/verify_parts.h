@@ -11,7 +11,9 @@
 #include "base/buffer.h"
 #include "base/ring.h"
 #include "ledger/cells.h"
+#include "ledger/head.h"
 #include "ledger/ledger.h"
+#include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
 
 enum verify_stage {
@@ -77,6 +79,8 @@ struct verify_shard {
     uint64_t cells_on_disk;
     bool is_log_sound;  // so far; a damaged log says nothing about the cells
     struct buffer identities;
+    struct log_reader reader;
+    struct head_place head_place;  // read before the log: it is never ahead of that
 };
 
 void verify_registry(struct verify_report *report, const char *dir);

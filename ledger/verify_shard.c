@@ -2,6 +2,7 @@
 #include "ledger/verify_parts.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 // A shard's order of work: the state's position and meters first, so that one pass over the log
 // both checks it and folds what the cells must be; then the cells.
@@ -56,6 +57,17 @@ shard_compare(struct verify_shard *shard, uint64_t position, bool is_position_kn
         verify_cells(shard);
 }
 
+static void
+shard_read_head(struct verify_shard *shard, const char *dir, uint32_t index)
+{
+    char path[4096];
+    struct error error;
+    int size = snprintf(path, sizeof path, "%s/shards/%04" PRIu32 "/head", dir, index);
+    must(size > 0 && (size_t)size < sizeof path);
+    if (head_read(path, &shard->head_place, &error))
+        report_finding(shard->report, "head", "%s", error.text);
+}
+
 void
 verify_shard(
     struct verify_report *report, const char *dir, const struct ledger_conf *conf, uint32_t index)
@@ -69,6 +81,7 @@ verify_shard(
         shard_view_done(&shard.view);
         return;
     }
+    shard_read_head(&shard, dir, index);
     shard.cells = cells_open();
     shard_read_meters(&shard, dir);
     bool is_position_known = shard_position(&shard, &position);
@@ -77,6 +90,7 @@ verify_shard(
     shard_compare(&shard, position, is_position_known);
     cells_close(shard.cells);
     buffer_done(&shard.identities);
+    log_reader_done(&shard.reader);
     shard_view_done(&shard.view);
     arena_done(&shard.arena);
 }

@@ -89,6 +89,16 @@ writer_flush(struct writer *writer)
     (void)env_clear_dead_readers(writer->shard.state);
 }
 
+// The group's acks are on their way, so nobody waits for this but the next group, once a second.
+static void
+writer_sync_head(struct writer *writer, int64_t monotonic_ns)
+{
+    if (writer_has_failed(writer))
+        return;
+    if (shard_sync_head(&writer->shard, monotonic_ns, &writer->error))
+        writer_fail(writer);
+}
+
 // A group without survivors commits nothing; all commits before it are done, so its fates are true
 // as well.
 static void
@@ -146,6 +156,7 @@ writer_step(struct writer *writer)
     published_set(&writer->busy_since_ns, (uint64_t)now_ns);
     if (has_taken)
         writer->last_work_ns = now_ns;
+    writer_sync_head(writer, now_ns);
     bool is_idle = now_ns - writer->last_work_ns >= writer->options.idle_flush_ns;
     if (is_idle && writer_is_behind(writer)) {
         writer_flush(writer);

@@ -165,8 +165,8 @@ struct conf_row {
 Test(conf, refuses_a_file_that_was_changed)
 {
     static const struct conf_row rows[] = {
-        {"format = 1",         "format = 2",                    "format 2"         },
-        {"format = 1",         "former = 1",                    "format is missing"},
+        {"format = 2",         "format = 1",                    "format 1"         },
+        {"format = 2",         "former = 2",                    "format is missing"},
         {"shards = 3",         "shards = 0",                    "shards must be"   },
         {"shards = 3",         "shards = x",                    "shards must be"   },
         {"shards = 3",         "shards = 257",                  "shards must be"   },

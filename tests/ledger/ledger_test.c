@@ -1,6 +1,7 @@
 #include "ledger/ledger.h"
 
 #include "base/pack.h"
+#include "ledger/head.h"
 #include "ledger/shard_view.h"
 #include "tests/ledger/writing.h"
 
@@ -583,6 +584,89 @@ Test(ledger, refuses_a_log_with_a_hole_or_without_its_end)
     write_blocks(&writing, 3);
     damage_log(writing.dir, 3, 0, true);
     expect_corrupt(&writing, "cells cover 3");
+    writing_end(&writing);
+}
+
+static void
+run(const char *format, const char *dir)
+{
+    char command[512];
+    (void)snprintf(command, sizeof command, format, dir, dir, dir, dir);
+    cr_assert_eq(system(command), 0, "%s", command);
+}
+
+// Both environments of an hour ago, each whole in itself: only the head file knows more.
+Test(ledger, refuses_a_shard_that_went_back_in_time)
+{
+    struct writing writing;
+    writing_begin(&writing, 1);
+    write_blocks(&writing, 3);
+    run("cp -r %s/shards/0000/log %s/log && cp -r %s/shards/0000/state %s/state", writing.dir);
+    struct event_bytes event;
+    writing_open(&writing, NULL);
+    event_make(&event, "s", "later", 1);
+    cr_assert_eq(writing_fate(&writing, &event.event), FATE_STORED);
+    writing_close(&writing);
+    run("cp -r %s/log %s/shards/0000/ && cp -r %s/state %s/shards/0000/", writing.dir);
+    expect_corrupt(&writing, "the log ends at block 3, but block 4 was committed");
+    // An operator who knows better puts an empty file there.
+    run(": > %s/shards/0000/head", writing.dir);
+    writing_open(&writing, NULL);
+    cr_assert_eq(writing_fate(&writing, &event.event), FATE_STORED, "it was not there any more");
+    writing_close(&writing);
+    writing_open(&writing, NULL);
+    writing_close(&writing);
+    writing_end(&writing);
+}
+
+Test(ledger, refuses_a_head_that_is_missing_damaged_or_of_another_log)
+{
+    struct writing writing;
+    writing_begin(&writing, 2);
+    write_blocks(&writing, 5);
+    run("mv %s/shards/0000/head %s/head", writing.dir);
+    expect_corrupt(&writing, "shards/0000/head is missing");
+    run("printf x > %s/shards/0000/head", writing.dir);
+    expect_corrupt(&writing, "shards/0000/head is damaged");
+    run("mv %s/head %s/shards/0000/head", writing.dir);
+    writing_open(&writing, NULL);
+    writing_close(&writing);
+    writing_end(&writing);
+}
+
+Test(ledger, refuses_a_head_whose_block_is_another)
+{
+    struct writing writing;
+    struct head_file head;
+    struct error error = {0};
+    char path[128];
+    writing_begin(&writing, 1);
+    write_blocks(&writing, 3);
+    (void)snprintf(path, sizeof path, "%s/shards/0000/head", writing.dir);
+    succeed(head_open(path, &head, &error), &error);
+    succeed(head_write(&head, 2, 4711, &error), &error);
+    head_close(&head);
+    expect_corrupt(&writing, "block 2 is not the one that was committed");
+    writing_end(&writing);
+}
+
+// The machine died before the file was written: it may be as old as it likes.
+Test(ledger, takes_a_head_that_is_behind)
+{
+    struct writing writing;
+    writing_begin(&writing, 1);
+    write_blocks(&writing, 2);
+    run("cp %s/shards/0000/head %s/head", writing.dir);
+    struct event_bytes event;
+    writing_open(&writing, NULL);
+    event_make(&event, "s", "later", 1);
+    cr_assert_eq(writing_fate(&writing, &event.event), FATE_STORED);
+    writing_close(&writing);
+    run("mv %s/head %s/shards/0000/head", writing.dir);
+    writing_open(&writing, NULL);
+    cr_assert_eq(writing_fate(&writing, &event.event), FATE_DUPLICATE);
+    writing_close(&writing);
+    cr_assert_eq(writing_log(&writing).events, 3);
     writing_end(&writing);
 }
 

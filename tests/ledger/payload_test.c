@@ -1,4 +1,4 @@
-#include "ledger/block.h"
+#include "ledger/entry.h"
 
 #include <criterion/criterion.h>
 

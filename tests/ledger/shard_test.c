@@ -1,5 +1,6 @@
 #include "ledger/shard.h"
 
+#include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
 #include "tests/ledger/writing.h"
 
@@ -135,17 +136,18 @@ Test(shard, copies_only_survivors_in_order)
     // 8..23: survivors in three runs.
     store(&bench, 8, 16);
     struct tx tx = tx_read(bench.shard->log);
-    struct block_reader reader;
+    struct log_reader reader = {0};
     struct entry entry;
-    succeed(log_block(&tx, 3, &reader, &error), &error);
+    succeed(log_open(&reader, &tx, 3, &error), &error);
     cr_assert_eq(reader.header.count, 8);
     static const char *const ids[] = {"8", "9", "15", "16", "17", "18", "19", "23"};
     for (size_t i = 0; i < 8; i++) {
-        cr_assert(block_next(&reader, &entry));
+        cr_assert(log_next(&reader, &entry));
         cr_assert(bytes_equal(entry.id, bytes_text(ids[i])), "entry %zu", i);
     }
-    cr_assert_not(block_next(&reader, &entry));
-    cr_assert_not(reader.is_broken);
+    cr_assert_not(log_next(&reader, &entry));
+    succeed(log_end(&reader, &error), &error);
+    log_reader_done(&reader);
     tx_done(&tx);
     bench_end(&bench);
 }

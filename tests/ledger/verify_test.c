@@ -1,7 +1,7 @@
 #include "ledger/verify.h"
 
 #include "base/clock.h"
-#include "ledger/block.h"
+#include "ledger/block_writer.h"
 #include "ledger/cell_state.h"
 #include "ledger/dump.h"
 #include "ledger/shard_view.h"
@@ -185,18 +185,26 @@ read_block(struct record *record, struct env *env, uint64_t sequence)
     record_read(record, env, LOG_DB_BLOCKS, &sequence, sizeof sequence);
 }
 
+static struct block_header
+header_of(const struct record *record)
+{
+    struct block_header header;
+    uint64_t sequence;
+    struct error error = {0};
+    memcpy(&sequence, record->key, sizeof sequence);
+    enum status status =
+        block_look(sequence, bytes_of(record->value, record->value_size), &header, &error);
+    cr_assert_eq(status, STATUS_OK, "%s", error.text);
+    return header;
+}
+
 // The block's value under another number, sealed as if it had been written there.
 static void
-reseal(struct record *record, uint64_t sequence, int64_t time_shift_ns)
+reseal(struct record *record, uint64_t sequence, uint64_t previous, int64_t time_shift_ns)
 {
-    struct block_reader reader;
-    uint64_t old_sequence;
-    memcpy(&old_sequence, record->key, sizeof old_sequence);
-    cr_assert_eq(
-        block_open(&reader, old_sequence, bytes_of(record->value, record->value_size), NULL),
-        STATUS_OK);
-    struct block_header header = reader.header;
+    struct block_header header = header_of(record);
     header.sequence = sequence;
+    header.previous = previous;
     header.time_max_ns += time_shift_ns;
     memcpy(record->key, &sequence, sizeof sequence);
     block_seal(record->value, &header);
@@ -206,7 +214,7 @@ static void
 damage_flip_block_header(struct record *record, struct env *env)
 {
     read_block(record, env, 2);
-    record->value[40] ^= 4;  // arrival
+    record->value[80] ^= 4;  // arrival
     record_write(record);
 }
 
@@ -263,8 +271,11 @@ damage_block_zero(struct record *record, struct env *env)
 static void
 damage_double_identity(struct record *record, struct env *env)
 {
+    struct record last;
+    uint64_t head = log_head_of(env);
+    read_block(&last, env, head);
     read_block(record, env, 2);
-    reseal(record, log_head_of(env) + 1, 0);
+    reseal(record, head + 1, header_of(&last).checksum, 0);
     record_write(record);
 }
 
@@ -272,27 +283,49 @@ static void
 damage_time_bounds(struct record *record, struct env *env)
 {
     read_block(record, env, 2);
-    reseal(record, 2, 1);
+    reseal(record, 2, header_of(record).previous, 1);
     record_write(record);
 }
 
-// A sealed block of another shard's subject.
+// Whole in itself, and so is the next: only together they are not.
+static void
+damage_replace_block(struct record *record, struct env *env)
+{
+    read_block(record, env, 2);
+    struct block_header header = header_of(record);
+    header.arrival_min_ns--;
+    block_seal(record->value, &header);
+    record_write(record);
+}
+
+static void
+damage_miss_last(struct record *record, struct env *env)
+{
+    read_block(record, env, log_head_of(env));
+    record_delete(record);
+}
+
+// A block as it should be, but for an event of another shard's subject.
 static void
 damage_foreign_subject(struct record *record, struct env *env)
 {
+    struct error error = {0};
+    struct block_writer writer;
+    char subject[16] = "a-subject";
+    uint8_t raw[128];
+    while (hash64(bytes_text(subject), 0) % 2 == 0)
+        subject[0]++;
+    const struct event event = {
+        .subject = bytes_text(subject), .type = bytes_text("job"), .time_ns = READING_NOW_NS};
     read_block(record, env, 1);
-    uint8_t *subject = record->value + BLOCK_HEADER_SIZE + ENTRY_HEADER_SIZE;
-    for (uint8_t letter = 'a'; hash64(bytes_of(subject, 9), 0) % 2 == 0; letter++)
-        subject[0] = letter;
-    struct block_header header = {.sequence = 1};
-    struct cursor in = cursor_over(bytes_of(record->value, record->value_size));
-    cursor_take(&in, 16);
-    header.count = cursor_u32le(&in);
-    header.size = cursor_u32le(&in);
-    header.time_min_ns = (int64_t)cursor_u64le(&in);
-    header.time_max_ns = (int64_t)cursor_u64le(&in);
-    header.arrival_ns = (int64_t)cursor_u64le(&in);
-    block_seal(record->value, &header);
+    entry_write(&event, READING_NOW_NS, raw);
+    cr_assert_eq(block_writer_open(&writer, &error), STATUS_OK);
+    block_writer_resume(&writer, 0, 0);
+    block_begin(&writer, READING_NOW_NS);
+    block_add(&writer, bytes_of(raw, entry_size(&event)));
+    cr_assert_eq(block_end(&writer, &record->value_size, &error), STATUS_OK);
+    block_write(&writer, record->value);
+    block_writer_done(&writer);
     record_write(record);
 }
 
@@ -484,6 +517,8 @@ static const struct damage damages[] = {
     {"a block before the first", damage_block_zero, true, "log", "not dense"},
     {"an identity twice", damage_double_identity, true, "log block ", "identity of block 2"},
     {"time bounds that are not the entries'", damage_time_bounds, true, "log block 2", "bounds"},
+    {"a block that was replaced", damage_replace_block, true, "log block 3", "not written after"},
+    {"a log without its last block", damage_miss_last, true, "log", "was committed"},
     {"a subject of another shard", damage_foreign_subject, true, "log block 1", "another shard"},
     {"a bit of a cell", damage_flip_cell, false, "cell meter 1, subject", "checksum"},
     {"a cell's count off by one",

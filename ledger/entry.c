@@ -1,0 +1,392 @@
+#include "ledger/entry.h"
+
+#include "base/assert.h"
+
+enum {
+    ENTRY_FLAGS_KNOWN = ENTRY_TIME_IS_ARRIVAL | ENTRY_ID_IS_CHUNK | ENTRY_IS_BACKFILL,
+    ENTRY_SIZE_FIELD = 4,
+};
+
+_Static_assert(
+    EVENT_SUBJECT_MAX <= UINT8_MAX && EVENT_TYPE_MAX <= UINT8_MAX && EVENT_ID_MAX <= UINT8_MAX &&
+        EVENT_SOURCE_MAX <= UINT8_MAX && EVENT_CHUNK_MAX <= UINT8_MAX &&
+        EVENT_BATCH_MAX <= UINT8_MAX && (int)ENTRY_WHO_MAX <= UINT8_MAX &&
+        (int)ENTRY_WHY_MAX <= UINT16_MAX,
+    "lengths are stored in a byte, why's in two");
+
+const char *
+fate_name(enum fate fate)
+{
+    switch (fate) {
+    case FATE_STORED: return "stored";
+    case FATE_DUPLICATE: return "duplicate";
+    case FATE_CONFLICT: return "conflict";
+    case FATE_TOO_OLD: return "time too old";
+    case FATE_TOO_FAR_AHEAD: return "time too far ahead";
+    case FATE_COUNT: break;
+    }
+    must(false);
+    return "";
+}
+
+const char *
+entry_kind_name(enum entry_kind kind)
+{
+    switch (kind) {
+    case ENTRY_EVENT: return "event";
+    case ENTRY_CANCEL: return "cancel";
+    case ENTRY_AMEND: return "amend";
+    case ENTRY_BATCH_OPEN: return "batch_open";
+    case ENTRY_BATCH_CLOSE: return "batch_close";
+    case ENTRY_BATCH_REVERT: return "batch_revert";
+    case ENTRY_CUT: return "cut";
+    }
+    must(false);
+    return "";
+}
+
+// Fields as they lie in the bytes, at any alignment.
+static uint8_t *
+put(uint8_t *at, const void *data, size_t size)
+{
+    if (size > 0)
+        memcpy(at, data, size);
+    return at + size;
+}
+
+static uint8_t *
+put_bytes(uint8_t *at, struct bytes bytes)
+{
+    return put(at, bytes.data, bytes.size);
+}
+
+// What stands where the id does: the id, else the frame's chunk.
+static struct bytes
+event_id_bytes(const struct event *event)
+{
+    return event->id.size > 0 ? event->id : event->chunk;
+}
+
+size_t
+entry_size(const struct event *event)
+{
+    size_t size = ENTRY_HEADER_SIZE + event->subject.size + event->type.size +
+                  event_id_bytes(event).size + event->source.size + event->batch.size;
+    for (uint32_t i = 0; i < event->properties_runs; i++)
+        size += event->properties[i].size;
+    return size;
+}
+
+static uint8_t
+event_flags(const struct event *event)
+{
+    uint8_t flags = 0;
+    if (event->time_ns == 0)
+        flags |= ENTRY_TIME_IS_ARRIVAL;
+    if (event->id.size == 0 && event->chunk.size > 0)
+        flags |= ENTRY_ID_IS_CHUNK;
+    if (event->batch.size > 0)
+        flags |= ENTRY_IS_BACKFILL;
+    return flags;
+}
+
+// What ingest has promised: without it an entry could not be read back.
+static bool
+event_is_sound(const struct event *event)
+{
+    return event->subject.size > 0 && event->subject.size <= EVENT_SUBJECT_MAX &&
+           event->type.size > 0 && event->type.size <= EVENT_TYPE_MAX &&
+           event->id.size <= EVENT_ID_MAX && event->chunk.size <= EVENT_CHUNK_MAX &&
+           event->source.size <= EVENT_SOURCE_MAX && event->batch.size <= EVENT_BATCH_MAX &&
+           event->properties_runs <= EVENT_RUNS_MAX;
+}
+
+// The fixed part that every entry begins with. size: of the entry.
+static uint8_t *
+put_head(uint8_t *at, const struct entry *entry, size_t size)
+{
+    const uint32_t size_field = (uint32_t)(size - ENTRY_SIZE_FIELD);
+    const uint8_t head[8] = {
+        (uint8_t)entry->kind,
+        entry->flags,
+        (uint8_t)entry->subject.size,
+        (uint8_t)entry->type.size,
+        (uint8_t)entry->id.size,
+        (uint8_t)entry->source.size,
+        (uint8_t)entry->batch.size,
+        0,
+    };
+    at = put(at, &size_field, sizeof size_field);
+    at = put(at, head, sizeof head);
+    at = put(at, &entry->chunk_position, sizeof entry->chunk_position);
+    at = put(at, &entry->properties_count, sizeof entry->properties_count);
+    at = put(at, &entry->time_ns, sizeof entry->time_ns);
+    return put(at, &entry->value.units, sizeof entry->value.units);
+}
+
+static uint8_t *
+put_texts(uint8_t *at, const struct entry *entry)
+{
+    at = put_bytes(at, entry->subject);
+    at = put_bytes(at, entry->type);
+    at = put_bytes(at, entry->id);
+    at = put_bytes(at, entry->source);
+    return put_bytes(at, entry->batch);
+}
+
+void
+entry_write(const struct event *event, int64_t arrival_ns, uint8_t *out)
+{
+    must(event_is_sound(event));
+    const uint8_t flags = event_flags(event);
+    const size_t size = entry_size(event);
+    const struct entry entry = {
+        .kind = ENTRY_EVENT,
+        .flags = flags,
+        .chunk_position = (flags & ENTRY_ID_IS_CHUNK) != 0 ? event->chunk_position : 0,
+        .properties_count = event->properties_count,
+        .time_ns = event->time_ns != 0 ? event->time_ns : arrival_ns,
+        .value = event->value,
+        .subject = event->subject,
+        .type = event->type,
+        .id = event_id_bytes(event),
+        .source = event->source,
+        .batch = event->batch,
+    };
+    uint8_t *at = put_head(out, &entry, size);
+    must(at == out + ENTRY_HEADER_SIZE);
+    at = put_texts(at, &entry);
+    for (uint32_t i = 0; i < event->properties_runs; i++)
+        at = put_bytes(at, event->properties[i]);
+    must(at == out + size);
+}
+
+size_t
+entry_raw_size(const struct entry *entry)
+{
+    size_t size = ENTRY_HEADER_SIZE + entry->subject.size + entry->type.size + entry->id.size +
+                  entry->source.size + entry->batch.size + entry->properties.size;
+    if (entry->kind == ENTRY_EVENT)
+        return size;
+    const struct entry_note *note = &entry->note;
+    return size + ENTRY_NOTE_SIZE + note->amended.type.size + note->who.size + note->why.size +
+           note->amended.properties.size;
+}
+
+static uint8_t *
+put_note(uint8_t *at, const struct entry *entry)
+{
+    const struct entry_note *note = &entry->note;
+    const uint32_t properties_size = (uint32_t)entry->properties.size;
+    const uint8_t sizes[2] = {(uint8_t)note->amended.type.size, (uint8_t)note->who.size};
+    const uint16_t why_size = (uint16_t)note->why.size;
+    at = put(at, &note->block, sizeof note->block);
+    at = put(at, &note->index, sizeof note->index);
+    at = put(at, &note->cut, sizeof note->cut);
+    at = put(at, &note->time_end_ns, sizeof note->time_end_ns);
+    at = put(at, &note->amended.value.units, sizeof note->amended.value.units);
+    at = put(at, &properties_size, sizeof properties_size);
+    at = put(at, &note->amended.properties_count, sizeof note->amended.properties_count);
+    at = put(at, sizes, sizeof sizes);
+    return put(at, &why_size, sizeof why_size);
+}
+
+void
+entry_put(const struct entry *entry, uint8_t *out)
+{
+    must(entry_is_sound(entry));
+    const size_t size = entry_raw_size(entry);
+    uint8_t *at = put_head(out, entry, size);
+    if (entry->kind == ENTRY_EVENT) {
+        at = put_texts(at, entry);
+        at = put_bytes(at, entry->properties);
+    } else {
+        at = put_note(at, entry);
+        must(at == out + ENTRY_HEADER_SIZE + ENTRY_NOTE_SIZE);
+        at = put_texts(at, entry);
+        at = put_bytes(at, entry->note.amended.type);
+        at = put_bytes(at, entry->note.who);
+        at = put_bytes(at, entry->note.why);
+        at = put_bytes(at, entry->properties);
+        at = put_bytes(at, entry->note.amended.properties);
+    }
+    must(at == out + size);
+}
+
+static bool
+payload_is_empty(const struct entry_payload *payload)
+{
+    return payload->type.size == 0 && payload->value.units == 0 && payload->properties_count == 0 &&
+           payload->properties.size == 0;
+}
+
+static bool
+event_part_is_sound(const struct entry *entry)
+{
+    bool is_chunk = (entry->flags & ENTRY_ID_IS_CHUNK) != 0;
+    bool is_backfill = (entry->flags & ENTRY_IS_BACKFILL) != 0;
+    size_t id_max = is_chunk ? EVENT_CHUNK_MAX : EVENT_ID_MAX;
+    return (entry->flags & ~ENTRY_FLAGS_KNOWN) == 0 && entry->subject.size > 0 &&
+           entry->subject.size <= EVENT_SUBJECT_MAX && entry->type.size > 0 &&
+           entry->type.size <= EVENT_TYPE_MAX && entry->id.size <= id_max &&
+           entry->source.size <= EVENT_SOURCE_MAX && is_backfill == (entry->batch.size > 0) &&
+           entry->batch.size <= EVENT_BATCH_MAX && (!is_chunk || entry->id.size > 0) &&
+           (is_chunk || entry->chunk_position == 0);
+}
+
+static bool
+event_part_is_empty(const struct entry *entry)
+{
+    return entry->flags == 0 && entry->chunk_position == 0 && entry->properties_count == 0 &&
+           entry->value.units == 0 && entry->subject.size == 0 && entry->type.size == 0 &&
+           entry->id.size == 0 && entry->source.size == 0 && entry->properties.size == 0;
+}
+
+static bool
+correction_is_sound(const struct entry *entry)
+{
+    const struct entry_note *note = &entry->note;
+    bool is_amended = entry->kind == ENTRY_AMEND;
+    return event_part_is_sound(entry) && note->block > 0 && note->cut == 0 &&
+           note->time_end_ns == 0 && note->who.size > 0 && note->why.size > 0 &&
+           (is_amended ? note->amended.type.size > 0 : payload_is_empty(&note->amended));
+}
+
+static bool
+batch_is_sound(const struct entry *entry)
+{
+    const struct entry_note *note = &entry->note;
+    bool is_revert = entry->kind == ENTRY_BATCH_REVERT;
+    bool has_reach = is_revert ? note->block > 0 && note->time_end_ns >= entry->time_ns
+                               : note->block == 0 && note->time_end_ns == 0;
+    return event_part_is_empty(entry) && entry->batch.size > 0 &&
+           entry->batch.size <= EVENT_BATCH_MAX && has_reach && note->index == 0 &&
+           note->cut == 0 && note->who.size > 0 && (!is_revert || note->why.size > 0) &&
+           payload_is_empty(&note->amended);
+}
+
+static bool
+cut_is_sound(const struct entry *entry)
+{
+    const struct entry_note *note = &entry->note;
+    return event_part_is_empty(entry) && entry->batch.size == 0 && note->cut > 0 &&
+           note->block == 0 && note->index == 0 && note->time_end_ns == 0 &&
+           payload_is_empty(&note->amended);
+}
+
+bool
+entry_is_sound(const struct entry *entry)
+{
+    if (entry->kind == ENTRY_EVENT)
+        return event_part_is_sound(entry);
+    if (entry->note.who.size > ENTRY_WHO_MAX || entry->note.why.size > ENTRY_WHY_MAX ||
+        entry->note.amended.type.size > EVENT_TYPE_MAX)
+        return false;
+    switch (entry->kind) {
+    case ENTRY_EVENT: break;
+    case ENTRY_CANCEL:
+    case ENTRY_AMEND: return correction_is_sound(entry);
+    case ENTRY_BATCH_OPEN:
+    case ENTRY_BATCH_CLOSE:
+    case ENTRY_BATCH_REVERT: return batch_is_sound(entry);
+    case ENTRY_CUT: return cut_is_sound(entry);
+    }
+    return false;
+}
+
+// The fixed part of an entry after its size field, at any alignment.
+enum {
+    HEAD_KIND = 0,
+    HEAD_FLAGS = 1,
+    HEAD_SUBJECT = 2,
+    HEAD_TYPE = 3,
+    HEAD_ID = 4,
+    HEAD_SOURCE = 5,
+    HEAD_BATCH = 6,
+    HEAD_ZERO = 7,
+    HEAD_CHUNK_POSITION = 8,
+    HEAD_PROPERTIES_COUNT = 12,
+    HEAD_TIME = 16,
+    HEAD_VALUE = 24,
+    HEAD_SIZE = 40,
+};
+
+_Static_assert((int)HEAD_SIZE + (int)ENTRY_SIZE_FIELD == (int)ENTRY_HEADER_SIZE, "one header");
+
+static void
+head_read(const uint8_t *head, struct entry *out)
+{
+    out->kind = (enum entry_kind)head[HEAD_KIND];
+    out->flags = head[HEAD_FLAGS];
+    memcpy(&out->chunk_position, head + HEAD_CHUNK_POSITION, sizeof out->chunk_position);
+    memcpy(&out->properties_count, head + HEAD_PROPERTIES_COUNT, sizeof out->properties_count);
+    memcpy(&out->time_ns, head + HEAD_TIME, sizeof out->time_ns);
+    memcpy(&out->value.units, head + HEAD_VALUE, sizeof out->value.units);
+}
+
+static void
+texts_read(struct cursor *in, const uint8_t *head, struct entry *out)
+{
+    out->subject = cursor_take(in, head[HEAD_SUBJECT]);
+    out->type = cursor_take(in, head[HEAD_TYPE]);
+    out->id = cursor_take(in, head[HEAD_ID]);
+    out->source = cursor_take(in, head[HEAD_SOURCE]);
+    out->batch = cursor_take(in, head[HEAD_BATCH]);
+}
+
+// The rest of an entry that is no event.
+static void
+note_read(struct cursor *in, const uint8_t *head, struct entry *out)
+{
+    struct entry_note *note = &out->note;
+    int128 units;
+    note->block = cursor_u64le(in);
+    note->index = cursor_u32le(in);
+    note->cut = cursor_u32le(in);
+    note->time_end_ns = (int64_t)cursor_u64le(in);
+    uint64_t low = cursor_u64le(in);
+    uint64_t high = cursor_u64le(in);
+    units = (int128)((uint128)high << 64 | low);
+    note->amended.value.units = units;
+    uint32_t properties_size = cursor_u32le(in);
+    note->amended.properties_count = cursor_u32le(in);
+    uint8_t type_size = cursor_u8(in);
+    uint8_t who_size = cursor_u8(in);
+    uint16_t why_size = cursor_u16le(in);
+    texts_read(in, head, out);
+    note->amended.type = cursor_take(in, type_size);
+    note->who = cursor_take(in, who_size);
+    note->why = cursor_take(in, why_size);
+    out->properties = cursor_take(in, properties_size);
+    note->amended.properties = cursor_take(in, cursor_left(in));
+}
+
+bool
+entry_read(struct cursor *cursor, struct entry *out)
+{
+    uint32_t size = cursor_u32le(cursor);
+    struct cursor body = cursor_over(cursor_take(cursor, size));
+    if (cursor_failed(cursor) || size < HEAD_SIZE) {
+        cursor->failed = true;
+        return false;
+    }
+    const uint8_t *head = cursor_take(&body, HEAD_SIZE).data;
+    head_read(head, out);
+    if (out->kind == ENTRY_EVENT) {
+        texts_read(&body, head, out);
+        out->properties = cursor_take(&body, cursor_left(&body));
+    } else {
+        note_read(&body, head, out);
+    }
+    if (cursor_failed(&body) || head[HEAD_ZERO] != 0 || !entry_is_sound(out)) {
+        cursor->failed = true;
+        return false;
+    }
+    return true;
+}
+
+int64_t
+entry_time_last_ns(const struct entry *entry)
+{
+    return entry->kind == ENTRY_BATCH_REVERT ? entry->note.time_end_ns : entry->time_ns;
+}
