@@ -11,8 +11,8 @@
 //     while (block_next(&reader, &entry)) ...             // views until the next call
 //     if (reader.is_broken) ...
 //
-// Writing: ledger/block_writer.h. Reading blocks of a log with the words of their chapter, one after
-// another or anywhere: ledger/log_reader.h.
+// Writing: ledger/block_writer.h. Reading blocks of a log with the words of their chapter, one
+// after another or anywhere: ledger/log_reader.h.
 //
 // Three checksums (XXH3_64), so that a reader may believe a header, or learn a chapter's words,
 // without reading the rest: of the words, of the entries, and of the header with both and the key.

@@ -101,7 +101,8 @@ put_text(struct block_writer *writer, uint8_t *at, struct bytes text)
 }
 
 // Whether units is a whole number of steps of 2^twos x 5^fives, found without a division: an exact
-// multiple has its quotient in the low bits of units / 2^twos times the inverse of 5^fives mod 2^64.
+// multiple has its quotient in the low bits of units / 2^twos times the inverse of 5^fives mod
+// 2^64.
 static bool
 number_of_steps(int128 units, int128 step, unsigned twos, uint64_t inverse, int64_t *out)
 {

@@ -11,9 +11,9 @@
 //     block_writer_done(&writer);
 //
 // Coding never fails for an entry that entry_read takes: what saves nothing is written out. It is
-// lossless (tests/ledger/block_test.c). A start begins a new chapter, and so does a chapter that has
-// 512 blocks or 256 MiB. Memory: that of ledger/words, and what the largest block took (at most the
-// size of a group and 64 bytes an entry).
+// lossless (tests/ledger/block_test.c). A start begins a new chapter, and so does a chapter that
+// has 512 blocks or 256 MiB. Memory: that of ledger/words, and what the largest block took (at most
+// the size of a group and 64 bytes an entry).
 // Owner: the shard. Thread: its writer.
 
 #include "ledger/block.h"

@@ -13,10 +13,11 @@
 // that is no UTF-8 as {"text_base64": ...}, binary as base64 text, extension values as {"ext":
 // type, "data": base64}; a key that is no text is its JSON text. Members that say nothing are left
 // out: time_is_arrival, chunk_position (the id is the frame's chunk then), batch. What is no event
-// has "kind" ("cancel", "amend", "batch_open", "batch_close", "batch_revert", "cut"), the members of
-// the event it corrects, of_block and of_index (where that lies), "amended" (its new type, value and
-// properties), time_end (of a reverted batch), "cut" (its number), "who" and "why". Any process,
-// beside a running tallyd: it shows what is committed when each shard's turn comes. Thread: one.
+// has "kind" ("cancel", "amend", "batch_open", "batch_close", "batch_revert", "cut"), the members
+// of the event it corrects, of_block and of_index (where that lies), "amended" (its new type, value
+// and properties), time_end (of a reverted batch), "cut" (its number), "who" and "why". Any
+// process, beside a running tallyd: it shows what is committed when each shard's turn comes.
+// Thread: one.
 
 #include "base/buffer.h"
 #include "base/status.h"

@@ -2,8 +2,8 @@
 // An entry of the log: what happened, in the raw form it has on its way to the log (in a group, or
 // from control). On disk an event is coded (ledger/block.h); everything else lies there raw.
 //
-//     entry_write(&event, arrival_ns, at);             // an event, entry_size(&event) bytes
-//     entry_put(&entry, at);                           // an entry of any kind, entry_raw_size bytes
+//     entry_write(&event, arrival_ns, at);  // an event, entry_size(&event) bytes
+//     entry_put(&entry, at);                // an entry of any kind, entry_raw_size bytes
 //     struct cursor in = cursor_over(bytes);
 //     while (cursor_left(&in) > 0 && entry_read(&in, &entry)) ...
 //

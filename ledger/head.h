@@ -1,12 +1,12 @@
 #pragma once
-// Where a shard's log ends, kept outside its environment: a file of 32 bytes, so that a log that went
-// back in time (an old copy of data.mdb, a lost page of its own) is seen at the next start.
+// Where a shard's log ends, kept outside its environment: a file of 32 bytes, so that a log that
+// went back in time (an old copy of data.mdb, a lost page of its own) is seen at the next start.
 //
 //     head_make(path, &error);                     // with the shard: no block yet
+//     head_read(path, &place, &error);             // at a start: held against the log
 //     head_open(path, &head, &error);
-//     head_check(&head, log_head, checksum_of, ...)
-//     head_write(&head, sequence, checksum, &error);   // after each commit; a write to the page cache
-//     head_sync(&head, now_ns);                        // at most once a second, after the acks
+//     head_write(&head, sequence, checksum, &error);  // after each commit, to the page cache
+//     head_sync(&head, now_ns, &error);            // at most once a second, after the acks
 //     head_close(&head);
 //
 //   file   u64 magic  u64 sequence  u64 checksum of that block  u64 XXH3_64 of the 24 bytes before

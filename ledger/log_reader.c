@@ -27,8 +27,9 @@ reader_look(
 {
     struct block_header header;
     enum status status = log_value(log, sequence, out_value, error);
-    if (!status)
-        status = block_look(sequence, *out_value, &header, error);
+    if (status)
+        return status;
+    status = block_look(sequence, *out_value, &header, error);
     if (status)
         return status;
     const struct block_header *last = &reader->header;
@@ -82,8 +83,9 @@ chain_find(
         struct block_header header;
         struct bytes value;
         enum status status = log_value(log, later.words_previous, &value, error);
-        if (!status)
-            status = block_look(later.words_previous, value, &header, error);
+        if (status)
+            return status;
+        status = block_look(later.words_previous, value, &header, error);
         if (status)
             return status;
         // Numbers fall with each step and stay within the chapter: there are not too many.
@@ -106,12 +108,14 @@ chain_learn(struct log_reader *reader, struct tx *log, struct chain *chain, stru
         struct bytes value;
         uint64_t sequence = chain->sequences[--chain->count];
         status = log_value(log, sequence, &value, error);
-        if (!status)
-            status = block_look(sequence, value, &header, error);
-        if (!status && reader->words.count != header.words_before)
-            status = chain_fault(&header, error);
-        if (!status)
-            status = block_learn(&header, value, &reader->words, error);
+        if (status)
+            return status;
+        status = block_look(sequence, value, &header, error);
+        if (status)
+            return status;
+        if (reader->words.count != header.words_before)
+            return chain_fault(&header, error);
+        status = block_learn(&header, value, &reader->words, error);
     }
     return status;
 }

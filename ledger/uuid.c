@@ -1,8 +1,8 @@
 #include "ledger/uuid.h"
 
 // Eight digits at a time in one word, no look at a single one: an id is written and read for every
-// event. What is no digit makes some other UUID, which then does not print as the text it came from;
-// that comparison is the whole check, and makes it impossible to store an id that comes back
+// event. What is no digit makes some other UUID, which then does not print as the text it came
+// from; that comparison is the whole check, and makes it impossible to store an id that comes back
 // different.
 
 // Bit patterns that stand once in every byte, or in every second or fourth one.

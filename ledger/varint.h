@@ -2,8 +2,8 @@
 // Small numbers in few bytes: seven bits a byte, the lowest first, the top bit saying that more
 // follow. Numbers that may be negative are folded first, so that -1 is as short as 1.
 //
-//     at = varint_write(at, varint_fold(delta));    // at most VARINT_MAX bytes
-//     delta = varint_unfold(varint_read(&in));      // fails the cursor when it is cut off or too long
+//     at = varint_write(at, varint_fold(delta));  // at most VARINT_MAX bytes
+//     delta = varint_unfold(varint_read(&in));    // cut off or too long: the cursor fails
 //
 // Thread: any.
 

@@ -72,6 +72,116 @@ Test(entry, holds_the_largest_event)
     free(bytes);
 }
 
+struct kind_row {
+    struct entry entry;
+    bool is_sound;
+};
+
+#define TEXT(text)                                                                                 \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
+#define EVENT_PART .subject = TEXT("s"), .type = TEXT("t"), .id = TEXT("i")
+#define SIGNED     .who = TEXT("ann"), .why = TEXT("so")
+
+// clang-format off
+static const struct kind_row kind_rows[] = {
+    {{.kind = ENTRY_EVENT, EVENT_PART}, true},
+    {{.kind = ENTRY_EVENT, .type = TEXT("t")}, false},
+    {{.kind = ENTRY_EVENT, .subject = TEXT("s")}, false},
+    {{.kind = ENTRY_EVENT, EVENT_PART, .flags = 8}, false},
+    {{.kind = ENTRY_EVENT, EVENT_PART, .chunk_position = 1}, false},
+    {{.kind = ENTRY_EVENT, EVENT_PART, .chunk_position = 1, .flags = ENTRY_ID_IS_CHUNK}, true},
+    {{.kind = ENTRY_EVENT, EVENT_PART, .flags = ENTRY_IS_BACKFILL}, false},
+    {{.kind = ENTRY_EVENT, EVENT_PART, .batch = TEXT("b")}, false},
+    {{.kind = ENTRY_EVENT, EVENT_PART, .batch = TEXT("b"), .flags = ENTRY_IS_BACKFILL}, true},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {SIGNED, .block = 1}}, true},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {SIGNED}}, false},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {.who = TEXT("ann"), .block = 1}}, false},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {.why = TEXT("so"), .block = 1}}, false},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {SIGNED, .block = 1, .cut = 1}}, false},
+    {{.kind = ENTRY_CANCEL, EVENT_PART,
+      .note = {SIGNED, .block = 1, .amended = {.type = TEXT("t")}}}, false},
+    {{.kind = ENTRY_AMEND, EVENT_PART,
+      .note = {SIGNED, .block = 1, .amended = {.type = TEXT("t")}}}, true},
+    {{.kind = ENTRY_AMEND, EVENT_PART, .note = {SIGNED, .block = 1}}, false},
+    {{.kind = ENTRY_BATCH_OPEN, .batch = TEXT("b"), .note = {.who = TEXT("ann")}}, true},
+    {{.kind = ENTRY_BATCH_OPEN, .batch = TEXT("b")}, false},
+    {{.kind = ENTRY_BATCH_OPEN, .note = {SIGNED}}, false},
+    {{.kind = ENTRY_BATCH_CLOSE, .batch = TEXT("b"), .note = {.who = TEXT("ann")}}, true},
+    {{.kind = ENTRY_BATCH_CLOSE, .batch = TEXT("b"), .note = {SIGNED, .block = 1}}, false},
+    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .note = {SIGNED, .block = 1}}, true},
+    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .note = {SIGNED}}, false},
+    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .time_ns = 2,
+      .note = {SIGNED, .block = 1, .time_end_ns = 1}}, false},
+    {{.kind = ENTRY_CUT, .note = {.cut = 1}}, true},
+    {{.kind = ENTRY_CUT}, false},
+    {{.kind = ENTRY_CUT, .subject = TEXT("s"), .note = {.cut = 1}}, false},
+    {{.kind = (enum entry_kind)8, .note = {.cut = 1}}, false},
+    {{.kind = (enum entry_kind)0, .note = {.cut = 1}}, false},
+};
+// clang-format on
+
+Test(entry, each_kind_has_what_it_needs_and_nothing_else)
+{
+    for (size_t i = 0; i < sizeof kind_rows / sizeof kind_rows[0]; i++)
+        cr_assert_eq(entry_is_sound(&kind_rows[i].entry), kind_rows[i].is_sound, "row %zu", i);
+}
+
+// Every sound row comes back, and no shorter piece of its bytes is an entry.
+Test(entry, is_read_as_it_was_put)
+{
+    for (size_t i = 0; i < sizeof kind_rows / sizeof kind_rows[0]; i++) {
+        const struct entry *entry = &kind_rows[i].entry;
+        if (!kind_rows[i].is_sound)
+            continue;
+        size_t size = entry_raw_size(entry);
+        for (size_t cut = 0; cut <= size; cut++) {
+            uint8_t bytes[256];
+            entry_put(entry, bytes);
+            uint8_t *exact = malloc(cut + 1);
+            cr_assert_not_null(exact);
+            memcpy(exact + 1, bytes, cut);
+            struct cursor in = cursor_over(bytes_of(exact + 1, cut));
+            struct entry back;
+            cr_assert_eq(entry_read(&in, &back), cut == size, "row %zu, %zu bytes", i, cut);
+            free(exact);
+        }
+    }
+}
+
+// One byte of the fixed part changed: it is refused, or read as another sound entry.
+Test(entry, never_reads_what_is_not_sound)
+{
+    uint32_t refused = 0;
+    for (size_t i = 0; i < sizeof kind_rows / sizeof kind_rows[0]; i++) {
+        const struct entry *entry = &kind_rows[i].entry;
+        if (!kind_rows[i].is_sound)
+            continue;
+        for (size_t at = 0; at < ENTRY_HEADER_SIZE; at++) {
+            for (int byte = 0; byte < 256; byte++) {
+                uint8_t bytes[256];
+                struct entry back = {.kind = ENTRY_EVENT};
+                entry_put(entry, bytes);
+                bytes[at] = (uint8_t)byte;
+                struct cursor in = cursor_over(bytes_of(bytes, entry_raw_size(entry)));
+                if (entry_read(&in, &back))
+                    cr_assert(entry_is_sound(&back), "row %zu byte %zu", i, at);
+                else
+                    refused++;
+            }
+        }
+    }
+    cr_assert_gt(refused, 10000);
+}
+
+Test(entry, names_every_kind)
+{
+    cr_assert_str_eq(entry_kind_name(ENTRY_EVENT), "event");
+    cr_assert_str_eq(entry_kind_name(ENTRY_BATCH_REVERT), "batch_revert");
+    cr_assert_str_eq(entry_kind_name(ENTRY_CUT), "cut");
+}
+
 Test(entry, names_every_fate)
 {
     cr_assert_str_eq(fate_name(FATE_STORED), "stored");

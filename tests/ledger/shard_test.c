@@ -152,6 +152,68 @@ Test(shard, copies_only_survivors_in_order)
     bench_end(&bench);
 }
 
+// What control writes: one of each kind, as one block between two blocks of events.
+static void
+put_kinds(struct buffer *raw)
+{
+    const struct entry_note note = {
+        .who = bytes_text("ann"), .why = bytes_text("a mistake"), .block = 1};
+    for (int kind = ENTRY_CANCEL; kind <= ENTRY_CUT; kind++) {
+        struct entry entry = {.kind = (enum entry_kind)kind, .time_ns = 5, .note = note};
+        if (kind == ENTRY_CANCEL || kind == ENTRY_AMEND) {
+            entry.subject = bytes_text("s");
+            entry.type = bytes_text("llm");
+            entry.id = bytes_text("1");
+        } else if (kind != ENTRY_CUT) {
+            entry.batch = bytes_text("b");
+        }
+        if (kind == ENTRY_AMEND)
+            entry.note.amended.type = bytes_text("llm");
+        if (kind == ENTRY_BATCH_OPEN || kind == ENTRY_BATCH_CLOSE || kind == ENTRY_CUT)
+            entry.note.block = 0;
+        if (kind == ENTRY_BATCH_REVERT)
+            entry.note.time_end_ns = 9;
+        if (kind == ENTRY_CUT)
+            entry.note.cut = 1;
+        uint8_t *at = buffer_reserve(raw, entry_raw_size(&entry));
+        cr_assert_not_null(at);
+        entry_put(&entry, at);
+        buffer_commit(raw, entry_raw_size(&entry));
+    }
+}
+
+Test(shard, appends_entries_of_every_kind)
+{
+    struct bench bench;
+    struct error error = {0};
+    struct buffer raw = {0};
+    bench_begin(&bench);
+    store(&bench, 0, 2);
+    put_kinds(&raw);
+    succeed(shard_append(bench.shard, buffer_view(&raw), writing_now_ns, &error), &error);
+    store(&bench, 10, 2);
+    bench_close(&bench);
+    bench_open(&bench, 2);
+    cr_assert_eq(bench.shard->head, 3);
+    cr_assert_eq(dedup_count(bench.shard->dedup), 4, "only events have identities");
+    struct log_reader reader = {0};
+    struct entry entry;
+    struct tx tx = tx_read(bench.shard->log);
+    succeed(log_open(&reader, &tx, 2, &error), &error);
+    cr_assert_eq(reader.header.count, 6);
+    for (int kind = ENTRY_CANCEL; kind <= ENTRY_CUT; kind++) {
+        cr_assert(log_next(&reader, &entry));
+        cr_assert_eq(entry.kind, (enum entry_kind)kind);
+        cr_assert(bytes_equal(entry.note.who, bytes_text("ann")));
+    }
+    cr_assert_not(log_next(&reader, &entry));
+    succeed(log_end(&reader, &error), &error);
+    log_reader_done(&reader);
+    tx_done(&tx);
+    buffer_done(&raw);
+    bench_end(&bench);
+}
+
 Test(shard, stores_no_block_for_nobody)
 {
     struct bench bench;

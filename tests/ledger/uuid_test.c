@@ -32,8 +32,8 @@ Test(uuid, reads_and_prints_the_canonical_form)
     cr_assert_eq(memcmp(text, canonical, sizeof text), 0);
 }
 
-// At every place of the text any byte: taken exactly when it is a lower-case digit, or the dash that
-// belongs there.
+// At every place of the text any byte: taken exactly when it is a lower-case digit, or the dash
+// that belongs there.
 Test(uuid, takes_no_other_byte_anywhere)
 {
     for (size_t at = 0; at < UUID_TEXT_SIZE; at++) {
