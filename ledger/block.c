@@ -196,6 +196,7 @@ block_open(
         .cursor = cursor_over(entries),
         .words = words,
         .time_ns = header->arrival_ns,
+        .keys.word = WORD_NONE,
         .pairs = reader->pairs,
     };
     return STATUS_OK;

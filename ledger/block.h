@@ -32,6 +32,15 @@ enum {
     BLOCK_VERSION = 2,
     BLOCK_HEADER_SIZE = 120,
     BLOCK_CHAPTER_MAX = 512,  // blocks of a chapter
+    BLOCK_PAIRS_MAX = 256,    // of a map whose keys are a word
+};
+
+// The keys of the last map that was coded by its keys: events that follow each other mostly have
+// the same ones, and need not be taken apart each time.
+struct block_keys {
+    uint32_t word;  // WORD_NONE: none yet
+    uint32_t count;
+    uint16_t sizes[BLOCK_PAIRS_MAX];
 };
 
 // What kinds of entries are in it, so that who looks for those passes over the others.
@@ -117,6 +126,7 @@ struct block_reader {
     struct bytes type, source;
     int64_t time_ns;
     uint32_t chunk_position;
+    struct block_keys keys;
     // What the entry's views are over when it had to be put together.
     uint8_t id[UUID_TEXT_SIZE];
     uint8_t uuid_text[VALUE_UUID_HEAD + UUID_TEXT_SIZE];

@@ -122,32 +122,58 @@ reader_has_pairs(struct block_reader *reader)
     return reader->pairs != NULL;
 }
 
-// Keys and values, put side by side again.
+// Where each key of the word ends. False: it is no word of keys.
+static bool
+keys_learn(struct block_keys *keys, uint32_t number, const struct word *word)
+{
+    struct cursor at = cursor_over(word->bytes);
+    keys->word = WORD_NONE;
+    if (word->count > BLOCK_PAIRS_MAX)
+        return false;
+    for (uint32_t i = 0; i < word->count; i++) {
+        const uint8_t *key = at.at;
+        if (!unpack_skip(&at, UNPACK_DEPTH_MAX))
+            return false;
+        keys->sizes[i] = (uint16_t)(at.at - key);
+    }
+    if (cursor_left(&at) > 0)
+        return false;
+    keys->word = number;
+    keys->count = word->count;
+    return true;
+}
+
+// Keys and values, put side by side again. Returns their size; 0: they make no sense.
+static size_t
+pairs_join(struct block_reader *reader, const uint8_t *key)
+{
+    const struct block_keys *keys = &reader->keys;
+    size_t size = 0;
+    for (uint32_t i = 0; i < keys->count; i++) {
+        struct bytes value = read_pair_value(reader);
+        const size_t key_size = keys->sizes[i];
+        if (value.size == 0 || key_size + value.size > EVENT_SIZE_MAX - size)
+            return 0;
+        memcpy(reader->pairs + size, key, key_size);
+        memcpy(reader->pairs + size + key_size, value.data, value.size);
+        key += key_size;
+        size += key_size + value.size;
+    }
+    return size;
+}
+
 static struct bytes
 read_pairs_by_keys(struct block_reader *reader, uint32_t *out_count)
 {
-    struct word keys = {0};
-    size_t size = 0;
-    if (!reader_word(reader, varint_read(&reader->cursor), &keys) || !reader_has_pairs(reader)) {
+    struct word word = {0};
+    const uint64_t number = varint_read(&reader->cursor);
+    bool is_word = reader_word(reader, number, &word) && reader_has_pairs(reader);
+    if (is_word && number != reader->keys.word)
+        is_word = keys_learn(&reader->keys, (uint32_t)number, &word);
+    const size_t size = is_word ? pairs_join(reader, word.bytes.data) : 0;
+    if (size == 0)
         reader->cursor.failed = true;
-        return bytes_of(NULL, 0);
-    }
-    struct cursor at = cursor_over(keys.bytes);
-    for (uint32_t i = 0; i < keys.count; i++) {
-        const uint8_t *key = at.at;
-        bool is_key = unpack_skip(&at, UNPACK_DEPTH_MAX);
-        size_t key_size = (size_t)(at.at - key);
-        struct bytes value = read_pair_value(reader);
-        if (!is_key || cursor_failed(&reader->cursor) || value.size == 0 ||
-            key_size + value.size > EVENT_SIZE_MAX - size) {
-            reader->cursor.failed = true;
-            return bytes_of(NULL, 0);
-        }
-        memcpy(reader->pairs + size, key, key_size);
-        memcpy(reader->pairs + size + key_size, value.data, value.size);
-        size += key_size + value.size;
-    }
-    *out_count = keys.count;
+    *out_count = word.count;
     return bytes_of(reader->pairs, size);
 }
 

@@ -55,6 +55,7 @@ block_begin(struct block_writer *writer, int64_t now_ns)
         writer->chapter = sequence;
         writer->chapter_bytes = 0;
         writer->words_last = 0;
+        writer->last_keys.word = WORD_NONE;
     }
     writer->header = (struct block_header){
         .sequence = sequence,
@@ -148,27 +149,75 @@ put_id(struct block_writer *writer, uint8_t *at, const struct entry *entry, uint
     return put(at, entry->id);
 }
 
-// The keys of the pairs into scratch, and where the values lie. False: the bytes are no such pairs,
-// or too many.
+// One pair's value; its key lies at the cursor and has been looked at. False: it is none.
+static bool
+value_split(struct cursor *in, struct bytes *out)
+{
+    const uint8_t *value = in->at;
+    bool is_value = unpack_skip(in, UNPACK_DEPTH_MAX);
+    *out = bytes_of(value, (size_t)(in->at - value));
+    return is_value;
+}
+
+// The keys of the pairs into scratch, with their sizes, and where the values lie. False: the bytes
+// are no such pairs.
 static bool
 pairs_split(struct block_writer *writer, const struct entry *entry)
 {
     struct cursor in = cursor_over(entry->properties);
     struct buffer *keys = &writer->keys;
+    struct block_keys *last = &writer->last_keys;
+    last->word = WORD_NONE;
+    last->count = entry->properties_count;
     buffer_reset(keys);
-    if (entry->properties_count > BLOCK_PAIRS_MAX || entry->properties.size > EVENT_SIZE_MAX)
-        return false;
     for (uint32_t i = 0; i < entry->properties_count; i++) {
-        const uint8_t *key = in.at;
-        if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
+        struct bytes key;
+        if (!value_split(&in, &key) || key.size > WORD_SIZE_MAX)
             return false;
-        buffer_put(keys, key, (size_t)(in.at - key));
-        const uint8_t *value = in.at;
-        if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
+        buffer_bytes(keys, key);
+        last->sizes[i] = (uint16_t)key.size;
+        if (!value_split(&in, &writer->values[i]))
             return false;
-        writer->values[i] = bytes_of(value, (size_t)(in.at - value));
     }
     return cursor_left(&in) == 0 && !buffer_failed(keys);
+}
+
+// The same when the keys are those of the last time: a comparison, and no word to look for. Bytes
+// that were a key there are one here.
+static bool
+pairs_split_as_last(struct block_writer *writer, const struct entry *entry)
+{
+    const struct block_keys *last = &writer->last_keys;
+    struct cursor in = cursor_over(entry->properties);
+    if (last->word == WORD_NONE || last->count != entry->properties_count)
+        return false;
+    const uint8_t *keys = word_list_get(words_list(writer->words), last->word).bytes.data;
+    for (uint32_t i = 0; i < last->count; i++) {
+        struct bytes key = cursor_take(&in, last->sizes[i]);
+        if (cursor_failed(&in) || memcmp(key.data, keys, key.size) != 0)
+            return false;
+        keys += key.size;
+        if (!value_split(&in, &writer->values[i]))
+            return false;
+    }
+    return cursor_left(&in) == 0;
+}
+
+// The word of the map's keys, whose values are in writer->values then.
+static uint32_t
+pairs_keys_word(struct block_writer *writer, const struct entry *entry)
+{
+    const uint32_t count = entry->properties_count;
+    if (count > BLOCK_PAIRS_MAX || entry->properties.size > EVENT_SIZE_MAX)
+        return WORD_NONE;
+    if (pairs_split_as_last(writer, entry))
+        return writer->last_keys.word;
+    if (!pairs_split(writer, entry))
+        return WORD_NONE;
+    struct bytes keys = buffer_view(&writer->keys);
+    uint32_t number = words_number(writer->words, keys, count, words_hash(keys, count));
+    writer->last_keys.word = number;
+    return number;
 }
 
 static bool
@@ -221,10 +270,7 @@ put_pairs(struct block_writer *writer, uint8_t *at, const struct entry *entry, u
     uint32_t number = pairs_word(writer, entry, hash);
     if (number != WORD_NONE)
         return varint_write(at, (uint64_t)number + PAIRS_FIRST_WORD);
-    if (pairs_split(writer, entry)) {
-        struct bytes keys = buffer_view(&writer->keys);
-        number = words_number(writer->words, keys, count, words_hash(keys, count));
-    }
+    number = pairs_keys_word(writer, entry);
     if (number != WORD_NONE) {
         at = varint_write(at, PAIRS_BY_KEYS);
         at = varint_write(at, number);

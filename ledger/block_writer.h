@@ -18,10 +18,7 @@
 
 #include "ledger/block.h"
 
-enum {
-    BLOCK_AHEAD = 16,
-    BLOCK_PAIRS_MAX = 256,  // of a map whose keys are a word
-};
+enum { BLOCK_AHEAD = 16 };
 
 // An entry on its way, with what finds its words.
 struct block_coming {
@@ -49,6 +46,7 @@ struct block_writer {
     bool has_failed;      // no memory
     struct block_coming coming[BLOCK_AHEAD];  // scratch
     struct bytes values[BLOCK_PAIRS_MAX];
+    struct block_keys last_keys;
 };
 
 enum status block_writer_open(struct block_writer *writer, struct error *error) CHECKED;

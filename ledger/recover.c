@@ -79,19 +79,19 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
 // The file outside the environment knows of every block that was acked a second before the machine
 // died, and of every block when only the process did.
 static enum status
-recover_head(const struct shard *shard, struct tx *tx, uint64_t log_end, struct error *error)
+recover_head(const struct shard *shard, struct tx *tx, uint64_t head, struct error *error)
 {
     const struct head_place *place = &shard->head_place;
     scoped(log_reader_done) struct log_reader reader = {0};
     if (place->state == HEAD_EMPTY || place->sequence == 0)
         return STATUS_OK;
-    if (place->sequence > log_end) {
+    if (place->sequence > head) {
         return error_set(
             error,
             STATUS_CORRUPT,
             "the log ends at block %" PRIu64 ", but block %" PRIu64
             " was committed: the log is an older one than it was: restore the ledger from a backup",
-            log_end,
+            head,
             place->sequence);
     }
     enum status status = log_look(&reader, tx, place->sequence, error);

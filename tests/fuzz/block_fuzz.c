@@ -1,6 +1,6 @@
-// Blocks made of any bytes: as a value whose checksums do not hold, and as words and entries under a
-// header that is right about all that it says of them. Whatever is read makes sense, comes from the
-// bytes, and survives being coded again; nothing else may happen.
+// Blocks made of any bytes: as a value whose checksums do not hold, and as words and entries under
+// a header that is right about all that it says of them. Whatever is read makes sense and survives
+// being coded again; nothing else may happen.
 
 #include "base/assert.h"
 #include "ledger/block_writer.h"

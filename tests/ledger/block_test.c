@@ -527,6 +527,28 @@ Test(block, the_header_tells_what_is_in_it)
     chapter_close(&chapter);
 }
 
+Test(block, a_chapter_ends_when_it_is_large_enough)
+{
+    struct chapter chapter;
+    const struct event event = whole_event();
+    chapter_open(&chapter);
+    for (int i = 0; i < 3; i++) {
+        add_event(&chapter, &event);
+        round_trip(&chapter);
+    }
+    cr_assert_eq(chapter.header.chapter, 1);
+    chapter.writer.chapter_bytes = 256ULL << 20;
+    add_event(&chapter, &event);
+    round_trip(&chapter);
+    cr_assert_eq(chapter.header.chapter, 4);
+    cr_assert_eq(chapter.header.words_before, 0);
+    cr_assert_eq(chapter.header.words_previous, 0);
+    add_event(&chapter, &event);
+    round_trip(&chapter);
+    cr_assert_eq(chapter.header.chapter, 4, "it counts anew");
+    chapter_close(&chapter);
+}
+
 // The second of two blocks with words, so that every part of the value is there.
 static struct bytes
 two_blocks(struct chapter *chapter)
