@@ -1,12 +1,14 @@
 #include "ledger/flush.h"
 
 #include "base/assert.h"
+#include "base/pool.h"
 #include "ledger/shard_view.h"
 #include "ledger/uniques.h"
 
 struct flush {
     const struct flush_options *options;
     struct tx tx;
+    struct horizons horizons;
     struct buffer value;   // of one cell
     struct arena scratch;  // likewise
     enum status status;
@@ -52,7 +54,11 @@ flush_unique(struct flush *flush, struct bytes key, struct cell_state *state)
 
 static void
 flush_merge(
-    struct flush *flush, struct bytes key, struct cell_state *state, const struct cell_view *cell)
+    struct flush *flush,
+    struct bytes key,
+    struct cell_state *state,
+    const struct cell_view *cell,
+    int64_t shift_s)
 {
     if (cell->aggregation == AGGREGATION_UNIQUE_COUNT) {
         // The stored list points into a page that the next write may move.
@@ -61,22 +67,23 @@ flush_merge(
         cell_merge(AGGREGATION_UNIQUE_COUNT, state, &stored, 0, &flush->scratch);
         state->count = stored.count;
     }
-    cell_merge(cell->aggregation, state, cell->state, 0, &flush->scratch);
+    cell_merge(cell->aggregation, state, cell->state, shift_s, &flush->scratch);
     if (cell->aggregation == AGGREGATION_UNIQUE_COUNT)
         flush_unique(flush, key, state);
 }
 
+// Adds the cell to the stored one of the key, whose window starts shift_s before the cell's.
 static bool
-flush_cell(void *context, const struct cell_view *cell)
+flush_into(
+    struct flush *flush, const struct cell_key *into, const struct cell_view *cell, int64_t shift_s)
 {
-    struct flush *flush = context;
     uint8_t key_bytes[CELL_KEY_MAX];
-    struct bytes key = bytes_of(key_bytes, cell_key_write(&cell->key, key_bytes));
+    struct bytes key = bytes_of(key_bytes, cell_key_write(into, key_bytes));
     struct cell_state state;
     arena_reset(&flush->scratch);
     if (!flush_stored(flush, key, cell->aggregation, &state))
         return false;
-    flush_merge(flush, key, &state, cell);
+    flush_merge(flush, key, &state, cell, shift_s);
     buffer_reset(&flush->value);
     cell_value_write(key, cell->aggregation, &state, cell->group, &flush->value);
     if (buffer_failed(&flush->value)) {
@@ -85,6 +92,58 @@ flush_cell(void *context, const struct cell_view *cell)
     }
     tx_put(&flush->tx, STATE_DB_CELLS, key, buffer_view(&flush->value));
     return flush->tx.status == STATUS_OK;
+}
+
+// Late for a window that is made already.
+static bool
+flush_late(struct flush *flush, const struct horizon *horizon, const struct cell_view *cell)
+{
+    const struct window_kind *kind = &horizon->kind;
+    struct cell_key key = cell->key;
+    key.width = kind->width;
+    key.zone = kind->zone_number;
+    key.start_s = window_start(kind, cell->key.start_s);
+    int64_t end_s = window_end(kind, key.start_s);
+    if (end_s > horizon->made_s || key.start_s < horizon->kept_s)
+        return true;
+    key.epoch = cuts_epoch(flush->options->cuts, end_s, cell->key.epoch);
+    return flush_into(flush, &key, cell, cell->key.start_s - key.start_s);
+}
+
+static bool
+flush_cell(void *context, const struct cell_view *cell)
+{
+    struct flush *flush = context;
+    const struct horizons *horizons = &flush->horizons;
+    bool is_fine = true;
+    if (cell->key.start_s >= horizons->list[0].kept_s)
+        is_fine = flush_into(flush, &cell->key, cell, 0);
+    for (uint32_t i = 1; i < horizons->count && is_fine; i++) {
+        if (cell->key.start_s < horizons->list[i].made_s)
+            is_fine = flush_late(flush, &horizons->list[i], cell);
+    }
+    return is_fine;
+}
+
+// Windows of a zone that is listed no more get no late events, so they are not made any more:
+// should it be listed again, they are made anew.
+static enum status
+flush_horizons(struct flush *flush)
+{
+    struct horizons *horizons = &flush->horizons;
+    enum status status = horizons_read(&flush->tx, horizons, flush->error);
+    for (uint32_t i = 0; i < flush->options->zones->count && !status; i++)
+        (void)horizons_zone(horizons, flush->options->zones->list[i], false);
+    for (uint32_t i = 0; i < horizons->count && !status; i++) {
+        struct horizon *horizon = &horizons->list[i];
+        bool is_listed = horizon->kind.zone_number == 0 || horizon->kind.zone != NULL;
+        if (is_listed || horizon->made_s == 0)
+            continue;
+        horizon->made_s = 0;
+        horizon->kept_s = 0;
+        horizon_write(&flush->tx, horizons, horizon);
+    }
+    return status;
 }
 
 static void
@@ -134,17 +193,24 @@ flush_meters(struct flush *flush)
 enum status
 flush_run(const struct flush_options *options, struct error *error)
 {
-    struct flush flush = {.options = options, .tx = tx_write(options->state), .error = error};
-    cells_each_sorted(options->cells, flush_cell, &flush);
-    enum status status = flush.status;
-    if (status) {
-        tx_done(&flush.tx);
-    } else {
-        flush_number(&flush, bytes_text("position"), options->position);
-        flush_meters(&flush);
-        status = tx_commit(&flush.tx, error);
+    struct flush *flush = pool_take(1, sizeof *flush);
+    if (flush == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory to flush cells");
+    flush->options = options;
+    flush->tx = tx_write(options->state);
+    flush->error = error;
+    flush->status = flush_horizons(flush);
+    if (!flush->status)
+        cells_each_sorted(options->cells, flush_cell, flush);
+    enum status status = flush->status;
+    if (!status) {
+        flush_number(flush, bytes_text("position"), options->position);
+        flush_meters(flush);
+        status = tx_commit(&flush->tx, error);
     }
-    buffer_done(&flush.value);
-    arena_done(&flush.scratch);
+    tx_done(&flush->tx);
+    buffer_done(&flush->value);
+    arena_done(&flush->scratch);
+    pool_give(flush);
     return status;
 }

@@ -5,11 +5,13 @@
 //     flush_run(&options, &error);
 //     cells_clear(cells);
 //
-// What is stored and what is in memory are merged, in key order. A crash before the commit leaves
-// everything as it was. Thread: the one that writes the shard's state/.
+// What is stored and what is in memory are merged, in key order, in the quarter hour and in every
+// derived window that is made already (ledger/roll makes the others when they close). Cells of
+// quarter hours that are not kept any more go to the wider windows only. A crash before the commit
+// leaves everything as it was. Thread: the one that writes the shard's state/.
 
 #include "ledger/cells.h"
-#include "ledger/lmdb_env.h"
+#include "ledger/roll.h"
 
 // From which block on a meter's cells are complete.
 struct shard_live {
@@ -23,6 +25,8 @@ struct flush_options {
     uint64_t position;
     const struct shard_live *live;  // the meters that are folded
     uint32_t live_count;
+    const struct cuts *cuts;  // up to the position
+    const struct billing_zones *zones;
 };
 
 // STATUS_CORRUPT: a stored cell is damaged, by name. STATUS_FULL, STATUS_IO: nothing was written.

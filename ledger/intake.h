@@ -28,6 +28,7 @@ struct intake {
 struct ledger {
     struct ledger_conf conf;
     struct ledger_options options;
+    struct billing_zones zones;
     int lock_fd;
     struct registry *registry;
     uint64_t revision;      // of the registry, as last read

@@ -177,6 +177,12 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
             .shards = ledger->conf.shards,
             .map_size = ledger->conf.map_size,
             .secret = &ledger->conf.secret,
+            .zones = &ledger->zones,
+            .retention =
+                {
+                            .quarter_hours_s = ledger->options.keep_quarter_hours_ns / SECOND_NS,
+                            .hours_s = ledger->options.keep_hours_ns / SECOND_NS,
+                            },
         };
         ledger->writers_count++;
         enum status status = writer_init(writer, &options, error);
@@ -288,6 +294,8 @@ ledger_free(struct ledger *ledger)
     pool_give(ledger->metrics);
     meters_free(ledger);
     registry_close(ledger->registry);
+    for (uint32_t i = 0; i < ledger->zones.count; i++)
+        zone_close(&ledger->zones.list[i]);
     if (ledger->lock_fd >= 0)
         (void)close(ledger->lock_fd);
     (void)pthread_mutex_destroy(&ledger->lock);
@@ -295,9 +303,28 @@ ledger_free(struct ledger *ledger)
 }
 
 static enum status
+zones_open(struct ledger *ledger, struct error *error)
+{
+    const struct ledger_options *options = &ledger->options;
+    if (options->zones_count > BILLING_ZONES_MAX) {
+        return error_set(
+            error, STATUS_INVALID, "at most %d billing zones may be listed", BILLING_ZONES_MAX);
+    }
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < options->zones_count && !status; i++) {
+        struct bytes name = bytes_text(options->zones[i]);
+        status = zone_open(name, &ledger->zones.list[ledger->zones.count], error);
+        ledger->zones.count += !status;
+    }
+    return status;
+}
+
+static enum status
 ledger_start(struct ledger *ledger, const char *dir, struct error *error)
 {
     enum status status = ledger_conf_read(dir, &ledger->conf, error);
+    if (status == STATUS_OK)
+        status = zones_open(ledger, error);
     if (status == STATUS_OK)
         status = ledger_lock(ledger, dir, error);
     if (status == STATUS_OK)

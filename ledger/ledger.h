@@ -57,6 +57,13 @@ struct ledger_options {
     uint64_t tail_max_bytes;    // log not yet flushed to cells; 0: 1 GiB
     int64_t idle_flush_ns;      // flush cells after this long without an event; 0: 2 s
     int64_t (*now_ns)(void);    // NULL: clock_now_ns
+    // Zones of the tz database whose days and months have cells of their own, at most
+    // BILLING_ZONES_MAX; UTC has them always. Others are answered from hours, quarter hours or the
+    // log. The list may change from one opening to the next.
+    const char *const *zones;
+    uint32_t zones_count;
+    int64_t keep_quarter_hours_ns;  // cells of that width; 0: for good
+    int64_t keep_hours_ns;          // likewise
 };
 
 struct ledger;

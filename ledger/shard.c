@@ -39,6 +39,10 @@ static const struct metric metric_rows[SHARD_METRICS] = {
     [SHARD_BLOCK_BYTES] =
         METRIC_COUNTER("tally_ledger_block_bytes_total", "bytes of blocks committed"),
     [SHARD_FLUSHES] = METRIC_COUNTER("tally_ledger_flushes_total", "flushes of cells to state"),
+    [SHARD_WINDOWS_MADE] = METRIC_COUNTER(
+        "tally_ledger_windows_made_total", "hours, days and months made of finer cells"),
+    [SHARD_CELLS_DELETED] =
+        METRIC_COUNTER("tally_ledger_cells_deleted_total", "cells beyond their retention"),
     [SHARD_CELLS] = METRIC_GAUGE("tally_ledger_cells", "cells in memory, not yet flushed"),
     [SHARD_CELLS_BYTES] = METRIC_GAUGE("tally_ledger_cells_bytes", "memory of these cells"),
     [SHARD_DEDUP_ENTRIES] = METRIC_GAUGE("tally_ledger_dedup_entries", "identities known"),
@@ -113,6 +117,8 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
         .map_size = options->map_size, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
     shard->number = options->number;
     shard->secret = options->secret;
+    shard->zones = options->zones;
+    shard->retention = options->retention;
     shard_metrics_init(shard);
     enum status status = shard_open_env(options, "log", &log, &shard->log, error);
     if (status == STATUS_OK)
@@ -144,6 +150,7 @@ shard_close(struct shard *shard)
     env_close(shard->state);
     block_writer_done(&shard->writer);
     head_close(&shard->head_file);
+    arena_done(&shard->cuts_arena);
     shard->cells = NULL;
     shard->dedup = NULL;
     shard->log = NULL;
@@ -341,8 +348,10 @@ shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fo
     struct cells_subject *subject =
         cells_subject(shard->cells, entry->subject, cells_hash(entry->subject));
     for (; rule != NULL; rule = rule->next_of_type) {
-        if (meter_rule_apply(rule, entry, place, &scratch, &step))
-            cells_add(shard->cells, subject, &step);
+        if (!meter_rule_apply(rule, entry, place, &scratch, &step))
+            continue;
+        step.epoch = cuts_epoch(&shard->cuts, step.start_s + QUARTER_HOUR_S, UINT32_MAX);
+        cells_add(shard->cells, subject, &step);
     }
     return true;
 }
@@ -377,6 +386,8 @@ shard_flush(struct shard *shard, struct error *error)
         .position = shard->head,
         .live = shard->live,
         .live_count = shard->live_count,
+        .cuts = &shard->cuts,
+        .zones = shard->zones,
     };
     enum status status = flush_run(&options, error);
     if (status)
@@ -387,4 +398,22 @@ shard_flush(struct shard *shard, struct error *error)
     shard_gauges_set(shard);
     metric_add(&shard->metrics[SHARD_FLUSHES], 1);
     return STATUS_OK;
+}
+
+enum status
+shard_roll(struct shard *shard, int64_t now_ns, struct error *error)
+{
+    struct roll_result result = {0};
+    const struct roll_options options = {
+        .state = shard->state,
+        .meters = shard->meters->set,
+        .cuts = &shard->cuts,
+        .zones = shard->zones,
+        .retention = shard->retention,
+        .now_s = now_ns / SECOND_NS,
+    };
+    enum status status = roll_run(&options, &result, error);
+    metric_add(&shard->metrics[SHARD_WINDOWS_MADE], (int64_t)result.windows);
+    metric_add(&shard->metrics[SHARD_CELLS_DELETED], (int64_t)result.deleted);
+    return status;
 }

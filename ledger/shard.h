@@ -54,6 +54,8 @@ enum shard_metric {
     SHARD_COMMIT_MICROSECONDS,
     SHARD_BLOCK_BYTES,
     SHARD_FLUSHES,
+    SHARD_WINDOWS_MADE,
+    SHARD_CELLS_DELETED,
     SHARD_CELLS,
     SHARD_CELLS_BYTES,
     SHARD_DEDUP_ENTRIES,
@@ -65,6 +67,10 @@ enum shard_metric {
 struct shard {
     uint32_t number;
     const struct hash_secret *secret;
+    const struct billing_zones *zones;
+    struct retention retention;
+    struct cuts cuts;
+    struct arena cuts_arena;
     struct env *log;
     struct env *state;
     struct dedup *dedup;
@@ -89,6 +95,8 @@ struct shard_options {
     uint32_t shards;
     uint64_t map_size;
     const struct hash_secret *secret;
+    const struct billing_zones *zones;  // whose days and months have cells of their own
+    struct retention retention;
 };
 
 enum status
@@ -131,3 +139,5 @@ void shard_fold(struct shard *shard, const struct group *group, int64_t arrival_
 bool
 shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place);
 enum status shard_flush(struct shard *shard, struct error *error) CHECKED;
+// Makes the windows that have closed, and deletes cells that are kept no longer.
+enum status shard_roll(struct shard *shard, int64_t now_ns, struct error *error) CHECKED;

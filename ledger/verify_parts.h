@@ -11,7 +11,9 @@
 #include "base/buffer.h"
 #include "base/ring.h"
 #include "ledger/cells.h"
+#include "ledger/cuts.h"
 #include "ledger/head.h"
+#include "ledger/horizon.h"
 #include "ledger/ledger.h"
 #include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
@@ -74,6 +76,7 @@ struct verify_shard {
     uint32_t registered_count;
     struct verify_meters meters;
     struct cells *cells;  // the fold of blocks [live_from, folded]
+    struct cuts cuts;     // those of the blocks read
     uint64_t folded;
     uint64_t head;  // of the log, when its turn came
     uint64_t cells_on_disk;
@@ -93,3 +96,12 @@ void verify_log(struct verify_shard *shard, uint64_t position);
 // Folds blocks (folded, position] without another check. False: it could not.
 bool verify_fold_on(struct verify_shard *shard, uint64_t position);
 void verify_cells(struct verify_shard *shard);
+// Whether cells of this window are there for readers: not too old, and made.
+bool verify_is_kept(const struct horizons *horizons, const struct cell_key *key);
+// What the derived windows must hold, in key order.
+void verify_each_derived(
+    const struct cells *folded,
+    const struct horizons *horizons,
+    const struct cuts *cuts,
+    cell_view_fn use,
+    void *context);

@@ -19,6 +19,9 @@ static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 struct comparison {
     struct verify_shard *shard;
     struct tx tx;
+    uint64_t revision;  // of the snapshot's environment
+    struct horizons horizons;
+    struct zone *zones[BILLING_ZONES_MAX];
     struct walk walk;
     bool has_cell;   // walk stands on one
     bool has_moved;  // a flush came in between
@@ -39,6 +42,7 @@ meta_record(struct verify_shard *shard, struct bytes key, struct bytes value, bo
     uint32_t meter_id = 0;
     bool is_meter = state_meter_key_read(key, &meter_id);
     bool is_position = bytes_equal(key, bytes_text("position"));
+    bool is_horizon = horizon_key_is(key);
     bytes_print(key, name, sizeof name);
     if (is_meter)
         (void)snprintf(text, sizeof text, "state live_from of meter %u", meter_id);
@@ -47,7 +51,7 @@ meta_record(struct verify_shard *shard, struct bytes key, struct bytes value, bo
     *out_is_sound = state_meta_read(key, value, &number) == STATUS_OK;
     if (!*out_is_sound)
         report_finding(shard->report, text, "its checksum does not match");
-    else if (!is_meter && !is_position)
+    else if (!is_meter && !is_position && !is_horizon)
         report_finding(shard->report, text, "no record of that name belongs here");
     else if (is_meter && number == 0)
         report_finding(shard->report, text, "it is 0, and blocks begin at 1");
@@ -147,7 +151,8 @@ comparison_renew(struct comparison *comparison)
     tx_renew(&comparison->tx);
     comparison->deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     comparison->has_cell = false;
-    if (state_position(&comparison->tx, &position, NULL) || position != comparison->shard->folded) {
+    if (state_position(&comparison->tx, &position, NULL) || position != comparison->shard->folded ||
+        env_revision(comparison->shard->view.state) != comparison->revision) {
         comparison->has_moved = true;
         return false;
     }
@@ -199,7 +204,7 @@ check_alone(struct comparison *comparison)
         !cell_value_aggregation(comparison->walk.value, &aggregation) ||
         cell_value_read(bytes, comparison->walk.value, aggregation, &state, &group))
         cell_finding(comparison, bytes, "its checksum does not match");
-    else if (is_compared(comparison, key.meter_id))
+    else if (is_compared(comparison, key.meter_id) && verify_is_kept(&comparison->horizons, &key))
         cell_finding(comparison, bytes, "the log has no event for it");
 }
 
@@ -298,6 +303,8 @@ compare_folded(void *context, const struct cell_view *folded)
     uint8_t bytes[CELL_KEY_MAX];
     struct bytes key = bytes_of(bytes, cell_key_write(&folded->key, bytes));
     int order = 1;
+    if (!verify_is_kept(&comparison->horizons, &folded->key))
+        return true;
     while (comparison->has_cell && (order = bytes_compare(comparison->walk.key, key)) < 0) {
         check_alone(comparison);
         comparison_next(comparison);
@@ -323,6 +330,9 @@ comparison_run(struct comparison *comparison)
     comparison->has_cell = walk_first(&comparison->walk);
     if (comparison->compares)
         cells_each_sorted(shard->cells, compare_folded, comparison);
+    if (comparison->compares && !comparison->has_moved)
+        verify_each_derived(
+            shard->cells, &comparison->horizons, &shard->cuts, compare_folded, comparison);
     while (comparison->has_cell && !comparison->has_moved) {
         check_alone(comparison);
         comparison_next(comparison);
@@ -336,6 +346,26 @@ comparison_run(struct comparison *comparison)
     published_set(&shard->report->shared->cells, comparison->seen);
 }
 
+// The windows of a zone that the system does not know any more are not compared.
+static void
+comparison_horizons(struct comparison *comparison)
+{
+    struct verify_shard *shard = comparison->shard;
+    struct horizons *horizons = &comparison->horizons;
+    struct error error;
+    if (horizons_read(&comparison->tx, horizons, &error)) {
+        report_finding(shard->report, "state", "%s", error.text);
+        comparison->compares = false;
+        return;
+    }
+    for (uint32_t i = 0; i < horizons->zones_count; i++) {
+        if (zone_open(bytes_text(horizons->zones[i]), &comparison->zones[i], &error))
+            report_finding(shard->report, "state", "%s", error.text);
+        else
+            (void)horizons_zone(horizons, comparison->zones[i], false);
+    }
+}
+
 // Takes a snapshot whose position the fold has reached.
 static bool
 comparison_begin(struct comparison *comparison)
@@ -343,6 +373,7 @@ comparison_begin(struct comparison *comparison)
     struct verify_shard *shard = comparison->shard;
     uint64_t position = 0;
     for (;;) {
+        comparison->revision = env_revision(shard->view.state);
         comparison->tx = tx_read(shard->view.state);
         if (!comparison->compares)
             return true;
@@ -369,7 +400,10 @@ verify_cells(struct verify_shard *shard)
         };
         if (!comparison_begin(&comparison))
             return;
+        comparison_horizons(&comparison);
         comparison_run(&comparison);
+        for (uint32_t zone = 0; zone < comparison.horizons.zones_count; zone++)
+            zone_close(&comparison.zones[zone]);
         has_moved = comparison.has_moved;
         tx_done(&comparison.tx);
         buffer_done(&comparison.expected);

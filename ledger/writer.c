@@ -83,7 +83,9 @@ writer_flush(struct writer *writer)
 {
     if (writer_has_failed(writer))
         return;
-    if (shard_flush(&writer->shard, &writer->error))
+    struct shard *shard = &writer->shard;
+    if (shard_flush(shard, &writer->error) ||
+        shard_roll(shard, writer->options.now_ns(), &writer->error))
         writer_fail(writer);
     (void)env_clear_dead_readers(writer->shard.log);
     (void)env_clear_dead_readers(writer->shard.state);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 // One shard without threads: groups are filled and processed by hand.
+static const struct billing_zones no_zones = {0};
+
 struct bench {
     struct writing writing;
     struct ledger_conf conf;
@@ -43,6 +45,7 @@ bench_open(struct bench *bench, uint64_t generation)
         .shards = 1,
         .map_size = bench->conf.map_size,
         .secret = &bench->conf.secret,
+        .zones = &no_zones,
     };
     succeed(shard_open(bench->shard, &options, &error), &error);
     shard_adopt(bench->shard, &bench->meters);

@@ -1,0 +1,46 @@
+#include "ledger/cuts.h"
+
+#include "base/assert.h"
+
+#include <string.h>
+
+void
+cuts_add(struct cuts *cuts, const struct cut *cut, struct arena *arena)
+{
+    must(cuts->count == 0 || cuts->list[cuts->count - 1].number < cut->number);
+    must(cuts->count < CUTS_MAX && cut->number > 0);
+    if (cuts->count == cuts->capacity) {
+        uint32_t capacity = cuts->capacity > 0 ? cuts->capacity * 2 : 16;
+        struct cut *list = arena_array(arena, capacity, struct cut);
+        if (cuts->count > 0)
+            memcpy(list, cuts->list, cuts->count * sizeof *list);
+        cuts->list = list;
+        cuts->capacity = capacity;
+    }
+    cuts->list[cuts->count++] = *cut;
+    if (cuts->count == 1 || cut->time_s > cuts->latest_s)
+        cuts->latest_s = cut->time_s;
+}
+
+// Most events belong to windows that no cut has sealed, which one comparison says.
+uint32_t
+cuts_epoch(const struct cuts *cuts, int64_t end_s, uint32_t after)
+{
+    if (cuts->count == 0 || cuts->latest_s < end_s)
+        return 0;
+    for (uint32_t i = cuts->count; i-- > 0;) {
+        if (cuts->list[i].number <= after && cuts->list[i].time_s >= end_s)
+            return cuts->list[i].number;
+    }
+    return 0;
+}
+
+const struct cut *
+cuts_find(const struct cuts *cuts, uint32_t number)
+{
+    for (uint32_t i = cuts->count; i-- > 0;) {
+        if (cuts->list[i].number == number)
+            return &cuts->list[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,554 @@
+// A window is a k-way merge: one walk for each of its parts, all in the order of subject and group.
+// What stands at the least (subject, group) of all walks is gathered, merged by epoch, written. The
+// walks read the last committed state while the window's transaction is written, so that no write
+// moves what they stand on.
+
+#include "ledger/roll.h"
+
+#include "base/assert.h"
+#include "base/pool.h"
+#include "ledger/shard_view.h"
+#include "ledger/uniques.h"
+
+enum {
+    PARTS_MAX = 128,  // a day in quarter hours has at most 104, a month in days 31
+    DELETES_PER_STEP = 50000,
+};
+
+// The part of a key that says which subject and group: behind the window, before the epoch.
+enum { KEY_AFTER_WINDOW = 1 + 2 + 4 + 8, KEY_EPOCH_SIZE = 4 };
+
+struct part {
+    struct cell_key window;  // width, zone, meter and start
+    struct walk walk;
+    struct cell_key key;
+    bool has_cell;
+};
+
+// What one part has of a subject and group in one epoch.
+struct source {
+    const struct part *part;
+    uint32_t epoch;
+    uint32_t target;  // the epoch in the window that is made
+    struct cell_state state;
+};
+
+struct roll {
+    const struct roll_options *options;
+    struct horizons horizons;
+    struct tx from;        // the parts
+    struct tx to;          // the window
+    struct arena scratch;  // of one subject and group
+    struct arena walks;    // of one window
+    struct buffer value;
+    struct part parts[PARTS_MAX];
+    uint32_t parts_count;
+    struct source *sources;  // of one subject and group, by part, then epoch
+    uint32_t sources_count;
+    uint32_t sources_capacity;
+    struct cell_group group;
+    struct roll_result result;
+    struct error *error;
+};
+
+// A window of one meter that is being made.
+struct making {
+    const struct meter *meter;
+    struct cell_key key;
+    int64_t end_s;
+};
+
+static enum status
+refuse_cell(const struct roll *roll, struct bytes key)
+{
+    char name[CELL_TEXT_MAX];
+    cell_key_print(key, name, sizeof name);
+    return error_set(
+        roll->error, STATUS_CORRUPT, "the cell of %.500s is damaged: rebuild the state", name);
+}
+
+// --- the parts ---
+
+// Whether the walk stands on a cell of the part's window.
+static enum status
+part_look(struct roll *roll, struct part *part, bool more)
+{
+    const struct cell_key *window = &part->window;
+    part->has_cell = false;
+    if (!more)
+        return STATUS_OK;
+    if (!cell_key_read(part->walk.key, &part->key))
+        return refuse_cell(roll, part->walk.key);
+    part->has_cell = part->key.width == window->width && part->key.zone == window->zone &&
+                     part->key.meter_id == window->meter_id && part->key.start_s == window->start_s;
+    return STATUS_OK;
+}
+
+static struct bytes
+part_place(const struct part *part)
+{
+    struct bytes key = part->walk.key;
+    return bytes_of(key.data + KEY_AFTER_WINDOW, key.size - KEY_AFTER_WINDOW - KEY_EPOCH_SIZE);
+}
+
+static const struct part *
+parts_least(const struct roll *roll)
+{
+    const struct part *least = NULL;
+    for (uint32_t i = 0; i < roll->parts_count; i++) {
+        const struct part *part = &roll->parts[i];
+        if (part->has_cell &&
+            (least == NULL || bytes_compare(part_place(part), part_place(least)) < 0))
+            least = part;
+    }
+    return least;
+}
+
+static enum status
+parts_open(struct roll *roll, const struct making *making, const struct window_kind *kind)
+{
+    const struct window_kind source = window_source(kind, making->key.start_s);
+    enum status status = STATUS_OK;
+    roll->parts_count = 0;
+    for (int64_t at_s = making->key.start_s; at_s < making->end_s && !status;
+         at_s = window_end(&source, at_s)) {
+        uint8_t first[CELL_KEY_MAX];
+        must(roll->parts_count < PARTS_MAX);
+        struct part *part = &roll->parts[roll->parts_count++];
+        part->window = (struct cell_key){
+            .width = source.width,
+            .zone = source.zone_number,
+            .meter_id = making->meter->id,
+            .start_s = at_s,
+        };
+        part->walk = walk_open(&roll->from, STATE_DB_CELLS);
+        size_t size =
+            cell_seek_window(source.width, source.zone_number, making->meter->id, at_s, first);
+        status = part_look(roll, part, walk_seek(&part->walk, bytes_of(first, size)));
+    }
+    return status;
+}
+
+static void
+parts_close(struct roll *roll)
+{
+    for (uint32_t i = 0; i < roll->parts_count; i++)
+        walk_done(&roll->parts[i].walk);
+    roll->parts_count = 0;
+}
+
+static struct source *
+sources_add(struct roll *roll)
+{
+    if (roll->sources_count == roll->sources_capacity) {
+        uint32_t capacity = roll->sources_capacity > 0 ? roll->sources_capacity * 2 : PARTS_MAX;
+        struct source *sources = arena_array(&roll->walks, capacity, struct source);
+        if (roll->sources_count > 0)
+            memcpy(sources, roll->sources, roll->sources_count * sizeof *sources);
+        roll->sources = sources;
+        roll->sources_capacity = capacity;
+    }
+    return &roll->sources[roll->sources_count++];
+}
+
+// All epochs that the part has of the subject and group.
+static enum status
+part_gather(struct roll *roll, struct part *part, struct bytes place, const struct making *making)
+{
+    enum aggregation aggregation = making->meter->aggregation;
+    enum status status = STATUS_OK;
+    while (!status && part->has_cell && bytes_equal(part_place(part), place)) {
+        struct source *source = sources_add(roll);
+        struct cell_state *state = &source->state;
+        struct bytes key = part->walk.key;
+        source->part = part;
+        source->epoch = part->key.epoch;
+        source->target = cuts_epoch(roll->options->cuts, making->end_s, part->key.epoch);
+        if (cell_value_read(key, part->walk.value, aggregation, state, &roll->group))
+            return refuse_cell(roll, key);
+        if ((state->flags & CELL_SPILLED) &&
+            uniques_read(
+                &roll->from, key, state->unique.spilled, &state->unique.set, &roll->scratch))
+            return refuse_cell(roll, key);
+        status = part_look(roll, part, walk_next(&part->walk));
+    }
+    return status;
+}
+
+// --- merging ---
+
+// Whether a later state of the same part, up to the epoch, was made from the log and stands for
+// this one too.
+static bool
+source_is_replaced(const struct roll *roll, uint32_t index, uint32_t target)
+{
+    const struct source *source = &roll->sources[index];
+    for (uint32_t i = index + 1; i < roll->sources_count; i++) {
+        const struct source *later = &roll->sources[i];
+        if (later->part != source->part)
+            return false;
+        if (later->target <= target && (later->state.flags & CELL_REPLACES))
+            return true;
+    }
+    return false;
+}
+
+static bool
+sources_have_replaced(const struct roll *roll)
+{
+    for (uint32_t i = 0; i < roll->sources_count; i++) {
+        if (roll->sources[i].state.flags & CELL_REPLACES)
+            return true;
+    }
+    return false;
+}
+
+// The next epoch above, or the lowest of all.
+static bool
+next_target(const struct roll *roll, bool is_first, uint32_t above, uint32_t *out)
+{
+    bool has_one = false;
+    for (uint32_t i = 0; i < roll->sources_count; i++) {
+        uint32_t target = roll->sources[i].target;
+        if ((is_first || target > above) && (!has_one || target < *out)) {
+            *out = target;
+            has_one = true;
+        }
+    }
+    return has_one;
+}
+
+// Sums of one epoch are merged by themselves. Once something was made from the log again, each
+// later epoch says it all.
+static void
+sources_merge(
+    struct roll *roll,
+    const struct making *making,
+    uint32_t target,
+    bool says_all,
+    struct cell_state *out)
+{
+    for (uint32_t i = 0; i < roll->sources_count; i++) {
+        const struct source *source = &roll->sources[i];
+        bool is_of_it = says_all ? source->target <= target && !source_is_replaced(roll, i, target)
+                                 : source->target == target;
+        int64_t shift_s = source->part->window.start_s - making->key.start_s;
+        if (is_of_it)
+            cell_merge(making->meter->aggregation, out, &source->state, shift_s, &roll->scratch);
+    }
+}
+
+static enum status
+window_put(struct roll *roll, const struct making *making, struct cell_state *state)
+{
+    uint8_t bytes[CELL_KEY_MAX];
+    struct bytes key = bytes_of(bytes, cell_key_write(&making->key, bytes));
+    enum aggregation aggregation = making->meter->aggregation;
+    if (aggregation == AGGREGATION_UNIQUE_COUNT) {
+        struct cell_unique *unique = &state->unique;
+        uniques_delete(&roll->to, key);
+        if (unique->set.count > CELL_SET_INLINE_MAX) {
+            unique->spilled = uniques_put(&roll->to, key, &unique->set);
+            unique->set = (struct cell_set){0};
+            state->flags |= CELL_SPILLED;
+        } else {
+            cell_unique_list(unique, &roll->scratch);
+        }
+    }
+    buffer_reset(&roll->value);
+    cell_value_write(key, aggregation, state, &roll->group, &roll->value);
+    if (buffer_failed(&roll->value))
+        return error_set(roll->error, STATUS_NO_MEMORY, "no memory to make windows");
+    tx_put(&roll->to, STATE_DB_CELLS, key, buffer_view(&roll->value));
+    roll->result.cells++;
+    return roll->to.status;
+}
+
+static enum status
+sources_write(struct roll *roll, struct making *making)
+{
+    bool has_replaced = sources_have_replaced(roll);
+    bool is_first = true;
+    uint32_t target = 0;
+    enum status status = STATUS_OK;
+    while (!status && next_target(roll, is_first, target, &target)) {
+        struct cell_state state = {0};
+        bool says_all = has_replaced && !is_first;
+        sources_merge(roll, making, target, has_replaced, &state);
+        if (says_all)
+            state.flags |= CELL_REPLACES;
+        making->key.epoch = target;
+        status = window_put(roll, making, &state);
+        is_first = false;
+    }
+    return status;
+}
+
+static enum status
+roll_place(struct roll *roll, struct making *making, const struct part *least)
+{
+    uint8_t copy[CELL_KEY_MAX];
+    struct bytes place = part_place(least);
+    enum status status = STATUS_OK;
+    memcpy(copy, place.data, place.size);
+    place.data = copy;
+    making->key.subject = bytes_of(copy + 1, copy[0]);
+    making->key.group = least->key.group;
+    arena_reset(&roll->scratch);
+    roll->sources_count = 0;
+    for (uint32_t i = 0; i < roll->parts_count && !status; i++)
+        status = part_gather(roll, &roll->parts[i], place, making);
+    return status ? status : sources_write(roll, making);
+}
+
+static enum status
+roll_meter(
+    struct roll *roll, const struct meter *meter, const struct window_kind *kind, int64_t start_s)
+{
+    struct making making = {
+        .meter = meter,
+        .key =
+            {
+                  .width = kind->width,
+                  .zone = kind->zone_number,
+                  .meter_id = meter->id,
+                  .start_s = start_s,
+                  },
+        .end_s = window_end(kind, start_s),
+    };
+    const struct part *least;
+    enum status status = parts_open(roll, &making, kind);
+    while (!status && (least = parts_least(roll)) != NULL)
+        status = roll_place(roll, &making, least);
+    parts_close(roll);
+    return status;
+}
+
+// --- which windows ---
+
+// The first window at or after start_s that has a source for some meter. False: none before now.
+static bool
+next_window(struct roll *roll, const struct window_kind *kind, int64_t from_s, int64_t *out_start_s)
+{
+    const struct meter_set *set = roll->options->meters;
+    int64_t first_s = INT64_MAX;
+    for (uint32_t i = 0; i < meter_set_count(set); i++) {
+        const struct window_kind source = window_source(kind, from_s);
+        const struct meter *meter = meter_set_at(set, i);
+        uint8_t bytes[CELL_KEY_MAX];
+        struct cell_key key;
+        size_t size = cell_seek_window(source.width, source.zone_number, meter->id, from_s, bytes);
+        struct walk walk = walk_open(&roll->from, STATE_DB_CELLS);
+        if (walk_seek(&walk, bytes_of(bytes, size)) && cell_key_read(walk.key, &key) &&
+            key.width == source.width && key.zone == source.zone_number &&
+            key.meter_id == meter->id && key.start_s < first_s)
+            first_s = key.start_s;
+        walk_done(&walk);
+    }
+    if (first_s == INT64_MAX)
+        return false;
+    *out_start_s = window_start(kind, first_s);
+    return true;
+}
+
+static enum status
+roll_window(struct roll *roll, struct horizon *horizon, int64_t start_s)
+{
+    const struct meter_set *set = roll->options->meters;
+    enum status status = STATUS_OK;
+    roll->to = tx_write(roll->options->state);
+    arena_reset(&roll->walks);
+    roll->sources = NULL;
+    roll->sources_count = 0;
+    roll->sources_capacity = 0;
+    for (uint32_t i = 0; i < meter_set_count(set) && !status; i++)
+        status = roll_meter(roll, meter_set_at(set, i), &horizon->kind, start_s);
+    horizon->made_s = window_end(&horizon->kind, start_s);
+    if (!status) {
+        horizon_write(&roll->to, &roll->horizons, horizon);
+        status = tx_commit(&roll->to, roll->error);
+        roll->result.windows += !status;
+    }
+    tx_done(&roll->to);
+    tx_renew(&roll->from);
+    return status;
+}
+
+// Windows of which a part is gone already are never made: the log has them.
+static bool
+has_all_parts(const struct roll *roll, const struct window_kind *kind, int64_t start_s)
+{
+    const struct window_kind source = window_source(kind, start_s);
+    const struct horizon *of_source =
+        horizons_find(&roll->horizons, source.width, source.zone_number);
+    return of_source != NULL && of_source->kept_s <= start_s;
+}
+
+// Up to which time parts are there: quarter hours to the last closed one, others as they are made.
+static int64_t
+parts_until(const struct roll *roll, const struct window_kind *kind, int64_t start_s)
+{
+    const struct window_kind source = window_source(kind, start_s);
+    if (source.width == CELL_QUARTER_HOUR)
+        return roll->options->now_s;
+    return horizons_find(&roll->horizons, source.width, source.zone_number)->made_s;
+}
+
+static enum status
+roll_kind(struct roll *roll, struct horizon *horizon)
+{
+    const struct window_kind *kind = &horizon->kind;
+    const int64_t before_s = horizon->made_s;
+    const int64_t kept_before_s = horizon->kept_s;
+    int64_t now_start_s = window_start(kind, roll->options->now_s);
+    enum status status = STATUS_OK;
+    int64_t start_s = 0;
+    while (!status && next_window(roll, kind, horizon->made_s, &start_s) && start_s < now_start_s &&
+           start_s >= horizon->made_s &&
+           window_end(kind, start_s) <= parts_until(roll, kind, start_s)) {
+        if (has_all_parts(roll, kind, start_s)) {
+            status = roll_window(roll, horizon, start_s);
+        } else {
+            horizon->made_s = window_end(kind, start_s);
+            horizon->kept_s = horizon->made_s;
+        }
+    }
+    // What is empty is made as well.
+    int64_t until_s = parts_until(roll, kind, horizon->made_s);
+    until_s = window_start(kind, until_s < now_start_s ? until_s : now_start_s);
+    if (!status && until_s > horizon->made_s)
+        horizon->made_s = until_s;
+    bool has_changed = horizon->made_s != before_s || horizon->kept_s != kept_before_s;
+    if (status || !has_changed)
+        return status;
+    scoped(tx_done) struct tx tx = tx_write(roll->options->state);
+    horizon_write(&tx, &roll->horizons, horizon);
+    status = tx_commit(&tx, roll->error);
+    tx_renew(&roll->from);
+    return status;
+}
+
+// --- what is too old ---
+
+// Deletes up to a bounded number of cells of one meter that start before the limit. True: all gone.
+static bool
+delete_some(struct roll *roll, const struct horizon *horizon, uint32_t meter_id, int64_t before_s)
+{
+    uint8_t first[CELL_KEY_MAX];
+    const struct window_kind *kind = &horizon->kind;
+    size_t size = cell_seek_window(kind->width, kind->zone_number, meter_id, 0, first);
+    for (uint32_t i = 0; i < DELETES_PER_STEP; i++) {
+        uint8_t bytes[CELL_KEY_MAX];
+        struct cell_key key;
+        struct walk walk = walk_open(&roll->to, STATE_DB_CELLS);
+        bool is_there = walk_seek(&walk, bytes_of(first, size)) && walk.key.size <= sizeof bytes &&
+                        cell_key_read(walk.key, &key) && key.width == kind->width &&
+                        key.zone == kind->zone_number && key.meter_id == meter_id &&
+                        key.start_s < before_s;
+        struct bytes found = bytes_of(bytes, is_there ? walk.key.size : 0);
+        enum aggregation aggregation = AGGREGATION_COUNT;
+        if (is_there) {
+            memcpy(bytes, walk.key.data, walk.key.size);
+            (void)cell_value_aggregation(walk.value, &aggregation);
+        }
+        walk_done(&walk);
+        if (!is_there)
+            return true;
+        if (aggregation == AGGREGATION_UNIQUE_COUNT)
+            uniques_delete(&roll->to, found);
+        (void)tx_delete(&roll->to, STATE_DB_CELLS, found);
+        roll->result.deleted++;
+    }
+    return false;
+}
+
+// Days of a zone are made of hours or quarter hours, as its clock demands.
+static bool
+kind_is_made_of(const struct window_kind *kind, enum cell_width width)
+{
+    switch (kind->width) {
+    case CELL_HOUR: return width == CELL_QUARTER_HOUR;
+    case CELL_DAY: return width == CELL_HOUR;
+    case CELL_ZONE_DAY: return kind->zone != NULL;
+    case CELL_QUARTER_HOUR:
+    case CELL_MONTH:
+    case CELL_ZONE_MONTH: break;
+    }
+    return false;
+}
+
+// The horizon goes first, in a transaction of its own before any cell does: what it does not keep
+// is never read.
+static enum status
+retire_kind(struct roll *roll, struct horizon *horizon, int64_t kept_for_s)
+{
+    int64_t before_s = roll->options->now_s - kept_for_s;
+    if (kept_for_s == 0 || before_s <= 0)
+        return STATUS_OK;
+    before_s = window_start(&horizon->kind, before_s);
+    // Not before what is made of it is made.
+    for (uint32_t i = 1; i < roll->horizons.count; i++) {
+        const struct horizon *made = &roll->horizons.list[i];
+        if (kind_is_made_of(&made->kind, horizon->kind.width) && made->made_s < before_s)
+            before_s = window_start(&horizon->kind, made->made_s);
+    }
+    if (before_s <= horizon->kept_s)
+        return STATUS_OK;
+    horizon->kept_s = before_s;
+    roll->to = tx_write(roll->options->state);
+    horizon_write(&roll->to, &roll->horizons, horizon);
+    enum status status = tx_commit(&roll->to, roll->error);
+    const struct meter_set *set = roll->options->meters;
+    for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
+        for (bool is_done = false; !is_done && !status;) {
+            roll->to = tx_write(roll->options->state);
+            is_done = delete_some(roll, horizon, meter_set_at(set, i)->id, before_s);
+            status = tx_commit(&roll->to, roll->error);
+        }
+    }
+    tx_renew(&roll->from);
+    return status;
+}
+
+static enum status
+roll_all(struct roll *roll)
+{
+    const struct roll_options *options = roll->options;
+    enum status status = horizons_read(&roll->from, &roll->horizons, roll->error);
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < options->zones->count; i++) {
+        if (!horizons_zone(&roll->horizons, options->zones->list[i], true))
+            return error_set(roll->error, STATUS_FULL, "too many billing zones");
+    }
+    for (uint32_t i = 1; i < roll->horizons.count && !status; i++) {
+        struct horizon *horizon = &roll->horizons.list[i];
+        if (horizon->kind.zone_number == 0 || horizon->kind.zone != NULL)
+            status = roll_kind(roll, horizon);
+    }
+    if (!status)
+        status = retire_kind(roll, &roll->horizons.list[0], options->retention.quarter_hours_s);
+    if (!status)
+        status = retire_kind(roll, &roll->horizons.list[1], options->retention.hours_s);
+    return status;
+}
+
+enum status
+roll_run(const struct roll_options *options, struct roll_result *out, struct error *error)
+{
+    struct roll *roll = pool_take(1, sizeof *roll);
+    if (roll == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory to make windows");
+    roll->options = options;
+    roll->error = error;
+    roll->from = tx_read(options->state);
+    enum status status = roll_all(roll);
+    *out = roll->result;
+    tx_done(&roll->from);
+    tx_done(&roll->to);
+    buffer_done(&roll->value);
+    arena_done(&roll->scratch);
+    arena_done(&roll->walks);
+    pool_give(roll);
+    return status;
+}

@@ -1,0 +1,46 @@
+#pragma once
+// Derived windows: when a window has closed, the cells of its parts are merged into one.
+//
+//     const struct roll_options options = {.state = env, .meters = set, .cuts = &cuts, ...};
+//     roll_run(&options, &error);     // after a flush; does what is due, or nothing
+//
+// One transaction for each window: its cells, of every meter, and the horizon that says that it is
+// made. What comes later for a made window is added by the flush (ledger/flush). Windows of one
+// kind are made in order of time; a window without sources costs a look at each meter. Cells of
+// widths with a retention are deleted when they are older, whole windows at a time.
+//
+// A crash in between loses nothing: a window is made anew from its parts as long as its horizon
+// does not hold it. Thread: the one that writes the shard's state/.
+
+#include "ledger/cuts.h"
+#include "ledger/fold.h"
+#include "ledger/horizon.h"
+
+struct billing_zones {
+    uint32_t count;
+    struct zone *list[BILLING_ZONES_MAX];
+};
+
+struct retention {
+    int64_t quarter_hours_s;  // how long quarter hours are kept; 0: for good
+    int64_t hours_s;
+};
+
+struct roll_options {
+    struct env *state;
+    const struct meter_set *meters;
+    const struct cuts *cuts;
+    const struct billing_zones *zones;
+    struct retention retention;
+    int64_t now_s;
+};
+
+struct roll_result {
+    uint64_t windows;  // made
+    uint64_t cells;    // written
+    uint64_t deleted;
+};
+
+// STATUS_CORRUPT: a cell is damaged, by name.
+enum status
+roll_run(const struct roll_options *options, struct roll_result *out, struct error *error) CHECKED;

@@ -1,0 +1,487 @@
+// Derived windows against a naive sum: cells of quarter hours go in by flushes at moving times,
+// with late ones, and what is on disk must be what the same events add up to by hour, day and
+// month.
+
+#include "ledger/roll.h"
+
+#include "base/clock.h"
+#include "ledger/cover.h"
+#include "ledger/flush.h"
+#include "ledger/shard_view.h"
+#include "ledger/uniques.h"
+
+#include <criterion/criterion.h>
+
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { EVENTS_MAX = 8000, SUBJECTS = 5, GROUPS = 3 };
+
+// 2026-03-27T00:00:00Z, so that Berlin's clock changes on the way.
+static const int64_t BEGIN_S = 1774569600;
+
+struct happening {
+    uint32_t subject, group;
+    int64_t value;
+    int64_t time_s;
+    uint32_t after;  // number of the last cut before it
+    uint32_t index;
+};
+
+struct bench {
+    char dir[64];
+    struct env *state;
+    struct cells *cells;
+    struct arena arena;
+    struct meter_set *set;
+    struct billing_zones zones;
+    struct retention retention;
+    struct cuts cuts;
+    struct happening *happenings;
+    uint32_t count;
+    uint64_t position;
+    uint64_t seed;
+};
+
+static const struct meter meters[AGGREGATION_KINDS] = {
+    {.key = "a", .event_type = "t", .aggregation = AGGREGATION_COUNT,        .id = 1},
+    {.key = "b", .event_type = "t", .aggregation = AGGREGATION_SUM,          .id = 2},
+    {.key = "c", .event_type = "t", .aggregation = AGGREGATION_MIN,          .id = 3},
+    {.key = "d", .event_type = "t", .aggregation = AGGREGATION_MAX,          .id = 4},
+    {.key = "e", .event_type = "t", .aggregation = AGGREGATION_AVG,          .id = 5},
+    {.key = "f", .event_type = "t", .aggregation = AGGREGATION_UNIQUE_COUNT, .id = 6},
+    {.key = "g", .event_type = "t", .aggregation = AGGREGATION_LATEST,       .id = 7},
+    {.key = "h", .event_type = "t", .aggregation = AGGREGATION_WEIGHTED_SUM, .id = 8},
+};
+
+static uint64_t
+next_random(struct bench *bench, uint64_t below)
+{
+    bench->seed = bench->seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (bench->seed >> 33) % below;
+}
+
+static void
+succeed(enum status status, const struct error *error)
+{
+    cr_assert_eq(status, STATUS_OK, "%s", error->text);
+}
+
+static void
+bench_begin(struct bench *bench, const char *const *zones, uint32_t zones_count)
+{
+    struct error error = {0};
+    *bench = (struct bench){.dir = "/tmp/tally-roll-XXXXXX", .seed = 5};
+    cr_assert_not_null(mkdtemp(bench->dir));
+    const struct env_options options = {
+        .map_size = 256 << 20, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
+    succeed(env_open(bench->dir, &options, &bench->state, &error), &error);
+    bench->cells = cells_open();
+    bench->set = meter_set_make(meters, AGGREGATION_KINDS, &bench->arena);
+    for (uint32_t i = 0; i < zones_count; i++)
+        succeed(zone_open(bytes_text(zones[i]), &bench->zones.list[i], &error), &error);
+    bench->zones.count = zones_count;
+    bench->happenings = calloc(EVENTS_MAX, sizeof *bench->happenings);
+    cr_assert_not_null(bench->happenings);
+}
+
+static int
+remove_one(const char *path, const struct stat *stat, int kind, struct FTW *place)
+{
+    (void)stat;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+static void
+bench_end(struct bench *bench)
+{
+    for (uint32_t i = 0; i < bench->zones.count; i++)
+        zone_close(&bench->zones.list[i]);
+    cells_close(bench->cells);
+    env_close(bench->state);
+    arena_done(&bench->arena);
+    free(bench->happenings);
+    cr_assert_eq(nftw(bench->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+static void
+group_name(uint32_t group, char out[8], struct cell_group *out_group)
+{
+    (void)snprintf(out, 8, "g%u", group);
+    *out_group = (struct cell_group){.count = 1, .values = {bytes_text(out)}};
+}
+
+static struct cell_input
+input_of(const struct happening *happening)
+{
+    return (struct cell_input){
+        .value = decimal_from_int(happening->value),
+        .time_ns = happening->time_s * SECOND_NS,
+        .block = 1,
+        .index = happening->index,
+        .distinct = {.low = (uint64_t)happening->value + 7, .high = 3},
+    };
+}
+
+static void
+happen(struct bench *bench, int64_t time_s)
+{
+    struct happening *happening = &bench->happenings[bench->count];
+    char subject[8];
+    char group[8];
+    cr_assert_lt(bench->count, EVENTS_MAX);
+    *happening = (struct happening){
+        .subject = (uint32_t)next_random(bench, SUBJECTS),
+        .group = (uint32_t)next_random(bench, GROUPS),
+        .value = (int64_t)next_random(bench, 100000) - 300,
+        .time_s = time_s,
+        .after = bench->cuts.count > 0 ? bench->cuts.list[bench->cuts.count - 1].number : 0,
+        .index = bench->count,
+    };
+    bench->count++;
+    (void)snprintf(subject, sizeof subject, "s%u", happening->subject);
+    struct bytes name = bytes_text(subject);
+    struct cells_subject *node = cells_subject(bench->cells, name, cells_hash(name));
+    struct fold_step step = {
+        .start_s = time_s / QUARTER_HOUR_S * QUARTER_HOUR_S, .input = input_of(happening)};
+    step.epoch = cuts_epoch(&bench->cuts, step.start_s + QUARTER_HOUR_S, UINT32_MAX);
+    group_name(happening->group, group, &step.group);
+    step.group_hash = cell_group_hash(&step.group);
+    for (size_t i = 0; i < AGGREGATION_KINDS; i++) {
+        step.meter = &meters[i];
+        cells_add(bench->cells, node, &step);
+    }
+}
+
+static void
+flush_and_roll(struct bench *bench, int64_t now_s)
+{
+    struct error error = {0};
+    struct shard_live live[AGGREGATION_KINDS];
+    struct roll_result result;
+    for (uint32_t i = 0; i < AGGREGATION_KINDS; i++)
+        live[i] = (struct shard_live){meters[i].id, 1};
+    const struct flush_options flush = {
+        .state = bench->state,
+        .cells = bench->cells,
+        .position = ++bench->position,
+        .live = live,
+        .live_count = AGGREGATION_KINDS,
+        .cuts = &bench->cuts,
+        .zones = &bench->zones,
+    };
+    succeed(flush_run(&flush, &error), &error);
+    cells_clear(bench->cells);
+    const struct roll_options roll = {
+        .state = bench->state,
+        .meters = bench->set,
+        .cuts = &bench->cuts,
+        .zones = &bench->zones,
+        .retention = bench->retention,
+        .now_s = now_s,
+    };
+    succeed(roll_run(&roll, &result, &error), &error);
+}
+
+static void
+read_horizons(struct bench *bench, struct tx *tx, struct horizons *out)
+{
+    struct error error = {0};
+    succeed(horizons_read(tx, out, &error), &error);
+    for (uint32_t i = 0; i < bench->zones.count; i++)
+        (void)horizons_zone(out, bench->zones.list[i], false);
+}
+
+// Adds up the events of the key's window, subject, group and epoch.
+static uint32_t
+expect(
+    struct bench *bench,
+    const struct window_kind *kind,
+    const struct cell_key *key,
+    const struct meter *meter,
+    struct cell_state *out)
+{
+    uint32_t seen = 0;
+    int64_t end_s = window_end(kind, key->start_s);
+    uint32_t subject = (uint32_t)(key->subject.data[1] - '0');
+    uint32_t group = 0;
+    for (; group < GROUPS; group++) {
+        char name[8];
+        struct cell_group values;
+        group_name(group, name, &values);
+        if (cell_group_hash(&values).low == key->group.low)
+            break;
+    }
+    *out = (struct cell_state){0};
+    for (uint32_t i = 0; i < bench->count; i++) {
+        const struct happening *happening = &bench->happenings[i];
+        if (happening->time_s < key->start_s || happening->time_s >= end_s ||
+            happening->subject != subject || happening->group != group ||
+            cuts_epoch(&bench->cuts, end_s, happening->after) != key->epoch)
+            continue;
+        struct cell_input input = input_of(happening);
+        cell_add(meter->aggregation, out, &input, key->start_s, &bench->arena);
+        seen++;
+    }
+    return seen;
+}
+
+// Every cell of the kind is what its events add up to, and no event is missing.
+static void
+check_kind(struct bench *bench, struct tx *tx, const struct horizon *horizon)
+{
+    static const struct cell_group nothing = {0};
+    const struct window_kind *kind = &horizon->kind;
+    uint64_t counted[AGGREGATION_KINDS] = {0};
+    uint64_t wanted = 0;
+    struct buffer a = {0};
+    struct buffer b = {0};
+    struct walk walk = walk_open(tx, STATE_DB_CELLS);
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        struct cell_key key;
+        struct cell_state state;
+        struct cell_state folded;
+        struct cell_group group;
+        scoped(arena_done) struct arena scratch = {0};
+        cr_assert(cell_key_read(walk.key, &key));
+        if (key.width != kind->width || key.zone != kind->zone_number)
+            continue;
+        const struct meter *meter = &meters[key.meter_id - 1];
+        cr_assert_eq(
+            cell_value_read(walk.key, walk.value, meter->aggregation, &state, &group), STATUS_OK);
+        cr_assert_geq(key.start_s, horizon->kept_s);
+        counted[key.meter_id - 1] += expect(bench, kind, &key, meter, &folded);
+        if (meter->aggregation == AGGREGATION_UNIQUE_COUNT) {
+            if (state.flags & CELL_SPILLED) {
+                struct cell_set set = {0};
+                cr_assert_eq(
+                    uniques_read(tx, walk.key, state.unique.spilled, &set, &scratch), STATUS_OK);
+                state.unique = (struct cell_unique){.set = set};
+                cell_unique_list(&state.unique, &scratch);
+                state.flags = 0;
+            }
+            cell_unique_list(&folded.unique, &scratch);
+        }
+        buffer_reset(&a);
+        buffer_reset(&b);
+        cell_value_write(walk.key, meter->aggregation, &state, &nothing, &a);
+        cell_value_write(walk.key, meter->aggregation, &folded, &nothing, &b);
+        cr_assert(
+            bytes_equal(buffer_view(&a), buffer_view(&b)),
+            "width %d zone %u %s start %" PRId64 " epoch %u: %" PRId64 " and %" PRId64,
+            key.width,
+            key.zone,
+            aggregation_name(meter->aggregation),
+            key.start_s,
+            key.epoch,
+            state.count,
+            folded.count);
+    }
+    walk_done(&walk);
+    for (uint32_t i = 0; i < bench->count; i++) {
+        int64_t start_s = window_start(kind, bench->happenings[i].time_s);
+        bool is_made =
+            kind->width == CELL_QUARTER_HOUR || window_end(kind, start_s) <= horizon->made_s;
+        wanted += is_made && start_s >= horizon->kept_s;
+    }
+    for (size_t i = 0; i < AGGREGATION_KINDS; i++)
+        cr_assert_eq(counted[i], wanted, "width %d, meter %zu", kind->width, i);
+    buffer_done(&a);
+    buffer_done(&b);
+}
+
+static void
+check_all(struct bench *bench)
+{
+    struct horizons horizons;
+    struct tx tx = tx_read(bench->state);
+    read_horizons(bench, &tx, &horizons);
+    for (uint32_t i = 0; i < horizons.count; i++) {
+        if (horizons.list[i].kind.zone_number == 0 || horizons.list[i].kind.zone != NULL)
+            check_kind(bench, &tx, &horizons.list[i]);
+    }
+    tx_done(&tx);
+}
+
+static const char *const zones[] = {"Europe/Berlin", "Asia/Kathmandu", "America/Sao_Paulo"};
+
+// Nine days over the end of a month, some events hours or days late.
+static void
+run_days(struct bench *bench, bool has_cuts)
+{
+    for (int64_t now_s = BEGIN_S; now_s < BEGIN_S + 9 * 86400; now_s += 7 * 3600 + 1234) {
+        for (int i = 0; i < 12; i++) {
+            int64_t late_s = (int64_t)next_random(bench, 10) == 0
+                                 ? (int64_t)next_random(bench, 4 * 86400)
+                                 : (int64_t)next_random(bench, 3600);
+            happen(bench, now_s - late_s);
+        }
+        if (has_cuts && next_random(bench, 3) == 0) {
+            const struct cut cut = {
+                .number = bench->cuts.count + 1,
+                .time_s = now_s - (int64_t)next_random(bench, 2 * 86400),
+                .block = 1,
+            };
+            cuts_add(&bench->cuts, &cut, &bench->arena);
+        }
+        if (next_random(bench, 3) > 0)
+            flush_and_roll(bench, now_s);
+    }
+    flush_and_roll(bench, BEGIN_S + 9 * 86400);
+}
+
+Test(roll, makes_hours_days_and_months_of_quarter_hours)
+{
+    struct bench bench;
+    struct horizons horizons;
+    bench_begin(&bench, zones, 3);
+    run_days(&bench, false);
+    check_all(&bench);
+    struct tx tx = tx_read(bench.state);
+    read_horizons(&bench, &tx, &horizons);
+    cr_assert_eq(horizons.count, 4 + 6);
+    cr_assert_eq(horizons_find(&horizons, CELL_HOUR, 0)->made_s, BEGIN_S + 9 * 86400);
+    cr_assert_eq(horizons_find(&horizons, CELL_DAY, 0)->made_s, BEGIN_S + 9 * 86400);
+    cr_assert_eq(horizons_find(&horizons, CELL_MONTH, 0)->made_s, BEGIN_S + 5 * 86400);
+    cr_assert_eq(
+        horizons_find(&horizons, CELL_ZONE_MONTH, 1)->made_s, BEGIN_S + 5 * 86400 - 2 * 3600);
+    tx_done(&tx);
+    bench_end(&bench);
+}
+
+Test(roll, keeps_the_epochs_of_cuts_apart)
+{
+    struct bench bench;
+    bench_begin(&bench, zones, 2);
+    run_days(&bench, true);
+    cr_assert_gt(bench.cuts.count, 5);
+    check_all(&bench);
+    bench_end(&bench);
+}
+
+Test(roll, deletes_what_is_too_old_and_adds_late_events_to_what_is_left)
+{
+    struct bench bench;
+    struct horizons horizons;
+    bench_begin(&bench, zones, 3);
+    bench.retention = (struct retention){.quarter_hours_s = 86400, .hours_s = 3 * 86400};
+    run_days(&bench, false);
+    for (int i = 0; i < 200; i++)
+        happen(&bench, BEGIN_S + (int64_t)next_random(&bench, 9 * 86400));
+    flush_and_roll(&bench, BEGIN_S + 9 * 86400);
+    check_all(&bench);
+    struct tx tx = tx_read(bench.state);
+    read_horizons(&bench, &tx, &horizons);
+    cr_assert_eq(horizons.list[0].kept_s, BEGIN_S + 8 * 86400);
+    cr_assert_eq(horizons_find(&horizons, CELL_HOUR, 0)->kept_s, BEGIN_S + 6 * 86400);
+    cr_assert_eq(horizons_find(&horizons, CELL_DAY, 0)->kept_s, 0);
+    tx_done(&tx);
+    bench_end(&bench);
+}
+
+Test(roll, a_zone_may_come_go_and_come_again)
+{
+    struct bench bench;
+    bench_begin(&bench, zones, 1);
+    run_days(&bench, false);
+    struct zone *berlin = bench.zones.list[0];
+    bench.zones.count = 0;
+    for (int i = 0; i < 50; i++)
+        happen(&bench, BEGIN_S + (int64_t)next_random(&bench, 9 * 86400));
+    flush_and_roll(&bench, BEGIN_S + 9 * 86400);
+    bench.zones.list[0] = berlin;
+    bench.zones.count = 1;
+    flush_and_roll(&bench, BEGIN_S + 9 * 86400);
+    check_all(&bench);
+    bench_end(&bench);
+}
+
+// More distinct values than a cell keeps, gathered from parts that keep theirs.
+Test(roll, spilled_values_are_gathered)
+{
+    struct bench bench;
+    bench_begin(&bench, zones, 0);
+    for (int i = 0; i < 6000; i++)
+        happen(&bench, BEGIN_S + i / 2);
+    flush_and_roll(&bench, BEGIN_S + 86400);
+    check_all(&bench);
+    for (int i = 0; i < 200; i++)
+        happen(&bench, BEGIN_S + i * 10);
+    flush_and_roll(&bench, BEGIN_S + 86400);
+    check_all(&bench);
+    bench_end(&bench);
+}
+
+// --- cover ---
+
+struct cover_row {
+    int64_t from_s, to_s;    // from BEGIN_S
+    enum cell_width within;  // 0: none
+    const char *pieces;
+};
+
+// Hours, days and months by their letters, quarter hours q, the log l, a zone's days z.
+static void
+cover_text(const struct cover *cover, char *out, size_t size)
+{
+    static const char letters[] = "?qhdmzZ";
+    size_t used = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < cover->count; i++) {
+        const struct cover_piece *piece = &cover->pieces[i];
+        char letter = piece->is_log ? 'l' : letters[piece->kind.width];
+        used += (size_t)snprintf(
+            out + used,
+            size - used,
+            "%s%c%" PRId64,
+            i > 0 ? " " : "",
+            letter,
+            (piece->to_s - piece->from_s) / QUARTER_HOUR_S);
+    }
+}
+
+Test(cover, takes_the_widest_cells_and_finer_ones_at_the_edges)
+{
+    enum { H = 3600, D = 86400, Q = 900 };
+    static const struct cover_row rows[] = {
+        {0,       0,               0,                 ""                },
+        {0,       Q,               0,                 "q1"              },
+        {0,       H,               0,                 "h4"              },
+        {0,       D,               0,                 "d96"             },
+        {Q,       2 * D + H + Q,   0,                 "q3 h92 d96 h4 q1"},
+        {0,       2 * D,           CELL_HOUR,         "h192"            },
+        {0,       2 * D,           CELL_QUARTER_HOUR, "q192"            },
+        {-26 * D, 5 * D,           0,                 "m2976"           },
+        {-26 * D, 5 * D,           CELL_DAY,          "d2976"           },
+        {5 * D,   9 * D,           0,                 "d288 h48 q48"    },
+        {-40 * D, -39 * D,         0,                 "l96"             },
+        {-40 * D, -35 * D + 2 * H, 0,                 "l192 d288 h8"    },
+    };
+    struct horizons horizons = {.count = 4};
+    scoped(arena_done) struct arena arena = {0};
+    horizons.list[0] = (struct horizon){.kind = {.width = CELL_QUARTER_HOUR}};
+    horizons.list[1] =
+        (struct horizon){.kind = {.width = CELL_HOUR}, .made_s = BEGIN_S + 8 * D + D / 2};
+    horizons.list[2] = (struct horizon){.kind = {.width = CELL_DAY}, .made_s = BEGIN_S + 8 * D};
+    horizons.list[3] = (struct horizon){.kind = {.width = CELL_MONTH}, .made_s = BEGIN_S + 5 * D};
+    horizons.list[0].kept_s = BEGIN_S - 35 * D;
+    horizons.list[1].kept_s = BEGIN_S - 38 * D;
+    horizons.list[2].kept_s = BEGIN_S - 38 * D;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct window_kind within = {.width = rows[i].within};
+        const struct cover_question question = {
+            .from_s = BEGIN_S + rows[i].from_s,
+            .to_s = BEGIN_S + rows[i].to_s,
+            .within = rows[i].within != 0 ? &within : NULL,
+        };
+        struct cover cover = cover_make(&horizons, &question, &arena);
+        char text[200];
+        cover_text(&cover, text, sizeof text);
+        cr_assert_str_eq(text, rows[i].pieces, "row %zu: %s", i, text);
+    }
+}
