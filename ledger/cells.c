@@ -31,19 +31,26 @@ struct table {
 struct cell;
 
 struct series {
-    uint32_t meter_id;
-    enum aggregation aggregation;
     struct cells_subject *subject;
-    struct series *next;  // of the subject
-    struct cell *newest;  // the last one made; others follow by next
+    struct cell *newest;  // the last one made; others follow by next; NULL: the series is unused
+    uint32_t meter_id;
     uint32_t cells_count;
+    enum aggregation aggregation;
+};
+
+// The series of a few meters lie in the node itself, so that they come with it from memory.
+enum { SERIES_PER_RUN = 4 };
+
+struct series_run {
+    struct series series[SERIES_PER_RUN];
+    struct series_run *next;
 };
 
 struct cells_subject {
     struct bytes subject;
     uint64_t hash;
-    struct series *first;
     uint32_t rank;  // while sorting
+    struct series_run first;
 };
 
 struct cell {
@@ -66,7 +73,6 @@ struct cells {
     struct table subjects;
     struct table cells;
     struct table groups;
-    size_t series_count;
 };
 
 static void
@@ -149,7 +155,6 @@ cells_clear(struct cells *cells)
     table_clear(&cells->cells);
     table_clear(&cells->groups);
     arena_reset(&cells->arena);
-    cells->series_count = 0;
 }
 
 size_t
@@ -170,13 +175,39 @@ cells_bytes(const struct cells *cells)
 uint64_t
 cells_hash(struct bytes subject)
 {
-    return hash64(subject, 0);
+    return cells_hash_of(hash64(subject, 0));
+}
+
+enum { LINE = 64 };
+
+static void
+prefetch_node(const void *node, size_t size)
+{
+    const char *at = node;
+    for (size_t offset = 0; offset < size; offset += LINE)
+        __builtin_prefetch(at + offset);
 }
 
 void
-cells_prefetch(const struct cells *cells, uint64_t hash)
+cells_prefetch(const struct cells *cells, uint64_t hash, enum cells_prefetch step)
 {
-    __builtin_prefetch(&cells->subjects.places[hash & cells->subjects.mask]);
+    const struct table *table = &cells->subjects;
+    size_t at = hash & table->mask;
+    if (step == CELLS_PREFETCH_PLACE) {
+        __builtin_prefetch(&table->places[at]);
+        return;
+    }
+    while (table->places[at].node != NULL && table->places[at].hash != hash)
+        at = (at + 1) & table->mask;
+    const struct cells_subject *node = table->places[at].node;
+    if (node == NULL)
+        return;
+    if (step == CELLS_PREFETCH_SUBJECT) {
+        prefetch_node(node, sizeof *node);
+        return;
+    }
+    for (size_t i = 0; i < SERIES_PER_RUN && node->first.series[i].newest != NULL; i++)
+        prefetch_node(node->first.series[i].newest, sizeof(struct cell));
 }
 
 static struct cells_subject *
@@ -196,10 +227,8 @@ struct cells_subject *
 cells_subject(struct cells *cells, struct bytes subject, uint64_t hash)
 {
     struct cells_subject *node = subject_find(cells, subject, hash);
-    if (node != NULL) {
-        __builtin_prefetch(node->first);
+    if (node != NULL)
         return node;
-    }
     node = arena_new(&cells->arena, struct cells_subject);
     node->subject = arena_bytes(&cells->arena, subject);
     node->hash = hash;
@@ -207,23 +236,38 @@ cells_subject(struct cells *cells, struct bytes subject, uint64_t hash)
     return node;
 }
 
-// A handful of meters want a type, so that a list in their order serves.
+// A handful of meters want a type, so that looking at one after another serves.
 static struct series *
 series_keep(struct cells *cells, struct cells_subject *subject, const struct meter *meter)
 {
-    struct series **at = &subject->first;
-    while (*at != NULL && (*at)->meter_id < meter->id)
-        at = &(*at)->next;
-    if (*at != NULL && (*at)->meter_id == meter->id)
-        return *at;
-    struct series *series = arena_new(&cells->arena, struct series);
-    series->meter_id = meter->id;
-    series->aggregation = meter->aggregation;
-    series->subject = subject;
-    series->next = *at;
-    *at = series;
-    cells->series_count++;
-    return series;
+    struct series_run *run = &subject->first;
+    for (size_t i = 0;; i++) {
+        if (i == SERIES_PER_RUN) {
+            if (run->next == NULL)
+                run->next = arena_new(&cells->arena, struct series_run);
+            run = run->next;
+            i = 0;
+        }
+        struct series *series = &run->series[i];
+        if (series->newest != NULL && series->meter_id == meter->id)
+            return series;
+        if (series->newest == NULL) {
+            series->meter_id = meter->id;
+            series->aggregation = meter->aggregation;
+            series->subject = subject;
+            return series;
+        }
+    }
+}
+
+// The series at a number, counted over all runs; NULL: there are no more.
+static const struct series *
+series_at(const struct cells_subject *subject, size_t number)
+{
+    const struct series_run *run = &subject->first;
+    for (; number >= SERIES_PER_RUN && run != NULL; number -= SERIES_PER_RUN)
+        run = run->next;
+    return run != NULL && run->series[number].newest != NULL ? &run->series[number] : NULL;
 }
 
 static bool
@@ -342,9 +386,11 @@ subject_each(
     cell_view_fn use,
     void *context)
 {
-    const struct series *series = subject->first;
-    while (series != NULL && series->meter_id != range->meter_id)
-        series = series->next;
+    const struct series *series;
+    size_t number = 0;
+    do {
+        series = series_at(subject, number++);
+    } while (series != NULL && series->meter_id != range->meter_id);
     for (const struct cell *cell = series ? series->newest : NULL; cell != NULL;
          cell = cell->next) {
         bool is_wanted = cell->start_s >= range->from_s && cell->start_s < range->to_s;
@@ -414,7 +460,8 @@ cells_validate(const struct cells *cells)
         const struct cells_subject *subject = cells->subjects.places[i].node;
         if (subject == NULL)
             continue;
-        for (const struct series *series = subject->first; series; series = series->next) {
+        const struct series *series;
+        for (size_t number = 0; (series = series_at(subject, number)) != NULL; number++) {
             size_t count = 0;
             for (const struct cell *cell = series->newest; cell != NULL; cell = cell->next)
                 count += cell->series == series;

@@ -2,19 +2,21 @@
 // The cells of one shard that are folded but not yet on disk: deltas since the last flush, of the
 // finest width.
 //
-//     for each of some events:  cells_prefetch(cells, hash);
-//     for each of them:         subjects[i] = cells_subject(cells, subject, hash);
-//     for each of them:         cells_add(cells, subjects[i], &step);     // once per meter
+//     cells_prefetch(cells, hash, CELLS_PREFETCH_PLACE);    // some events ahead
+//     cells_prefetch(cells, hash, CELLS_PREFETCH_SUBJECT);  // fewer
+//     cells_prefetch(cells, hash, CELLS_PREFETCH_CELLS);    // fewer still
+//     struct cells_subject *node = cells_subject(cells, subject, hash);
+//     cells_add(cells, node, &step);                        // once per meter
 //     cells_each(cells, &(struct cells_range){...}, use, context);
 //     cells_each_sorted(cells, use, context);               // flush: in key order
 //     cells_clear(cells);
 //
-// The three passes are there because each step is a cache miss of its own with many subjects, and
-// misses of different events can be waited for together. Subjects hang in a table by hash; each
-// knows its series (one per meter), each series its newest cell, which is nearly always the one
-// that an event belongs to; the others are found in a table of cells. Keys and group values are
-// copied; no allocation per event once warm. Running out of memory stops the process with a
-// message. Owner and only thread: the shard's writer, or who it hands the cells to.
+// The prefetches are there because with many subjects each step is a cache miss that needs the one
+// before it, and the misses of different events can be waited for together. Subjects hang in a
+// table by hash; each holds its series (one per meter), each series its newest cell, which is
+// nearly always the one that an event belongs to; the others are found in a table of cells. Keys
+// and group values are copied; no allocation per event once warm. Running out of memory stops the
+// process with a message. Owner and only thread: the shard's writer, or who it hands the cells to.
 
 #include "ledger/cell_state.h"
 #include "ledger/fold.h"
@@ -25,9 +27,18 @@ struct cells_subject;
 struct cells *cells_open(void);
 void cells_close(struct cells *cells);
 
-// hash: cells_hash(subject).
+// hash: cells_hash(subject), which is cells_hash_of(hash64(subject, 0)): the shard was chosen by
+// the low bits, which are all the same here.
 uint64_t cells_hash(struct bytes subject);
-void cells_prefetch(const struct cells *cells, uint64_t hash);
+static inline uint64_t
+cells_hash_of(uint64_t shard_hash)
+{
+    return shard_hash >> 16 | shard_hash << 48;
+}
+
+enum cells_prefetch { CELLS_PREFETCH_PLACE, CELLS_PREFETCH_SUBJECT, CELLS_PREFETCH_CELLS };
+// Each step wants the one before it to have arrived. Nothing but a hint.
+void cells_prefetch(const struct cells *cells, uint64_t hash, enum cells_prefetch step);
 // The subject's node, made when it is new. Valid until cells_clear.
 struct cells_subject *cells_subject(struct cells *cells, struct bytes subject, uint64_t hash);
 void cells_add(struct cells *cells, struct cells_subject *subject, const struct fold_step *step);

@@ -1,12 +1,13 @@
 #include "ledger/group.h"
 
 #include "base/assert.h"
+#include "ledger/cells.h"
 #include "ledger/entry.h"
 #include "ledger/pages.h"
 
 enum { DONE_CAPACITY = 8 };
 
-_Static_assert(sizeof(struct group_item) == 40, "the sum in group.h counts with it");
+_Static_assert(sizeof(struct group_item) == 48, "the sum in group.h counts with it");
 _Static_assert(
     DONE_CAPACITY >= (int)LANE_GROUPS, "every group of a lane has room among the answered");
 
@@ -108,6 +109,7 @@ bool
 group_put(
     struct group *group,
     const struct event *event,
+    uint64_t subject_hash,
     int64_t arrival_ns,
     struct receipt receipt,
     const struct hash_secret *secret)
@@ -125,6 +127,7 @@ group_put(
     struct group_item *item = &group->items[group->count];
     item->has_identity = entry_identity(&entry, secret, &item->identity);
     item->payload = item->has_identity ? entry_payload_hash(&entry, secret) : 0;
+    item->subject_hash = cells_hash_of(subject_hash);
     item->time_ns = entry.time_ns;
     item->offset = group->size;
     item->size = (uint32_t)size;

@@ -20,7 +20,7 @@
 //
 // A lane has four groups: one being filled, one with the writer, one whose fates wait, one whose
 // block is still being folded. All memory is taken when the lane is made: 4 x (group_size_bytes +
-// group_events_max x 57 bytes), which is 46 MiB with the defaults, of which only what is ever
+// group_events_max x 65 bytes), which is 48 MiB with the defaults, of which only what is ever
 // filled is touched. Threads: fields say whose they are; an item's fields are handed over with the
 // group.
 
@@ -31,6 +31,7 @@ enum { LANE_GROUPS = 4 };
 
 struct group_item {
     struct hash128 identity;
+    uint64_t subject_hash;  // cells_hash of the subject
     int64_t time_ns;
     uint32_t offset;  // of the entry in bytes
     uint32_t size;
@@ -70,10 +71,11 @@ void lane_done(struct lane *lane);
 
 // The front's.
 struct group *lane_group(struct lane *lane, uint64_t owner);
-// False: it does not fit any more.
+// False: it does not fit any more. subject_hash: hash64(subject, 0).
 bool group_put(
     struct group *group,
     const struct event *event,
+    uint64_t subject_hash,
     int64_t arrival_ns,
     struct receipt receipt,
     const struct hash_secret *secret) CHECKED;

@@ -120,10 +120,11 @@ intake_put(struct intake *intake, const struct event *event, struct receipt rece
         intake->arrival_ns = ledger->options.now_ns();
         intake->has_arrival = true;
     }
-    struct lane *lane = &intake->lanes[hash64(event->subject, 0) % ledger->conf.shards];
+    uint64_t hash = hash64(event->subject, 0);
+    struct lane *lane = &intake->lanes[hash % ledger->conf.shards];
     struct group *group = lane_group(lane, intake->owner);
     if (group == NULL ||
-        !group_put(group, event, intake->arrival_ns, receipt, &ledger->conf.secret))
+        !group_put(group, event, hash, intake->arrival_ns, receipt, &ledger->conf.secret))
         return false;
     intake->pending++;
     return true;

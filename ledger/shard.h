@@ -75,6 +75,9 @@ struct shard {
     struct env *state;
     struct dedup *dedup;
     struct cells *cells;
+    // Kept here so that they are not cleared for each event.
+    struct fold_scratch fold_scratch;
+    struct fold_step fold_step;
     const struct meters *meters;
     uint64_t head;
     uint64_t flushed;

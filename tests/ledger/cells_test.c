@@ -60,7 +60,8 @@ add_random(struct cells *cells, struct model *model, const struct texts *texts)
     step.group.count = meter == 0 ? 0 : 1;
     step.group.values[0] = bytes_text(group_text);
     step.group_hash = cell_group_hash(&step.group);
-    cells_prefetch(cells, cells_hash(name));
+    for (int i = CELLS_PREFETCH_PLACE; i <= CELLS_PREFETCH_CELLS; i++)
+        cells_prefetch(cells, cells_hash(name), (enum cells_prefetch)i);
     cells_add(cells, cells_subject(cells, name, cells_hash(name)), &step);
     cell_add(
         AGGREGATION_SUM,

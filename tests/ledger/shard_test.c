@@ -100,7 +100,12 @@ fill(struct bench *bench, int first, int count, struct survivors *survivors)
         (void)snprintf(id, sizeof id, "%d", i);
         event_make(&event, "s", id, i);
         cr_assert(group_put(
-            group, &event.event, writing_now_ns, (struct receipt){0}, &bench->conf.secret));
+            group,
+            &event.event,
+            hash64(event.event.subject, 0),
+            writing_now_ns,
+            (struct receipt){0},
+            &bench->conf.secret));
     }
     lane_offer(bench->lane);
     group = lane_take(bench->lane);
@@ -362,8 +367,13 @@ Test(shard, a_lane_gives_back_what_nobody_took)
     bench_begin(&bench);
     event_make(&event, "s", "a", 1);
     struct group *first = lane_group(bench.lane, 1);
-    cr_assert(
-        group_put(first, &event.event, writing_now_ns, (struct receipt){0}, &bench.conf.secret));
+    cr_assert(group_put(
+        first,
+        &event.event,
+        hash64(event.event.subject, 0),
+        writing_now_ns,
+        (struct receipt){0},
+        &bench.conf.secret));
     lane_offer(bench.lane);
     cr_assert_eq(lane_group(bench.lane, 1), first, "taken back");
     cr_assert_eq(first->count, 1);
