@@ -30,7 +30,13 @@ enum form {
     FORM_MAP,
 };
 
-enum { TAG_FIRST = 0xc0, TAG_LAST = 0xdf, TAG_FIXEXT_FIRST = 0xd4, TAG_FIXEXT_LAST = 0xd8 };
+enum {
+    TAG_FIRST = 0xc0,
+    TAG_LAST = 0xdf,
+    TAG_STR8 = 0xd9,
+    TAG_FIXEXT_FIRST = 0xd4,
+    TAG_FIXEXT_LAST = 0xd8
+};
 
 // The bytes 0xc0 to 0xdf; all others carry their number in themselves. width: bytes of the number
 // that follows (a value, a length or a count).
@@ -236,17 +242,23 @@ item_container(const struct header *header, struct unpack_item *out)
     out->count = (uint32_t)header->number;
 }
 
-// Small naturals and short strings, of which events mostly consist, without the detour by a header.
-// False: it is something else, or too short; nothing moved.
+// Small naturals and strings of a byte's length (ids are 36 bytes long), of which events mostly
+// consist, without the detour by a header. False: it is something else, or too short; nothing moved.
 static inline bool
 next_short(struct cursor *cursor, struct unpack_item *out)
 {
     size_t left = cursor_left(cursor);
     uint8_t tag = left > 0 ? cursor->at[0] : TAG_FIRST;
-    if ((tag & 0xe0) == 0xa0 && (size_t)(tag & 0x1f) < left) {
+    size_t head = 1;
+    size_t size = tag & 0x1f;
+    if (tag == TAG_STR8 && left > 1) {
+        head = 2;
+        size = cursor->at[1];
+    }
+    if (((tag & 0xe0) == 0xa0 || head == 2) && size <= left - head) {
         out->type = UNPACK_STR;
-        out->text = bytes_of(cursor->at + 1, tag & 0x1f);
-        cursor->at += 1 + (tag & 0x1f);
+        out->text = bytes_of(cursor->at + head, size);
+        cursor->at += head + size;
         return true;
     }
     if (tag >= 0x80)
@@ -298,6 +310,8 @@ skip_short(struct cursor *cursor)
     size_t size = 1;
     if ((tag & 0xe0) == 0xa0)
         size += tag & 0x1f;
+    else if (tag == TAG_STR8 && left > 1)
+        size = 2 + (size_t)cursor->at[1];
     else if (tag >= TAG_FIRST && tag <= TAG_LAST)
         size = SHORT_SIZES[tag - TAG_FIRST];
     else if (tag >= 0x80 && tag < 0xa0)
