@@ -243,7 +243,8 @@ item_container(const struct header *header, struct unpack_item *out)
 }
 
 // Small naturals and strings of a byte's length (ids are 36 bytes long), of which events mostly
-// consist, without the detour by a header. False: it is something else, or too short; nothing moved.
+// consist, without the detour by a header. False: it is something else, or too short; nothing
+// moved.
 static inline bool
 next_short(struct cursor *cursor, struct unpack_item *out)
 {
