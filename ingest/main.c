@@ -97,6 +97,9 @@ ledger_start(struct server *server, struct error *error)
     struct ledger_options options = {
         .past_max_ns = settings->past_ns,
         .future_max_ns = settings->future_ns,
+        .dedup_window_ns = settings->dedup_window_ns,
+        .dedup_memory_bytes = (uint64_t)settings->dedup_memory,
+        .dedup_on_disk = settings->dedup_memory == 0,
     };
     return ledger_open(settings->data, &options, &server->ledger, error);
 }

@@ -37,6 +37,8 @@ struct settings {
     int64_t ratio_max;
     int64_t handshake_ns;
     int64_t past_ns;
+    int64_t dedup_window_ns;
+    int64_t dedup_memory;
     int64_t future_ns;
     bool is_insecure;
     // Derived from udp_allow:

@@ -37,7 +37,15 @@ static const int64_t QUARTER_HOUR_NS = 15LL * 60 * 1000000000;
 
 enum { CELL_KEY_MAX = 1 + 2 + 4 + 8 + 1 + 255 + 16 + 4 };
 
-enum state_db { STATE_DB_META, STATE_DB_CELLS, STATE_DB_UNIQUES, STATE_DB_COUNT };
+enum state_db {
+    STATE_DB_META,
+    STATE_DB_CELLS,
+    STATE_DB_UNIQUES,
+    STATE_DB_RUNS,         // ledger/runs.h
+    STATE_DB_FILTERS,      // ledger/runs.h
+    STATE_DB_GENERATIONS,  // ledger/generations.h
+    STATE_DB_COUNT,
+};
 enum log_db { LOG_DB_BLOCKS, LOG_DB_COUNT };
 
 struct cell_key {
@@ -74,5 +82,7 @@ struct hash128 cell_group_hash(const struct cell_group *group);
 // state/ meta: position and per meter live_from, each value u64 + checksum over key and value.
 //   key "position" -> last block folded into the cells on disk; absent: 0
 //   key "meter" + u32be id -> first block that its cells cover
+//   key "dedup" -> last block whose identities are in the runs on disk; absent: 0
+//   key "dedup_expired" -> last block of which some may be forgotten again; absent: 0
 enum status state_meta_read(struct bytes key, struct bytes value, uint64_t *out) CHECKED;
 void state_meta_write(struct bytes key, uint64_t value, uint8_t out[16]);

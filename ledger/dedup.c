@@ -1,134 +1,43 @@
-// Open addressing over buckets of one cache line (four entries), at most three quarters full. An
-// entry of zeros is free; an identity of zeros is stored as one.
-//
-//   identity.high: | table (top bits) | ............. | 32 bits kept |
-//   identity.low:  | 64 bits kept; the bucket is its low bits        |
-
 #include "ledger/dedup.h"
 
 #include "base/assert.h"
 #include "base/pool.h"
-#include "ledger/pages.h"
-
-struct dedup_entry {
-    uint64_t low;
-    uint32_t high;
-    uint32_t payload;
-};
-
-enum {
-    BUCKET_ENTRIES = 4,
-    TABLE_ENTRIES_MIN = 256,  // one page
-    TABLES_BITS_MAX = 16,
-};
-
-_Static_assert(sizeof(struct dedup_entry) == 16, "four entries to a cache line");
-
-struct dedup_table {
-    struct dedup_entry *entries;
-    uint32_t mask;  // entries - 1
-    uint32_t count;
-};
 
 struct dedup {
-    uint32_t shift;  // identity.high >> shift is the table
-    uint32_t tables_count;
-    uint64_t count;
-    uint64_t bytes;
-    struct dedup_table *tables;
+    struct dedup_options options;
+    struct id_table *hot;
+    struct seal seal;  // table NULL: none
+    const struct generations_view *view;
+    struct tx read;  // of the lookups on disk, while a group is judged
+    bool is_reading;
+    uint64_t probes;
+    struct error error;
 };
 
-static struct dedup_entry
-entry_of(struct hash128 identity, uint32_t payload)
-{
-    struct dedup_entry entry = {identity.low, (uint32_t)identity.high, payload};
-    if (entry.low == 0 && entry.high == 0)
-        entry.low = 1;
-    return entry;
-}
-
-static bool
-entry_is_free(const struct dedup_entry *entry)
-{
-    return entry->low == 0 && entry->high == 0;
-}
-
+// The keeper may be behind by half a table before anybody waits for it.
 static uint32_t
-bucket_of(const struct dedup_table *table, uint64_t low)
+hot_slack(const struct dedup_options *options)
 {
-    return (uint32_t)low & table->mask & ~(uint32_t)(BUCKET_ENTRIES - 1);
+    return options->hot_max / 2;
 }
 
-// The entry with this fingerprint, or the free place where it would go.
-static struct dedup_entry *
-table_probe(const struct dedup_table *table, const struct dedup_entry *wanted)
+static struct id_table *
+hot_open(const struct dedup_options *options)
 {
-    for (uint32_t at = bucket_of(table, wanted->low);; at = (at + 1) & table->mask) {
-        struct dedup_entry *entry = &table->entries[at];
-        if (entry->low == wanted->low && entry->high == wanted->high)
-            return entry;
-        if (entry_is_free(entry))
-            return entry;
-    }
-}
-
-static struct dedup_table *
-table_of(const struct dedup *dedup, struct hash128 identity)
-{
-    return &dedup->tables[identity.high >> dedup->shift];
-}
-
-static bool
-table_init(struct dedup_table *table, uint32_t entries)
-{
-    must((entries & (entries - 1)) == 0);
-    table->entries = pages_take((size_t)entries * sizeof *table->entries);
-    table->mask = entries - 1;
-    table->count = 0;
-    return table->entries != NULL;
-}
-
-static size_t
-table_bytes(const struct dedup_table *table)
-{
-    return ((size_t)table->mask + 1) * sizeof *table->entries;
-}
-
-static void
-table_grow(struct dedup *dedup, struct dedup_table *table)
-{
-    struct dedup_table larger;
-    must(table->mask < UINT32_MAX / 2);
-    bool has_memory = table_init(&larger, (table->mask + 1) * 2);
-    must(has_memory && "no memory for the identities of the log: give the machine more");
-    for (uint32_t i = 0; i <= table->mask; i++) {
-        if (!entry_is_free(&table->entries[i]))
-            *table_probe(&larger, &table->entries[i]) = table->entries[i];
-    }
-    larger.count = table->count;
-    dedup->bytes += table_bytes(&larger) - table_bytes(table);
-    pages_give(table->entries, table_bytes(table));
-    *table = larger;
+    return id_table_open(options->hot_max + hot_slack(options) + options->group_max);
 }
 
 struct dedup *
-dedup_open(uint32_t tables_bits)
+dedup_open(const struct dedup_options *options)
 {
-    must(tables_bits > 0 && tables_bits <= TABLES_BITS_MAX);
+    must(options->hot_max > 0 && options->hot_max < UINT32_MAX / 8);
+    must(options->group_max > 0 && options->group_max < UINT32_MAX / 8);
     struct dedup *dedup = pool_take(1, sizeof *dedup);
     if (dedup == NULL)
         return NULL;
-    dedup->shift = 64 - tables_bits;
-    dedup->tables_count = 1U << tables_bits;
-    dedup->tables = pool_take(dedup->tables_count, sizeof *dedup->tables);
-    for (uint32_t i = 0; dedup->tables != NULL && i < dedup->tables_count; i++) {
-        if (!table_init(&dedup->tables[i], TABLE_ENTRIES_MIN)) {
-            dedup_close(dedup);
-            return NULL;
-        }
-        dedup->bytes += table_bytes(&dedup->tables[i]);
-    }
-    if (dedup->tables == NULL) {
+    dedup->options = *options;
+    dedup->hot = hot_open(options);
+    if (dedup->hot == NULL) {
         pool_give(dedup);
         return NULL;
     }
@@ -140,54 +49,193 @@ dedup_close(struct dedup *dedup)
 {
     if (dedup == NULL)
         return;
-    for (uint32_t i = 0; i < dedup->tables_count; i++) {
-        struct dedup_table *table = &dedup->tables[i];
-        if (table->entries != NULL)
-            pages_give(table->entries, table_bytes(table));
-    }
-    pool_give(dedup->tables);
+    dedup_rest(dedup);
+    id_table_close(dedup->hot);
     pool_give(dedup);
 }
 
 void
 dedup_prefetch(const struct dedup *dedup, struct hash128 identity)
 {
-    const struct dedup_table *table = table_of(dedup, identity);
-    __builtin_prefetch(&table->entries[bucket_of(table, identity.low)], 1);
+    const struct fingerprint fingerprint = fingerprint_of(identity, 1);
+    id_table_prefetch(dedup->hot, fingerprint);
+    if (dedup->seal.table != NULL)
+        id_table_prefetch(dedup->seal.table, fingerprint);
+    for (uint32_t i = 0; dedup->view != NULL && i < dedup->view->count; i++) {
+        if (dedup->view->list[i].filter != NULL)
+            filter_prefetch(dedup->view->list[i].filter, fingerprint);
+    }
+}
+
+static bool
+find_in_generation(
+    struct dedup *dedup,
+    const struct generation *generation,
+    struct fingerprint fingerprint,
+    uint32_t *out_payload)
+{
+    if (!dedup->is_reading) {
+        dedup->read = tx_read(dedup->options.state);
+        dedup->is_reading = true;
+    }
+    for (uint32_t i = generation->runs_count; i > 0; i--) {
+        const struct run *run = &generation->runs[i - 1];
+        enum status status = run_find(&dedup->read, run, fingerprint, out_payload, &dedup->error);
+        dedup->probes++;
+        if (status == STATUS_OK)
+            return true;
+        if (status != STATUS_NOT_FOUND) {
+            dedup->error.status = status;
+            return false;
+        }
+    }
+    return false;
+}
+
+static bool
+find_on_disk(struct dedup *dedup, struct fingerprint fingerprint, uint32_t *out_payload)
+{
+    const struct generations_view *view = dedup->view;
+    for (uint32_t i = view != NULL ? view->count : 0; i > 0; i--) {
+        const struct generation *generation = &view->list[i - 1];
+        if (generation->filter != NULL && !filter_has(generation->filter, fingerprint))
+            continue;
+        if (find_in_generation(dedup, generation, fingerprint, out_payload))
+            return true;
+        if (dedup->error.status)
+            return false;
+    }
+    return false;
+}
+
+static bool
+find_payload(struct dedup *dedup, struct fingerprint fingerprint, uint32_t *out_payload)
+{
+    const struct fingerprint *known = id_table_find(dedup->hot, fingerprint);
+    if (known == NULL && dedup->seal.table != NULL)
+        known = id_table_find(dedup->seal.table, fingerprint);
+    if (known == NULL)
+        return find_on_disk(dedup, fingerprint, out_payload);
+    *out_payload = known->payload;
+    return true;
 }
 
 enum dedup_result
-dedup_find(const struct dedup *dedup, struct hash128 identity, uint32_t payload)
+dedup_find(struct dedup *dedup, struct hash128 identity, uint32_t payload)
 {
-    const struct dedup_entry wanted = entry_of(identity, payload);
-    const struct dedup_entry *entry = table_probe(table_of(dedup, identity), &wanted);
-    if (entry_is_free(entry))
+    const struct fingerprint fingerprint = fingerprint_of(identity, payload);
+    uint32_t known = PAYLOAD_FREED;
+    bool is_known = find_payload(dedup, fingerprint, &known);
+    if (dedup->error.status)
+        return DEDUP_FAILED;
+    if (!is_known || known == PAYLOAD_FREED)
         return DEDUP_NEW;
-    return entry->payload == payload ? DEDUP_SAME : DEDUP_DIFFERENT;
+    return known == fingerprint.payload ? DEDUP_SAME : DEDUP_DIFFERENT;
+}
+
+const struct error *
+dedup_error(const struct dedup *dedup)
+{
+    return &dedup->error;
+}
+
+static void
+hot_put(struct dedup *dedup, struct fingerprint fingerprint)
+{
+    struct fingerprint *known = id_table_find(dedup->hot, fingerprint);
+    if (known == NULL) {
+        id_table_add(dedup->hot, fingerprint);
+    } else {
+        must(known->payload == PAYLOAD_FREED || fingerprint.payload == PAYLOAD_FREED);
+        known->payload = fingerprint.payload;
+    }
 }
 
 void
 dedup_add(struct dedup *dedup, struct hash128 identity, uint32_t payload)
 {
-    struct dedup_table *table = table_of(dedup, identity);
-    const struct dedup_entry wanted = entry_of(identity, payload);
-    struct dedup_entry *entry = table_probe(table, &wanted);
-    must(entry_is_free(entry));
-    *entry = wanted;
-    table->count++;
-    dedup->count++;
-    if (table->count > (table->mask + 1) / 4 * 3)
-        table_grow(dedup, table);
+    hot_put(dedup, fingerprint_of(identity, payload));
+}
+
+void
+dedup_free(struct dedup *dedup, struct hash128 identity)
+{
+    struct fingerprint freed = fingerprint_of(identity, 1);
+    freed.payload = PAYLOAD_FREED;
+    hot_put(dedup, freed);
+}
+
+void
+dedup_rest(struct dedup *dedup)
+{
+    if (dedup->is_reading)
+        tx_done(&dedup->read);
+    dedup->is_reading = false;
+}
+
+bool
+dedup_has_room(const struct dedup *dedup)
+{
+    return id_table_count(dedup->hot) < dedup->options.hot_max + hot_slack(&dedup->options);
+}
+
+bool
+dedup_is_sealed(const struct dedup *dedup)
+{
+    return dedup->seal.table != NULL;
+}
+
+bool
+dedup_wants_seal(const struct dedup *dedup)
+{
+    return !dedup_is_sealed(dedup) && id_table_count(dedup->hot) >= dedup->options.hot_max;
+}
+
+struct seal *
+dedup_seal(struct dedup *dedup, uint64_t position, int64_t newest_arrival_ns)
+{
+    must(dedup->seal.table == NULL);
+    struct id_table *hot = hot_open(&dedup->options);
+    if (hot == NULL)
+        return NULL;
+    dedup->seal = (struct seal){dedup->hot, position, newest_arrival_ns};
+    dedup->hot = hot;
+    return &dedup->seal;
+}
+
+void
+dedup_adopt(struct dedup *dedup, const struct generations_view *view)
+{
+    must(dedup->view == NULL || dedup->view->number <= view->number);
+    // The snapshot may be older than the view.
+    dedup_rest(dedup);
+    dedup->view = view;
+    if (dedup->seal.table != NULL && view->position >= dedup->seal.position)
+        dedup->seal.table = NULL;
 }
 
 uint64_t
-dedup_count(const struct dedup *dedup)
+dedup_expired(const struct dedup *dedup)
 {
-    return dedup->count;
+    return dedup->view != NULL ? dedup->view->expired : 0;
 }
 
-uint64_t
-dedup_bytes(const struct dedup *dedup)
+struct dedup_stat
+dedup_stat(const struct dedup *dedup)
 {
-    return dedup->bytes;
+    struct dedup_stat stat = {
+        .ids = id_table_count(dedup->hot),
+        .bytes = id_table_bytes(dedup->hot),
+        .probes = dedup->probes,
+    };
+    if (dedup->seal.table != NULL) {
+        stat.ids += id_table_count(dedup->seal.table);
+        stat.bytes += id_table_bytes(dedup->seal.table);
+    }
+    if (dedup->view != NULL) {
+        stat.ids += dedup->view->ids;
+        stat.bytes += dedup->view->filter_bytes;
+        stat.generations = dedup->view->count;
+    }
+    return stat;
 }

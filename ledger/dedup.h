@@ -5,31 +5,68 @@
 //     dedup_prefetch(dedup, identity);                    // some events ahead
 //     switch (dedup_find(dedup, identity, payload)) ...
 //     case DEDUP_NEW: dedup_add(dedup, identity, payload);
+//     dedup_rest(dedup);                                  // the group is judged
+//     if (dedup_wants_seal(dedup)) offer(dedup_seal(dedup, head, arrival_ns));   // after a commit
+//     dedup_adopt(dedup, view);                           // the keeper has written it
 //
-// 96 bits of the identity and the 32-bit payload hash per entry. Nothing is ever removed: the table
-// holds every identity of the log (rebuilt from it at start), so "known" has no expiry. It is cut
-// into many small tables by the identity's top bits, each of which doubles on its own, so that
-// growth never stops the writer for long. Running out of memory stops the process with a message.
-// Owner and only thread: the shard's writer (at start, the thread that recovers the shard).
+//   hot table     the newest, 4 Mi by default; full at the end of a block: sealed
+//   sealed table  while the keeper writes it to state/; still looked up
+//   generations   what is on disk, behind filters (ledger/generations.h)
+//
+// They are asked in this order, and the first that knows the identity is right: so a freed identity
+// hides what older ones know. 96 bits of the identity and the 32-bit payload hash are kept. Who
+// comes back after the window may be new again. Owner and only thread: the shard's writer (at
+// start, the thread that recovers the shard).
 
-#include "base/hash.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "ledger/generations.h"
 
 struct dedup;
 
-enum dedup_result { DEDUP_NEW, DEDUP_SAME, DEDUP_DIFFERENT };
+enum dedup_result {
+    DEDUP_NEW,
+    DEDUP_SAME,
+    DEDUP_DIFFERENT,
+    DEDUP_FAILED,  // dedup_error says why; nothing may be concluded
+};
 
-// 2^tables_bits tables: 10 stops the writer for about a millisecond at 100 million identities; each
-// table takes at least a page and a mapping of its own (the kernel allows 65,530 mappings per
-// process). At most 16. NULL: no memory.
-struct dedup *dedup_open(uint32_t tables_bits);
+struct dedup_options {
+    struct env *state;   // where the runs are
+    uint32_t hot_max;    // identities after which the table is sealed
+    uint32_t group_max;  // identities that may be added after has_room said yes
+};
+
+// NULL: no memory.
+struct dedup *dedup_open(const struct dedup_options *options);
 void dedup_close(struct dedup *dedup);
 void dedup_prefetch(const struct dedup *dedup, struct hash128 identity);
-enum dedup_result dedup_find(const struct dedup *dedup, struct hash128 identity, uint32_t payload);
-// The identity must be new.
+enum dedup_result dedup_find(struct dedup *dedup, struct hash128 identity, uint32_t payload);
+const struct error *dedup_error(const struct dedup *dedup);
+// What was found new.
 void dedup_add(struct dedup *dedup, struct hash128 identity, uint32_t payload);
-uint64_t dedup_count(const struct dedup *dedup);
-uint64_t dedup_bytes(const struct dedup *dedup);
+// Whoever comes with this identity next is new.
+void dedup_free(struct dedup *dedup, struct hash128 identity);
+// Ends the snapshot that lookups on disk share. Before every pause.
+void dedup_rest(struct dedup *dedup);
+
+// False: a group has to wait until the keeper has written the sealed table.
+bool dedup_has_room(const struct dedup *dedup);
+// A sealed table is not on disk yet.
+bool dedup_is_sealed(const struct dedup *dedup);
+// The hot table is full, and no other one is sealed.
+bool dedup_wants_seal(const struct dedup *dedup);
+// The hot table, for generations_append; a new one takes its place. position: the last block whose
+// identities were added. NULL: no memory. The seal stays as long as dedup.
+struct seal *dedup_seal(struct dedup *dedup, uint64_t position, int64_t newest_arrival_ns);
+// From here on this view is asked, and no older one. The sealed table is forgotten when the view
+// has it.
+void dedup_adopt(struct dedup *dedup, const struct generations_view *view);
+// Identities of blocks up to here may have been forgotten again.
+uint64_t dedup_expired(const struct dedup *dedup);
+
+struct dedup_stat {
+    uint64_t ids;     // known, in memory and on disk
+    uint64_t bytes;   // of tables and filters
+    uint64_t probes;  // lookups on disk since the start
+    uint32_t generations;
+};
+struct dedup_stat dedup_stat(const struct dedup *dedup);

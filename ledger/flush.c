@@ -146,14 +146,6 @@ flush_horizons(struct flush *flush)
     return status;
 }
 
-static void
-flush_number(struct flush *flush, struct bytes key, uint64_t number)
-{
-    uint8_t value[16];
-    state_meta_write(key, number, value);
-    tx_put(&flush->tx, STATE_DB_META, key, bytes_of(value, sizeof value));
-}
-
 static bool
 is_live(const struct flush_options *options, uint32_t meter_id)
 {
@@ -186,7 +178,7 @@ flush_meters(struct flush *flush)
     }
     for (uint32_t i = 0; i < options->live_count; i++) {
         state_meter_key(options->live[i].meter_id, key);
-        flush_number(flush, bytes_of(key, sizeof key), options->live[i].from);
+        state_number_put(&flush->tx, bytes_of(key, sizeof key), options->live[i].from);
     }
 }
 
@@ -204,7 +196,7 @@ flush_run(const struct flush_options *options, struct error *error)
         cells_each_sorted(options->cells, flush_cell, flush);
     enum status status = flush->status;
     if (!status) {
-        flush_number(flush, bytes_text("position"), options->position);
+        state_number_put(&flush->tx, bytes_text("position"), options->position);
         flush_meters(flush);
         status = tx_commit(&flush->tx, error);
     }

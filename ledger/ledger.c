@@ -28,7 +28,10 @@ enum {
     GROUP_EVENTS_DEFAULT = 65536,
     TAIL_DEFAULT = 1 << 30,
     IDLE_FLUSH_SECONDS = 2,
+    DEDUP_WINDOW_DAYS = 36,
 };
+
+static const uint64_t DEDUP_MEMORY_DEFAULT = 2ULL << 30;
 
 _Static_assert(
     (int)GROUP_SIZE_MIN > (int)EVENT_SIZE_MAX + (int)ENTRY_HEADER_SIZE + (int)EVENT_CHUNK_MAX,
@@ -53,8 +56,30 @@ options_complete(struct ledger_options *options)
         options->tail_max_bytes = TAIL_DEFAULT;
     if (options->idle_flush_ns == 0)
         options->idle_flush_ns = IDLE_FLUSH_SECONDS * SECOND_NS;
+    if (options->dedup_window_ns == 0)
+        options->dedup_window_ns = DEDUP_WINDOW_DAYS * DAY_NS;
+    if (options->dedup_memory_bytes == 0)
+        options->dedup_memory_bytes = DEDUP_MEMORY_DEFAULT;
+    if (options->dedup_on_disk)
+        options->dedup_memory_bytes = 0;
     if (options->now_ns == NULL)
         options->now_ns = clock_now_ns;
+}
+
+// An event that is resent while the clock policy takes it must find its first sending known.
+static enum status
+options_check(const struct ledger_options *options, struct error *error)
+{
+    if (options->dedup_window_ns - options->past_max_ns >= options->future_max_ns)
+        return STATUS_OK;
+    return error_set(
+        error,
+        STATUS_INVALID,
+        "the dedup window of %" PRId64 " s is shorter than the %" PRId64 " s that events may be"
+        " old and the %" PRId64 " s that they may be ahead: make it at least their sum",
+        options->dedup_window_ns / SECOND_NS,
+        options->past_max_ns / SECOND_NS,
+        options->future_max_ns / SECOND_NS);
 }
 
 static enum status
@@ -165,6 +190,12 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
         .idle_flush_ns = ledger->options.idle_flush_ns,
         .now_ns = ledger->options.now_ns,
     };
+    const struct shard_dedup_options dedup = {
+        .hot_max = ledger->options.dedup_hot_max,
+        .group_max = ledger->options.group_events_max,
+        .filter_bytes_max = ledger->options.dedup_memory_bytes / ledger->conf.shards,
+        .window_ns = ledger->options.dedup_window_ns,
+    };
     ledger->writers = pool_take(ledger->conf.shards, sizeof *ledger->writers);
     if (ledger->writers == NULL)
         return error_set(
@@ -183,6 +214,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
                             .quarter_hours_s = ledger->options.keep_quarter_hours_ns / SECOND_NS,
                             .hours_s = ledger->options.keep_hours_ns / SECOND_NS,
                             },
+            .dedup = dedup,
         };
         ledger->writers_count++;
         enum status status = writer_init(writer, &options, error);
@@ -322,7 +354,9 @@ zones_open(struct ledger *ledger, struct error *error)
 static enum status
 ledger_start(struct ledger *ledger, const char *dir, struct error *error)
 {
-    enum status status = ledger_conf_read(dir, &ledger->conf, error);
+    enum status status = options_check(&ledger->options, error);
+    if (status == STATUS_OK)
+        status = ledger_conf_read(dir, &ledger->conf, error);
     if (status == STATUS_OK)
         status = zones_open(ledger, error);
     if (status == STATUS_OK)

@@ -56,7 +56,12 @@ struct ledger_options {
     uint32_t group_events_max;  // 0: 65536
     uint64_t tail_max_bytes;    // log not yet flushed to cells; 0: 1 GiB
     int64_t idle_flush_ns;      // flush cells after this long without an event; 0: 2 s
-    int64_t (*now_ns)(void);    // NULL: clock_now_ns
+    // An identity is known for at least so long; at least past_max + future_max. 0: 36 days.
+    int64_t dedup_window_ns;
+    uint64_t dedup_memory_bytes;  // for the filters of all shards; 0: 2 GiB
+    bool dedup_on_disk;           // no filter is held, whatever the memory: slow, for tests
+    uint32_t dedup_hot_max;       // identities of a shard that are in memory; 0: 4 Mi
+    int64_t (*now_ns)(void);      // NULL: clock_now_ns
     // Zones of the tz database whose days and months have cells of their own, at most
     // BILLING_ZONES_MAX; UTC has them always. Others are answered from hours, quarter hours or the
     // log. The list may change from one opening to the next.
@@ -68,8 +73,8 @@ struct ledger_options {
 
 struct ledger;
 
-// Recovers each shard: rebuilds the dedup table from the log, folds the tail. STATUS_BUSY: another
-// process writes it.
+// Recovers each shard: reads the identities and cells that are in the log only. STATUS_BUSY:
+// another process writes it. STATUS_INVALID: the window is too short.
 enum status ledger_open(
     const char *dir,
     const struct ledger_options *options,

@@ -114,6 +114,8 @@ memory_answer(struct memory_question *question, const struct memory_view *view)
     };
     if (live_from != 0)
         cells_each(view->cells, &range, answer_cell, &answer);
+    if (live_from != 0 && view->frozen != NULL)
+        cells_each(view->frozen, &range, answer_cell, &answer);
     arena_done(&answer.scratch);
     if (buffer_failed(out)) {
         answer.cells_count = 0;

@@ -12,7 +12,7 @@
 // How a reader merges: take a snapshot of state/ (its position P), then ask. If reply.flushed == P,
 // the answer is the snapshot's cells plus the reply's. If not, a flush came in between: renew the
 // snapshot and ask again. When nobody listens, take a snapshot of log/ and fold blocks P+1..head
-// instead.
+// instead. A cell may come twice, from the cells and from the frozen ones: both are deltas.
 
 #include "base/ring.h"
 #include "ledger/cells.h"
@@ -29,6 +29,7 @@ struct memory_view {
     uint64_t flushed;  // last block in the cells on disk
     uint64_t head;     // last block committed and folded
     const struct cells *cells;
+    const struct cells *frozen;  // likewise in memory only, while they are flushed; NULL: none
     // First block the meter's cells (disk and memory together) cover; 0: this process does not know
     // the meter yet.
     uint64_t (*live_from)(const void *context, uint32_t meter_id);

@@ -1,5 +1,6 @@
-// What a start reads back: every block gives its identities to the dedup table, and the blocks that
-// the cells on disk do not cover yet are folded. Nothing is written.
+// What a start reads back: the blocks whose identities are not in the runs on disk give them to the
+// hot table, and those that the cells on disk do not cover yet are folded. Only when the table gets
+// full (state/ was dropped, or its size was lowered) is it written, as it would have been then.
 
 #include "base/assert.h"
 #include "ledger/log_reader.h"
@@ -20,36 +21,50 @@ struct known {
 
 struct recovery {
     struct shard *shard;
+    uint64_t dedup_position;  // of the runs on disk when it began
     uint32_t count;
     struct known ahead[RECOVER_AHEAD];
     struct log_reader reader;
 };
 
-static void
-recover_known(struct recovery *recovery)
+// complete: the last block all of whose identities are among these or were before.
+static enum status
+recover_known(struct recovery *recovery, uint64_t complete, struct error *error)
 {
     struct dedup *dedup = recovery->shard->dedup;
     for (uint32_t i = 0; i < recovery->count; i++) {
         const struct known *known = &recovery->ahead[i];
         // The first wins, as it did when it came.
-        if (dedup_find(dedup, known->identity, known->payload) == DEDUP_NEW)
+        enum dedup_result result = dedup_find(dedup, known->identity, known->payload);
+        if (result == DEDUP_NEW)
             dedup_add(dedup, known->identity, known->payload);
+        if (result == DEDUP_FAILED)
+            return error_set(error, dedup_error(dedup)->status, "%s", dedup_error(dedup)->text);
     }
     recovery->count = 0;
+    return shard_wants_seal(recovery->shard) ? shard_seal_now(recovery->shard, complete, error)
+                                             : STATUS_OK;
 }
 
-static void
-recover_identity(struct recovery *recovery, const struct entry *entry)
+// Called for the entries of block complete + 1.
+static enum status
+recover_identity(
+    struct recovery *recovery, const struct entry *entry, uint64_t complete, struct error *error)
 {
     const struct shard *shard = recovery->shard;
     struct known *known = &recovery->ahead[recovery->count];
     if (!entry_identity(entry, shard->secret, &known->identity))
-        return;
+        return STATUS_OK;
     known->payload = entry_payload_hash(entry, shard->secret);
     dedup_prefetch(shard->dedup, known->identity);
     recovery->count++;
-    if (recovery->count == RECOVER_AHEAD)
-        recover_known(recovery);
+    return recovery->count == RECOVER_AHEAD ? recover_known(recovery, complete, error) : STATUS_OK;
+}
+
+static uint64_t
+block_bytes(const struct block_header *header)
+{
+    return BLOCK_HEADER_SIZE + (uint64_t)header->words_size + header->entries_size;
 }
 
 static enum status
@@ -62,18 +77,26 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
     if (status)
         return status;
     struct fold_place place = {.block = sequence, .arrival_ns = reader->header.arrival_ns};
-    while (log_next(reader, &entry)) {
+    while (!status && log_next(reader, &entry)) {
         if (entry.kind != ENTRY_EVENT)
             continue;
         place.index = reader->block.index - 1;
-        recover_identity(recovery, &entry);
+        if (sequence > recovery->dedup_position)
+            status = recover_identity(recovery, &entry, sequence - 1, error);
         if (sequence > shard->flushed)
             (void)shard_fold_entry(shard, &entry, &place);
     }
     const struct block_header *header = &reader->header;
     if (sequence > shard->flushed)
-        shard->tail_bytes += BLOCK_HEADER_SIZE + header->words_size + header->entries_size;
-    return log_end(reader, error);
+        shard->tail_bytes += block_bytes(header);
+    if (header->arrival_ns > shard->newest_arrival_ns)
+        shard->newest_arrival_ns = header->arrival_ns;
+    if (!status)
+        status = log_end(reader, error);
+    if (status || sequence <= recovery->dedup_position)
+        return status;
+    shard->unsealed_bytes += block_bytes(header);
+    return recover_known(recovery, sequence, error);
 }
 
 // The file outside the environment knows of every block that was acked a second before the machine
@@ -137,18 +160,54 @@ recover_log(struct shard *shard, struct error *error)
             tx_count(&tx, LOG_DB_BLOCKS),
             shard->flushed);
     }
-    status = recover_head(shard, &tx, head, error);
-    struct recovery recovery = {.shard = shard};
-    for (uint64_t sequence = 1; sequence <= head && status == STATUS_OK; sequence++) {
-        status = recover_block(&recovery, &tx, sequence, error);
-        if (sequence % RECOVER_RENEW_BLOCKS == 0)
-            tx_renew(&tx);
+    uint64_t dedup_position = generations_view(shard->generations)->position;
+    if (dedup_position > head) {
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "the log ends at block %" PRIu64 ", but identities cover %" PRIu64
+            ": restore the ledger from a backup",
+            head,
+            dedup_position);
     }
-    recover_known(&recovery);
+    status = recover_head(shard, &tx, head, error);
+    struct recovery recovery = {.shard = shard, .dedup_position = dedup_position};
+    uint64_t first = dedup_position < shard->flushed ? dedup_position : shard->flushed;
+    for (uint64_t sequence = first + 1; sequence <= head && status == STATUS_OK; sequence++) {
+        status = recover_block(&recovery, &tx, sequence, error);
+        if (sequence % RECOVER_RENEW_BLOCKS == 0) {
+            dedup_rest(shard->dedup);
+            tx_renew(&tx);
+        }
+    }
+    dedup_rest(shard->dedup);
+    // The last block may be none of those that were read.
+    if (status == STATUS_OK && head > 0)
+        status = log_look(&recovery.reader, &tx, head, error);
+    if (recovery.reader.header.arrival_ns > shard->newest_arrival_ns)
+        shard->newest_arrival_ns = recovery.reader.header.arrival_ns;
     shard->head = head;
     block_writer_resume(&shard->writer, head, recovery.reader.header.checksum);
     log_reader_done(&recovery.reader);
     return status ? status : tx_check(&tx, error);
+}
+
+static enum status
+recover_generations(struct shard *shard, struct error *error)
+{
+    const struct generations_options options = {
+        .state = shard->state,
+        .hot_max = shard->dedup_options.hot_max,
+        .filter_bytes_max = shard->dedup_options.filter_bytes_max,
+        .window_ns = shard->dedup_options.window_ns,
+    };
+    enum status status = generations_open(&options, &shard->generations, error);
+    if (status)
+        return status;
+    const struct generations_view *view = generations_view(shard->generations);
+    dedup_adopt(shard->dedup, view);
+    generations_adopted(shard->generations, view->number);
+    return STATUS_OK;
 }
 
 enum status
@@ -156,6 +215,8 @@ shard_recover(struct shard *shard, struct error *error)
 {
     must(shard->meters != NULL && shard->head == 0);
     enum status status = recover_state(shard, error);
+    if (status == STATUS_OK)
+        status = recover_generations(shard, error);
     if (status == STATUS_OK)
         status = recover_log(shard, error);
     if (status)

@@ -10,9 +10,10 @@
 enum {
     SHARD_PATH_MAX = 4096,
     JUDGE_AHEAD = 16,  // identities prefetched before they are looked up
-    DEDUP_BITS_FEW_SHARDS = 10,
-    DEDUP_BITS_MANY_SHARDS = 6,
-    SHARDS_FEW = 16,
+    HOT_DEFAULT = 4 << 20,
+    GROUP_MAX_DEFAULT = 65536,
+    WINDOW_DEFAULT_DAYS = 36,
+    HOT_LOG_BYTES = 128,  // of log for each identity of the hot table: sealed at so much, too
 };
 
 // The page cache of a growing file that nobody reads back pushes out what somebody does
@@ -47,6 +48,10 @@ static const struct metric metric_rows[SHARD_METRICS] = {
     [SHARD_CELLS_BYTES] = METRIC_GAUGE("tally_ledger_cells_bytes", "memory of these cells"),
     [SHARD_DEDUP_ENTRIES] = METRIC_GAUGE("tally_ledger_dedup_entries", "identities known"),
     [SHARD_DEDUP_BYTES] = METRIC_GAUGE("tally_ledger_dedup_bytes", "memory of the identities"),
+    [SHARD_DEDUP_GENERATIONS] =
+        METRIC_GAUGE("tally_ledger_dedup_generations", "generations of identities on disk"),
+    [SHARD_DEDUP_PROBES] = METRIC_COUNTER(
+        "tally_ledger_dedup_probes_total", "runs on disk that an identity was looked up in"),
     [SHARD_TAIL_BYTES] = METRIC_GAUGE("tally_ledger_tail_bytes", "bytes of blocks not yet flushed"),
 };
 
@@ -66,11 +71,22 @@ shard_metrics_init(struct shard *shard)
 static void
 shard_gauges_set(struct shard *shard)
 {
-    metric_set(&shard->metrics[SHARD_CELLS], (int64_t)cells_count(shard->cells));
-    metric_set(&shard->metrics[SHARD_CELLS_BYTES], (int64_t)cells_bytes(shard->cells));
-    metric_set(&shard->metrics[SHARD_DEDUP_ENTRIES], (int64_t)dedup_count(shard->dedup));
-    metric_set(&shard->metrics[SHARD_DEDUP_BYTES], (int64_t)dedup_bytes(shard->dedup));
-    metric_set(&shard->metrics[SHARD_TAIL_BYTES], (int64_t)shard->tail_bytes);
+    size_t count = cells_count(shard->cells);
+    size_t bytes = cells_bytes(shard->cells);
+    uint64_t tail_bytes = shard->tail_bytes;
+    if (shard_is_frozen(shard)) {
+        count += cells_count(shard->freeze.cells);
+        bytes += cells_bytes(shard->freeze.cells);
+        tail_bytes += shard->freeze.tail_bytes;
+    }
+    const struct dedup_stat dedup = dedup_stat(shard->dedup);
+    metric_set(&shard->metrics[SHARD_CELLS], (int64_t)count);
+    metric_set(&shard->metrics[SHARD_CELLS_BYTES], (int64_t)bytes);
+    metric_set(&shard->metrics[SHARD_TAIL_BYTES], (int64_t)tail_bytes);
+    metric_set(&shard->metrics[SHARD_DEDUP_ENTRIES], (int64_t)dedup.ids);
+    metric_set(&shard->metrics[SHARD_DEDUP_BYTES], (int64_t)dedup.bytes);
+    metric_set(&shard->metrics[SHARD_DEDUP_GENERATIONS], (int64_t)dedup.generations);
+    metric_set(&shard->metrics[SHARD_DEDUP_PROBES], (int64_t)dedup.probes);
 }
 
 // Opening for writing would make a missing environment anew, and lose what it held without a word.
@@ -108,6 +124,25 @@ shard_open_head(struct shard *shard, const struct shard_options *options, struct
     return status ? status : head_open(path, &shard->head_file, error);
 }
 
+static enum status
+shard_open_dedup(
+    struct shard *shard, const struct shard_dedup_options *options, struct error *error)
+{
+    struct shard_dedup_options *dedup = &shard->dedup_options;
+    *dedup = *options;
+    if (dedup->hot_max == 0)
+        dedup->hot_max = HOT_DEFAULT;
+    if (dedup->group_max == 0)
+        dedup->group_max = GROUP_MAX_DEFAULT;
+    if (dedup->window_ns == 0)
+        dedup->window_ns = WINDOW_DEFAULT_DAYS * DAY_NS;
+    shard->dedup = dedup_open(&(struct dedup_options){
+        .state = shard->state, .hot_max = dedup->hot_max, .group_max = dedup->group_max});
+    if (shard->dedup == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the identities of the log");
+    return STATUS_OK;
+}
+
 enum status
 shard_open(struct shard *shard, const struct shard_options *options, struct error *error)
 {
@@ -134,25 +169,30 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
     if (status)
         return status;
     shard->cells = cells_open();
-    shard->dedup =
-        dedup_open(options->shards <= SHARDS_FEW ? DEDUP_BITS_FEW_SHARDS : DEDUP_BITS_MANY_SHARDS);
-    if (shard->dedup == NULL)
-        return error_set(error, STATUS_NO_MEMORY, "no memory for the identities of the log");
-    return STATUS_OK;
+    shard->spare = cells_open();
+    return shard_open_dedup(shard, &options->dedup, error);
 }
 
 void
 shard_close(struct shard *shard)
 {
     cells_close(shard->cells);
+    cells_close(shard->spare);
+    cells_close(shard->freeze.cells);
     dedup_close(shard->dedup);
+    generations_close(shard->generations);
+    past_done(&shard->past);
+    buffer_done(&shard->old);
     env_close(shard->log);
     env_close(shard->state);
     block_writer_done(&shard->writer);
     head_close(&shard->head_file);
     arena_done(&shard->cuts_arena);
     shard->cells = NULL;
+    shard->spare = NULL;
+    shard->freeze.cells = NULL;
     shard->dedup = NULL;
+    shard->generations = NULL;
     shard->log = NULL;
     shard->state = NULL;
 }
@@ -196,52 +236,110 @@ judge_time(const struct group_item *item, const struct clock_policy *policy, int
 }
 
 // The lookup comes first: a known identity is a duplicate, never a reject. A rejected one is not
-// remembered.
-static enum fate
+// remembered. False: the lookup failed.
+static bool
 judge_item(
     struct shard *shard,
     const struct group_item *item,
     const struct clock_policy *policy,
-    int64_t now_ns)
+    int64_t now_ns,
+    enum fate *out_fate)
 {
     if (item->has_identity) {
         enum dedup_result known = dedup_find(shard->dedup, item->identity, item->payload);
+        *out_fate = known == DEDUP_SAME ? FATE_DUPLICATE : FATE_CONFLICT;
         if (known != DEDUP_NEW)
-            return known == DEDUP_SAME ? FATE_DUPLICATE : FATE_CONFLICT;
+            return known != DEDUP_FAILED;
     }
-    enum fate fate = judge_time(item, policy, now_ns);
-    if (fate == FATE_STORED && item->has_identity)
+    *out_fate = judge_time(item, policy, now_ns);
+    if (*out_fate == FATE_STORED && item->has_identity)
         dedup_add(shard->dedup, item->identity, item->payload);
-    return fate;
+    return true;
 }
 
-void
-shard_judge(
-    struct shard *shard,
-    struct group *group,
-    const struct clock_policy *policy,
-    int64_t now_ns,
-    struct survivors *out)
+static void
+judge_count(struct shard *shard, const int64_t counts[FATE_COUNT])
 {
-    int64_t counts[FATE_COUNT] = {0};
-    struct survivors survivors = {0};
-    for (uint32_t i = 0; i < group->count; i++) {
-        const struct group_item *item = &group->items[i];
-        if (i + JUDGE_AHEAD < group->count)
-            dedup_prefetch(shard->dedup, group->items[i + JUDGE_AHEAD].identity);
-        enum fate fate = judge_item(shard, item, policy, now_ns);
-        group->fates[i] = (uint8_t)fate;
-        counts[fate]++;
-        if (fate != FATE_STORED)
-            continue;
-        survivors.count++;
-    }
     metric_add(&shard->metrics[SHARD_DUPLICATE], counts[FATE_DUPLICATE]);
     metric_add(&shard->metrics[SHARD_CONFLICT], counts[FATE_CONFLICT]);
     metric_add(&shard->metrics[SHARD_TOO_OLD], counts[FATE_TOO_OLD]);
     metric_add(&shard->metrics[SHARD_TOO_FAR_AHEAD], counts[FATE_TOO_FAR_AHEAD]);
     metric_add(&shard->metrics[SHARD_GROUPS], 1);
+}
+
+// Backfilled events that dedup does not know, when it has forgotten some: the log knows. Marks
+// their fates; the others are FATE_STORED so far.
+static enum status
+judge_old(struct shard *shard, struct group *group, struct error *error)
+{
+    buffer_reset(&shard->old);
+    memset(group->fates, FATE_STORED, group->count);
+    for (uint32_t i = 0; i < group->count; i++) {
+        const struct group_item *item = &group->items[i];
+        if ((item->flags & ENTRY_IS_BACKFILL) == 0 || !item->has_identity ||
+            dedup_find(shard->dedup, item->identity, item->payload) != DEDUP_NEW)
+            continue;
+        const struct past_event event = {
+            .identity = item->identity,
+            .time_ns = item->time_ns,
+            .payload = item->payload,
+            .index = i,
+        };
+        buffer_put(&shard->old, &event, sizeof event);
+    }
+    if (buffer_failed(&shard->old))
+        return error_set(error, STATUS_NO_MEMORY, "no memory to judge backfilled events");
+    struct past_question question = {
+        .log = shard->log,
+        .expired = dedup_expired(shard->dedup),
+        .secret = shard->secret,
+        .events = (void *)shard->old.data,
+        .count = shard->old.size / sizeof(struct past_event),
+    };
+    if (question.count == 0)
+        return STATUS_OK;
+    enum status status = past_check(&shard->past, &question, error);
+    for (size_t i = 0; i < question.count && !status; i++) {
+        const struct past_event *event = &question.events[i];
+        if (event->is_known)
+            group->fates[event->index] = event->is_same ? FATE_DUPLICATE : FATE_CONFLICT;
+    }
+    return status;
+}
+
+enum status
+shard_judge(
+    struct shard *shard,
+    struct group *group,
+    const struct clock_policy *policy,
+    int64_t now_ns,
+    struct survivors *out,
+    struct error *error)
+{
+    int64_t counts[FATE_COUNT] = {0};
+    struct survivors survivors = {0};
+    bool has_old = dedup_expired(shard->dedup) > 0;
+    enum status status = has_old ? judge_old(shard, group, error) : STATUS_OK;
+    bool is_sound = true;
+    for (uint32_t i = 0; i < group->count && !status && is_sound; i++) {
+        const struct group_item *item = &group->items[i];
+        enum fate fate = has_old ? group->fates[i] : FATE_STORED;
+        if (i + JUDGE_AHEAD < group->count)
+            dedup_prefetch(shard->dedup, group->items[i + JUDGE_AHEAD].identity);
+        if (fate == FATE_STORED)
+            is_sound = judge_item(shard, item, policy, now_ns, &fate);
+        group->fates[i] = (uint8_t)fate;
+        counts[fate]++;
+        survivors.count += fate == FATE_STORED;
+    }
+    dedup_rest(shard->dedup);
+    judge_count(shard, counts);
+    if (!status && !is_sound) {
+        const struct error *cause = dedup_error(shard->dedup);
+        status = error_set(error, cause->status, "%s", cause->text);
+    }
     *out = survivors;
+    return status;
 }
 
 // Survivors that lie side by side are coded in one go.
@@ -293,6 +391,9 @@ shard_commit(struct shard *shard, struct error *error)
         return status;
     shard->head = sequence;
     shard->tail_bytes += size;
+    shard->unsealed_bytes += size;
+    if (shard->writer.header.arrival_ns > shard->newest_arrival_ns)
+        shard->newest_arrival_ns = shard->writer.header.arrival_ns;
     shard_forget_cached(shard);
     metric_add(&shard->metrics[SHARD_COMMITS], 1);
     metric_add(&shard->metrics[SHARD_BLOCK_BYTES], (int64_t)size);
@@ -398,44 +499,117 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
     shard_gauges_set(shard);
 }
 
+// --- cells to disk ---
+
+bool
+shard_is_frozen(const struct shard *shard)
+{
+    return shard->freeze.cells != NULL;
+}
+
+struct freeze *
+shard_freeze(struct shard *shard)
+{
+    struct freeze *freeze = &shard->freeze;
+    must(!shard_is_frozen(shard) && shard->flushed <= shard->head);
+    freeze->cells = shard->cells;
+    freeze->position = shard->head;
+    freeze->tail_bytes = shard->tail_bytes;
+    freeze->live_count = shard->live_count;
+    memcpy(freeze->live, shard->live, shard->live_count * sizeof shard->live[0]);
+    freeze->cuts = shard->cuts;
+    freeze->meters = shard->meters->set;
+    freeze->zones = shard->zones;
+    freeze->retention = shard->retention;
+    shard->cells = shard->spare;
+    shard->spare = NULL;
+    shard->tail_bytes = 0;
+    return freeze;
+}
+
+void
+shard_thaw(struct shard *shard)
+{
+    must(shard_is_frozen(shard));
+    cells_clear(shard->freeze.cells);
+    shard->spare = shard->freeze.cells;
+    shard->freeze.cells = NULL;
+    shard->flushed = shard->freeze.position;
+    shard_gauges_set(shard);
+    metric_add(&shard->metrics[SHARD_FLUSHES], 1);
+}
+
 enum status
 shard_flush(struct shard *shard, struct error *error)
 {
-    must(shard->flushed <= shard->head);
-    const struct flush_options options = {
-        .state = shard->state,
-        .cells = shard->cells,
-        .position = shard->head,
-        .live = shard->live,
-        .live_count = shard->live_count,
-        .cuts = &shard->cuts,
-        .zones = shard->zones,
-    };
-    enum status status = flush_run(&options, error);
+    struct freeze *freeze = shard_freeze(shard);
+    enum status status = freeze_flush(shard->state, freeze, error);
+    if (!status) {
+        shard_thaw(shard);
+        return STATUS_OK;
+    }
+    shard->spare = shard->cells;
+    shard->cells = freeze->cells;
+    shard->tail_bytes = freeze->tail_bytes;
+    freeze->cells = NULL;
+    return status;
+}
+
+// --- identities to disk ---
+
+bool
+shard_wants_seal(const struct shard *shard)
+{
+    uint64_t bytes_max = (uint64_t)shard->dedup_options.hot_max * HOT_LOG_BYTES;
+    return dedup_wants_seal(shard->dedup) ||
+           (shard->unsealed_bytes >= bytes_max && !dedup_is_sealed(shard->dedup));
+}
+
+struct seal *
+shard_seal(struct shard *shard, uint64_t position, struct error *error)
+{
+    struct seal *seal = dedup_seal(shard->dedup, position, shard->newest_arrival_ns);
+    if (seal == NULL)
+        (void)error_set(error, STATUS_NO_MEMORY, "no memory for a table of identities");
+    else
+        shard->unsealed_bytes = 0;
+    return seal;
+}
+
+void
+shard_adopt_view(struct shard *shard, const struct generations_view *view)
+{
+    dedup_adopt(shard->dedup, view);
+    shard_gauges_set(shard);
+}
+
+static enum status
+shard_settle(struct shard *shard, bool *out_has_worked, struct error *error)
+{
+    // By the time of the log, so that what is known after it does not depend on today.
+    enum status status =
+        generations_step(shard->generations, shard->newest_arrival_ns, out_has_worked, error);
     if (status)
         return status;
-    cells_clear(shard->cells);
-    shard->flushed = shard->head;
-    shard->tail_bytes = 0;
-    shard_gauges_set(shard);
-    metric_add(&shard->metrics[SHARD_FLUSHES], 1);
+    const struct generations_view *view = generations_view(shard->generations);
+    dedup_adopt(shard->dedup, view);
+    generations_adopted(shard->generations, view->number);
     return STATUS_OK;
 }
 
 enum status
-shard_roll(struct shard *shard, int64_t now_ns, struct error *error)
+shard_seal_now(struct shard *shard, uint64_t position, struct error *error)
 {
-    struct roll_result result = {0};
-    const struct roll_options options = {
-        .state = shard->state,
-        .meters = shard->meters->set,
-        .cuts = &shard->cuts,
-        .zones = shard->zones,
-        .retention = shard->retention,
-        .now_s = now_ns / SECOND_NS,
-    };
-    enum status status = roll_run(&options, &result, error);
-    metric_add(&shard->metrics[SHARD_WINDOWS_MADE], (int64_t)result.windows);
-    metric_add(&shard->metrics[SHARD_CELLS_DELETED], (int64_t)result.deleted);
+    const struct seal *seal = shard_seal(shard, position, error);
+    bool has_worked = true;
+    if (seal == NULL)
+        return STATUS_NO_MEMORY;
+    enum status status = generations_append(shard->generations, seal, error);
+    while (has_worked && (!status || status == STATUS_BUSY)) {
+        bool is_behind = status == STATUS_BUSY;
+        status = shard_settle(shard, &has_worked, error);
+        if (!status && is_behind)
+            status = generations_append(shard->generations, seal, error);
+    }
     return status;
 }

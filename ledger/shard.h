@@ -6,17 +6,25 @@
 //     shard_adopt(&shard, meters);             // before recovery: what the tail is folded with
 //     shard_recover(&shard, &error);  // ledger/recover.c: identities and cells from the log
 //     // fates; identities are known from here on
-//     shard_judge(&shard, group, &policy, now_ns, &survivors);
+//     shard_judge(&shard, group, &policy, now_ns, &survivors, &error);
 //     shard_store(&shard, group, &survivors, now_ns, &error);      // one block, one fsync
 //     shard_fold(&shard, group, now_ns);       // into the cells in memory
-//     shard_flush(&shard, &error);             // cells and position to state/, one transaction
+//     if (shard_wants_flush(&shard, tail_max_bytes))
+//         keeper_offer_freeze(keeper, shard_freeze(&shard));       // cells and position to state/
+//     shard_thaw(&shard);                      // they are there
+//     if (shard_wants_seal(&shard))
+//         keeper_offer_seal(keeper, shard_seal(&shard, &error));   // identities to state/
+//     shard_adopt_view(&shard, view);          // they are there
 //     shard_close(&shard);
 //
 // Invariants:
 // 1. flushed <= head: state/ is never ahead of log/.
-// 2. The cells in memory are the fold of blocks (flushed, head] by the meters of the set.
-// 3. Every identity in the log is in dedup.
-// After a failure of shard_store or shard_flush the shard takes no more events: dedup may know
+// 2. The frozen cells are the fold of blocks (flushed, freeze.position], the others that of the
+//    blocks behind these up to head, by the meters of the set.
+// 3. Every identity in the log is in dedup, but for those that expired: of blocks up to
+//    dedup_expired, and older than the window.
+// state/ is written by the shard's keeper; before there is one, by whoever recovers the shard.
+// After a failure the shard takes no more events: dedup may know
 // identities that the log does not hold. Owner and only thread: the shard's writer; before it
 // starts, whoever opens and recovers the shard.
 
@@ -27,7 +35,9 @@
 #include "ledger/fold.h"
 #include "ledger/group.h"
 #include "ledger/head.h"
+#include "ledger/keeper.h"
 #include "ledger/lmdb_env.h"
+#include "ledger/past.h"
 
 // A set of meters with what it was made of. Made and freed by the thread that polls the registry.
 struct meters {
@@ -60,8 +70,17 @@ enum shard_metric {
     SHARD_CELLS_BYTES,
     SHARD_DEDUP_ENTRIES,
     SHARD_DEDUP_BYTES,
+    SHARD_DEDUP_GENERATIONS,
+    SHARD_DEDUP_PROBES,
     SHARD_TAIL_BYTES,
     SHARD_METRICS,
+};
+
+struct shard_dedup_options {
+    uint32_t hot_max;           // identities in the hot table; 0: 4 Mi
+    uint32_t group_max;         // events of a group, at most; 0: 65,536
+    uint64_t filter_bytes_max;  // memory of the filters
+    int64_t window_ns;          // 0: 36 days
 };
 
 struct shard {
@@ -74,14 +93,22 @@ struct shard {
     struct env *log;
     struct env *state;
     struct dedup *dedup;
+    struct generations *generations;
+    struct past past;
     struct cells *cells;
     // Kept here so that they are not cleared for each event.
     struct fold_scratch fold_scratch;
     struct fold_step fold_step;
+    struct cells *spare;   // empty; NULL: frozen
+    struct freeze freeze;  // cells NULL: nothing is frozen
     const struct meters *meters;
     uint64_t head;
     uint64_t flushed;
-    uint64_t tail_bytes;       // of blocks (flushed, head]
+    uint64_t tail_bytes;      // of the blocks in cells
+    uint64_t unsealed_bytes;  // of the blocks whose identities are in the hot table
+    int64_t newest_arrival_ns;
+    struct shard_dedup_options dedup_options;
+    struct buffer old;  // of struct past_event: those of a group that may be older than dedup
     uint64_t forgotten_bytes;  // of the log's file: dropped from the page cache up to here
     uint32_t live_count;
     struct shard_live live[METERS_MAX];
@@ -100,6 +127,7 @@ struct shard_options {
     const struct hash_secret *secret;
     const struct billing_zones *zones;  // whose days and months have cells of their own
     struct retention retention;
+    struct shard_dedup_options dedup;
 };
 
 enum status
@@ -116,12 +144,14 @@ struct survivors {
     uint32_t count;
 };
 
-void shard_judge(
+// STATUS_CORRUPT, STATUS_IO: the identities on disk could not be read; no fate means anything.
+enum status shard_judge(
     struct shard *shard,
     struct group *group,
     const struct clock_policy *policy,
     int64_t now_ns,
-    struct survivors *out);
+    struct survivors *out,
+    struct error *error) CHECKED;
 // Nothing to do, and fine, when nobody survived.
 enum status shard_store(
     struct shard *shard,
@@ -141,6 +171,20 @@ void shard_fold(struct shard *shard, const struct group *group, int64_t arrival_
 // One entry. False: no meter wants its type.
 bool
 shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place);
+
+// Cells to disk: freeze, flush (the keeper), thaw. One at a time.
+bool shard_is_frozen(const struct shard *shard);
+struct freeze *shard_freeze(struct shard *shard);
+void shard_thaw(struct shard *shard);
+// All three at once, where there is no keeper.
 enum status shard_flush(struct shard *shard, struct error *error) CHECKED;
-// Makes the windows that have closed, and deletes cells that are kept no longer.
-enum status shard_roll(struct shard *shard, int64_t now_ns, struct error *error) CHECKED;
+
+// Identities to disk: seal, append (the keeper), adopt. Full, or so much log behind that a start
+// would take long.
+bool shard_wants_seal(const struct shard *shard);
+// At the end of a block. NULL: no memory.
+struct seal *shard_seal(struct shard *shard, uint64_t position, struct error *error);
+void shard_adopt_view(struct shard *shard, const struct generations_view *view);
+// All at once, merges too, where there is no keeper. position: the last block all of whose
+// identities were added.
+enum status shard_seal_now(struct shard *shard, uint64_t position, struct error *error) CHECKED;

@@ -91,6 +91,29 @@ state_position(struct tx *state, uint64_t *out_position, struct error *error)
     return state_number(state, bytes_text("position"), "the position", out_position, error);
 }
 
+enum status
+state_dedup_position(
+    struct tx *state, uint64_t *out_position, uint64_t *out_expired, struct error *error)
+{
+    enum status status =
+        state_number(state, bytes_text("dedup"), "the position of dedup", out_position, error);
+    return status ? status
+                  : state_number(
+                        state,
+                        bytes_text("dedup_expired"),
+                        "the expired position of dedup",
+                        out_expired,
+                        error);
+}
+
+void
+state_number_put(struct tx *state, struct bytes key, uint64_t number)
+{
+    uint8_t value[16];
+    state_meta_write(key, number, value);
+    tx_put(state, STATE_DB_META, key, bytes_of(value, sizeof value));
+}
+
 void
 state_meter_key(uint32_t meter_id, uint8_t out[STATE_METER_KEY_SIZE])
 {

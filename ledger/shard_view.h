@@ -20,9 +20,12 @@ static const struct env_db_row LOG_DBS[LOG_DB_COUNT] = {
     [LOG_DB_BLOCKS] = {"blocks", DB_KEY_U64}
 };
 static const struct env_db_row STATE_DBS[STATE_DB_COUNT] = {
-    [STATE_DB_META] = {"meta",    DB_KEY_BYTES},
-    [STATE_DB_CELLS] = {"cells",   DB_KEY_BYTES},
-    [STATE_DB_UNIQUES] = {"uniques", DB_KEY_BYTES},
+    [STATE_DB_META] = {"meta",        DB_KEY_BYTES},
+    [STATE_DB_CELLS] = {"cells",       DB_KEY_BYTES},
+    [STATE_DB_UNIQUES] = {"uniques",     DB_KEY_BYTES},
+    [STATE_DB_RUNS] = {"runs",        DB_KEY_BYTES},
+    [STATE_DB_FILTERS] = {"filters",     DB_KEY_BYTES},
+    [STATE_DB_GENERATIONS] = {"generations", DB_KEY_BYTES},
 };
 
 struct shard_view {
@@ -42,9 +45,16 @@ enum status log_head(struct tx *log, uint64_t *out_head, struct error *error) CH
 
 // The last block folded into the cells on disk; 0: none.
 enum status state_position(struct tx *state, uint64_t *out_position, struct error *error) CHECKED;
+// The last block whose identities are in the runs on disk, and the last one of which some may be
+// forgotten; 0: none.
+enum status state_dedup_position(
+    struct tx *state, uint64_t *out_position, uint64_t *out_expired, struct error *error) CHECKED;
 // The first block that the meter's cells on disk cover; 0: it has none.
 enum status state_live_from(
     struct tx *state, uint32_t meter_id, uint64_t *out_block, struct error *error) CHECKED;
+
+// Writes a number of STATE_DB_META.
+void state_number_put(struct tx *state, struct bytes key, uint64_t number);
 
 enum { STATE_METER_KEY_SIZE = 5 + 4, CELL_TEXT_MAX = 1600 };
 

@@ -1,6 +1,7 @@
 #include "ledger/stat.h"
 
 #include "base/assert.h"
+#include "ledger/generations.h"
 #include "ledger/ledger.h"
 #include "ledger/shard_view.h"
 
@@ -39,6 +40,23 @@ stat_log(const struct shard_view *view, struct shard_stat *stat, struct error *e
 }
 
 static enum status
+stat_generations(struct tx *state, struct shard_stat *stat, struct error *error)
+{
+    struct generation generation;
+    enum status status =
+        state_dedup_position(state, &stat->dedup_position, &stat->dedup_expired, error);
+    scoped(walk_done) struct walk walk = walk_open(state, STATE_DB_GENERATIONS);
+    for (bool more = walk_first(&walk); more && !status; more = walk_next(&walk)) {
+        if (!generation_read(walk.key, walk.value, &generation))
+            return error_set(error, STATUS_CORRUPT, "state: the record of a generation is damaged");
+        stat->generations++;
+        stat->runs += generation.runs_count;
+        stat->identities += generation_count(&generation);
+    }
+    return status;
+}
+
+static enum status
 stat_state(
     const struct shard_view *view,
     const struct ledger_stat *ledger,
@@ -55,6 +73,8 @@ stat_state(
     for (uint32_t i = 0; i < ledger->meters_count && !status; i++)
         status = state_live_from(&state, ledger->meters[i].id, &live_from[i], error);
     stat->cells = tx_count(&state, STATE_DB_CELLS);
+    if (!status)
+        status = stat_generations(&state, stat, error);
     if (!status)
         status = tx_check(&state, error);
     return status ? status : env_stat(view->state, &stat->state, error);

@@ -15,10 +15,14 @@
 
 struct shard_stat {
     uint32_t shard;
-    uint64_t head;      // the last block of the log
-    uint64_t events;    // in the log
-    uint64_t position;  // the last block that is in the cells on disk
-    uint64_t cells;     // on disk
+    uint64_t head;            // the last block of the log
+    uint64_t events;          // in the log
+    uint64_t position;        // the last block that is in the cells on disk
+    uint64_t cells;           // on disk
+    uint64_t dedup_position;  // the last block whose identities are in generations
+    uint64_t dedup_expired;   // the last block of which some may be forgotten
+    uint64_t identities;      // in generations
+    uint32_t generations, runs;
     struct env_stat log, state;
     const uint64_t *live_from;  // per meter: the first block its cells cover; 0: not yet
 };

@@ -177,6 +177,7 @@ stage_print(const struct verify *verify, char *out, size_t out_size)
     case VERIFY_STAGE_IDENTITIES: (void)snprintf(out, out_size, "log"); return;
     case VERIFY_STAGE_STATE: (void)snprintf(out, out_size, "state"); return;
     case VERIFY_STAGE_CELLS: (void)snprintf(out, out_size, "state cell %llu", place); return;
+    case VERIFY_STAGE_DEDUP: (void)snprintf(out, out_size, "identities"); return;
     }
     (void)snprintf(out, out_size, "shard");
 }

@@ -9,11 +9,13 @@
 // and checksums, that entries fit their block's count and time bounds and belong to the shard, no
 // identity twice; the position of the cells not beyond the log, every record of state/ against its
 // checksum; every cell bit for bit the fold of blocks [live_from, position], none missing, none too
-// many, for each meter of the registry that has cells.
+// many, for each meter of the registry that has cells; every run of identities in order and
+// complete, and known to its filter; every identity of the log up to the position of dedup in a run
+// with its payload, but for expired ones, and none that the log does not have.
 //
 // The reading is done in child processes, one for the registry and one per shard: one that crashes
 // on a damaged file is a finding. Works beside a running tallyd and without it. Memory: a child's,
-// proportional to the events (24 bytes each) and cells of one shard. Call it before this process
+// proportional to the events (32 bytes each) and cells of one shard. Call it before this process
 // opens an environment of the ledger, or from a single-threaded one. Thread: one.
 
 #include "base/status.h"

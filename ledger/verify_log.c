@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/unpack.h"
 #include "ledger/fold.h"
+#include "ledger/id_table.h"
 #include "ledger/verify_parts.h"
 
 #include <inttypes.h>
@@ -12,12 +13,7 @@
 // that the cells on disk have. Identities are gathered and sorted: equal neighbours are an event
 // that was counted twice.
 
-enum { BLOCKS_PER_SNAPSHOT = 64, PLACE_INDEX_BITS = 24 };
-
-struct identity {
-    struct hash128 hash;
-    uint64_t place;  // block and index
-};
+enum { BLOCKS_PER_SNAPSHOT = 64 };
 
 struct block_facts {
     uint64_t sequence;
@@ -55,9 +51,10 @@ static void
 gather_identity(
     struct verify_shard *shard, uint64_t sequence, uint32_t index, const struct entry *entry)
 {
-    struct identity identity = {.place = sequence << PLACE_INDEX_BITS | index};
+    struct verify_identity identity = {.place = sequence << VERIFY_INDEX_BITS | index};
     if (!entry_identity(entry, &shard->conf->secret, &identity.hash))
         return;
+    identity.payload = entry_payload_hash(entry, &shard->conf->secret);
     buffer_put(&shard->identities, &identity, sizeof identity);
     must(!buffer_failed(&shard->identities));
 }
@@ -223,12 +220,14 @@ verify_end(struct verify_shard *shard)
 static int
 identity_compare(const void *a, const void *b)
 {
-    const struct identity *left = a;
-    const struct identity *right = b;
+    const struct verify_identity *left = a;
+    const struct verify_identity *right = b;
+    int order = fingerprint_compare(
+        fingerprint_of(left->hash, left->payload), fingerprint_of(right->hash, right->payload));
+    if (order != 0)
+        return order;
     if (left->hash.high != right->hash.high)
         return left->hash.high < right->hash.high ? -1 : 1;
-    if (left->hash.low != right->hash.low)
-        return left->hash.low < right->hash.low ? -1 : 1;
     return (left->place > right->place) - (left->place < right->place);
 }
 
@@ -236,25 +235,24 @@ static void
 verify_identities(struct verify_shard *shard)
 {
     report_stage(shard->report, VERIFY_STAGE_IDENTITIES);
-    size_t count = shard->identities.size / sizeof(struct identity);
-    struct identity *all = (void *)shard->identities.data;
-    const uint64_t index_mask = (1U << PLACE_INDEX_BITS) - 1;
+    size_t count = shard->identities.size / sizeof(struct verify_identity);
+    struct verify_identity *all = (void *)shard->identities.data;
+    const uint64_t index_mask = (1U << VERIFY_INDEX_BITS) - 1;
     if (count > 1)
         qsort(all, count, sizeof *all, identity_compare);
     for (size_t i = 1; i < count; i++) {
         if (all[i].hash.high != all[i - 1].hash.high || all[i].hash.low != all[i - 1].hash.low)
             continue;
         char key[64];
-        (void)snprintf(key, sizeof key, "log block %" PRIu64, all[i].place >> PLACE_INDEX_BITS);
+        (void)snprintf(key, sizeof key, "log block %" PRIu64, all[i].place >> VERIFY_INDEX_BITS);
         report_finding(
             shard->report,
             key,
             "entry %" PRIu64 " has the identity of block %" PRIu64 " entry %" PRIu64,
             all[i].place & index_mask,
-            all[i - 1].place >> PLACE_INDEX_BITS,
+            all[i - 1].place >> VERIFY_INDEX_BITS,
             all[i - 1].place & index_mask);
     }
-    buffer_done(&shard->identities);
 }
 
 // A failed transaction is done with; the next block may be well.

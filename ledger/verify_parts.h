@@ -4,7 +4,8 @@
 //     verify_registry(&report, dir);                     // ledger/verify_registry
 //     verify_shard(&report, dir, &conf, shard);          // ledger/verify_shard, which uses
 //         verify_log(...)                                //     ledger/verify_log
-//         verify_state(...)                              //     ledger/verify_state
+//         verify_cells(...)                              //     ledger/verify_state
+//         verify_dedup(...)                              //     ledger/verify_dedup
 //
 // Owner: the child. Thread: its only one.
 
@@ -25,6 +26,7 @@ enum verify_stage {
     VERIFY_STAGE_IDENTITIES,
     VERIFY_STAGE_STATE,
     VERIFY_STAGE_CELLS,
+    VERIFY_STAGE_DEDUP,
 };
 
 // A page that both processes see, so that the parent knows where a child is, or died.
@@ -80,8 +82,8 @@ struct verify_shard {
     uint64_t folded;
     uint64_t head;  // of the log, when its turn came
     uint64_t cells_on_disk;
-    bool is_log_sound;  // so far; a damaged log says nothing about the cells
-    struct buffer identities;
+    bool is_log_sound;         // so far; a damaged log says nothing about the cells
+    struct buffer identities;  // of struct verify_identity
     struct log_reader reader;
     struct head_place head_place;  // read before the log: it is never ahead of that
 };
@@ -105,3 +107,14 @@ void verify_each_derived(
     const struct cuts *cuts,
     cell_view_fn use,
     void *context);
+
+// An identity of the log. Sorted by what dedup keeps of it.
+struct verify_identity {
+    struct hash128 hash;
+    uint64_t place;  // block and index
+    uint32_t payload;
+    uint32_t is_known;  // to dedup, 0 or 1
+};
+enum { VERIFY_INDEX_BITS = 24 };
+// The runs on disk against the identities of the log.
+void verify_dedup(struct verify_shard *shard);

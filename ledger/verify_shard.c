@@ -55,6 +55,8 @@ shard_compare(struct verify_shard *shard, uint64_t position, bool is_position_kn
     }
     if (shard->view.state != NULL)
         verify_cells(shard);
+    if (shard->view.state != NULL)
+        verify_dedup(shard);
 }
 
 static void

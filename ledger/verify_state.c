@@ -41,7 +41,9 @@ meta_record(struct verify_shard *shard, struct bytes key, struct bytes value, bo
     uint64_t number = 0;
     uint32_t meter_id = 0;
     bool is_meter = state_meter_key_read(key, &meter_id);
-    bool is_position = bytes_equal(key, bytes_text("position"));
+    bool is_position = bytes_equal(key, bytes_text("position")) ||
+                       bytes_equal(key, bytes_text("dedup")) ||
+                       bytes_equal(key, bytes_text("dedup_expired"));
     bool is_horizon = horizon_key_is(key);
     bytes_print(key, name, sizeof name);
     if (is_meter)

@@ -10,6 +10,8 @@
 #include <limits.h>
 #include <stdio.h>
 
+enum { TAIL_BOUNDS_MAX = 2 };
+
 enum status
 writer_init(struct writer *writer, const struct writer_options *options, struct error *error)
 {
@@ -46,6 +48,9 @@ writer_has_failed(const struct writer *writer)
 static bool
 writer_adopt(struct writer *writer)
 {
+    // The older set is freed once this one is adopted, and the keeper may be looking at it.
+    if (!keeper_is_rolled(&writer->keeper))
+        return false;
     const struct meters *meters = slot_take(&writer->meters);
     if (meters == NULL)
         return false;
@@ -71,6 +76,7 @@ writer_answer(struct writer *writer)
         .flushed = shard->flushed,
         .head = shard->head,
         .cells = shard->cells,
+        .frozen = shard->freeze.cells,
         .live_from = writer_live_from,
         .context = shard,
     };
@@ -78,17 +84,65 @@ writer_answer(struct writer *writer)
     return true;
 }
 
+// What the keeper has done since. False: nothing.
+static bool
+writer_collect(struct writer *writer)
+{
+    struct keeper *keeper = &writer->keeper;
+    const struct error *cause = keeper_failure(keeper);
+    if (cause != NULL && !writer_has_failed(writer)) {
+        (void)error_set(&writer->error, cause->status, "%s", cause->text);
+        writer_fail(writer);
+    }
+    const struct freeze *flushed = keeper_take_flushed(keeper);
+    if (flushed != NULL)
+        shard_thaw(&writer->shard);
+    const struct generations_view *view = keeper_take_view(keeper);
+    if (view != NULL) {
+        shard_adopt_view(&writer->shard, view);
+        keeper_adopted(keeper, view->number);
+    }
+    return flushed != NULL || view != NULL;
+}
+
+// There are blocks whose cells nobody has been told to flush.
+static bool
+writer_is_behind(const struct writer *writer)
+{
+    const struct shard *shard = &writer->shard;
+    uint64_t told = shard_is_frozen(shard) ? shard->freeze.position : shard->flushed;
+    return shard->head > told && !writer_has_failed(writer);
+}
+
 static void
 writer_flush(struct writer *writer)
 {
-    if (writer_has_failed(writer))
+    if (writer_has_failed(writer) || shard_is_frozen(&writer->shard))
         return;
-    struct shard *shard = &writer->shard;
-    if (shard_flush(shard, &writer->error) ||
-        shard_roll(shard, writer->options.now_ns(), &writer->error))
-        writer_fail(writer);
+    keeper_offer_freeze(&writer->keeper, shard_freeze(&writer->shard));
     (void)env_clear_dead_readers(writer->shard.log);
-    (void)env_clear_dead_readers(writer->shard.state);
+}
+
+static void
+writer_seal(struct writer *writer)
+{
+    if (writer_has_failed(writer) || !shard_wants_seal(&writer->shard))
+        return;
+    struct seal *seal = shard_seal(&writer->shard, writer->shard.head, &writer->error);
+    if (seal == NULL)
+        writer_fail(writer);
+    else
+        keeper_offer_seal(&writer->keeper, seal);
+}
+
+// False: the keeper is so far behind that nothing more may come into memory.
+static bool
+writer_has_room(const struct writer *writer)
+{
+    const struct shard *shard = &writer->shard;
+    bool is_tail_long = shard_is_frozen(shard) &&
+                        shard->tail_bytes / TAIL_BOUNDS_MAX >= writer->options.tail_max_bytes;
+    return writer_has_failed(writer) || (!is_tail_long && dedup_has_room(shard->dedup));
 }
 
 // The group's acks are on their way, so nobody waits for this but the next group, once a second.
@@ -111,8 +165,9 @@ writer_process(struct writer *writer, struct lane *lane, struct group *group)
     int64_t now_ns = writer->options.now_ns();
     must(group->count > 0);
     if (!writer_has_failed(writer)) {
-        shard_judge(shard, group, &writer->options.policy, now_ns, &survivors);
-        if (shard_store(shard, group, &survivors, now_ns, &writer->error))
+        const struct clock_policy *policy = &writer->options.policy;
+        if (shard_judge(shard, group, policy, now_ns, &survivors, &writer->error) ||
+            shard_store(shard, group, &survivors, now_ns, &writer->error))
             writer_fail(writer);
     }
     group->is_lost = writer_has_failed(writer);
@@ -123,12 +178,15 @@ writer_process(struct writer *writer, struct lane *lane, struct group *group)
     group_release(group);
     if (shard->tail_bytes >= writer->options.tail_max_bytes)
         writer_flush(writer);
+    writer_seal(writer);
 }
 
 static bool
 writer_take_group(struct writer *writer)
 {
     uint64_t count = published_get(&writer->lanes_count);
+    if (!writer_has_room(writer))
+        return false;
     for (uint64_t i = 0; i < count; i++) {
         struct lane *lane = writer->lanes[(writer->next_lane + i) % count];
         struct group *group = lane_take(lane);
@@ -141,17 +199,12 @@ writer_take_group(struct writer *writer)
     return false;
 }
 
-static bool
-writer_is_behind(const struct writer *writer)
-{
-    return writer->shard.head > writer->shard.flushed && !writer_has_failed(writer);
-}
-
 // One round of everything. False: there was nothing to do.
 static bool
 writer_step(struct writer *writer)
 {
     bool has_adopted = writer_adopt(writer);
+    bool has_collected = writer_collect(writer);
     bool has_answered = writer_answer(writer);
     bool has_taken = writer_take_group(writer);
     int64_t now_ns = clock_monotonic_ns();
@@ -160,23 +213,47 @@ writer_step(struct writer *writer)
         writer->last_work_ns = now_ns;
     writer_sync_head(writer, now_ns);
     bool is_idle = now_ns - writer->last_work_ns >= writer->options.idle_flush_ns;
-    if (is_idle && writer_is_behind(writer)) {
+    if (is_idle && writer_is_behind(writer) && !shard_is_frozen(&writer->shard)) {
         writer_flush(writer);
         return true;
     }
-    return has_adopted || has_answered || has_taken;
+    // A table that filled up while another one was being written.
+    if (has_collected)
+        writer_seal(writer);
+    return has_adopted || has_collected || has_answered || has_taken;
 }
 
 static int
 writer_sleep_ms(const struct writer *writer)
 {
-    if (!writer_is_behind(writer))
+    // While cells are being flushed the keeper wakes us.
+    if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
         return -1;
     int64_t due_ns = writer->last_work_ns + writer->options.idle_flush_ns;
     int64_t left_ms = (due_ns - clock_monotonic_ns()) / 1000000 + 1;
     if (left_ms < 0)
         return 0;
     return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+}
+
+// All cells to disk. What was offered before the stop is in, nothing is offered after it.
+static void
+writer_drain(struct writer *writer)
+{
+    while (!writer_has_failed(writer)) {
+        waker_prepare(&writer->waker);
+        bool has_collected = writer_collect(writer);
+        if (writer_is_behind(writer))
+            writer_flush(writer);
+        bool is_done = !shard_is_frozen(&writer->shard) && !writer_is_behind(writer) &&
+                       keeper_is_rolled(&writer->keeper);
+        if (has_collected || is_done || writer_has_failed(writer))
+            waker_cancel(&writer->waker);
+        else
+            waker_wait(&writer->waker, -1);
+        if (is_done)
+            break;
+    }
 }
 
 static void *
@@ -189,7 +266,8 @@ writer_main(void *argument)
             continue;
         waker_prepare(&writer->waker);
         bool has_worked = writer_step(writer);
-        if (has_worked || flag_get(&writer->stop)) {
+        bool is_stopping = flag_get(&writer->stop) && writer_has_room(writer);
+        if (has_worked || is_stopping) {
             waker_cancel(&writer->waker);
             if (has_worked)
                 continue;
@@ -198,9 +276,7 @@ writer_main(void *argument)
         published_set(&writer->busy_since_ns, 0);
         waker_wait(&writer->waker, writer_sleep_ms(writer));
     }
-    // What was offered before the stop is in; nothing is offered after it.
-    if (writer_is_behind(writer))
-        writer_flush(writer);
+    writer_drain(writer);
     published_set(&writer->busy_since_ns, 0);
     return NULL;
 }
@@ -210,8 +286,21 @@ writer_start(struct writer *writer, struct error *error)
 {
     must(!writer->is_running);
     char name[16];
+    const struct keeper_options options = {
+        .shard = writer->shard.number,
+        .state = writer->shard.state,
+        .generations = writer->shard.generations,
+        .writer = &writer->waker,
+        .now_ns = writer->options.now_ns,
+        .windows_made = &writer->shard.metrics[SHARD_WINDOWS_MADE],
+        .cells_deleted = &writer->shard.metrics[SHARD_CELLS_DELETED],
+    };
+    enum status status = keeper_start(&writer->keeper, &options, error);
+    if (status)
+        return status;
     int rc = pthread_create(&writer->thread, NULL, writer_main, writer);
     if (rc != 0) {
+        keeper_stop(&writer->keeper);
         errno = rc;
         return error_set_errno(error, "cannot start a writer thread");
     }
@@ -230,5 +319,6 @@ writer_stop(struct writer *writer)
     waker_wake(&writer->waker);
     int rc = pthread_join(writer->thread, NULL);
     must(rc == 0);
+    keeper_stop(&writer->keeper);
     writer->is_running = false;
 }

@@ -1,20 +1,23 @@
 #pragma once
-// The thread that owns a shard: takes groups, commits them, answers readers, flushes when it has
-// time or must.
+// The thread that owns a shard: takes groups, commits them, answers readers, and has its keeper
+// flush when there is time or must be.
 //
 //     writer_init(&writer, &options, &error);
 //     shard_open(&writer.shard, ...); shard_adopt(...); shard_recover(...);
 //     writer_start(&writer, &error);
 //     slot_offer(&writer.questions, question); waker_wake(&writer.waker);      // the serve thread
 //     slot_offer(&writer.meters, meters); waker_wake(&writer.waker);  // who polls the registry
-//     writer_stop(&writer);                   // commits what was offered, flushes, joins
+//     writer_stop(&writer);                   // commits what was offered, flushes, joins both
 //     writer_done(&writer);
 //
-// After a failure it takes no group to the log any more: groups come back lost, readers are still
-// answered from what is known to be in the log. Threads: what others may touch is a slot, a
-// published value, a flag or the waker; the rest is the writer's while it runs. error is written
-// before failed is set, and read after.
+// While the keeper is far behind (twice the tail's bound in memory, or a table and a half of
+// identities) no group is taken: the front waits. After a failure, the writer's own or the
+// keeper's, no group goes to the log any more: groups come back lost, readers are still answered
+// from what is known to be in the log. Threads: what others may touch is a slot, a published value,
+// a flag or the waker; the rest is the writer's while it runs. error is written before failed is
+// set, and read after.
 
+#include "ledger/keeper.h"
 #include "ledger/memory.h"
 #include "ledger/shard.h"
 
@@ -31,6 +34,7 @@ struct writer_options {
 
 struct writer {
     struct shard shard;
+    struct keeper keeper;
     struct writer_options options;
     pthread_t thread;
     bool is_running;

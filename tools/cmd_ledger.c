@@ -161,6 +161,11 @@ stat_write_shard(
     member_number(out, "position", shard->position);
     member_number(out, "tail_blocks", tail_blocks(shard));
     member_number(out, "cells", shard->cells);
+    member_number(out, "dedup_position", shard->dedup_position);
+    member_number(out, "dedup_expired", shard->dedup_expired);
+    member_number(out, "identities", shard->identities);
+    member_number(out, "generations", shard->generations);
+    member_number(out, "runs", shard->runs);
     member_number(out, "log_bytes", shard->log.used_bytes);
     member_number(out, "state_bytes", shard->state.used_bytes);
     member_number(out, "map_bytes", shard->log.map_size);
@@ -219,6 +224,8 @@ stat_write_shards(
         {"cells at",    TABLE_RIGHT},
         {"tail",        TABLE_RIGHT},
         {"cells",       TABLE_RIGHT},
+        {"ids on disk", TABLE_RIGHT},
+        {"generations", TABLE_RIGHT},
         {"log bytes",   TABLE_RIGHT},
         {"state bytes", TABLE_RIGHT},
         {"map bytes",   TABLE_RIGHT},
@@ -235,6 +242,8 @@ stat_write_shards(
             number(arena, shard->position),
             number(arena, tail_blocks(shard)),
             number(arena, shard->cells),
+            number(arena, shard->identities),
+            number(arena, shard->generations),
             number(arena, shard->log.used_bytes),
             number(arena, shard->state.used_bytes),
             number(arena, shard->log.map_size),

@@ -391,6 +391,14 @@ Test(ledger, a_kill_between_flushes_counts_nothing_twice)
     crash_and_resend(700, &options);
 }
 
+// Seals and merges all the time, so that the kill falls between table and generations.
+Test(ledger, a_kill_between_seals_counts_nothing_twice)
+{
+    const struct ledger_options options = {
+        .now_ns = test_now_ns, .tail_max_bytes = 1, .group_events_max = 8, .dedup_hot_max = 20};
+    crash_and_resend(1000, &options);
+}
+
 Test(ledger, an_end_without_a_flush_is_made_up_for)
 {
     const struct ledger_options options = {.now_ns = test_now_ns, .idle_flush_ns = INT64_MAX / 2};

@@ -71,7 +71,9 @@ void
 reading_write_begin(struct reading *reading, int64_t idle_flush_ns)
 {
     struct error error = {0};
-    const struct ledger_options options = {.idle_flush_ns = idle_flush_ns, .now_ns = test_now_ns};
+    // So few identities in memory that most are in runs on disk.
+    const struct ledger_options options = {
+        .idle_flush_ns = idle_flush_ns, .now_ns = test_now_ns, .dedup_hot_max = 10};
     succeed(ledger_open(reading->dir, &options, &reading->ledger, &error), &error);
     succeed(intake_open(reading->ledger, count_fates, reading, &reading->intake, &error), &error);
     succeed(registry_open(reading->dir, &reading->registry, &error), &error);

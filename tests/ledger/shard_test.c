@@ -110,7 +110,8 @@ fill(struct bench *bench, int first, int count, struct survivors *survivors)
     lane_offer(bench->lane);
     group = lane_take(bench->lane);
     cr_assert_not_null(group);
-    shard_judge(bench->shard, group, &policy, writing_now_ns, survivors);
+    struct error error = {0};
+    succeed(shard_judge(bench->shard, group, &policy, writing_now_ns, survivors, &error), &error);
     return group;
 }
 
@@ -203,7 +204,7 @@ Test(shard, appends_entries_of_every_kind)
     bench_close(&bench);
     bench_open(&bench, 2);
     cr_assert_eq(bench.shard->head, 3);
-    cr_assert_eq(dedup_count(bench.shard->dedup), 4, "only events have identities");
+    cr_assert_eq(dedup_stat(bench.shard->dedup).ids, 4, "only events have identities");
     struct log_reader reader = {0};
     struct entry entry;
     struct tx tx = tx_read(bench.shard->log);
@@ -251,7 +252,7 @@ Test(shard, flush_and_fold_add_up_at_every_cut)
         bench_open(&bench, 2);
         cr_assert_eq(bench.shard->head, 4);
         cr_assert_eq(bench.shard->flushed, (uint64_t)(cut < 4 ? cut : 0));
-        cr_assert_eq(dedup_count(bench.shard->dedup), 40);
+        cr_assert_eq(dedup_stat(bench.shard->dedup).ids, 40);
         succeed(shard_flush(bench.shard, &error), &error);
         cr_assert_eq(bench.shard->flushed, 4);
         cr_assert_eq(bench.shard->tail_bytes, 0);

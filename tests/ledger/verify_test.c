@@ -4,6 +4,7 @@
 #include "ledger/block_writer.h"
 #include "ledger/cell_state.h"
 #include "ledger/dump.h"
+#include "ledger/generations_parts.h"
 #include "ledger/shard_view.h"
 #include "tests/ledger/reading.h"
 
@@ -498,6 +499,111 @@ damage_unknown_meta(struct record *record, struct env *env)
     record_write(record);
 }
 
+// The first page of identities.
+static void
+read_page(struct record *record, struct env *env)
+{
+    struct tx tx = tx_read(env);
+    struct walk walk = walk_open(&tx, STATE_DB_RUNS);
+    struct bytes key = {0};
+    cr_assert(walk_first(&walk));
+    key = walk.key;
+    record_read(record, env, STATE_DB_RUNS, key.data, key.size);
+    walk_done(&walk);
+    tx_done(&tx);
+}
+
+static void
+damage_flip_page(struct record *record, struct env *env)
+{
+    read_page(record, env);
+    record->value[record->value_size / 2] ^= 4;
+    record_write(record);
+}
+
+static void
+damage_miss_page(struct record *record, struct env *env)
+{
+    read_page(record, env);
+    record_delete(record);
+}
+
+static void
+damage_flip_generation(struct record *record, struct env *env)
+{
+    struct tx tx = tx_read(env);
+    struct walk walk = walk_open(&tx, STATE_DB_GENERATIONS);
+    cr_assert(walk_first(&walk));
+    record_read(record, env, STATE_DB_GENERATIONS, walk.key.data, walk.key.size);
+    walk_done(&walk);
+    tx_done(&tx);
+    record->value[20] ^= 1;
+    record_write(record);
+}
+
+// Puts one more run into the last generation, sound in itself, with the first identity there is,
+// changed by low and payload.
+static void
+add_run(struct env *env, uint64_t low, uint32_t payload)
+{
+    struct error error = {0};
+    struct generation generation;
+    struct run_reader reader;
+    struct fingerprint first;
+    struct tx tx = tx_write(env);
+    struct walk walk = walk_open(&tx, STATE_DB_GENERATIONS);
+    cr_assert(walk_last(&walk));
+    cr_assert(generation_read(walk.key, walk.value, &generation));
+    walk_done(&walk);
+    run_reader_open(&reader, &tx, &generation.runs[0], NULL, &error);
+    cr_assert(run_next(&reader, &first, &error));
+    run_reader_done(&reader);
+    first.low ^= low;
+    first.payload ^= payload;
+    struct run_writer writer = run_writer_begin(9999);
+    run_put(&writer, &tx, first);
+    run_end(&writer, &tx, &generation.runs[generation.runs_count++]);
+    generation_put(&tx, &generation);
+    cr_assert_eq(tx_commit(&tx, &error), STATUS_OK, "%s", error.text);
+}
+
+static void
+damage_foreign_identity(struct record *record, struct env *env)
+{
+    (void)record;
+    add_run(env, 1, 0);
+}
+
+static void
+damage_identity_in_two_runs(struct record *record, struct env *env)
+{
+    (void)record;
+    add_run(env, 0, 0);
+}
+
+static void
+damage_identity_payload(struct record *record, struct env *env)
+{
+    (void)record;
+    add_run(env, 0, 1);
+}
+
+static void
+damage_dedup_ahead(struct record *record, struct env *env)
+{
+    read_meta(record, env, true);
+    memcpy(record->key, "dedup", 5);
+    record->key_size = 5;
+    rewrite_meta(record, 1000);
+}
+
+static void
+damage_miss_generation(struct record *record, struct env *env)
+{
+    damage_flip_generation(record, env);
+    record_delete(record);
+}
+
 struct damage {
     const char *name;
     void (*damage)(struct record *record, struct env *env);
@@ -536,6 +642,14 @@ static const struct damage damages[] = {
     {"a position that went back", damage_position_behind, false, "", "beyond the position"},
     {"a bit of live_from", damage_flip_live_from, false, "state live_from of meter 2", "checksum"},
     {"a live_from too early", damage_live_from_earlier, false, "cell meter 2", "it is missing"},
+    {"a bit of a page of identities", damage_flip_page, false, "identities run", "is damaged"},
+    {"a missing page of identities", damage_miss_page, false, "identities run", "or missing"},
+    {"a bit of a generation's record", damage_flip_generation, false, "identities", "is damaged"},
+    {"a missing generation", damage_miss_generation, false, "log block ", "is in no run"},
+    {"an identity too many", damage_foreign_identity, false, "identities run 9999", "not in the"},
+    {"an identity in two runs", damage_identity_in_two_runs, false, "identities run", "older run"},
+    {"another payload", damage_identity_payload, false, "identities run", "payloads are not"},
+    {"identities ahead of the log", damage_dedup_ahead, false, "identities", "beyond the log"},
     {"an unknown record", damage_unknown_meta, false, "state colour", "no record of that name"},
 };
 // clang-format on

@@ -128,7 +128,10 @@ run(const char *dir)
 {
     // Small groups and tails, so that hand-overs and flushes are many.
     const struct ledger_options options = {
-        .group_events_max = 64, .tail_max_bytes = 200000, .idle_flush_ns = 1000000};
+        .group_events_max = 64,
+        .tail_max_bytes = 200000,
+        .idle_flush_ns = 1000000,
+        .dedup_hot_max = 500};
     struct front fronts[FRONTS] = {0};
     struct ledger *ledger;
     struct error error;

@@ -1,0 +1,474 @@
+#include "ledger/generations.h"
+
+#include "base/assert.h"
+#include "base/pool.h"
+#include "ledger/cell.h"
+#include "ledger/generations_parts.h"
+#include "ledger/pages.h"
+#include "ledger/shard_view.h"
+
+#include <inttypes.h>
+
+// --- records ---
+
+enum {
+    RECORD_HEADER_SIZE = 48,
+    RECORD_RUN_SIZE = 32,
+    RECORD_SIZE_MAX = RECORD_HEADER_SIZE + GENERATION_RUNS_MAX * RECORD_RUN_SIZE,
+    CAPACITY_TABLES_MIN = 4,
+    CAPACITY_SHARE = 3,   // with its filter made for so many, all take 2 bytes an identity at most
+    APPEND_PAGES = 2048,  // a transaction of 8 MiB
+};
+
+uint64_t
+generation_count(const struct generation *generation)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < generation->runs_count; i++)
+        count += generation->runs[i].count;
+    return count;
+}
+
+static uint64_t
+record_checksum(struct bytes key, struct bytes value)
+{
+    struct bytes rest = bytes_of(value.data + sizeof(uint64_t), value.size - sizeof(uint64_t));
+    return hash64(rest, hash64(key, 0));
+}
+
+static struct run
+record_run(struct cursor *in)
+{
+    struct run run = {.number = cursor_u32le(in), .pages = cursor_u32le(in)};
+    run.count = cursor_u64le(in);
+    run.last.low = cursor_u64le(in);
+    run.last.high = cursor_u32le(in);
+    (void)cursor_u32le(in);
+    return run;
+}
+
+bool
+generation_read(struct bytes key, struct bytes value, struct generation *out)
+{
+    struct cursor keys = cursor_over(key);
+    struct cursor in = cursor_over(value);
+    struct generation generation = {.number = cursor_u32be(&keys)};
+    uint64_t checksum = cursor_u64le(&in);
+    generation.capacity = cursor_u64le(&in);
+    generation.to = cursor_u64le(&in);
+    generation.newest_arrival_ns = (int64_t)cursor_u64le(&in);
+    generation.filter_blocks = cursor_u64le(&in);
+    generation.runs_count = cursor_u32le(&in);
+    (void)cursor_u32le(&in);
+    if (cursor_failed(&keys) || cursor_left(&keys) != 0 || cursor_failed(&in) ||
+        checksum != record_checksum(key, value) || generation.runs_count > GENERATION_RUNS_MAX)
+        return false;
+    for (uint32_t i = 0; i < generation.runs_count; i++)
+        generation.runs[i] = record_run(&in);
+    if (cursor_failed(&in) || cursor_left(&in) != 0)
+        return false;
+    *out = generation;
+    return true;
+}
+
+void
+generation_put(struct tx *tx, const struct generation *generation)
+{
+    uint32_t number = __builtin_bswap32(generation->number);
+    struct bytes key = bytes_of(&number, sizeof number);
+    struct buffer value = {0};
+    buffer_u64le(&value, 0);
+    buffer_u64le(&value, generation->capacity);
+    buffer_u64le(&value, generation->to);
+    buffer_u64le(&value, (uint64_t)generation->newest_arrival_ns);
+    buffer_u64le(&value, generation->filter_blocks);
+    buffer_u32le(&value, generation->runs_count);
+    buffer_u32le(&value, 0);
+    for (uint32_t i = 0; i < generation->runs_count; i++) {
+        const struct run *run = &generation->runs[i];
+        buffer_u32le(&value, run->number);
+        buffer_u32le(&value, run->pages);
+        buffer_u64le(&value, run->count);
+        buffer_u64le(&value, run->last.low);
+        buffer_u32le(&value, run->last.high);
+        buffer_u32le(&value, 0);
+    }
+    must(!buffer_failed(&value) && value.size <= RECORD_SIZE_MAX);
+    uint64_t checksum = record_checksum(key, buffer_view(&value));
+    memcpy(value.data, &checksum, sizeof checksum);
+    tx_put(tx, STATE_DB_GENERATIONS, key, buffer_view(&value));
+    buffer_done(&value);
+}
+
+void
+generation_delete(struct tx *tx, uint32_t number)
+{
+    uint32_t key = __builtin_bswap32(number);
+    bool was_there = tx_delete(tx, STATE_DB_GENERATIONS, bytes_of(&key, sizeof key));
+    must(was_there || tx->status != STATUS_OK);
+}
+
+// --- views, and what the older ones still need ---
+
+enum status
+generations_publish(struct generations *generations, struct error *error)
+{
+    struct generations_view *view = pool_take(1, sizeof *view);
+    if (view == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for a view of the identities");
+    view->number = generations->view == NULL ? 1 : generations->view->number + 1;
+    view->position = generations->position;
+    view->expired = generations->expired;
+    view->count = generations->count;
+    memcpy(view->list, generations->list, generations->count * sizeof view->list[0]);
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct generation *generation = &view->list[i];
+        view->ids += generation_count(generation);
+        view->filter_bytes += generation->filter != NULL ? filter_bytes(generation->filter) : 0;
+    }
+    view->older = generations->view;
+    generations->view = view;
+    return STATUS_OK;
+}
+
+struct generations_view *
+generations_view(const struct generations *generations)
+{
+    return generations->view;
+}
+
+// The view that is published next is the first without it.
+void
+generations_retire(struct generations *generations, struct retired retired)
+{
+    retired.view = generations->view == NULL ? 1 : generations->view->number + 1;
+    buffer_put(&generations->retired, &retired, sizeof retired);
+    must(!buffer_failed(&generations->retired));
+}
+
+static void
+retired_free(struct retired *retired)
+{
+    filter_close(retired->filter);
+    id_table_close(retired->table);
+    retired->filter = NULL;
+    retired->table = NULL;
+}
+
+void
+generations_adopted(struct generations *generations, uint64_t number)
+{
+    generations->adopted = number;
+    struct retired *list = (void *)generations->retired.data;
+    size_t count = generations->retired.size / sizeof *list;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].view <= number)
+            retired_free(&list[i]);
+        // A run is still to be deleted.
+        if (list[i].view > number || list[i].run != 0)
+            list[kept++] = list[i];
+    }
+    generations->retired.size = kept * sizeof *list;
+    struct generations_view *view = generations->view;
+    while (view != NULL && view->number > number)
+        view = view->older;
+    if (view == NULL)
+        return;
+    while (view->older != NULL) {
+        struct generations_view *older = view->older;
+        view->older = older->older;
+        pool_give(older);
+    }
+}
+
+// --- filters ---
+
+static enum status
+filter_learn_run(struct filter *filter, struct tx *tx, const struct run *run, struct error *error)
+{
+    struct run_reader reader;
+    struct fingerprint fingerprint;
+    run_reader_open(&reader, tx, run, NULL, error);
+    while (run_next(&reader, &fingerprint, error))
+        filter_add(filter, fingerprint);
+    run_reader_done(&reader);
+    return reader.status;
+}
+
+static enum status
+filter_learn(struct generation *generation, struct tx *tx, struct error *error)
+{
+    struct filter *filter = filter_open(filter_blocks(generation->capacity));
+    enum status status = STATUS_OK;
+    if (filter == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for a filter of identities");
+    for (uint32_t i = 0; i < generation->runs_count && !status; i++)
+        status = filter_learn_run(filter, tx, &generation->runs[i], error);
+    if (status)
+        filter_close(filter);
+    else
+        generation->filter = filter;
+    return status;
+}
+
+// Newest first while they fit; what does not fit any more is let go.
+enum status
+generations_fit_filters(struct generations *generations, struct error *error)
+{
+    uint64_t left = generations->options.filter_bytes_max;
+    enum status status = STATUS_OK;
+    scoped(tx_done) struct tx tx = tx_read(generations->options.state);
+    for (uint32_t i = generations->count; i > 0 && !status; i--) {
+        struct generation *generation = &generations->list[i - 1];
+        uint64_t blocks = generation->filter_blocks != 0 ? generation->filter_blocks
+                                                         : filter_blocks(generation->capacity);
+        uint64_t bytes = blocks * FILTER_BLOCK_SIZE;
+        bool fits = bytes <= left;
+        left = fits ? left - bytes : 0;
+        if (!fits && generation->filter != NULL) {
+            generations_retire(generations, (struct retired){.filter = generation->filter});
+            generation->filter = NULL;
+        } else if (fits && generation->filter == NULL && generation->filter_blocks != 0) {
+            uint32_t run = generation->runs[0].number;
+            status = filter_read(&tx, run, blocks, &generation->filter, error);
+        } else if (fits && generation->filter == NULL) {
+            status = filter_learn(generation, &tx, error);
+        }
+    }
+    return status;
+}
+
+// --- open and close ---
+
+static enum status
+open_record(struct generations *generations, const struct walk *walk, struct error *error)
+{
+    struct generation *generation = &generations->list[generations->count];
+    if (generations->count == GENERATIONS_MAX ||
+        !generation_read(walk->key, walk->value, generation))
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "identities: the record of generation %" PRIu32
+            " is damaged: restore the ledger from a backup",
+            generations->count + 1);
+    generations->count++;
+    generations->generation_next = generation->number + 1;
+    return STATUS_OK;
+}
+
+static bool
+is_named(const struct generations *generations, uint32_t run)
+{
+    for (uint32_t i = 0; i < generations->count; i++) {
+        for (uint32_t j = 0; j < generations->list[i].runs_count; j++) {
+            if (generations->list[i].runs[j].number == run)
+                return true;
+        }
+    }
+    return false;
+}
+
+// What a crash left of runs that were being written or deleted.
+static void
+open_orphans(struct generations *generations, struct tx *tx)
+{
+    uint32_t run = 0;
+    while (run < UINT32_MAX && (run = run_seek(tx, run + 1)) != 0) {
+        if (run >= generations->run_next)
+            generations->run_next = run + 1;
+        if (!is_named(generations, run))
+            generations_retire(generations, (struct retired){.run = run});
+    }
+    for (uint32_t i = 0; i < generations->count; i++) {
+        for (uint32_t j = 0; j < generations->list[i].runs_count; j++) {
+            uint32_t number = generations->list[i].runs[j].number;
+            if (number >= generations->run_next)
+                generations->run_next = number + 1;
+        }
+    }
+}
+
+static enum status
+open_records(struct generations *generations, struct error *error)
+{
+    scoped(tx_done) struct tx tx = tx_read(generations->options.state);
+    enum status status =
+        state_dedup_position(&tx, &generations->position, &generations->expired, error);
+    struct walk walk = walk_open(&tx, STATE_DB_GENERATIONS);
+    for (bool more = walk_first(&walk); more && !status; more = walk_next(&walk))
+        status = open_record(generations, &walk, error);
+    walk_done(&walk);
+    if (!status)
+        open_orphans(generations, &tx);
+    return status ? status : tx_check(&tx, error);
+}
+
+enum status
+generations_open(
+    const struct generations_options *options, struct generations **out, struct error *error)
+{
+    must(options->hot_max > 0 && options->window_ns > 0);
+    struct generations *generations = pool_take(1, sizeof *generations);
+    if (generations == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the identities");
+    generations->options = *options;
+    generations->run_next = 1;
+    generations->generation_next = 1;
+    enum status status = open_records(generations, error);
+    if (!status)
+        status = generations_fit_filters(generations, error);
+    if (!status)
+        status = generations_publish(generations, error);
+    if (status)
+        generations_close(generations);
+    else
+        *out = generations;
+    return status;
+}
+
+void
+generations_close(struct generations *generations)
+{
+    if (generations == NULL)
+        return;
+    struct retired *list = (void *)generations->retired.data;
+    for (size_t i = 0; i < generations->retired.size / sizeof *list; i++)
+        retired_free(&list[i]);
+    buffer_done(&generations->retired);
+    for (uint32_t i = 0; i < generations->count; i++)
+        filter_close(generations->list[i].filter);
+    while (generations->view != NULL) {
+        struct generations_view *view = generations->view;
+        generations->view = view->older;
+        pool_give(view);
+    }
+    merge_close(generations->merge);
+    pool_give(generations);
+}
+
+// --- appending ---
+
+bool
+generation_is_full(const struct generation *generation)
+{
+    return generation_count(generation) >= generation->capacity;
+}
+
+static uint64_t
+generations_ids(const struct generations *generations)
+{
+    uint64_t ids = 0;
+    for (uint32_t i = 0; i < generations->count; i++)
+        ids += generation_count(&generations->list[i]);
+    return ids;
+}
+
+// The generation that takes the next run, made when the youngest is full. NULL: merges are behind.
+static struct generation *
+append_place(struct generations *generations)
+{
+    uint32_t count = generations->count;
+    struct generation *last = count > 0 ? &generations->list[count - 1] : NULL;
+    if (last != NULL && !generation_is_full(last))
+        return last->runs_count < GENERATION_RUNS_MAX ? last : NULL;
+    if (count == GENERATIONS_MAX)
+        return NULL;
+    uint64_t least = (uint64_t)generations->options.hot_max * CAPACITY_TABLES_MIN;
+    uint64_t third = generations_ids(generations) / CAPACITY_SHARE;
+    generations->list[count] = (struct generation){
+        .number = generations->generation_next++,
+        .capacity = third > least ? third : least,
+    };
+    generations->count++;
+    return &generations->list[count];
+}
+
+// Writes all but what the last transaction is to hold.
+static enum status
+append_pages(
+    struct generations *generations,
+    struct run_writer *writer,
+    const struct fingerprint *sorted,
+    uint32_t count,
+    struct error *error)
+{
+    const uint32_t slice = APPEND_PAGES * RUN_PAGE_IDS;
+    enum status status = STATUS_OK;
+    for (uint32_t done = 0; done < count && !status; done += slice) {
+        uint32_t end = count - done < slice ? count : done + slice;
+        scoped(tx_done) struct tx tx = tx_write(generations->options.state);
+        for (uint32_t i = done; i < end; i++)
+            run_put(writer, &tx, sorted[i]);
+        status = tx_commit(&tx, error);
+    }
+    return status;
+}
+
+static void
+append_filter(struct filter *filter, const struct fingerprint *sorted, uint32_t count)
+{
+    for (uint32_t i = 0; filter != NULL && i < count; i++)
+        filter_add(filter, sorted[i]);
+}
+
+static enum status
+append_commit(
+    struct generations *generations,
+    struct generation *generation,
+    struct run_writer *writer,
+    const struct seal *seal,
+    struct error *error)
+{
+    scoped(tx_done) struct tx tx = tx_write(generations->options.state);
+    struct run run = {0};
+    if (generation != NULL) {
+        run_end(writer, &tx, &run);
+        generation->runs[generation->runs_count++] = run;
+        generation->to = seal->position;
+        if (seal->newest_arrival_ns > generation->newest_arrival_ns)
+            generation->newest_arrival_ns = seal->newest_arrival_ns;
+        generation_put(&tx, generation);
+    }
+    state_number_put(&tx, bytes_text("dedup"), seal->position);
+    generations->position = seal->position;
+    return tx_commit(&tx, error);
+}
+
+static enum status
+append_run(struct generations *generations, const struct seal *seal, struct error *error)
+{
+    uint32_t count = id_table_count(seal->table);
+    struct generation *generation = append_place(generations);
+    if (generation == NULL)
+        return STATUS_BUSY;
+    enum status status = generations_fit_filters(generations, error);
+    struct fingerprint *sorted = pages_take((size_t)count * sizeof *sorted);
+    if (sorted == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory to sort identities");
+    struct run_writer writer = run_writer_begin(generations->run_next++);
+    id_table_sort(seal->table, sorted);
+    if (!status)
+        status = append_pages(generations, &writer, sorted, count, error);
+    if (!status)
+        append_filter(generation->filter, sorted, count);
+    if (!status)
+        status = append_commit(generations, generation, &writer, seal, error);
+    pages_give(sorted, (size_t)count * sizeof *sorted);
+    return status;
+}
+
+enum status
+generations_append(struct generations *generations, const struct seal *seal, struct error *error)
+{
+    must(seal->position >= generations->position);
+    // Without identities only the position moves: the blocks need not be read at the next start.
+    enum status status = id_table_count(seal->table) > 0
+                             ? append_run(generations, seal, error)
+                             : append_commit(generations, NULL, NULL, seal, error);
+    if (status == STATUS_BUSY)
+        return status;
+    generations_retire(generations, (struct retired){.table = seal->table});
+    return status ? status : generations_publish(generations, error);
+}

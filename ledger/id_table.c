@@ -1,0 +1,201 @@
+// Buckets of eight (tag, place) pairs: reference/limits.md measured them against linear probing.
+// A bucket fills in order, so its last place tells whether it ran over into the next one.
+//
+//   fingerprint.low:  its lower half chooses the bucket, its upper half is what sorting begins with
+//   fingerprint.high: the tag
+
+#include "ledger/id_table.h"
+
+#include "base/assert.h"
+#include "base/pool.h"
+#include "ledger/pages.h"
+
+#include <string.h>
+
+enum {
+    BUCKET_SLOTS = 8,
+    BUCKET_LOAD = 7,  // of eight, when the table is full
+    SORT_BITS = 8,
+    SORT_PARTS = 1 << SORT_BITS,
+    SORT_INSERTION_MAX = 32,
+};
+
+struct bucket {
+    uint32_t tags[BUCKET_SLOTS];
+    uint32_t places[BUCKET_SLOTS];  // index of the entry + 1; 0: free
+};
+
+_Static_assert(sizeof(struct bucket) == 64, "a cache line");
+
+struct id_table {
+    struct bucket *buckets;
+    struct fingerprint *entries;
+    uint32_t buckets_count;
+    uint32_t count;
+    uint32_t count_max;
+};
+
+struct id_table *
+id_table_open(uint32_t count_max)
+{
+    must(count_max > 0 && count_max < UINT32_MAX / 2);
+    struct id_table *table = pool_take(1, sizeof *table);
+    if (table == NULL)
+        return NULL;
+    table->count_max = count_max;
+    table->buckets_count = count_max / BUCKET_LOAD + 1;
+    table->buckets = pages_take((size_t)table->buckets_count * sizeof *table->buckets);
+    table->entries = pages_take((size_t)count_max * sizeof *table->entries);
+    if (table->buckets == NULL || table->entries == NULL) {
+        id_table_close(table);
+        return NULL;
+    }
+    return table;
+}
+
+void
+id_table_close(struct id_table *table)
+{
+    if (table == NULL)
+        return;
+    pages_give(table->buckets, (size_t)table->buckets_count * sizeof *table->buckets);
+    pages_give(table->entries, (size_t)table->count_max * sizeof *table->entries);
+    pool_give(table);
+}
+
+static uint32_t
+bucket_of(const struct id_table *table, struct fingerprint fingerprint)
+{
+    return (uint32_t)(((fingerprint.low & UINT32_MAX) * table->buckets_count) >> 32);
+}
+
+static uint32_t
+bucket_after(const struct id_table *table, uint32_t at)
+{
+    return at + 1 < table->buckets_count ? at + 1 : 0;
+}
+
+void
+id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint)
+{
+    __builtin_prefetch(&table->buckets[bucket_of(table, fingerprint)], 1);
+}
+
+struct fingerprint *
+id_table_find(const struct id_table *table, struct fingerprint fingerprint)
+{
+    for (uint32_t at = bucket_of(table, fingerprint);; at = bucket_after(table, at)) {
+        const struct bucket *bucket = &table->buckets[at];
+        uint32_t hits = 0;
+        for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
+            hits |= (uint32_t)(bucket->tags[i] == fingerprint.high) << i;
+        for (; hits != 0; hits &= hits - 1) {
+            uint32_t place = bucket->places[__builtin_ctz(hits)];
+            if (place != 0 && table->entries[place - 1].low == fingerprint.low)
+                return &table->entries[place - 1];
+        }
+        if (bucket->places[BUCKET_SLOTS - 1] == 0)
+            return NULL;
+    }
+}
+
+void
+id_table_add(struct id_table *table, struct fingerprint fingerprint)
+{
+    assert_slow(id_table_find(table, fingerprint) == NULL);
+    must(table->count < table->count_max);
+    uint32_t at = bucket_of(table, fingerprint);
+    while (table->buckets[at].places[BUCKET_SLOTS - 1] != 0)
+        at = bucket_after(table, at);
+    struct bucket *bucket = &table->buckets[at];
+    uint32_t slot = 0;
+    while (bucket->places[slot] != 0)
+        slot++;
+    table->entries[table->count++] = fingerprint;
+    bucket->tags[slot] = fingerprint.high;
+    bucket->places[slot] = table->count;
+}
+
+uint32_t
+id_table_count(const struct id_table *table)
+{
+    return table->count;
+}
+
+size_t
+id_table_bytes(const struct id_table *table)
+{
+    // Buckets are touched at random: soon all of them.
+    size_t buckets = table->count < table->buckets_count ? table->count : table->buckets_count;
+    return (size_t)table->count * sizeof *table->entries + buckets * sizeof *table->buckets;
+}
+
+static void
+sort_by_insertion(struct fingerprint *entries, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct fingerprint moved = entries[i];
+        size_t at = i;
+        for (; at > 0 && fingerprint_compare(moved, entries[at - 1]) < 0; at--)
+            entries[at] = entries[at - 1];
+        entries[at] = moved;
+    }
+}
+
+static uint32_t
+sort_part(struct fingerprint fingerprint, uint32_t shift)
+{
+    return (uint32_t)(fingerprint.low >> shift) & (SORT_PARTS - 1);
+}
+
+// Each entry goes where its part has room next, until all parts are what they should be.
+static void
+sort_swap(struct fingerprint *entries, const uint32_t *ends, uint32_t *next, uint32_t shift)
+{
+    for (uint32_t part = 0; part < SORT_PARTS; part++) {
+        while (next[part] < ends[part]) {
+            struct fingerprint moved = entries[next[part]];
+            uint32_t home = sort_part(moved, shift);
+            if (home == part) {
+                next[part]++;
+                continue;
+            }
+            entries[next[part]] = entries[next[home]];
+            entries[next[home]++] = moved;
+        }
+    }
+}
+
+// Radix in place, from the top byte down: eight deep at most.
+static void
+sort_radix(struct fingerprint *entries, uint32_t count, uint32_t shift)
+{
+    uint32_t ends[SORT_PARTS] = {0};
+    uint32_t next[SORT_PARTS];
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        ends[sort_part(entries[i], shift)]++;
+    for (uint32_t part = 0; part < SORT_PARTS; part++) {
+        next[part] = sum;
+        sum += ends[part];
+        ends[part] = sum;
+    }
+    sort_swap(entries, ends, next, shift);
+    for (uint32_t part = 0; part < SORT_PARTS; part++) {
+        uint32_t from = part > 0 ? ends[part - 1] : 0;
+        uint32_t size = ends[part] - from;
+        if (size <= SORT_INSERTION_MAX || shift == 0)
+            sort_by_insertion(entries + from, size);
+        else
+            sort_radix(entries + from, size, shift - SORT_BITS);
+    }
+}
+
+void
+id_table_sort(const struct id_table *table, struct fingerprint *out)
+{
+    if (table->count == 0)
+        return;
+    memcpy(out, table->entries, (size_t)table->count * sizeof *out);
+    sort_radix(out, table->count, 64 - SORT_BITS);
+}

@@ -1,0 +1,229 @@
+#include "ledger/keeper.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+// Generations expire by days: looking some times a minute is enough.
+enum { KEEPER_LOOK_MS = 10000 };
+
+enum status
+freeze_flush(struct env *state, const struct freeze *freeze, struct error *error)
+{
+    const struct flush_options options = {
+        .state = state,
+        .cells = freeze->cells,
+        .position = freeze->position,
+        .live = freeze->live,
+        .live_count = freeze->live_count,
+        .cuts = &freeze->cuts,
+        .zones = freeze->zones,
+    };
+    return flush_run(&options, error);
+}
+
+// Makes the windows that have closed, and deletes cells that are kept no longer.
+static enum status
+keeper_roll(struct keeper *keeper, const struct roll_options *options)
+{
+    struct roll_result result = {0};
+    enum status status = roll_run(options, &result, &keeper->error);
+    metric_add(keeper->options.windows_made, (int64_t)result.windows);
+    metric_add(keeper->options.cells_deleted, (int64_t)result.deleted);
+    published_set(&keeper->rolled, published_get(&keeper->rolled) + 1);
+    waker_wake(keeper->options.writer);
+    return status;
+}
+
+static enum status
+keeper_flush(struct keeper *keeper, bool *out_has_worked)
+{
+    struct freeze *freeze = slot_take(&keeper->freezes);
+    if (freeze == NULL)
+        return STATUS_OK;
+    *out_has_worked = true;
+    // The freeze is the writer's again as soon as it is flushed.
+    const struct cuts cuts = freeze->cuts;
+    const struct roll_options roll = {
+        .state = keeper->options.state,
+        .meters = freeze->meters,
+        .cuts = &cuts,
+        .zones = freeze->zones,
+        .retention = freeze->retention,
+        .now_s = keeper->options.now_ns() / SECOND_NS,
+    };
+    enum status status = freeze_flush(keeper->options.state, freeze, &keeper->error);
+    (void)env_clear_dead_readers(keeper->options.state);
+    if (status)
+        return status;
+    slot_offer(&keeper->flushed, freeze);
+    waker_wake(keeper->options.writer);
+    return keeper_roll(keeper, &roll);
+}
+
+static enum status
+keeper_append(struct keeper *keeper, bool *out_has_worked)
+{
+    if (keeper->seal == NULL)
+        keeper->seal = slot_take(&keeper->seals);
+    if (keeper->seal == NULL)
+        return STATUS_OK;
+    const struct seal *seal = keeper->seal;
+    enum status status = generations_append(keeper->options.generations, seal, &keeper->error);
+    // Merges are behind: their next step comes first.
+    if (status == STATUS_BUSY)
+        return STATUS_OK;
+    keeper->seal = NULL;
+    *out_has_worked = true;
+    return status;
+}
+
+static void
+keeper_publish(struct keeper *keeper)
+{
+    struct generations_view *view = generations_view(keeper->options.generations);
+    if (view->number == keeper->view_number)
+        return;
+    // A view that the writer has not looked at yet is overtaken by this one.
+    (void)slot_take_back(&keeper->views);
+    keeper->view_number = view->number;
+    slot_offer(&keeper->views, view);
+    waker_wake(keeper->options.writer);
+}
+
+// One round. out_has_worked false: there was nothing to do.
+static enum status
+keeper_work(struct keeper *keeper, bool *out_has_worked)
+{
+    struct generations *generations = keeper->options.generations;
+    bool has_stepped = false;
+    generations_adopted(generations, published_get(&keeper->adopted));
+    enum status status = keeper_flush(keeper, out_has_worked);
+    if (!status)
+        status = keeper_append(keeper, out_has_worked);
+    if (!status)
+        status =
+            generations_step(generations, keeper->options.now_ns(), &has_stepped, &keeper->error);
+    if (status)
+        return status;
+    *out_has_worked = *out_has_worked || has_stepped;
+    keeper_publish(keeper);
+    return STATUS_OK;
+}
+
+static bool
+keeper_step(struct keeper *keeper)
+{
+    bool has_worked = false;
+    if (flag_get(&keeper->failed) || flag_get(&keeper->stop))
+        return false;
+    if (keeper_work(keeper, &has_worked)) {
+        flag_set(&keeper->failed, 1);
+        waker_wake(keeper->options.writer);
+        return false;
+    }
+    return has_worked;
+}
+
+static void *
+keeper_main(void *argument)
+{
+    struct keeper *keeper = argument;
+    while (!flag_get(&keeper->stop)) {
+        if (keeper_step(keeper))
+            continue;
+        waker_prepare(&keeper->waker);
+        if (keeper_step(keeper) || flag_get(&keeper->stop))
+            waker_cancel(&keeper->waker);
+        else
+            waker_wait(&keeper->waker, KEEPER_LOOK_MS);
+    }
+    return NULL;
+}
+
+enum status
+keeper_start(struct keeper *keeper, const struct keeper_options *options, struct error *error)
+{
+    must(!keeper->is_running);
+    char name[16];
+    keeper->options = *options;
+    keeper->view_number = generations_view(options->generations)->number;
+    published_set(&keeper->adopted, keeper->view_number);
+    enum status status = waker_init(&keeper->waker, error);
+    if (status)
+        return status;
+    int rc = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
+    if (rc != 0) {
+        waker_done(&keeper->waker);
+        errno = rc;
+        return error_set_errno(error, "cannot start a keeper thread");
+    }
+    (void)snprintf(name, sizeof name, "keeper-%04" PRIu32, options->shard % 10000);
+    (void)pthread_setname_np(keeper->thread, name);
+    keeper->is_running = true;
+    return STATUS_OK;
+}
+
+void
+keeper_stop(struct keeper *keeper)
+{
+    if (!keeper->is_running)
+        return;
+    flag_set(&keeper->stop, 1);
+    waker_wake(&keeper->waker);
+    must(pthread_join(keeper->thread, NULL) == 0);
+    waker_done(&keeper->waker);
+    keeper->is_running = false;
+    const struct seal *left = keeper->seal != NULL ? keeper->seal : slot_take(&keeper->seals);
+    if (left != NULL)
+        id_table_close(left->table);
+}
+
+void
+keeper_offer_freeze(struct keeper *keeper, struct freeze *freeze)
+{
+    keeper->frozen++;
+    slot_offer(&keeper->freezes, freeze);
+    waker_wake(&keeper->waker);
+}
+
+void
+keeper_offer_seal(struct keeper *keeper, struct seal *seal)
+{
+    slot_offer(&keeper->seals, seal);
+    waker_wake(&keeper->waker);
+}
+
+struct freeze *
+keeper_take_flushed(struct keeper *keeper)
+{
+    return slot_take(&keeper->flushed);
+}
+
+bool
+keeper_is_rolled(const struct keeper *keeper)
+{
+    return published_get(&keeper->rolled) == keeper->frozen;
+}
+
+const struct generations_view *
+keeper_take_view(struct keeper *keeper)
+{
+    return slot_take(&keeper->views);
+}
+
+void
+keeper_adopted(struct keeper *keeper, uint64_t number)
+{
+    published_set(&keeper->adopted, number);
+    waker_wake(&keeper->waker);
+}
+
+const struct error *
+keeper_failure(const struct keeper *keeper)
+{
+    return flag_get(&keeper->failed) ? &keeper->error : NULL;
+}

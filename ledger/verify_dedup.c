@@ -1,0 +1,217 @@
+#include "base/assert.h"
+#include "ledger/generations.h"
+#include "ledger/verify_parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+// The runs, oldest first, mark the identities of the log that they know; afterwards each one that
+// has not expired must be marked. One snapshot is held from the first page to the last: the runs of
+// another one are others.
+
+enum { MISSING_MAX = 20, PAGES_PER_PLACE = 4096 };
+
+struct check {
+    struct verify_shard *shard;
+    struct tx tx;
+    uint64_t position, expired;
+    uint64_t entries;
+    struct verify_identity *all;
+    size_t all_count;
+    struct generation list[GENERATIONS_MAX];
+    uint32_t count;
+};
+
+struct run_check {
+    struct check *check;
+    const struct run *run;
+    const struct filter *filter;  // NULL: none is stored
+    char key[64];
+    uint64_t foreign, again, other, unfiltered;
+};
+
+// The first one with these 96 bits; NULL: the log has none.
+static struct verify_identity *
+identity_find(const struct check *check, struct fingerprint fingerprint)
+{
+    size_t from = 0;
+    size_t to = check->all_count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (fingerprint_compare(fingerprint_of(check->all[middle].hash, 1), fingerprint) < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    if (from == check->all_count ||
+        fingerprint_compare(fingerprint_of(check->all[from].hash, 1), fingerprint) != 0)
+        return NULL;
+    return &check->all[from];
+}
+
+static void
+check_entry(struct run_check *run, struct fingerprint entry)
+{
+    struct check *check = run->check;
+    struct verify_identity *identity = identity_find(check, entry);
+    if (run->filter != NULL && !filter_has(run->filter, entry))
+        run->unfiltered++;
+    // Beside a running tallyd the runs may be ahead of the log that was read before.
+    if (identity == NULL) {
+        run->foreign += check->position <= check->shard->head;
+        return;
+    }
+    bool is_freed = entry.payload == PAYLOAD_FREED;
+    if (identity->is_known && !is_freed)
+        run->again++;
+    if (!is_freed && entry.payload != fingerprint_of(identity->hash, identity->payload).payload)
+        run->other++;
+    identity->is_known = !is_freed;
+}
+
+static void
+run_count_finding(const struct run_check *run, uint64_t count, const char *what)
+{
+    if (count > 0)
+        report_finding(run->check->shard->report, run->key, "%" PRIu64 " %s", count, what);
+}
+
+static void
+check_run(struct check *check, const struct run *run, const struct filter *filter)
+{
+    struct run_check state = {.check = check, .run = run, .filter = filter};
+    struct run_reader reader;
+    struct fingerprint entry;
+    struct error error;
+    uint64_t count = 0;
+    (void)snprintf(state.key, sizeof state.key, "identities run %" PRIu32, run->number);
+    run_reader_open(&reader, &check->tx, run, NULL, &error);
+    while (run_next(&reader, &entry, &error)) {
+        check_entry(&state, entry);
+        if (++count % PAGES_PER_PLACE == 0)
+            report_place(check->shard->report, check->entries + count);
+    }
+    run_reader_done(&reader);
+    check->entries += count;
+    if (reader.status)
+        report_finding(check->shard->report, state.key, "%s", error.text);
+    else if (count != run->count)
+        report_finding(
+            check->shard->report,
+            state.key,
+            "it holds %" PRIu64 ", its record says %" PRIu64,
+            count,
+            run->count);
+    run_count_finding(&state, state.foreign, "identities are not in the log");
+    run_count_finding(&state, state.again, "identities are in an older run too");
+    run_count_finding(&state, state.other, "payloads are not those of the log");
+    run_count_finding(&state, state.unfiltered, "identities are unknown to its filter");
+}
+
+static void
+check_generation(struct check *check, const struct generation *generation)
+{
+    struct filter *filter = NULL;
+    struct error error;
+    if (generation->filter_blocks > 0 &&
+        (generation->runs_count != 1 ||
+         filter_read(
+             &check->tx, generation->runs[0].number, generation->filter_blocks, &filter, &error)))
+        report_finding(
+            check->shard->report,
+            "identities",
+            "the filter of generation %" PRIu32 ": %s",
+            generation->number,
+            generation->runs_count != 1 ? "it has more than one run" : error.text);
+    for (uint32_t i = 0; i < generation->runs_count; i++)
+        check_run(check, &generation->runs[i], filter);
+    filter_close(filter);
+}
+
+static bool
+check_read(struct check *check)
+{
+    struct verify_report *report = check->shard->report;
+    struct error error;
+    bool is_sound = true;
+    if (state_dedup_position(&check->tx, &check->position, &check->expired, &error)) {
+        report_finding(report, "identities", "%s", error.text);
+        return false;
+    }
+    struct walk walk = walk_open(&check->tx, STATE_DB_GENERATIONS);
+    for (bool more = walk_first(&walk); more && is_sound; more = walk_next(&walk)) {
+        is_sound = check->count < GENERATIONS_MAX &&
+                   generation_read(walk.key, walk.value, &check->list[check->count]);
+        check->count++;
+    }
+    walk_done(&walk);
+    if (!is_sound)
+        report_finding(
+            report, "identities", "the record of generation %" PRIu32 " is damaged", check->count);
+    return is_sound;
+}
+
+static void
+check_missing(const struct check *check)
+{
+    const struct verify_shard *shard = check->shard;
+    uint64_t missing = 0;
+    for (size_t i = 0; i < check->all_count; i++) {
+        const struct verify_identity *identity = &check->all[i];
+        uint64_t block = identity->place >> VERIFY_INDEX_BITS;
+        char key[64];
+        if (identity->is_known || block <= check->expired || block > check->position ||
+            (i > 0 && identity->hash.low == check->all[i - 1].hash.low &&
+             identity->hash.high == check->all[i - 1].hash.high))
+            continue;
+        if (++missing > MISSING_MAX)
+            continue;
+        (void)snprintf(key, sizeof key, "log block %" PRIu64, block);
+        report_finding(
+            shard->report,
+            key,
+            "the identity of entry %" PRIu64 " is in no run",
+            identity->place & ((1U << VERIFY_INDEX_BITS) - 1));
+    }
+    if (missing > MISSING_MAX)
+        report_finding(
+            shard->report,
+            "identities",
+            "%" PRIu64 " more of the log are in no run",
+            missing - MISSING_MAX);
+}
+
+// The log may have grown since it was read.
+static bool
+is_beyond_log(const struct check *check)
+{
+    uint64_t head = 0;
+    if (check->position <= check->shard->head || check->shard->view.log == NULL)
+        return check->position > check->shard->head;
+    scoped(tx_done) struct tx log = tx_read(check->shard->view.log);
+    return log_head(&log, &head, NULL) == STATUS_OK && check->position > head;
+}
+
+void
+verify_dedup(struct verify_shard *shard)
+{
+    struct check check = {
+        .shard = shard,
+        .tx = tx_read(shard->view.state),
+        .all = (void *)shard->identities.data,
+        .all_count = shard->identities.size / sizeof(struct verify_identity),
+    };
+    struct error error;
+    report_stage(shard->report, VERIFY_STAGE_DEDUP);
+    if (check_read(&check)) {
+        if (is_beyond_log(&check))
+            report_finding(shard->report, "identities", "their position is beyond the log");
+        for (uint32_t i = 0; i < check.count; i++)
+            check_generation(&check, &check.list[i]);
+        if (shard->is_log_sound)
+            check_missing(&check);
+    }
+    if (tx_check(&check.tx, &error))
+        report_finding(shard->report, "identities", "%s", error.text);
+    tx_done(&check.tx);
+}

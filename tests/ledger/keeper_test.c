@@ -1,0 +1,259 @@
+#include "ledger/keeper.h"
+
+#include "ledger/cell.h"
+#include "ledger/ledger.h"
+#include "ledger/shard_view.h"
+#include "tests/ledger/writing.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+
+// A ledger whose tables are so small that the keeper is always at work.
+
+enum { HOT = 300, COUNT = 8000 };
+
+static const int64_t DEADLINE_NS = 60 * SECOND_NS;
+
+static const struct ledger_options small = {
+    .dedup_hot_max = HOT,
+    .group_events_max = 64,
+    .tail_max_bytes = 4096,
+    .idle_flush_ns = 1000000,
+};
+
+static uint32_t
+put(struct writing *writing, int i, int64_t n, int64_t time_ns, const char *batch)
+{
+    struct event_bytes event;
+    char id[16];
+    (void)snprintf(id, sizeof id, "%d", i);
+    event_make(&event, i % 3 == 0 ? "s" : "t", id, n);
+    event.event.time_ns = time_ns;
+    event.event.batch = bytes_text(batch);
+    return writing_put(writing, &event.event);
+}
+
+static void
+put_all(struct writing *writing, int first, int end, enum fate fate)
+{
+    uint64_t before = writing_count(writing, fate);
+    for (int i = first; i < end; i++)
+        (void)put(writing, i, i, writing_now_ns, "");
+    writing_wait(writing);
+    cr_assert_eq(writing_count(writing, fate) - before, (uint64_t)(end - first));
+}
+
+static struct env *
+state_open(const struct writing *writing)
+{
+    char path[128];
+    struct env *env = NULL;
+    struct error error = {0};
+    const struct env_options options = {
+        .map_size = 1ULL << 30, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
+    (void)snprintf(path, sizeof path, "%s/shards/0000/state", writing->dir);
+    succeed(env_open(path, &options, &env, &error), &error);
+    return env;
+}
+
+static void
+check_known(struct ledger_options options)
+{
+    struct writing writing;
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "n", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, &options);
+    put_all(&writing, 0, COUNT, FATE_STORED);
+    put_all(&writing, 0, COUNT, FATE_DUPLICATE);
+    cr_assert_eq(writing_metric(&writing, "tally_ledger_dedup_entries"), COUNT);
+    cr_assert_gt(writing_metric(&writing, "tally_ledger_dedup_generations"), 0);
+    writing_close(&writing);
+    writing_open(&writing, &options);
+    put_all(&writing, 0, COUNT, FATE_DUPLICATE);
+    writing_close(&writing);
+    cr_assert_eq(writing_log(&writing).events, COUNT);
+    cr_assert_eq(writing_cells(&writing, 1).count, COUNT);
+    writing_end(&writing);
+}
+
+Test(keeper, identities_are_known_wherever_they_are)
+{
+    check_known(small);
+}
+
+Test(keeper, identities_are_known_without_filters)
+{
+    struct ledger_options options = small;
+    options.dedup_on_disk = true;
+    check_known(options);
+}
+
+// So small that the writer waits for the keeper again and again.
+Test(keeper, a_writer_waits_for_room)
+{
+    struct ledger_options options = small;
+    options.dedup_hot_max = 4;
+    options.group_events_max = 40;
+    options.tail_max_bytes = 1;
+    struct writing writing;
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "n", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, &options);
+    put_all(&writing, 0, 2000, FATE_STORED);
+    put_all(&writing, 0, 2000, FATE_DUPLICATE);
+    writing_close(&writing);
+    cr_assert_eq(writing_cells(&writing, 1).count, 2000);
+    writing_end(&writing);
+}
+
+Test(keeper, a_dropped_state_is_made_again_from_the_log)
+{
+    struct writing writing;
+    struct error error = {0};
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "n", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, &small);
+    put_all(&writing, 0, COUNT, FATE_STORED);
+    writing_close(&writing);
+    struct env *state = state_open(&writing);
+    struct tx tx = tx_write(state);
+    for (uint32_t db = 0; db < STATE_DB_COUNT; db++)
+        tx_clear(&tx, db);
+    succeed(tx_commit(&tx, &error), &error);
+    env_close(state);
+    writing_open(&writing, &small);
+    cr_assert_gt(writing_metric(&writing, "tally_ledger_dedup_generations"), -1);
+    put_all(&writing, 0, COUNT, FATE_DUPLICATE);
+    writing_close(&writing);
+    cr_assert_eq(writing_cells(&writing, 1).count, COUNT);
+    writing_end(&writing);
+}
+
+Test(keeper, refuses_a_window_shorter_than_the_clock_policy)
+{
+    struct writing writing;
+    struct ledger *ledger = NULL;
+    struct error error = {0};
+    writing_begin(&writing, 1);
+    struct ledger_options options = {.past_max_ns = 10 * DAY_NS, .future_max_ns = 60 * SECOND_NS};
+    options.dedup_window_ns = 10 * DAY_NS + 60 * SECOND_NS - 1;
+    cr_assert_eq(ledger_open(writing.dir, &options, &ledger, &error), STATUS_INVALID);
+    cr_assert_not_null(strstr(error.text, "dedup window"));
+    options.dedup_window_ns++;
+    succeed(ledger_open(writing.dir, &options, &ledger, &error), &error);
+    succeed(ledger_close(ledger, &error), &error);
+    writing_end(&writing);
+}
+
+// Waits until the identities of the first COUNT events are gone from dedup.
+static void
+wait_expired(struct writing *writing)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + DEADLINE_NS;
+    for (int i = COUNT; writing_metric(writing, "tally_ledger_dedup_entries") > COUNT / 2; i++) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+        (void)put(writing, i, i, writing_now_ns, "");
+        writing_wait(writing);
+    }
+}
+
+Test(keeper, backfilled_events_older_than_the_window_are_looked_up_in_the_log)
+{
+    struct writing writing;
+    writing_begin(&writing, 1);
+    writing_open(&writing, &small);
+    int64_t then_ns = writing_now_ns;
+    put_all(&writing, 0, COUNT, FATE_STORED);
+    writing_now_ns += 40 * DAY_NS;
+    wait_expired(&writing);
+    uint32_t first = writing.count;
+    // Not a backfill: too old, whether known once or not.
+    (void)put(&writing, 5, 5, then_ns, "");
+    for (int i = 0; i < 300; i++)
+        (void)put(&writing, i, i, then_ns, "b");
+    for (int i = 0; i < 300; i++)
+        (void)put(&writing, i, i + 1, then_ns, "b");
+    // New ones among them, of that very time, each twice, and the second time as another.
+    for (int i = 0; i < 300; i++)
+        (void)put(&writing, 1000000 + i / 3, i % 3 == 2, then_ns, "b");
+    // And of a time that no block holds.
+    (void)put(&writing, 2000000, 1, then_ns - 1000 * DAY_NS, "b");
+    writing_wait(&writing);
+    const uint8_t *fates = writing.fates + first;
+    cr_assert_eq(fates[0], FATE_TOO_OLD);
+    for (int i = 0; i < 300; i++) {
+        cr_assert_eq(fates[1 + i], FATE_DUPLICATE, "%d", i);
+        cr_assert_eq(fates[301 + i], FATE_CONFLICT, "%d", i);
+        const enum fate thrice[] = {FATE_STORED, FATE_DUPLICATE, FATE_CONFLICT};
+        cr_assert_eq(fates[601 + i], thrice[i % 3], "%d", i);
+    }
+    cr_assert_eq(fates[901], FATE_STORED);
+    writing_close(&writing);
+    // What is known of the past outlives a start.
+    writing_open(&writing, &small);
+    cr_assert_eq(writing.fates[put(&writing, 7, 7, then_ns, "b")], FATE_UNKNOWN);
+    writing_wait(&writing);
+    cr_assert_eq(writing.fates[0], FATE_DUPLICATE);
+    writing_close(&writing);
+    writing_end(&writing);
+}
+
+static void
+ignore_fates(void *context, const struct receipt *receipts, const uint8_t *fates, size_t count)
+{
+    (void)context;
+    (void)receipts;
+    (void)fates;
+    (void)count;
+}
+
+// Every page is damaged: the first lookup that comes to one ends the shard's writing, by name.
+Test(keeper, a_damaged_page_stops_acks)
+{
+    struct writing writing;
+    struct error error = {0};
+    const char *why = "";
+    writing_begin(&writing, 1);
+    writing_open(&writing, &small);
+    put_all(&writing, 0, COUNT, FATE_STORED);
+    writing_close(&writing);
+    struct env *state = state_open(&writing);
+    struct tx tx = tx_write(state);
+    struct walk walk = walk_open(&tx, STATE_DB_RUNS);
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        uint8_t page[4096];
+        memcpy(page, walk.value.data, walk.value.size);
+        page[100] ^= 1;
+        walk_put(&walk, bytes_of(page, walk.value.size));
+    }
+    walk_done(&walk);
+    succeed(tx_commit(&tx, &error), &error);
+    env_close(state);
+    // Without filters the pages are not read at the start.
+    struct ledger_options options = small;
+    options.dedup_on_disk = true;
+    options.now_ns = clock_now_ns;
+    struct ledger *ledger = NULL;
+    enum status status = ledger_open(writing.dir, &options, &ledger, &error);
+    if (status == STATUS_OK) {
+        int64_t deadline_ns = clock_monotonic_ns() + DEADLINE_NS;
+        // Merging them finds it, if there is anything to merge; else a lookup does.
+        struct event_bytes event;
+        struct intake *intake = NULL;
+        event_make(&event, "s", "0", 0);
+        succeed(intake_open(ledger, ignore_fates, NULL, &intake, &error), &error);
+        cr_assert(intake_put(intake, &event.event, (struct receipt){0}));
+        intake_offer(intake);
+        while (ledger_failure(ledger, &why) == STATUS_OK)
+            cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+        cr_assert_eq(ledger_failure(ledger, &why), STATUS_CORRUPT);
+        cr_assert_not_null(strstr(why, "run"), "%s", why);
+        intake_close(intake);
+        cr_assert_eq(ledger_close(ledger, &error), STATUS_CORRUPT);
+    } else {
+        cr_assert_eq(status, STATUS_CORRUPT);
+        cr_assert_not_null(strstr(error.text, "run"), "%s", error.text);
+    }
+    writing_end(&writing);
+}
