@@ -1,0 +1,87 @@
+#pragma once
+// A random but repeatable life of a ledger: what is put, asked and broken in it, step by step.
+//
+//     struct workload workload = {.seed = seed};
+//     workload_begin(&workload);            // a directory, a ledger of some shards
+//     make_event(&workload, &event);        // workload_make.c: draws from the seed only
+//     workload_end(&workload);
+//
+// A step that needs the real ledger is skipped when is_real is false, and draws the same numbers
+// either way: that is how the parent follows a child that is to die. Owner: one thread.
+
+#include "ledger/ledger.h"
+#include "tests/ledger/model.h"
+
+enum {
+    WORKLOAD_METERS = 6,
+    WORKLOAD_BATCH_MAX = 400,
+    WORKLOAD_FILTERS_MAX = 3,
+    WORKLOAD_UNKNOWN = 255,  // a fate that did not come
+};
+
+// In memory that a child shares, so that what it saw outlives it.
+struct workload_shared {
+    uint8_t fates[WORKLOAD_BATCH_MAX];  // of the batch in hand
+    uint64_t questions, rows;           // asked and compared
+};
+
+struct workload {
+    uint64_t seed;
+    uint64_t random;
+    uint32_t step;
+    bool is_real;
+    char dir[128];
+    uint32_t shards;
+    struct model model;
+    struct meter meters[WORKLOAD_METERS];  // key NULL: not there
+    struct model_event *history;           // all that was ever put
+    uint32_t history_count, history_capacity;
+    uint32_t serial;
+    // The batch in hand.
+    struct model_event batch[WORKLOAD_BATCH_MAX];
+    uint32_t batch_count;
+    bool is_in_flight;  // put by a child that died before all fates came
+    struct workload_shared *shared;
+    // Open ledger, when real.
+    struct ledger *ledger;
+    struct intake *intake;
+    struct reader *reader;
+};
+
+// The clock of all ledgers here.
+extern int64_t workload_now_ns;
+
+struct workload_question {
+    struct usage_query query;
+    char meter[16];
+    const char *group_by[MODEL_DIMENSIONS];
+    struct usage_filter filters[WORKLOAD_FILTERS_MAX];
+    char filter_texts[WORKLOAD_FILTERS_MAX][MODEL_TEXT_MAX];
+};
+
+uint64_t draw(struct workload *workload, uint64_t below);
+bool chance(struct workload *workload, uint32_t percent);
+// Another event: new, resent, in conflict, late, broken.
+void make_event(struct workload *workload, struct model_event *out);
+// Events with as many distinct values for one cell.
+void make_burst(struct workload *workload);
+void make_meter(struct workload *workload, uint32_t index);
+void make_question(struct workload *workload, struct workload_question *out);
+// Moves the clock.
+void make_time_pass(struct workload *workload);
+
+// The event as ingest would hand it over; views into buffer.
+void event_encode(const struct model_event *from, struct buffer *buffer, struct event *out);
+
+// Prints seed, step and this, and ends the process.
+_Noreturn void fail(const struct workload *workload, const char *format, ...) PRINTF_LIKE(2, 3);
+void succeed(const struct workload *workload, enum status status, const struct error *error);
+
+// workload_ask.c: asks the reader and the model as many questions, and fails when they differ.
+void check_answers(struct workload *workload, uint32_t questions);
+
+// workload_state.c; the ledger is closed. Invariant 3 and 2 of DESIGN section 6.
+void check_verify(const struct workload *workload);
+void state_drop(const struct workload *workload, uint32_t shard);
+// reopen opens and closes the ledger, so that what is in memory is flushed.
+void check_rebuild(struct workload *workload, void (*reopen)(struct workload *workload));

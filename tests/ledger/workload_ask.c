@@ -1,0 +1,224 @@
+#include "base/assert.h"
+#include "tests/ledger/workload.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct model_row *
+find_row(
+    const struct model_row *rows, size_t count, const struct usage_row *wanted, uint32_t groups)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct model_row *row = &rows[i];
+        bool is_same = row->from_ns == wanted->from_ns && row->to_ns == wanted->to_ns &&
+                       bytes_equal(bytes_text(row->subject), wanted->subject);
+        for (uint32_t j = 0; j < groups && is_same; j++)
+            is_same = bytes_equal(row->dimensions[j], wanted->dimensions[j]);
+        if (is_same)
+            return row;
+    }
+    return NULL;
+}
+
+static void
+question_print(const struct workload_question *question, const struct meter *meter, char out[1024])
+{
+    const struct usage_query *query = &question->query;
+    int size = snprintf(
+        out,
+        1024,
+        "meter %s (%s of %s %s), subject %.*s, from %" PRId64 " to %" PRId64 ", window %d, by",
+        query->meter,
+        aggregation_name(meter->aggregation),
+        meter->event_type,
+        meter->value_property == NULL ? "value" : meter->value_property,
+        (int)query->subject.size,
+        query->subject.data == NULL ? "" : (const char *)query->subject.data,
+        query->from_ns,
+        query->to_ns,
+        (int)query->window);
+    for (uint32_t i = 0; i < query->group_by_count; i++)
+        size += snprintf(out + size, 1024 - (size_t)size, " %s", query->group_by[i]);
+    for (uint32_t i = 0; i < query->filters_count; i++)
+        size += snprintf(
+            out + size,
+            1024 - (size_t)size,
+            " where %s = %.*s",
+            query->filters[i].dimension,
+            (int)query->filters[i].value.size,
+            (const char *)query->filters[i].value.data);
+}
+
+static void
+row_compare(
+    const struct workload *workload,
+    const char *asked,
+    const struct usage_row *row,
+    const struct model_row *expected)
+{
+    char value[WIDE_TEXT_MAX];
+    char wanted[WIDE_TEXT_MAX] = "no row";
+    struct wide numerator = row->numerator;
+    if (row->denominator == 1)
+        numerator = wide_from_int128(row->value.units);
+    (void)wide_divide_print(row->numerator, 1, DECIMAL_PLACES, value);
+    if (expected != NULL)
+        model_number_print(&expected->numerator, wanted);
+    if (expected == NULL || strcmp(value, wanted) != 0 || row->count != expected->count ||
+        row->denominator != expected->denominator || wide_compare(&numerator, &row->numerator) != 0)
+        fail(
+            workload,
+            "%s\n  subject %.*s from %" PRId64 ": %s / %" PRIu64 " of %" PRIu64
+            " events,\n  the model says %s / %" PRIu64 " of %" PRIu64,
+            asked,
+            (int)row->subject.size,
+            (const char *)row->subject.data,
+            row->from_ns,
+            value,
+            row->denominator,
+            row->count,
+            wanted,
+            expected == NULL ? 0 : expected->denominator,
+            expected == NULL ? 0 : expected->count);
+}
+
+// By subject, window, dimensions.
+static int
+row_order(const struct usage_row *a, const struct usage_row *b, uint32_t groups)
+{
+    int order = bytes_compare(a->subject, b->subject);
+    if (order == 0)
+        order = (a->from_ns > b->from_ns) - (a->from_ns < b->from_ns);
+    for (uint32_t i = 0; i < groups && order == 0; i++)
+        order = bytes_compare(a->dimensions[i], b->dimensions[i]);
+    return order;
+}
+
+struct totals {
+    struct workload *workload;
+    const char *asked;
+    const struct model_row *rows;
+    size_t rows_count, count;
+    struct usage_query query;
+};
+
+static bool
+on_total(void *context, struct bytes subject, const struct usage_row *total)
+{
+    struct totals *totals = context;
+    must(bytes_equal(subject, total->subject));
+    row_compare(
+        totals->workload,
+        totals->asked,
+        total,
+        find_row(totals->rows, totals->rows_count, total, 0));
+    totals->count++;
+    return true;
+}
+
+// The same question to the model and to the ledger's query code.
+static void
+ask(struct workload *workload, const struct workload_question *question, const struct meter *meter)
+{
+    scoped(arena_done) struct arena arena = {0};
+    const struct usage_query *query = &question->query;
+    struct usage_result result;
+    struct model_row *rows;
+    size_t count;
+    char asked[1024];
+    struct error error = {0};
+    question_print(question, meter, asked);
+    enum status expected = model_answer(&workload->model, meter, query, &arena, &rows, &count);
+    enum status status = usage_query(workload->reader, query, &arena, &result, &error);
+    if (status != expected)
+        fail(
+            workload,
+            "%s\n  status %d (%s), the model says %d",
+            asked,
+            status,
+            status ? error.text : "",
+            expected);
+    if (status)
+        return;
+    for (size_t i = 0; i < result.count; i++) {
+        const struct usage_row *row = &result.rows[i];
+        row_compare(workload, asked, row, find_row(rows, count, row, query->group_by_count));
+        if (i > 0 && row_order(row - 1, row, query->group_by_count) >= 0)
+            fail(workload, "%s\n  row %zu is out of order", asked, i);
+    }
+    if (result.count != count)
+        fail(workload, "%s\n  %zu rows, the model says %zu", asked, result.count, count);
+    workload->shared->questions++;
+    workload->shared->rows += count;
+}
+
+static void
+ask_totals(
+    struct workload *workload, const struct workload_question *question, const struct meter *meter)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct totals totals = {.workload = workload};
+    struct model_row *rows;
+    char asked[1024];
+    struct error error = {0};
+    struct workload_question total = {
+        .query = {
+                  .meter = question->query.meter,
+                  .from_ns = question->query.from_ns,
+                  .to_ns = question->query.to_ns,
+                  }
+    };
+    question_print(&total, meter, asked);
+    enum status expected =
+        model_answer(&workload->model, meter, &total.query, &arena, &rows, &totals.rows_count);
+    totals.asked = asked;
+    totals.rows = rows;
+    enum status status = usage_totals(
+        workload->reader,
+        total.query.meter,
+        total.query.from_ns,
+        total.query.to_ns,
+        on_total,
+        &totals,
+        &error);
+    if (status != expected || (!status && totals.count != totals.rows_count))
+        fail(
+            workload,
+            "totals of %s\n  %zu subjects, status %d, the model says %zu, status %d",
+            asked,
+            totals.count,
+            status,
+            totals.rows_count,
+            expected);
+}
+
+void
+check_answers(struct workload *workload, uint32_t questions)
+{
+    for (uint32_t i = 0; i < questions; i++) {
+        struct workload_question question;
+        make_question(workload, &question);
+        bool with_totals = chance(workload, 15);
+        const struct meter *meter = NULL;
+        for (uint32_t j = 0; j < WORKLOAD_METERS; j++) {
+            if (workload->meters[j].key != NULL &&
+                strcmp(workload->meters[j].key, question.query.meter) == 0)
+                meter = &workload->meters[j];
+        }
+        if (!workload->is_real)
+            continue;
+        if (meter != NULL) {
+            ask(workload, &question, meter);
+            if (with_totals)
+                ask_totals(workload, &question, meter);
+            continue;
+        }
+        scoped(arena_done) struct arena arena = {0};
+        struct usage_result result;
+        struct error error = {0};
+        if (usage_query(workload->reader, &question.query, &arena, &result, &error) !=
+            STATUS_NOT_FOUND)
+            fail(workload, "meter %s is not there, but was found", question.query.meter);
+    }
+}

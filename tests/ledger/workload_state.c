@@ -1,0 +1,201 @@
+#include "base/assert.h"
+#include "base/buffer.h"
+#include "ledger/shard_view.h"
+#include "ledger/verify.h"
+#include "tests/ledger/workload.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void
+on_finding(void *context, const struct verify_finding *finding)
+{
+    fail(context, "verify: shard %d: %s: %s", finding->shard, finding->key, finding->what);
+}
+
+void
+check_verify(const struct workload *workload)
+{
+    struct error error = {0};
+    struct verify_summary summary;
+    struct workload seen = {.seed = workload->seed, .step = workload->step};
+    const struct verify_options options = {.on_finding = on_finding, .context = &seen};
+    succeed(workload, verify_run(workload->dir, &options, &summary, &error), &error);
+}
+
+static struct env *
+state_open(const struct workload *workload, uint32_t shard)
+{
+    char path[256];
+    struct error error = {0};
+    struct env *env = NULL;
+    const struct env_options options = {
+        .map_size = 256 << 20, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
+    (void)snprintf(path, sizeof path, "%s/shards/%04u/state", workload->dir, shard);
+    succeed(workload, env_open(path, &options, &env, &error), &error);
+    return env;
+}
+
+// All that state/ says is gone: the next start makes it from the log.
+void
+state_drop(const struct workload *workload, uint32_t shard)
+{
+    struct error error = {0};
+    struct env *env = state_open(workload, shard);
+    struct tx tx = tx_write(env);
+    for (uint32_t db = 0; db < STATE_DB_COUNT; db++)
+        tx_clear(&tx, db);
+    succeed(workload, tx_commit(&tx, &error), &error);
+    env_close(env);
+}
+
+// One shard's records of one database, those whose keys lie between two, as bytes.
+static void
+records_of(struct tx *tx, uint32_t db, struct bytes prefix, struct buffer *out)
+{
+    struct walk walk = walk_open(tx, db);
+    bool more = prefix.size > 0 ? walk_seek(&walk, prefix) : walk_first(&walk);
+    for (; more; more = walk_next(&walk)) {
+        if (walk.key.size < prefix.size || memcmp(walk.key.data, prefix.data, prefix.size) != 0)
+            break;
+        buffer_u32le(out, (uint32_t)walk.key.size);
+        buffer_bytes(out, walk.key);
+        buffer_u32le(out, (uint32_t)walk.value.size);
+        buffer_bytes(out, walk.value);
+    }
+    walk_done(&walk);
+    must(!buffer_failed(out));
+}
+
+static void
+all_records(const struct workload *workload, uint32_t shard, struct buffer *out)
+{
+    struct env *env = state_open(workload, shard);
+    struct tx tx = tx_read(env);
+    for (uint32_t db = 0; db < STATE_DB_COUNT; db++)
+        records_of(&tx, db, bytes_of("", 0), out);
+    tx_done(&tx);
+    env_close(env);
+}
+
+// The distinct values that the cells of this meter keep elsewhere.
+static void
+spilled_records(struct tx *tx, struct bytes cells_prefix, struct buffer *out)
+{
+    struct walk walk = walk_open(tx, STATE_DB_CELLS);
+    for (bool more = walk_seek(&walk, cells_prefix); more; more = walk_next(&walk)) {
+        if (memcmp(walk.key.data, cells_prefix.data, cells_prefix.size) != 0)
+            break;
+        struct hash128 hash = hash128(walk.key, 0);
+        uint64_t high = __builtin_bswap64(hash.high);
+        uint64_t low = __builtin_bswap64(hash.low);
+        uint8_t prefix[16];
+        memcpy(prefix, &high, sizeof high);
+        memcpy(prefix + 8, &low, sizeof low);
+        records_of(tx, STATE_DB_UNIQUES, bytes_of(prefix, sizeof prefix), out);
+    }
+    walk_done(&walk);
+}
+
+struct whole {
+    struct buffer ids, records;
+};
+
+static void
+whole_done(struct whole *whole)
+{
+    buffer_done(&whole->ids);
+    buffer_done(&whole->records);
+}
+
+// What is kept of these meters where it is complete from the first block on; the ids of those that
+// are come with it.
+static void
+whole_meters(
+    const struct workload *workload, uint32_t shard, struct bytes wanted, struct whole *out)
+{
+    struct error error = {0};
+    struct env *env = state_open(workload, shard);
+    struct tx tx = tx_read(env);
+    for (size_t at = 0; at < wanted.size; at += sizeof(uint32_t)) {
+        uint64_t from = 0;
+        uint32_t id;
+        memcpy(&id, wanted.data + at, sizeof id);
+        uint8_t prefix[1 + 2 + 4] = {CELL_QUARTER_HOUR};
+        uint32_t big = __builtin_bswap32(id);
+        memcpy(prefix + 3, &big, sizeof big);
+        succeed(workload, state_live_from(&tx, id, &from, &error), &error);
+        if (from != 1)
+            continue;
+        buffer_put(&out->ids, &id, sizeof id);
+        records_of(&tx, STATE_DB_CELLS, bytes_of(prefix, sizeof prefix), &out->records);
+        spilled_records(&tx, bytes_of(prefix, sizeof prefix), &out->records);
+    }
+    tx_done(&tx);
+    env_close(env);
+}
+
+// A meter that was removed keeps its cells until the next flush: it is none of these.
+static void
+registry_ids(const struct workload *workload, struct buffer *out)
+{
+    struct error error = {0};
+    struct registry *registry;
+    struct meter *meters;
+    uint32_t count;
+    scoped(arena_done) struct arena arena = {0};
+    succeed(workload, registry_open(workload->dir, &registry, &error), &error);
+    succeed(workload, registry_list(registry, &arena, &meters, &count, &error), &error);
+    for (uint32_t i = 0; i < count; i++)
+        buffer_put(out, &meters[i].id, sizeof meters[i].id);
+    registry_close(registry);
+}
+
+struct shard_states {
+    struct whole whole;
+    struct buffer first, second;
+};
+
+static void
+compare_states(struct workload *workload, uint32_t shard, struct shard_states *states)
+{
+    struct whole rebuilt = {0};
+    whole_meters(workload, shard, buffer_view(&states->whole.ids), &rebuilt);
+    if (!bytes_equal(buffer_view(&states->first), buffer_view(&states->second)))
+        fail(workload, "shard %u: two rebuilds of state/ differ", shard);
+    if (!bytes_equal(buffer_view(&rebuilt.ids), buffer_view(&states->whole.ids)))
+        fail(workload, "shard %u: a meter was not rebuilt", shard);
+    if (!bytes_equal(buffer_view(&rebuilt.records), buffer_view(&states->whole.records)))
+        fail(workload, "shard %u: cells as they grew and rebuilt cells differ", shard);
+    whole_done(&rebuilt);
+    whole_done(&states->whole);
+    buffer_done(&states->first);
+    buffer_done(&states->second);
+}
+
+// A meter that was made late has cells of fewer blocks than after a rebuild, which folds all blocks
+// for every meter of the registry: only meters that were there from the first block on are compared
+// with what they were. Two rebuilds are the same in every record.
+void
+check_rebuild(struct workload *workload, void (*reopen)(struct workload *workload))
+{
+    scoped(buffer_done) struct buffer ids = {0};
+    struct shard_states states[4] = {0};
+    must(workload->shards <= 4);
+    registry_ids(workload, &ids);
+    reopen(workload);
+    for (uint32_t i = 0; i < workload->shards; i++) {
+        whole_meters(workload, i, buffer_view(&ids), &states[i].whole);
+        state_drop(workload, i);
+    }
+    reopen(workload);
+    for (uint32_t i = 0; i < workload->shards; i++) {
+        all_records(workload, i, &states[i].first);
+        state_drop(workload, i);
+    }
+    reopen(workload);
+    for (uint32_t i = 0; i < workload->shards; i++) {
+        all_records(workload, i, &states[i].second);
+        compare_states(workload, i, &states[i]);
+    }
+}
