@@ -421,8 +421,10 @@ model_answer(
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < model->count; i++)
         fold_event(&fold, &model->events[i]);
-    for (size_t i = 0; i < fold.count && !status; i++)
-        status = row_finish(&fold, &fold.rows[i]);
+    for (size_t i = 0; i < fold.count; i++) {
+        enum status row_status = row_finish(&fold, &fold.rows[i]);
+        status = status ? status : row_status;
+    }
     *out_rows = fold.rows;
     *out_count = fold.count;
     return status;

@@ -6,8 +6,9 @@
 // removed, the clock moves, and in between questions of every kind are asked and compared with the
 // model's answers. A session ends with a close, or with the death of its process: in the middle of
 // nothing, or of a batch. Between sessions the state may be thrown away. At the end the ledger is
-// verified, and its state is made twice from the log. Each workload is a process of its own, so
-// that one that dies is a finding with a seed; the first finding ends the run.
+// dumped and verified, its state is made twice from the log, and a flipped bit must be found. Each
+// workload is a process of its own, so that one that dies is a finding with a seed; the first
+// finding ends the run.
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -348,15 +349,6 @@ run_pause(struct workload *workload)
         check_offline(workload);
 }
 
-static int
-remove_one(const char *path, const struct stat *stat, int kind, struct FTW *place)
-{
-    (void)stat;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
 // Most of the meters are there from the beginning.
 static void
 begin_meters(struct workload *workload)
@@ -379,7 +371,6 @@ static void
 workload_begin(struct workload *workload)
 {
     struct error error = {0};
-    const char *place = getenv("TMPDIR");
     workload->random = workload->seed;
     workload->is_real = true;
     workload->shards = 1 + (uint32_t)draw(workload, 3);
@@ -390,12 +381,6 @@ workload_begin(struct workload *workload)
     must(workload->shared != MAP_FAILED);
     workload_now_ns =
         START_NS + (int64_t)draw(workload, 40) * DAY_NS + (int64_t)draw(workload, (uint64_t)DAY_NS);
-    (void)snprintf(
-        workload->dir,
-        sizeof workload->dir,
-        "%s/tally-model-XXXXXX",
-        place == NULL ? "/tmp" : place);
-    must(mkdtemp(workload->dir) != NULL);
     const struct ledger_create_options options = {
         .shards = workload->shards, .map_size = 256 << 20};
     succeed(workload, ledger_create(workload->dir, &options, &error), &error);
@@ -408,14 +393,14 @@ workload_end(struct workload *workload)
     (void)munmap(workload->shared, sizeof *workload->shared);
     free(workload->history);
     model_done(&workload->model);
-    must(nftw(workload->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
 }
 
 static void
-run_workload(uint64_t seed, bool is_verbose)
+run_workload(uint64_t seed, const char *dir, bool is_verbose)
 {
     static struct workload workload;
     workload = (struct workload){.seed = seed};
+    (void)snprintf(workload.dir, sizeof workload.dir, "%s", dir);
     workload_begin(&workload);
     uint32_t sessions = 1 + (uint32_t)draw(&workload, 4);
     for (uint32_t i = 0; i < sessions || workload.is_in_flight; i++) {
@@ -426,10 +411,14 @@ run_workload(uint64_t seed, bool is_verbose)
             run_session_to_death(&workload, ending);
         run_pause(&workload);
     }
+    check_dump(&workload);
     check_verify(&workload);
     check_rebuild(&workload, reopen);
     check_offline(&workload);
     check_verify(&workload);
+    workload.is_damaged = check_damage(&workload);
+    if (workload.is_damaged)
+        check_offline(&workload);
     if (is_verbose)
         (void)printf(
             "seed %" PRIu64 ": %u shards, %u steps, %u events put, %u stored, %" PRIu64
@@ -444,19 +433,33 @@ run_workload(uint64_t seed, bool is_verbose)
     workload_end(&workload);
 }
 
+static int
+remove_one(const char *path, const struct stat *stat, int kind, struct FTW *place)
+{
+    (void)stat;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
 // In a process of its own. False: it found something.
 static bool
 run_seed(uint64_t seed, bool is_verbose)
 {
     int status = 0;
+    char dir[WORKLOAD_DIR_MAX];
+    const char *place = getenv("TMPDIR");
+    (void)snprintf(dir, sizeof dir, "%s/tally-model-XXXXXX", place == NULL ? "/tmp" : place);
+    must(mkdtemp(dir) != NULL);
     (void)fflush(NULL);
     pid_t child = fork();
     must(child >= 0);
     if (child == 0) {
-        run_workload(seed, is_verbose);
+        run_workload(seed, dir, is_verbose);
         exit(0);
     }
     must(waitpid(child, &status, 0) == child);
+    must(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
     if (WIFSIGNALED(status))
         (void)fprintf(stderr, "seed %" PRIu64 ": died of signal %d\n", seed, WTERMSIG(status));
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;

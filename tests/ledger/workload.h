@@ -16,6 +16,7 @@ enum {
     WORKLOAD_METERS = 6,
     WORKLOAD_BATCH_MAX = 400,
     WORKLOAD_FILTERS_MAX = 3,
+    WORKLOAD_DIR_MAX = 128,
     WORKLOAD_UNKNOWN = 255,  // a fate that did not come
 };
 
@@ -30,7 +31,8 @@ struct workload {
     uint64_t random;
     uint32_t step;
     bool is_real;
-    char dir[128];
+    bool is_damaged;  // on purpose: an answer is right or STATUS_CORRUPT
+    char dir[WORKLOAD_DIR_MAX];
     uint32_t shards;
     struct model model;
     struct meter meters[WORKLOAD_METERS];  // key NULL: not there
@@ -80,8 +82,13 @@ void succeed(const struct workload *workload, enum status status, const struct e
 // workload_ask.c: asks the reader and the model as many questions, and fails when they differ.
 void check_answers(struct workload *workload, uint32_t questions);
 
+// workload_dump.c: the log's events are the model's.
+void check_dump(const struct workload *workload);
+
 // workload_state.c; the ledger is closed. Invariant 3 and 2 of DESIGN section 6.
 void check_verify(const struct workload *workload);
 void state_drop(const struct workload *workload, uint32_t shard);
+// Flips a bit of a stored record, which verify must see. False: there is nothing to ask about it.
+bool check_damage(struct workload *workload);
 // reopen opens and closes the ledger, so that what is in memory is flushed.
 void check_rebuild(struct workload *workload, void (*reopen)(struct workload *workload));

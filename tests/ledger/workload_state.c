@@ -24,16 +24,26 @@ check_verify(const struct workload *workload)
 }
 
 static struct env *
-state_open(const struct workload *workload, uint32_t shard)
+env_of(
+    const struct workload *workload,
+    uint32_t shard,
+    const char *name,
+    const struct env_db_row *dbs,
+    uint32_t dbs_count)
 {
     char path[256];
     struct error error = {0};
     struct env *env = NULL;
-    const struct env_options options = {
-        .map_size = 256 << 20, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
-    (void)snprintf(path, sizeof path, "%s/shards/%04u/state", workload->dir, shard);
+    const struct env_options options = {.map_size = 256 << 20, .dbs = dbs, .dbs_count = dbs_count};
+    (void)snprintf(path, sizeof path, "%s/shards/%04u/%s", workload->dir, shard, name);
     succeed(workload, env_open(path, &options, &env, &error), &error);
     return env;
+}
+
+static struct env *
+state_open(const struct workload *workload, uint32_t shard)
+{
+    return env_of(workload, shard, "state", STATE_DBS, STATE_DB_COUNT);
 }
 
 // All that state/ says is gone: the next start makes it from the log.
@@ -198,4 +208,76 @@ check_rebuild(struct workload *workload, void (*reopen)(struct workload *workloa
         all_records(workload, i, &states[i].second);
         compare_states(workload, i, &states[i]);
     }
+}
+
+// Any record of any database of a shard: one bit of its value, or of its key, is another one.
+// False: there is none.
+static bool
+flip_bit(struct workload *workload, struct tx *tx, uint32_t db, bool is_key)
+{
+    uint8_t key[ENV_KEY_MAX];
+    scoped(buffer_done) struct buffer value = {0};
+    struct error error = {0};
+    uint64_t count = tx_count(tx, db);
+    uint64_t left = draw(workload, count > 0 ? count : 1);
+    uint64_t bit = draw(workload, 1 << 30);
+    struct walk walk = walk_open(tx, db);
+    bool is_there = walk_first(&walk);
+    for (; is_there && left > 0; left--)
+        is_there = walk_next(&walk);
+    if (is_there) {
+        size_t key_size = walk.key.size;
+        memcpy(key, walk.key.data, key_size);
+        buffer_bytes(&value, walk.value);
+        size_t size = is_key ? key_size : value.size;
+        uint8_t *bytes = is_key ? key : value.data;
+        must(!buffer_failed(&value) && size > 0);
+        walk_done(&walk);
+        if (is_key)
+            (void)tx_delete(tx, db, bytes_of(key, key_size));
+        bytes[bit / 8 % size] ^= (uint8_t)(1U << bit % 8);
+        tx_put(tx, db, bytes_of(key, key_size), buffer_view(&value));
+    } else {
+        walk_done(&walk);
+    }
+    succeed(workload, tx_commit(tx, &error), &error);
+    return is_there;
+}
+
+static void
+count_finding(void *context, const struct verify_finding *finding)
+{
+    (void)finding;
+    ++*(uint64_t *)context;
+}
+
+bool
+check_damage(struct workload *workload)
+{
+    uint32_t shard = (uint32_t)draw(workload, workload->shards);
+    bool is_log = chance(workload, 30);
+    bool is_key = chance(workload, 20);
+    uint32_t db = (uint32_t)draw(workload, is_log ? LOG_DB_COUNT : STATE_DB_COUNT);
+    struct env *env = is_log ? env_of(workload, shard, "log", LOG_DBS, LOG_DB_COUNT)
+                             : state_open(workload, shard);
+    struct tx tx = tx_write(env);
+    bool is_damaged = flip_bit(workload, &tx, db, is_key);
+    tx_done(&tx);
+    env_close(env);
+    if (!is_damaged)
+        return false;
+    uint64_t findings = 0;
+    struct error error = {0};
+    struct verify_summary summary;
+    const struct verify_options options = {.on_finding = count_finding, .context = &findings};
+    succeed(workload, verify_run(workload->dir, &options, &summary, &error), &error);
+    if (findings == 0)
+        fail(
+            workload,
+            "verify does not see a flipped bit of a %s of %s/, database %u, shard %u",
+            is_key ? "key" : "value",
+            is_log ? "log" : "state",
+            db,
+            shard);
+    return !is_key;
 }

@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Proves that the model test (ledger.model) sees what it is there to see: builds the ledger with
+one deliberate defect at a time and counts the workloads until the test fails.
+
+    tests/ledger/mutants.py [--workloads N] [--seed N] [NAME...]
+
+By hand: some minutes. Works on a copy of the committed and uncommitted sources in build/mutants. A
+mutant is a piece of text that must occur exactly once in its file, and what stands there instead;
+one that does not fit any more is an error, so that the list stays true. Prints one line per mutant,
+as in tests/ledger/README.md; exits 1 when a mutant is not caught or the sound build fails.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PLACE = os.path.join(ROOT, "build", "mutants")
+
+# name, what breaks, file, text, instead
+MUTANTS = [
+    ("dedup-forgets", "each identity counts once, whenever the process dies", "ledger/recover.c",
+     "        if (dedup_find(dedup, known->identity, known->payload) == DEDUP_NEW)\n",
+     "        if (dedup == NULL)\n"),
+    ("dedup-new-only", "a resend is a duplicate", "ledger/shard.c",
+     "    if (fate == FATE_STORED && item->has_identity)",
+     "    if (fate == FATE_STORED && item->has_identity && (item->identity.low & 15) != 0)"),
+    ("refused-remembered", "an event that the clock refuses is not remembered", "ledger/shard.c",
+     "    if (fate == FATE_STORED && item->has_identity)",
+     "    if (item->has_identity)"),
+    ("clock-first", "the lookup comes before the clock", "ledger/shard.c",
+     "    if (item->has_identity) {\n",
+     "    if (item->has_identity && judge_time(item, policy, now_ns) == FATE_STORED) {\n"),
+    ("clock-edge", "the clock's bounds belong to what is accepted", "ledger/shard.c",
+     "item->time_ns < now_ns - policy->past_max_ns",
+     "item->time_ns <= now_ns - policy->past_max_ns"),
+    ("conflict-unseen", "another payload under a known identity is a conflict", "ledger/dedup.c",
+     "entry->payload == payload ? DEDUP_SAME : DEDUP_DIFFERENT", "DEDUP_SAME"),
+    ("payload-order", "the order of keys does not make a conflict", "ledger/payload.c",
+     "        sum += hash_pair(key, value);", "        sum = sum * 3 + hash_pair(key, value);"),
+    ("source-ignored", "the source belongs to the identity", "ledger/payload.c",
+     "    at = put_prefixed(at, entry->source);\n", ""),
+    ("chunk-place-ignored", "the place in the chunk belongs to the identity", "ledger/payload.c",
+     "        memcpy(at, &entry->chunk_position, sizeof entry->chunk_position);\n",
+     "        memset(at, 0, sizeof entry->chunk_position);\n"),
+    ("ack-before-commit", "an acked event is in the log", "ledger/writer.c",
+     "        if (shard_store(shard, group, &survivors, now_ns, &writer->error))\n"
+     "            writer_fail(writer);\n"
+     "    }\n"
+     "    group->is_lost = writer_has_failed(writer);\n"
+     "    bool is_lost = group->is_lost;\n"
+     "    lane_answer(lane, group);\n",
+     "        group->is_lost = false;\n"
+     "        lane_answer(lane, group);\n"
+     "        if (shard_store(shard, group, &survivors, now_ns, &writer->error))\n"
+     "            writer_fail(writer);\n"
+     "    }\n"
+     "    bool is_lost = false;\n"),
+    ("bounds-narrow", "a block's time bounds cover its events", "ledger/shard.c",
+     "        if (item->time_ns > survivors.time_max_ns)",
+     "        if (survivors.count == 1)"),
+    ("position-late", "the position is that of the cells", "ledger/flush.c",
+     "bytes_text(\"position\"), options->position)",
+     "bytes_text(\"position\"), options->position - 1)"),
+    ("position-absent", "the position is written with the cells", "ledger/flush.c",
+     "        flush_number(&flush, bytes_text(\"position\"), options->position);\n", ""),
+    ("position-apart", "cells and position are one transaction", "ledger/flush.c",
+     "    cells_each_sorted(options->cells, flush_cell, &flush);\n"
+     "    enum status status = flush.status;\n",
+     "    flush_number(&flush, bytes_text(\"position\"), options->position);\n"
+     "    enum status status = tx_commit(&flush.tx, error);\n"
+     "    flush.tx = tx_write(options->state);\n"
+     "    cells_each_sorted(options->cells, flush_cell, &flush);\n"
+     "    status = status ? status : flush.status;\n"),
+    ("flush-overwrites", "a flush adds to the cells on disk", "ledger/flush.c",
+     "    if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored))\n        return true;\n",
+     "    if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored) || key.size > 0)\n"
+     "        return true;\n"),
+    ("flush-keeps", "what is flushed is memory's no more", "ledger/shard.c",
+     "    cells_clear(shard->cells);\n", ""),
+    ("recovery-folds-twice", "the start folds what the cells do not cover", "ledger/recover.c",
+     "        if (sequence > shard->flushed)\n            (void)shard_fold_entry",
+     "        if (sequence >= shard->flushed)\n            (void)shard_fold_entry"),
+    ("live-from-late", "a new meter's cells begin with the next block", "ledger/shard.c",
+     "from != 0 ? from : shard->head + 1", "from != 0 ? from : shard->head + 2"),
+    ("live-from-early", "likewise", "ledger/shard.c",
+     "from != 0 ? from : shard->head + 1",
+     "from != 0 ? from : shard->head + (shard->head == 0)"),
+    ("version-ignored", "a meter that counts otherwise is another one", "ledger/registry.c",
+     "    if (old != NULL && meter_counts_same(old, meter)) {", "    if (old != NULL) {"),
+    ("window-of-arrival", "a late event belongs to its own window", "ledger/fold.c",
+     "    out->start_s = entry->time_ns / QUARTER_HOUR_NS * QUARTER_HOUR_S;",
+     "    out->start_s = place->arrival_ns / QUARTER_HOUR_NS * QUARTER_HOUR_S;"),
+    ("missing-is-nil", "UNIQUE_COUNT counts a missing value as the empty text", "ledger/fold.c",
+     "        *out = distinct_hash(bytes_of(NULL, 0), DISTINCT_TEXT);\n        return true;",
+     "        *out = distinct_hash(bytes_of(NULL, 0), DISTINCT_TEXT);\n        return false;"),
+    ("latest-tie", "of equal times the later in the log is the latest", "ledger/cell_state.c",
+     "    return a->index > b->index;", "    return a->index < b->index;"),
+    ("latest-tie-block", "likewise, across blocks", "ledger/cell_state.c",
+     "        return a->block > b->block;", "        return a->block < b->block;"),
+    ("merge-drops-flag", "a merge keeps that there is an extreme", "ledger/cell_state.c",
+     "            take_extreme(aggregation, into, from->extreme);\n        return;",
+     "            take_extreme(aggregation, into, from->extreme);\n"
+     "        into->flags &= (uint8_t)~CELL_HAS_VALUE;\n        return;"),
+    ("moment-not-shifted", "moments are merged about one beginning", "ledger/cell_state.c",
+     "        wide_add(&into->sum.moment, &shifted);\n", ""),
+    ("overflow-wraps", "a sum beyond its range is refused", "ledger/usage_rows.c",
+     "    if (row.denominator == 1 && !wide_to_int128(&row.numerator, &row.value.units))\n"
+     "        return refuse_overflow(rows, sum, error);",
+     "    if (row.denominator == 1 && !wide_to_int128(&row.numerator, &row.value.units))\n"
+     "        row.value.units = (int128)row.numerator.limbs[0];"),
+    ("spill-loses-one", "every distinct value is kept", "ledger/uniques.c",
+     "    for (size_t at = 0; at < sorted.size && tx->status",
+     "    for (size_t at = HASH_SIZE; at < sorted.size && tx->status"),
+    ("spill-forgotten", "spilled values are read back", "ledger/usage_scan.c",
+     "    if (!(state.flags & CELL_SPILLED))\n", "    if (state.count > 0)\n"),
+    ("memory-unmerged", "an answer holds what is in memory", "ledger/usage.c",
+     "        if (sum != NULL)\n            usage_rows_merge",
+     "        if (sum != NULL && rows == NULL)\n            usage_rows_merge"),
+    ("flush-unnoticed", "cells and memory are of one position", "ledger/usage.c",
+     "    if (has_reply && reply.flushed != position)",
+     "    if (has_reply && reply.flushed < position)"),
+    ("seek-too-far", "no subject's cell is jumped over", "ledger/usage_scan.c",
+     "    if (cell_key_compare(&wanted, at) < 0)", "    if (cell_key_compare(&wanted, at) != 0)"),
+    ("range-end", "ranges are half-open", "ledger/usage_scan.c",
+     "(entry->time_ns >= plan->to_ns && plan->to_ns != INT64_MAX)",
+     "(entry->time_ns > plan->to_ns && plan->to_ns != INT64_MAX)"),
+    ("filters-all", "filters of one dimension are alternatives", "ledger/usage_plan.c",
+     "        for (uint32_t k = 0; k < plan->filters_count && !is_wanted; k++)",
+     "        for (uint32_t k = i; k <= i; k++)"),
+    ("block-unchecked", "a block's checksum is checked", "ledger/block.c",
+     "    if (checksum != block_checksum(value.data, sequence, header->size))",
+     "    if (checksum == 0)"),
+    ("cell-unchecked", "a cell's checksum is checked", "ledger/cell_state.c",
+     "    if (cursor_failed(&in) || checksum != value_checksum(key, bytes_of(in.at, "
+     "cursor_left(&in))))",
+     "    if (cursor_failed(&in) || checksum == 0)"),
+    ("meta-unchecked", "the position's checksum is checked", "ledger/cell.c",
+     "    if (value.size != STATE_META_SIZE || checksum != meta_checksum(key, stored))",
+     "    if (value.size != STATE_META_SIZE || checksum == 0)"),
+]
+
+
+def fail(message):
+    print(f"mutants.py: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def copy_sources(source):
+    """Only what changed is written, so that little is built again."""
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
+        capture_output=True, text=True).stdout.split("\n")
+    for name in filter(None, names):
+        origin, copy = os.path.join(ROOT, name), os.path.join(source, name)
+        if not os.path.isfile(origin):
+            continue
+        with open(origin, "rb") as file:
+            wanted = file.read()
+        if os.path.exists(copy):
+            with open(copy, "rb") as file:
+                if file.read() == wanted:
+                    continue
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        with open(copy, "wb") as file:
+            file.write(wanted)
+        shutil.copymode(origin, copy)
+
+
+def run(command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace")
+    return done.returncode, done.stdout
+
+
+def build(binaries):
+    code, text = run(["ninja", "-C", binaries, "test_ledger_model"])
+    if code != 0:
+        fail(f"the build failed:\n{text[-3000:]}")
+
+
+def test(binaries, seed, workloads):
+    """None: all workloads agree. Else (how many it took, what the first failure said)."""
+    code, text = run([os.path.join(binaries, "tests", "ledger.model"), "--seed", str(seed),
+                      "--workloads", str(workloads)])
+    if code == 0:
+        return None
+    lines = [line for line in text.split("\n") if line.strip()]
+    which = re.search(r"the (\d+)\. of this run", text)
+    if which is None:
+        fail(f"cannot read what the test said:\n{text[-1000:]}")
+    return int(which.group(1)), lines[0] if lines else ""
+
+
+def try_mutant(mutant, source, binaries, options):
+    name, breaks, path, old, new = mutant
+    path = os.path.join(source, path)
+    with open(path, encoding="utf-8") as file:
+        sound = file.read()
+    if sound.count(old) != 1:
+        fail(f"{name} does not fit any more: its text occurs {sound.count(old)} times in {path}")
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(sound.replace(old, new))
+        build(binaries)
+        caught = test(binaries, options.seed, options.workloads)
+    finally:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(sound)
+    said = f"{caught[0]}" if caught else f"**not in {options.workloads}**"
+    print(f"| {name} | {breaks} | {said} |", flush=True)
+    if caught and options.verbose:
+        print(f"    {caught[1]}", flush=True)
+    return caught is not None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--workloads", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--verbose", action="store_true", help="also what the test said")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    unknown = set(options.names) - {mutant[0] for mutant in MUTANTS}
+    if unknown:
+        fail(f"there is no mutant {', '.join(sorted(unknown))}")
+    source, binaries = os.path.join(PLACE, "source"), os.path.join(PLACE, "build")
+    copy_sources(source)
+    # A mutant's unused variables are not what is tested.
+    code, text = run(["cmake", "-S", source, "-B", binaries, "-G", "Ninja",
+                      "-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_C_FLAGS=-w"])
+    if code != 0:
+        fail(text[-3000:])
+    build(binaries)
+    sound = test(binaries, options.seed, options.workloads) if not options.names else None
+    if sound:
+        fail(f"the sound build fails in workload {sound[0]}: {sound[1]}")
+    wanted = [mutant for mutant in MUTANTS if not options.names or mutant[0] in options.names]
+    caught = [try_mutant(mutant, source, binaries, options) for mutant in wanted]
+    print(f"{sum(caught)} of {len(caught)} mutants caught")
+    sys.exit(0 if all(caught) else 1)
+
+
+if __name__ == "__main__":
+    main()
