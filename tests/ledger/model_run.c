@@ -6,7 +6,7 @@
 // removed, the clock moves, and in between questions of every kind are asked and compared with the
 // model's answers. A session ends with a close, or with the death of its process: in the middle of
 // nothing, or of a batch. Between sessions the state may be thrown away. At the end the ledger is
-// dumped and verified, its state is made twice from the log, and a flipped bit must be found. Each
+// dumped and verified, its state is made twice from the log, and damage must be found. Each
 // workload is a process of its own, so that one that dies is a finding with a seed; the first
 // finding ends the run.
 
@@ -253,9 +253,9 @@ change_meter(struct workload *workload)
 }
 
 static void
-make_batch(struct workload *workload, bool has_identities)
+make_batch(struct workload *workload, uint32_t most, bool has_identities)
 {
-    workload->batch_count = 1 + (uint32_t)draw(workload, chance(workload, 20) ? 100 : 20);
+    workload->batch_count = 1 + (uint32_t)draw(workload, most);
     for (uint32_t i = 0; i < workload->batch_count; i++) {
         struct model_event *event = &workload->batch[i];
         make_event(workload, event);
@@ -269,11 +269,17 @@ run_step(struct workload *workload)
 {
     uint64_t kind = draw(workload, 100);
     workload->step++;
-    if (kind < 10) {
+    if (kind < 1 && chance(workload, 20)) {
+        // Blocks enough for another chapter of the log.
+        for (uint32_t i = 0; i < 530; i++) {
+            make_batch(workload, 1, false);
+            batch_put(workload);
+        }
+    } else if (kind < 10) {
         make_burst(workload);
         batch_put(workload);
     } else if (kind < 70) {
-        make_batch(workload, false);
+        make_batch(workload, chance(workload, 20) ? 100 : 20, false);
         batch_put(workload);
     } else if (kind < 85) {
         change_meter(workload);
@@ -301,7 +307,7 @@ run_session(struct workload *workload, enum ending ending)
     if (ending == ENDING_CLOSE) {
         session_close(workload);
     } else if (ending == ENDING_DEATH_IN_FLIGHT) {
-        make_batch(workload, true);
+        make_batch(workload, 50, true);
         uint64_t left = draw(workload, workload->batch_count + 1);
         workload->is_in_flight = true;
         if (workload->is_real) {

@@ -88,7 +88,8 @@ void check_dump(const struct workload *workload);
 // workload_state.c; the ledger is closed. Invariant 3 and 2 of DESIGN section 6.
 void check_verify(const struct workload *workload);
 void state_drop(const struct workload *workload, uint32_t shard);
-// Flips a bit of a stored record, which verify must see. False: there is nothing to ask about it.
+// Flips a bit of a stored record or of the head file, or takes the last block away: verify must see
+// it, and the next start what concerns the log's end. False: there is nothing to ask about it.
 bool check_damage(struct workload *workload);
 // reopen opens and closes the ledger, so that what is in memory is flushed.
 void check_rebuild(struct workload *workload, void (*reopen)(struct workload *workload));

@@ -251,12 +251,38 @@ count_finding(void *context, const struct verify_finding *finding)
     ++*(uint64_t *)context;
 }
 
-bool
-check_damage(struct workload *workload)
+// What the next start and verify must see: the last block is gone, or a bit of the head file.
+static void
+damage_end(struct workload *workload, uint32_t shard, bool is_head)
 {
-    uint32_t shard = (uint32_t)draw(workload, workload->shards);
-    bool is_log = chance(workload, 30);
-    bool is_key = chance(workload, 20);
+    char path[256];
+    uint8_t bytes[64];
+    if (!is_head) {
+        struct error error = {0};
+        struct env *env = env_of(workload, shard, "log", LOG_DBS, LOG_DB_COUNT);
+        struct tx tx = tx_write(env);
+        uint64_t last = 0;
+        succeed(workload, log_head(&tx, &last, &error), &error);
+        (void)tx_delete(&tx, LOG_DB_BLOCKS, bytes_of(&last, sizeof last));
+        succeed(workload, tx_commit(&tx, &error), &error);
+        env_close(env);
+        return;
+    }
+    (void)snprintf(path, sizeof path, "%s/shards/%04u/head", workload->dir, shard);
+    FILE *file = fopen(path, "r+b");
+    must(file != NULL);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    must(size > 0);
+    uint64_t bit = draw(workload, size * 8);
+    bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    rewind(file);
+    must(fwrite(bytes, 1, size, file) == size);
+    must(fclose(file) == 0);
+}
+
+static bool
+damage_record(struct workload *workload, uint32_t shard, bool is_log, bool is_key)
+{
     uint32_t db = (uint32_t)draw(workload, is_log ? LOG_DB_COUNT : STATE_DB_COUNT);
     struct env *env = is_log ? env_of(workload, shard, "log", LOG_DBS, LOG_DB_COUNT)
                              : state_open(workload, shard);
@@ -264,20 +290,66 @@ check_damage(struct workload *workload)
     bool is_damaged = flip_bit(workload, &tx, db, is_key);
     tx_done(&tx);
     env_close(env);
-    if (!is_damaged)
-        return false;
+    return is_damaged;
+}
+
+static bool
+shard_is_empty(const struct workload *workload, uint32_t shard)
+{
+    struct error error = {0};
+    uint64_t last = 0;
+    struct env *env = env_of(workload, shard, "log", LOG_DBS, LOG_DB_COUNT);
+    struct tx tx = tx_read(env);
+    succeed(workload, log_head(&tx, &last, &error), &error);
+    tx_done(&tx);
+    env_close(env);
+    return last == 0;
+}
+
+static uint64_t
+count_findings(const struct workload *workload)
+{
     uint64_t findings = 0;
     struct error error = {0};
     struct verify_summary summary;
     const struct verify_options options = {.on_finding = count_finding, .context = &findings};
     succeed(workload, verify_run(workload->dir, &options, &summary, &error), &error);
-    if (findings == 0)
-        fail(
-            workload,
-            "verify does not see a flipped bit of a %s of %s/, database %u, shard %u",
-            is_key ? "key" : "value",
-            is_log ? "log" : "state",
-            db,
-            shard);
-    return !is_key;
+    return findings;
+}
+
+static void
+check_start_refused(const struct workload *workload)
+{
+    struct error error = {0};
+    struct ledger *ledger;
+    const struct ledger_options options = {0};
+    enum status status = ledger_open(workload->dir, &options, &ledger, &error);
+    if (status != STATUS_CORRUPT)
+        fail(workload, "a ledger with a damaged end was opened: %d", status);
+}
+
+bool
+check_damage(struct workload *workload)
+{
+    static const char *const names[] = {
+        "a log's value",
+        "a state's value",
+        "a log's key",
+        "a state's key",
+        "the last block",
+        "the head file"};
+    uint32_t shard = (uint32_t)draw(workload, workload->shards);
+    uint64_t kind = draw(workload, 10);
+    kind = kind > 5 ? kind % 2 : kind;
+    if (shard_is_empty(workload, shard))
+        return false;
+    if (kind >= 4)
+        damage_end(workload, shard, kind == 5);
+    else if (!damage_record(workload, shard, kind % 2 == 0, kind >= 2))
+        return false;
+    if (count_findings(workload) == 0)
+        fail(workload, "verify does not see damage of %s, shard %u", names[kind], shard);
+    if (kind >= 4)
+        check_start_refused(workload);
+    return kind < 2;
 }
