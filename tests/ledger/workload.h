@@ -34,6 +34,8 @@ struct workload {
     bool is_damaged;  // on purpose: an answer is right or STATUS_CORRUPT
     char dir[WORKLOAD_DIR_MAX];
     uint32_t shards;
+    uint32_t zones_first, zones_count;  // billing zones of the session
+    bool is_ending;                     // the list of zones stays
     struct model model;
     struct meter meters[WORKLOAD_METERS];  // key NULL: not there
     struct model_event *history;           // all that was ever put
