@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -231,10 +230,13 @@ zone_read(struct bytes name, uint8_t *file, size_t *out_size, struct error *erro
     const char *folder = getenv("TZDIR");
     if (folder == NULL || *folder == '\0')
         folder = "/usr/share/zoneinfo";
-    int size =
-        snprintf(path, sizeof path, "%s/%.*s", folder, (int)name.size, (const char *)name.data);
-    if (size < 0 || (size_t)size >= sizeof path)
+    size_t folder_size = strlen(folder);
+    if (folder_size + 1 + name.size >= sizeof path)
         return error_set(error, STATUS_INVALID, "%s: path is too long", folder);
+    memcpy(path, folder, folder_size);
+    path[folder_size] = '/';
+    memcpy(path + folder_size + 1, name.data, name.size);
+    path[folder_size + 1 + name.size] = '\0';
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got = fd < 0 ? -1 : read(fd, file, FILE_SIZE_MAX);
     if (fd >= 0)
