@@ -232,7 +232,7 @@ check_offline(struct workload *workload)
     struct error error = {0};
     if (workload->is_real)
         succeed(workload, reader_open(workload->dir, &workload->reader, &error), &error);
-    check_answers(workload, 20);
+    check_answers(workload, workload->is_damaged ? 80 : 20);
     if (workload->is_real)
         reader_close(workload->reader);
     workload->reader = NULL;
@@ -278,13 +278,7 @@ run_step(struct workload *workload)
 {
     uint64_t kind = draw(workload, 100);
     workload->step++;
-    if (kind < 1 && chance(workload, 20)) {
-        // Blocks enough for another chapter of the log.
-        for (uint32_t i = 0; i < 530; i++) {
-            make_batch(workload, 1, false);
-            batch_put(workload);
-        }
-    } else if (kind < 10) {
+    if (kind < 10) {
         make_burst(workload);
         batch_put(workload);
     } else if (kind < 70) {
@@ -458,15 +452,25 @@ remove_one(const char *path, const struct stat *stat, int kind, struct FTW *plac
     return remove(path);
 }
 
+// In memory where there is such a place: no death here takes the page cache along, so fsync proves
+// nothing, and takes most of the time.
+static void
+dir_make(char dir[WORKLOAD_DIR_MAX])
+{
+    const char *place = getenv("TMPDIR");
+    if (place == NULL)
+        place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    (void)snprintf(dir, WORKLOAD_DIR_MAX, "%s/tally-model-XXXXXX", place);
+    must(mkdtemp(dir) != NULL);
+}
+
 // In a process of its own. False: it found something.
 static bool
 run_seed(uint64_t seed, bool is_verbose)
 {
     int status = 0;
     char dir[WORKLOAD_DIR_MAX];
-    const char *place = getenv("TMPDIR");
-    (void)snprintf(dir, sizeof dir, "%s/tally-model-XXXXXX", place == NULL ? "/tmp" : place);
-    must(mkdtemp(dir) != NULL);
+    dir_make(dir);
     (void)fflush(NULL);
     pid_t child = fork();
     must(child >= 0);

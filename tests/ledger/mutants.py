@@ -7,7 +7,8 @@ one deliberate defect at a time and counts the workloads until the test fails.
 By hand: some minutes. Works on a copy of the committed and uncommitted sources in build/mutants. A
 mutant is a piece of text that must occur exactly once in its file, and what stands there instead;
 one that does not fit any more is an error, so that the list stays true. Prints one line per mutant,
-as in tests/ledger/README.md; exits 1 when a mutant is not caught or the sound build fails.
+as in tests/ledger/README.md, and of each variant: a sound build with a small limit, in which no
+workload may fail. Exits 1 when a mutant is not caught or a variant fails.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PLACE = os.path.join(ROOT, "build", "mutants")
 
-# name, what breaks, file, text, instead
+# name, what breaks, then for each edit: file, text, instead
 MUTANTS = [
     ("dedup-forgets", "each identity counts once, whenever the process dies", "ledger/recover.c",
      "        if (dedup_find(dedup, known->identity, known->payload) == DEDUP_NEW)\n",
@@ -59,22 +60,19 @@ MUTANTS = [
      "            writer_fail(writer);\n"
      "    }\n"
      "    bool is_lost = false;\n"),
-    ("bounds-narrow", "a block's time bounds cover its events", "ledger/shard.c",
-     "        if (item->time_ns > survivors.time_max_ns)",
-     "        if (survivors.count == 1)"),
+    ("bounds-narrow", "a block's time bounds cover its events", "ledger/block_writer.c",
+     "    if (last_ns > header->time_max_ns)", "    if (header->time_max_ns == INT64_MIN)"),
     ("position-late", "the position is that of the cells", "ledger/flush.c",
      "bytes_text(\"position\"), options->position)",
      "bytes_text(\"position\"), options->position - 1)"),
     ("position-absent", "the position is written with the cells", "ledger/flush.c",
-     "        flush_number(&flush, bytes_text(\"position\"), options->position);\n", ""),
+     "        flush_number(flush, bytes_text(\"position\"), options->position);\n", ""),
     ("position-apart", "cells and position are one transaction", "ledger/flush.c",
-     "    cells_each_sorted(options->cells, flush_cell, &flush);\n"
-     "    enum status status = flush.status;\n",
-     "    flush_number(&flush, bytes_text(\"position\"), options->position);\n"
-     "    enum status status = tx_commit(&flush.tx, error);\n"
-     "    flush.tx = tx_write(options->state);\n"
-     "    cells_each_sorted(options->cells, flush_cell, &flush);\n"
-     "    status = status ? status : flush.status;\n"),
+     "    if (!flush->status)\n        cells_each_sorted(options->cells, flush_cell, flush);\n",
+     "    flush_number(flush, bytes_text(\"position\"), options->position);\n"
+     "    flush->status = tx_commit(&flush->tx, error);\n"
+     "    flush->tx = tx_write(options->state);\n"
+     "    if (!flush->status)\n        cells_each_sorted(options->cells, flush_cell, flush);\n"),
     ("flush-overwrites", "a flush adds to the cells on disk", "ledger/flush.c",
      "    if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored))\n        return true;\n",
      "    if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored) || key.size > 0)\n"
@@ -131,9 +129,29 @@ MUTANTS = [
     ("filters-all", "filters of one dimension are alternatives", "ledger/usage_plan.c",
      "        for (uint32_t k = 0; k < plan->filters_count && !is_wanted; k++)",
      "        for (uint32_t k = i; k <= i; k++)"),
-    ("block-unchecked", "a block's checksum is checked", "ledger/block.c",
-     "    if (checksum != block_checksum(value.data, sequence, header->size))",
-     "    if (checksum == 0)"),
+    ("head-unwritten", "the head file is written after each commit", "ledger/shard.c",
+     "status = head_write(&shard->head_file, sequence, shard->writer.header.checksum, error);",
+     "status = STATUS_OK;"),
+    ("head-uncompared", "a log that ends before its head is refused", "ledger/recover.c",
+     "    if (place->sequence > head) {\n", "    if (place->sequence > head + 1) {\n"),
+    ("words-mixed", "a word is what its number was given for", "ledger/words.c",
+     "list->rows.data + (size_t)number * sizeof row",
+     "list->rows.data + (size_t)(number ^ (number == 5 && list->count > 6)) * sizeof row"),
+    ("words-outlive-chapter", "a chapter knows its own words only", "ledger/words.c",
+     "    words->stamp++;\n", "",
+     "ledger/block.h", "BLOCK_CHAPTER_MAX = 512,", "BLOCK_CHAPTER_MAX = 3,"),
+    ("late-unadded", "late events are added to the windows that are made", "ledger/flush.c",
+     "    if (end_s > horizon->made_s || key.start_s < horizon->kept_s)", "    if (end_s > 0)"),
+    ("roll-unshifted", "a window's moments are about its own beginning", "ledger/roll.c",
+     "source->part->window.start_s - making->key.start_s;", "0;"),
+    ("unlisted-stays-made", "a zone that is listed again is made anew", "ledger/flush.c",
+     "        horizon->made_s = 0;\n", ""),
+    ("entries-unchecked", "the checksum of a block's entries is checked", "ledger/block.c",
+     "    if (header->entries_checksum != hash64(entries, header->sequence))",
+     "    if (header->entries_checksum == 0)"),
+    ("words-unchecked", "the checksum of a block's words is checked", "ledger/block.c",
+     "    if (header->words_checksum != hash64(defined, header->sequence))",
+     "    if (header->words_checksum == 0)"),
     ("cell-unchecked", "a cell's checksum is checked", "ledger/cell_state.c",
      "    if (cursor_failed(&in) || checksum != value_checksum(key, bytes_of(in.at, "
      "cursor_left(&in))))",
@@ -141,6 +159,16 @@ MUTANTS = [
     ("meta-unchecked", "the position's checksum is checked", "ledger/cell.c",
      "    if (value.size != STATE_META_SIZE || checksum != meta_checksum(key, stored))",
      "    if (value.size != STATE_META_SIZE || checksum == 0)"),
+]
+
+# What must stay right whatever the number: builds in which a few events reach the limit.
+VARIANTS = [
+    ("small-chapters", "three blocks to a chapter of the log", "ledger/block.h",
+     "BLOCK_CHAPTER_MAX = 512,", "BLOCK_CHAPTER_MAX = 3,"),
+    ("few-words", "twenty words to a chapter", "ledger/words.h",
+     "WORDS_MAX = 65536,", "WORDS_MAX = 20,"),
+    ("small-sets", "three distinct values in a cell, the others spilled", "ledger/cell_state.h",
+     "CELL_SET_INLINE_MAX = 256,", "CELL_SET_INLINE_MAX = 3,"),
 ]
 
 
@@ -195,22 +223,39 @@ def test(binaries, seed, workloads):
     return int(which.group(1)), lines[0] if lines else ""
 
 
-def try_mutant(mutant, source, binaries, options):
-    name, breaks, path, old, new = mutant
-    path = os.path.join(source, path)
-    with open(path, encoding="utf-8") as file:
-        sound = file.read()
-    if sound.count(old) != 1:
-        fail(f"{name} does not fit any more: its text occurs {sound.count(old)} times in {path}")
-    try:
+def edited(source, mutant):
+    """The files of the mutant, each with its sound text and its other one."""
+    name, edits = mutant[0], mutant[2:]
+    files = {}
+    for path, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
+        path = os.path.join(source, path)
+        if path not in files:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            files[path] = [text, text]
+        count = files[path][1].count(old)
+        if count != 1:
+            fail(f"{name} does not fit any more: its text occurs {count} times in {path}")
+        files[path][1] = files[path][1].replace(old, new)
+    return files
+
+
+def write_all(files, which):
+    for path, texts in files.items():
         with open(path, "w", encoding="utf-8") as file:
-            file.write(sound.replace(old, new))
+            file.write(texts[which])
+
+
+def try_mutant(mutant, source, binaries, options):
+    name, breaks = mutant[:2]
+    files = edited(source, mutant)
+    try:
+        write_all(files, 1)
         build(binaries)
         caught = test(binaries, options.seed, options.workloads)
     finally:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(sound)
-    said = f"{caught[0]}" if caught else f"**not in {options.workloads}**"
+        write_all(files, 0)
+    said = f"{caught[0]}" if caught else f"not in {options.workloads}"
     print(f"| {name} | {breaks} | {said} |", flush=True)
     if caught and options.verbose:
         print(f"    {caught[1]}", flush=True)
@@ -224,7 +269,7 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="also what the test said")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    unknown = set(options.names) - {mutant[0] for mutant in MUTANTS}
+    unknown = set(options.names) - {mutant[0] for mutant in MUTANTS + VARIANTS}
     if unknown:
         fail(f"there is no mutant {', '.join(sorted(unknown))}")
     source, binaries = os.path.join(PLACE, "source"), os.path.join(PLACE, "build")
@@ -238,10 +283,13 @@ def main():
     sound = test(binaries, options.seed, options.workloads) if not options.names else None
     if sound:
         fail(f"the sound build fails in workload {sound[0]}: {sound[1]}")
-    wanted = [mutant for mutant in MUTANTS if not options.names or mutant[0] in options.names]
-    caught = [try_mutant(mutant, source, binaries, options) for mutant in wanted]
-    print(f"{sum(caught)} of {len(caught)} mutants caught")
-    sys.exit(0 if all(caught) else 1)
+    chosen = [[one for one in table if not options.names or one[0] in options.names]
+              for table in (MUTANTS, VARIANTS)]
+    caught = [try_mutant(mutant, source, binaries, options) for mutant in chosen[0]]
+    failed = [try_mutant(variant, source, binaries, options) for variant in chosen[1]]
+    print(f"{sum(caught)} of {len(caught)} mutants caught, "
+          f"{len(failed) - sum(failed)} of {len(failed)} variants right")
+    sys.exit(0 if all(caught) and not any(failed) else 1)
 
 
 if __name__ == "__main__":

@@ -303,6 +303,9 @@ damage_end(struct workload *workload, uint32_t shard, bool is_head)
         (void)tx_delete(&tx, LOG_DB_BLOCKS, bytes_of(&last, sizeof last));
         succeed(workload, tx_commit(&tx, &error), &error);
         env_close(env);
+        // Without the cells' position only the head file knows.
+        if (chance(workload, 70))
+            state_drop(workload, shard);
         return;
     }
     (void)snprintf(path, sizeof path, "%s/shards/%04u/head", workload->dir, shard);
@@ -321,6 +324,8 @@ static bool
 damage_record(struct workload *workload, uint32_t shard, bool is_log, bool is_key)
 {
     uint32_t db = (uint32_t)draw(workload, is_log ? LOG_DB_COUNT : STATE_DB_COUNT);
+    if (!is_log && chance(workload, 60))
+        db = STATE_DB_CELLS;
     struct env *env = is_log ? env_of(workload, shard, "log", LOG_DBS, LOG_DB_COUNT)
                              : state_open(workload, shard);
     struct tx tx = tx_write(env);
