@@ -315,6 +315,11 @@ op_submit(struct loop *loop, struct loop_op *op)
         entry->flags |= IOSQE_BUFFER_SELECT;
         entry->buf_group = LOOP_BUFFER_GROUP;
         break;
+    case LOOP_RECV_SOME:
+        io_uring_prep_recv(entry, op->fd, NULL, op->size_max, 0);
+        entry->flags |= IOSQE_BUFFER_SELECT;
+        entry->buf_group = LOOP_BUFFER_GROUP;
+        break;
     case LOOP_DATAGRAMS:
         io_uring_prep_recvmsg_multishot(entry, op->fd, &loop->datagram_header, 0);
         entry->flags |= IOSQE_BUFFER_SELECT;
@@ -352,6 +357,14 @@ void
 loop_recv(struct loop *loop, struct loop_op *op, int fd)
 {
     op_start(loop, op, LOOP_RECV, fd);
+}
+
+void
+loop_recv_some(struct loop *loop, struct loop_op *op, int fd, uint32_t size_max)
+{
+    must(size_max > 0 && size_max <= INT32_MAX);
+    op->size_max = size_max;
+    op_start(loop, op, LOOP_RECV_SOME, fd);
 }
 
 void
@@ -448,6 +461,8 @@ completion_wants_restart(const struct loop_op *op, int32_t result)
 {
     if (op->is_cancelled || op->kind == LOOP_SEND || op->kind == LOOP_SEND_MESSAGE)
         return false;
+    if (op->kind == LOOP_RECV_SOME)
+        return result == -ENOBUFS;
     if (op->kind == LOOP_RECV)
         return result > 0 || result == -ENOBUFS;
     return result >= 0 || (op->kind == LOOP_DATAGRAMS && result == -ENOBUFS);
@@ -489,11 +504,12 @@ completion_run(struct loop *loop, const struct completion *completion)
     int32_t result = completion->result;
     bool has_buffer = (completion->flags & IORING_CQE_F_BUFFER) != 0;
     uint32_t buffer = completion->flags >> IORING_CQE_BUFFER_SHIFT;
-    struct buffers *buffers = op->kind == LOOP_DATAGRAMS ? &loop->datagrams : &loop->streams;
-    bool is_receive = op->kind == LOOP_RECV || op->kind == LOOP_DATAGRAMS;
+    bool is_datagrams = op->kind == LOOP_DATAGRAMS;
+    struct buffers *buffers = is_datagrams ? &loop->datagrams : &loop->streams;
+    bool is_receive = op->kind == LOOP_RECV || op->kind == LOOP_RECV_SOME || is_datagrams;
     struct loop_event event = {.result = result};
     struct loop_datagram datagram;
-    if (has_buffer && result > 0 && op->kind == LOOP_DATAGRAMS)
+    if (has_buffer && result > 0 && is_datagrams)
         datagram_read(loop, completion, buffer_at(buffers, buffer), &datagram, &event);
     else if (has_buffer && result > 0)
         event.data = bytes_of(buffer_at(buffers, buffer), (size_t)result);

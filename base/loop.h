@@ -10,10 +10,11 @@
 //         ...                                 // it has called op->run(op->context, &event)
 //
 // One operation is one struct loop_op, owned by the caller and not moved while it is active.
-// Accept, receive and poll go on until they fail, end or are cancelled (multishot); an event with
-// is_last set is the last one of its start, after which the op may be started again or forgotten.
-// Received bytes lie in the loop's buffers and are lent until the callback returns. Datagrams have
-// buffers of their own, so that a flood of them takes none from streams.
+// Accept, receive and poll go on until they fail, end or are cancelled (multishot), other than
+// loop_recv_some; an event with is_last set is the last one of its start, after which the op may be
+// started again or forgotten. Received bytes lie in the loop's buffers and are lent until the
+// callback returns. Datagrams have buffers of their own, so that a flood of them takes none from
+// streams.
 //
 // A step is three things that never nest: submit (and wait), harvest (completions go to a queue),
 // dispatch (callbacks run from that queue). Callbacks start and cancel operations; they never enter
@@ -37,6 +38,7 @@ enum loop_kind {
     LOOP_IDLE,
     LOOP_ACCEPT,
     LOOP_RECV,
+    LOOP_RECV_SOME,
     LOOP_DATAGRAMS,
     LOOP_SEND,
     LOOP_SEND_MESSAGE,
@@ -67,6 +69,7 @@ struct loop_op {
     enum loop_kind kind;
     int fd;
     struct bytes data;             // being sent
+    uint32_t size_max;             // of loop_recv_some
     const struct msghdr *message;  // being sent
     bool is_active;                // started, its last event not yet delivered
     bool is_cancelled;
@@ -92,6 +95,8 @@ enum status loop_bind(struct loop *loop, struct error *error) CHECKED;
 // Starts. The op is not active; run and context are set.
 void loop_accept(struct loop *loop, struct loop_op *op, int fd);
 void loop_recv(struct loop *loop, struct loop_op *op, int fd);
+// At most size_max bytes, in one event, which is the last.
+void loop_recv_some(struct loop *loop, struct loop_op *op, int fd, uint32_t size_max);
 // Each event with a result of 0 or more is one datagram, which may be empty.
 void loop_datagrams(struct loop *loop, struct loop_op *op, int fd);
 // data stays until the one event, which may tell of fewer bytes than asked.

@@ -107,6 +107,40 @@ Test(loop, receives_what_is_sent_and_the_end)
     loop_close(loop);
 }
 
+Test(loop, receives_no_more_than_asked)
+{
+    struct loop *loop = loop_make(&(struct loop_options){.buffers = 8, .buffer_size = 64});
+    int fds[2];
+    pair_make(fds);
+    seen_init(&first);
+    uint8_t sent[200] = {0};
+    cr_assert_eq(write(fds[1], sent, sizeof sent), (ssize_t)sizeof sent);
+    // As many as asked, then as many as a buffer holds; each start is good for one event.
+    size_t expected = 0;
+    for (uint32_t i = 1; i <= 4; i++) {
+        uint32_t size_max = i <= 2 ? 10 : 1000;
+        loop_recv_some(loop, &first.op, fds[0], size_max);
+        STEP_UNTIL(loop, first.last_events == i);
+        expected += size_max < 64 ? size_max : 64;
+        cr_assert_eq(first.taken_size, expected);
+        cr_assert_not(loop_op_is_active(&first.op));
+        step(loop, 0);
+        cr_assert_eq(first.taken_size, expected, "nothing comes unasked");
+    }
+    loop_recv_some(loop, &first.op, fds[0], 10);
+    STEP_UNTIL(loop, first.last_events == 5);
+    loop_recv_some(loop, &first.op, fds[0], 1000);
+    close(fds[1]);
+    STEP_UNTIL(loop, first.last_events == 6);
+    cr_assert_eq(first.taken_size, 200);
+    loop_recv_some(loop, &first.op, fds[0], 10);
+    STEP_UNTIL(loop, first.last_events == 7);
+    cr_assert_eq(first.result, 0, "the end");
+    cr_assert_eq(loop_active(loop), 0);
+    close(fds[0]);
+    loop_close(loop);
+}
+
 // Eight buffers of 64 bytes for a megabyte: the kernel runs out all the time, nothing is lost or
 // swapped.
 Test(loop, goes_on_when_buffers_run_out)
