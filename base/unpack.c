@@ -327,8 +327,11 @@ bool
 unpack_skip(struct cursor *cursor, uint32_t depth_max)
 {
     must(depth_max <= UNPACK_DEPTH_MAX);
-    uint64_t left[UNPACK_DEPTH_MAX + 1] = {1};
+    // Each level is set when it is entered. Clearing all of them first would be most of the work
+    // for a small value, and whoever sends megabytes of these would have it done.
+    __attribute__((uninitialized)) uint64_t left[UNPACK_DEPTH_MAX + 1];
     uint32_t depth = 0;
+    left[0] = 1;
     for (;;) {
         while (left[depth] == 0) {
             if (depth == 0)

@@ -10,9 +10,18 @@
 #include <unistd.h>
 
 // A buffer larger than this and less than half full gives its memory back: at once when it is very
-// large or memory is full, else at the next tick, so that a connection that streams does not map
-// and unmap memory (and touch it for the first time) for every frame.
-enum { BUFFER_IDLE_MAX = 64 * 1024, BUFFER_KEPT_MAX = 1024 * 1024 };
+// large or memory is full, else at a tick, so that a connection that streams does not map and unmap
+// memory (and touch it for the first time) for every frame. One that is quiet keeps nothing.
+enum {
+    BUFFER_TIGHT_MAX = 4 * 1024,
+    BUFFER_IDLE_MAX = 64 * 1024,
+    BUFFER_KEPT_MAX = 1024 * 1024,
+};
+
+// What is inflated in a turn, in pieces of 256 KiB (conn_input.c): some milliseconds.
+enum { INFLATE_PIECES = 8 };
+
+static const int64_t QUIET_NS = INT64_C(1000000000);
 
 // --- desk ---
 
@@ -23,6 +32,7 @@ desk_init(struct desk *desk, const struct desk_options *options, struct error *e
     must(options->frame_max + options->inflated.size_max < options->memory_max);
     desk->options = *options;
     desk->stalled_end = &desk->stalled;
+    desk->inflating_left = INFLATE_PIECES;
     desk->conns = pool_take(options->connections_max, sizeof *desk->conns);
     if (desk->conns == NULL)
         return error_set(
@@ -35,7 +45,10 @@ desk_init(struct desk *desk, const struct desk_options *options, struct error *e
         desk->free = conn;
     }
     enum status status = gzip_open(&desk->gzip, error);
-    return status ? status : tickets_init(&desk->tickets, options->tickets, error);
+    if (status == STATUS_OK)
+        status = tickets_init(&desk->tickets, options->tickets, error);
+    desk->tickets.lists_max = TICKET_LISTS_SIZE_MAX;
+    return status;
 }
 
 void
@@ -205,7 +218,7 @@ conn_end(struct conn *conn)
     conn->waiting_ns = conn->desk->monotonic_ns;
 }
 
-static void
+void
 conn_close(struct conn *conn)
 {
     must(conn->state == CONN_OPEN || conn->state == CONN_ENDED);
@@ -283,6 +296,7 @@ conn_open(struct desk *desk, int fd, const char *peer, bool is_own_user)
     conn->next_free = NULL;
     conn->state = CONN_OPEN;
     conn->fd = fd;
+    conn->received_ns = desk->monotonic_ns;
     conn->is_own_user = is_own_user;
     conn->may_backfill = is_own_user;
     (void)snprintf(conn->peer, sizeof conn->peer, "%s", peer);
@@ -303,6 +317,7 @@ desk_resume(struct desk *desk)
     struct conn *conn = desk->stalled;
     desk->stalled = NULL;
     desk->stalled_end = &desk->stalled;
+    desk->has_more_work = false;
     while (conn != NULL) {
         struct conn *next = conn->next_stalled;
         conn->next_stalled = NULL;
@@ -314,7 +329,7 @@ desk_resume(struct desk *desk)
     }
 }
 
-static size_t
+size_t
 conn_acks_unread(const struct conn *conn)
 {
     size_t sealed = conn->tls != NULL ? tls_output(conn->tls)->size : 0;
@@ -325,6 +340,13 @@ bool
 conn_acks_are_full(const struct conn *conn)
 {
     return !conn->is_deaf && conn_acks_unread(conn) >= conn->desk->options.acks_max;
+}
+
+bool
+conn_is_laden(const struct conn *conn)
+{
+    size_t unread = conn->is_deaf ? 0 : conn_acks_unread(conn);
+    return unread > 0 && conn->held.size + unread >= conn->desk->options.connection_memory;
 }
 
 static bool
@@ -355,11 +377,22 @@ buffer_cost(const struct buffer *buffer)
     return buffer_is_wide(buffer) ? buffer->capacity : buffer->size;
 }
 
-static void
+static size_t
+buffer_kept_max(const struct conn *conn, bool is_tick)
+{
+    const struct desk *desk = conn->desk;
+    if (is_tick && desk->monotonic_ns - conn->received_ns > QUIET_NS)
+        return 0;
+    if (desk->memory_is_full)
+        return BUFFER_TIGHT_MAX;
+    return is_tick ? BUFFER_IDLE_MAX : BUFFER_KEPT_MAX;
+}
+
+void
 conn_charge(struct conn *conn, bool is_tick)
 {
     struct desk *desk = conn->desk;
-    size_t kept_max = is_tick || desk->memory_is_full ? BUFFER_IDLE_MAX : BUFFER_KEPT_MAX;
+    size_t kept_max = buffer_kept_max(conn, is_tick);
     // A frame that waits points into held, and the kernel reads from sent.
     if (!conn->has_frame)
         buffer_trim(&conn->held, kept_max);
@@ -377,7 +410,7 @@ conn_charge(struct conn *conn, bool is_tick)
 }
 
 // The inflated entries cost the memory that is reserved for them, used or not.
-static void
+void
 desk_inflated_charge(struct desk *desk, bool is_tick)
 {
     size_t kept_max = is_tick || desk->memory_is_full ? BUFFER_IDLE_MAX : BUFFER_KEPT_MAX;
@@ -416,27 +449,31 @@ conn_send(struct conn *conn)
     }
 }
 
-static bool
+bool
 conn_wants_bytes(const struct conn *conn)
 {
     const struct desk *desk = conn->desk;
-    return conn->state == CONN_OPEN && !conn->has_frame &&
-           conn->held.size < desk->options.connection_memory && !conn_acks_are_full(conn) &&
-           conn->tickets < desk->options.conn_tickets;
+    return conn->state == CONN_OPEN && !conn->has_frame && !conn_is_laden(conn) &&
+           !conn_acks_are_full(conn) && conn->tickets < desk->options.conn_tickets;
 }
 
 static void
 conn_read_or_not(struct conn *conn)
 {
     const struct desk *desk = conn->desk;
-    // A stranger may say a few words at any time: it costs next to nothing, and its time runs.
-    bool has_room = !desk->memory_is_full || desk->room_owner == conn || conn->is_stranger ||
-                    conn_is_shaking_hands(conn);
-    bool wants = (conn_wants_bytes(conn) && has_room) || (conn->is_shut && !conn->has_hung_up);
-    if (!wants)
-        loop_cancel(desk->loop, &conn->receiving);
-    else if (!loop_op_is_active(&conn->receiving))
-        loop_recv(desk->loop, &conn->receiving, conn->fd);
+    struct loop_op *receiving = &conn->receiving;
+    bool is_leaving = conn->is_shut && !conn->has_hung_up;
+    size_t ration = conn_wants_bytes(conn) ? conn_ration(conn) : 0;
+    bool is_free = is_leaving || ration == SIZE_MAX;
+    bool is_too_much = !is_free && (ration == 0 || receiving->kind == LOOP_RECV);
+    if (loop_op_is_active(receiving) && is_too_much)
+        loop_cancel(desk->loop, receiving);
+    else if (loop_op_is_active(receiving) || (!is_free && ration == 0))
+        return;
+    else if (is_free)
+        loop_recv(desk->loop, receiving, conn->fd);
+    else
+        loop_recv_some(desk->loop, receiving, conn->fd, (uint32_t)ration);
 }
 
 static bool
@@ -491,48 +528,6 @@ conn_is_free_to_go(const struct conn *conn)
     return conn->state == CONN_CLOSING && conn->fd < 0 && conn->tickets == 0 && !conn->is_stalled;
 }
 
-// While memory is full one connection may go on, so that its frame can finish: one in the middle of
-// a frame first.
-static void
-room_owner_choose(struct desk *desk)
-{
-    struct conn *chosen = NULL;
-    for (uint32_t i = 0; i < desk->options.connections_max; i++) {
-        struct conn *conn = &desk->conns[i];
-        if (!conn_wants_bytes(conn) || conn->is_stranger || conn_is_shaking_hands(conn))
-            continue;
-        if (chosen == NULL || (chosen->held.size == 0 && conn->held.size > 0))
-            chosen = conn;
-    }
-    if (desk->room_owner != NULL)
-        conn_touch(desk->room_owner);
-    if (chosen != NULL)
-        conn_touch(chosen);
-    desk->room_owner = chosen;
-    desk->room_since_ns = desk->monotonic_ns;
-}
-
-static void
-room_update(struct desk *desk)
-{
-    // Inflating has room of its own, so that it never waits for connections that wait for it.
-    size_t reserved = desk->options.frame_max + desk->options.inflated.size_max;
-    size_t used = desk->memory_used - desk->inflated_charged;
-    bool is_full = used > desk->options.memory_max - reserved;
-    if (is_full != desk->memory_is_full) {
-        desk->memory_is_full = is_full;
-        metric_add(&desk->metrics->memory_full, is_full);
-        desk->room_owner = NULL;
-        for (uint32_t i = 0; i < desk->options.connections_max; i++)
-            if (desk->conns[i].state == CONN_OPEN)
-                conn_touch(&desk->conns[i]);
-    }
-    bool has_owner = desk->room_owner != NULL && conn_wants_bytes(desk->room_owner) &&
-                     desk->room_owner->held.size > 0;
-    if (is_full && !has_owner)
-        room_owner_choose(desk);
-}
-
 static void
 counts_publish(struct desk *desk)
 {
@@ -572,6 +567,7 @@ desk_settle(struct desk *desk)
             conn_free(conn);
         conn = next;
     }
+    desk->inflating_left = INFLATE_PIECES;
     counts_publish(desk);
 }
 
@@ -591,45 +587,4 @@ desk_close_all(struct desk *desk)
         if (state == CONN_OPEN || state == CONN_ENDED)
             conn_close(&desk->conns[i]);
     }
-}
-
-// Whether only the peer, by reading its acks, can make the connection go on.
-static bool
-conn_waits_for_peer(const struct conn *conn)
-{
-    bool is_put = !conn->has_frame && conn->tickets == 0;
-    return (conn->state == CONN_ENDED && is_put) || conn_acks_are_full(conn);
-}
-
-// Memory is full, and the one connection that may go on does not.
-static bool
-room_is_idle(const struct desk *desk)
-{
-    const struct conn *owner = desk->room_owner;
-    return desk->memory_is_full && owner != NULL && conn_wants_bytes(owner) &&
-           owner->held.size > 0 &&
-           desk->monotonic_ns - desk->room_since_ns > 2 * desk->options.linger_ns;
-}
-
-void
-desk_tick(struct desk *desk)
-{
-    int64_t latest_ns = desk->monotonic_ns - desk->options.linger_ns;
-    desk_inflated_charge(desk, true);
-    for (uint32_t i = 0; i < desk->options.connections_max; i++) {
-        struct conn *conn = &desk->conns[i];
-        if (conn->state != CONN_FREE)
-            conn_charge(conn, true);
-        conn_tls_tick(conn);
-        conn_greet_tick(conn);
-        if (conn->state != CONN_ENDED && !(conn->state == CONN_OPEN && desk->memory_is_full))
-            continue;
-        if (!conn_waits_for_peer(conn) || conn->waiting_ns >= latest_ns)
-            continue;
-        if (conn->state == CONN_OPEN)
-            conn_break(conn, FRAME_STALLED);
-        conn_close(conn);
-    }
-    if (room_is_idle(desk))
-        conn_break(desk->room_owner, FRAME_STALLED);
 }

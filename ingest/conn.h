@@ -27,21 +27,23 @@
 //    holder (desk.inflating) has a ticket already, so it waits for the ledger only, and gives the
 //    buffer back when the frame is put; others wait as in 3.
 //
-// 6. A peer that is sent away may be in the middle of sending. Closing the socket on its bytes
+// 6. A connection works off a slice of entries (conn_input.c), then others have their turn; the
+//    rest of the frame waits as in 3. What is inflated in a turn is bounded too (INFLATE_PIECES).
+//
+// 7. A peer that is sent away may be in the middle of sending. Closing the socket on its bytes
 //    would reset the connection, and acks and reasons that are still on their way would be lost. So
 //    our side is shut, and what comes is dropped until the peer hangs up, for linger_ns at most.
 //
-// 7. Over TLS (conn_tls.c) everything above is about decrypted bytes; a connection whose TLS
+// 8. Over TLS (conn_tls.c) everything above is about decrypted bytes; a connection whose TLS
 //    handshake is under way is treated as a stranger, in the same time.
 //
 // Memory: a slot per connection, made at start. Buffers grow with what arrives, never with what is
 // declared: a frame of up to frame_max in held, acks up to acks_max (then reading stops). Their sum
-// over all connections is held to memory_max; the last frame_max of it are kept for one connection
-// at a time (room_owner), so that some frame can always finish, and inflated_max for inflating. A
-// connection that does not use its chance, or reads no acks meanwhile, is ended (desk_tick). Bytes
-// that the kernel had delivered before reading stopped may exceed that by the loop's receive
-// buffers. Bytes are what is counted: buffers grow by doubling and are cut when they are less than
-// half full.
+// over all connections is held to memory_max: inflated_max of it is for inflating, frame_max for
+// one connection at a time (room_owner), so that some frame can always finish, half of the rest is
+// shared out evenly, and the other half is for whoever comes (conn_room.c). Bytes that the kernel
+// had delivered before reading stopped may exceed that by the loop's receive buffers. Bytes are
+// what is counted: buffers grow by doubling and are cut when they are less than half full.
 //
 // Owner: a front. Thread: the front's.
 
@@ -75,10 +77,15 @@ struct conn {
     bool is_touched;    // in desk->touched
     bool is_stalled;    // in desk->stalled
     char peer[CONN_PEER_MAX];
-    int64_t waiting_ns;  // monotonic: when it ended, or the peer last took a part of its acks
-    int64_t greeted_ns;  // monotonic
-    bool has_spoken;     // without TLS: some byte came
-    struct tls *tls;     // NULL: none
+    bool has_spoken;         // without TLS: some byte came
+    struct tls *tls;         // NULL: none
+    int64_t waiting_ns;      // monotonic: when it ended, or the peer last took a part of its acks
+    int64_t greeted_ns;      // monotonic
+    int64_t received_ns;     // monotonic: when bytes last came
+    int64_t frame_since_ns;  // since when ticks saw the head frame incomplete; 0: not
+    int64_t room_first_ns;   // when it first was the room's owner for the head frame; 0: not
+    int64_t room_ended_ns;   // when it last was
+    bool room_was_wasted;    // and finished no frame then
     struct handshake handshake;
     struct conn *next_touched;
     struct conn *next_stalled;
@@ -121,9 +128,11 @@ struct desk_options {
     uint32_t tickets;       // frames under way, all connections
     uint32_t conn_tickets;  // and of one
     size_t frame_max;
-    size_t connection_memory;
+    size_t connection_memory;  // bytes received and of acks that one may hold; from frame_max on
     size_t memory_max;
-    size_t acks_max;  // bytes of acks that a connection has not read
+    size_t acks_max;   // bytes of acks that a connection has not read
+    int64_t stall_ns;  // how long acks may lie unread, or a message unfinished; 0: for ever
+    int64_t idle_ns;   // how long a connection may say nothing; 0: for ever
     // How long a peer is waited for that does not read what it is told, or does not hang up.
     int64_t linger_ns;
     struct gzip_limits inflated;  // size_max 0: compressed frames are too large
@@ -163,10 +172,17 @@ struct desk {
     bool memory_is_full;
     struct conn *room_owner;
     struct gzip *gzip;
-    struct buffer inflated;   // the entries of inflating's head frame
-    size_t inflated_charged;  // of memory_used
-    struct conn *inflating;   // NULL: nobody
-    int64_t room_since_ns;    // when it became that, or finished a frame
+    struct buffer inflated;            // the entries of inflating's head frame
+    size_t inflated_charged;           // of memory_used
+    struct conn *inflating;            // NULL: nobody
+    enum gzip_result inflated_result;  // GZIP_MORE: of its entries there is more to come
+    struct frame_walk inflated_walk;   // over what came
+    int64_t room_since_ns;             // when room_owner became that
+    size_t room_size;                  // and what it held then
+    bool has_more_work;                // a frame was stopped at the end of its slice: do not wait
+    int64_t ticked_ns;                 // monotonic: the last tick
+    int64_t late_ns;                   // how much later than it should it came
+    uint32_t inflating_left;  // pieces that may be inflated, or looked through, in this turn
     int64_t now_ns;           // wall clock of this turn
     int64_t monotonic_ns;     // the same for deadlines
     struct desk_counts counts;
@@ -188,17 +204,38 @@ void desk_settle(struct desk *desk);
 void desk_end_all(struct desk *desk);
 // Gives up waiting for peers: what is still open is closed without its acks.
 void desk_close_all(struct desk *desk);
-// Closes connections that ended and whose peer has read no ack for linger_ns, or not hung up. While
-// memory is full, also those that read no acks for as long, and the one that may go on when it has
-// finished no frame for twice as long. Some times a second.
+// Gives up peers that keep things waiting (conn_room.c): those that ended, or keep memory full, and
+// have read no ack, or not hung up, for linger_ns; that were let on while memory was full and
+// finished no frame for twice as long; that read no acks or finish no message for stall_ns; that
+// are idle. Some times a second.
 void desk_tick(struct desk *desk);
+// How long the loop may wait, at most timeout_ns.
+int64_t desk_patience_ns(const struct desk *desk, int64_t timeout_ns);
+// Counts what the buffer of inflated entries keeps, and gives back what it need not.
+void desk_inflated_charge(struct desk *desk, bool is_tick);
 
 // Takes the descriptor over. NULL: connections_max are open; the descriptor is left to the caller.
 struct conn *conn_open(struct desk *desk, int fd, const char *peer, bool is_own_user);
 void conn_touch(struct conn *conn);
 void conn_end(struct conn *conn);
+// Gives the peer up: cancels what is under way, sends nothing more. It is open or ended.
+void conn_close(struct conn *conn);
+// Counts its memory, and gives back what its buffers do not use.
+void conn_charge(struct conn *conn, bool is_tick);
+// Whether more of its bytes could be worked with, memory aside.
+bool conn_wants_bytes(const struct conn *conn);
+size_t conn_acks_unread(const struct conn *conn);
+// How many bytes more it may be sent, for want of memory; SIZE_MAX: any (conn_room.c).
+size_t conn_ration(const struct conn *conn);
+// The head frame is done with (conn_room.c).
+void room_frame_done(struct conn *conn);
+// Decides whether memory is full, and who may go on then (conn_room.c).
+void room_update(struct desk *desk);
 // Whether the peer is to read acks before more frames are taken.
 bool conn_acks_are_full(const struct conn *conn);
+// Whether what it holds comes to connection_memory and a part of that are acks, which are to be
+// read first. An unfinished frame alone always goes on, to frame_max.
+bool conn_is_laden(const struct conn *conn);
 
 // The connection speaks TLS; before anything was received (conn_tls.c).
 void conn_tls_begin(struct conn *conn);

@@ -11,7 +11,10 @@
 #include "ingest/conn.h"
 #include "ingest/frame_gzip.h"
 
-enum { HOLD_STEP = 16 * 1024 };
+// SLICE_MAX: entries and frames that one connection works off before the others have their turn. At
+// the cost of an event that is some milliseconds; a message of megabytes of tiny entries would else
+// keep everybody waiting for seconds.
+enum { HOLD_STEP = 16 * 1024, SLICE_MAX = 8192, INFLATE_PIECE = 256 * 1024 };
 
 static struct bytes
 held_view(const struct conn *conn)
@@ -129,40 +132,82 @@ entry_put(struct conn *conn)
 
 enum inflating { INFLATING_DONE, INFLATING_WAITS, INFLATING_FAILED };
 
-// Inflates the head frame's entries. INFLATING_FAILED: the frame is forgotten and the connection
+// What cannot be inflated cannot be counted; without an ack the client sends it again.
+static void
+frame_inflate_fail(struct conn *conn, enum frame_fault fault)
+{
+    conn_frame_abandon(conn);
+    if (fault != FRAME_FINE) {
+        conn_break(conn, fault);
+    } else {
+        conn->is_deaf = true;
+        conn_end(conn);
+    }
+}
+
+// Inflates the head frame's entries, then looks through them, in pieces: a turn does a bounded
+// amount of both, whoever it is for. INFLATING_FAILED: the frame is forgotten and the connection
 // ends.
 static enum inflating
 frame_inflate(struct conn *conn)
 {
     struct desk *desk = conn->desk;
-    if (desk->inflating != NULL)
+    struct frame *frame = &conn->frame;
+    if (desk->inflating != NULL && desk->inflating != conn)
         return INFLATING_WAITS;
-    desk->inflating = conn;
+    if (desk->inflating == NULL) {
+        desk->inflating = conn;
+        desk->inflated_result = GZIP_MORE;
+        desk->inflated_walk = (struct frame_walk){0};
+        gzip_begin(desk->gzip, frame->entries.size, &desk->options.inflated, &desk->inflated);
+    }
     enum frame_fault fault = FRAME_FINE;
-    enum status status =
-        frame_unzip(&conn->frame, desk->gzip, &desk->options.inflated, &desk->inflated, &fault);
-    if (status == STATUS_OK) {
-        conn->entries = cursor_over(conn->frame.entries);
+    while (fault == FRAME_FINE && !frame->is_inflated) {
+        if (desk->inflating_left == 0) {
+            desk->has_more_work = true;
+            return INFLATING_WAITS;
+        }
+        desk->inflating_left--;
+        if (desk->inflated_result == GZIP_MORE)
+            desk->inflated_result =
+                gzip_some(desk->gzip, frame->entries, INFLATE_PIECE, &desk->inflated);
+        else if (desk->inflated_result == GZIP_FINE)
+            fault = frame_inflated(
+                frame, buffer_view(&desk->inflated), INFLATE_PIECE, &desk->inflated_walk);
+        else
+            break;
+    }
+    if (frame->is_inflated) {
+        conn->entries = cursor_over(frame->entries);
         desk->counts.frames++;
         return INFLATING_DONE;
     }
-    conn_frame_abandon(conn);
-    if (status == STATUS_INVALID) {
-        conn_break(conn, fault);
-    } else {
-        // What cannot be inflated cannot be counted; without an ack the client sends it again.
-        conn->is_deaf = true;
-        conn_end(conn);
-    }
+    frame_inflate_fail(
+        conn, fault != FRAME_FINE ? fault : frame_fault_of_gzip(desk->inflated_result));
     return INFLATING_FAILED;
 }
 
-// Puts the rest of the head frame. False: stopped for want of a ticket or of room, in the ledger,
-// for one more ack or to inflate; or (has_frame is unset) for good.
+// Whether there is one more piece of work in the slice. Otherwise the frame goes on in the next
+// turn.
 static bool
-frame_put(struct conn *conn)
+slice_take(struct conn *conn, uint32_t *slice)
+{
+    if (*slice == 0) {
+        conn->desk->has_more_work = true;
+        return false;
+    }
+    (*slice)--;
+    return true;
+}
+
+// Puts the rest of the head frame. False: stopped for want of a ticket or of room, in the ledger,
+// for one more ack or to inflate; at the end of the slice; or (has_frame is unset) for good.
+static bool
+frame_put(struct conn *conn, uint32_t *slice)
 {
     struct desk *desk = conn->desk;
+    if (!slice_take(conn, slice))
+        return false;
     if (conn->frame.mode == FRAME_HEARTBEAT) {
         desk->counts.heartbeats++;
         return true;
@@ -181,7 +226,7 @@ frame_put(struct conn *conn)
     if (is_packed && frame_inflate(conn) != INFLATING_DONE)
         return false;
     while (conn->index < conn->frame.entries_count)
-        if (!entry_put(conn))
+        if (!slice_take(conn, slice) || !entry_put(conn))
             return false;
     struct ticket *ticket = conn->ticket;
     conn->ticket = NULL;
@@ -207,18 +252,18 @@ static size_t
 frames_consume(struct conn *conn, struct bytes bytes)
 {
     size_t done = conn->is_stranger ? conn_ping_take(conn, bytes) : 0;
+    uint32_t slice = SLICE_MAX;
     while (conn->state != CONN_CLOSING && !conn->is_stranger) {
         struct bytes rest = bytes_of(bytes.data + done, bytes.size - done);
         if (!conn->has_frame && (rest.size == 0 || !frame_find(conn, rest)))
             break;
-        if (!frame_put(conn)) {
+        if (!frame_put(conn, &slice)) {
             // With a ticket the frame will be put, whatever the peer reads.
             if (conn->has_frame && (conn->ticket != NULL || !conn_acks_are_full(conn)))
                 conn_stall(conn);
             break;
         }
-        if (conn->desk->room_owner == conn)
-            conn->desk->room_since_ns = conn->desk->monotonic_ns;
+        room_frame_done(conn);
         conn->has_frame = false;
         conn_inflated_give(conn);
         done += conn->scan.size;
@@ -295,6 +340,7 @@ void
 conn_take(struct conn *conn, struct bytes data)
 {
     conn->desk->counts.bytes += data.size;
+    conn->received_ns = conn->desk->monotonic_ns;
     conn_touch(conn);
     if (conn->state != CONN_OPEN)
         return;

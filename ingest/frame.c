@@ -23,6 +23,8 @@ frame_fault_name(enum frame_fault fault)
     case FRAME_TALLY_INVALID: return "option tally is malformed";
     case FRAME_STALLED: return "stalled while memory was full";
     case FRAME_TLS: return "a TLS handshake, and this listener has no TLS";
+    case FRAME_SLOW: return "a message was begun and not finished in time";
+    case FRAME_ACKS_UNREAD: return "the client reads no acks";
     case FRAME_NOT_ONE: return "a datagram is not exactly one message";
     case FRAME_FAULT_COUNT: break;
     }
@@ -170,19 +172,33 @@ options_parse(struct cursor *in, struct frame *frame)
     return FRAME_FINE;
 }
 
-// Counts the values that packed entries hold. No entry is handed out unless all are whole.
+// Counts the values that packed entries hold, until `most` bytes are walked over. No entry is
+// handed out unless all are whole.
+static enum frame_fault
+entries_walk(struct bytes packed, size_t most, struct frame_walk *walk)
+{
+    must(walk->size <= packed.size);
+    struct cursor in = cursor_over(bytes_of(packed.data + walk->size, packed.size - walk->size));
+    size_t size = cursor_left(&in);
+    size_t stop = size > most ? size - most : 0;
+    while (cursor_left(&in) > stop) {
+        if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
+            return FRAME_ENTRIES_BROKEN;
+        walk->count++;
+    }
+    walk->size = packed.size - cursor_left(&in);
+    return FRAME_FINE;
+}
+
 static enum frame_fault
 packed_count(struct bytes packed, uint32_t *out_count)
 {
-    struct cursor in = cursor_over(packed);
-    uint32_t count = 0;
-    while (cursor_left(&in) > 0) {
-        if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
-            return FRAME_ENTRIES_BROKEN;
-        count++;
-    }
-    *out_count = count;
-    return FRAME_FINE;
+    struct frame_walk walk = {0};
+    enum frame_fault fault =
+        packed.size > 0 ? entries_walk(packed, packed.size, &walk) : FRAME_FINE;
+    if (fault == FRAME_FINE)
+        *out_count = walk.count;
+    return fault;
 }
 
 // Takes `count` whole values as one view.
@@ -273,13 +289,14 @@ frame_parse(struct bytes message, struct frame *out)
 }
 
 enum frame_fault
-frame_inflated(struct frame *frame, struct bytes entries)
+frame_inflated(struct frame *frame, struct bytes entries, size_t most, struct frame_walk *walk)
 {
     must(frame->is_gzip && !frame->is_inflated);
-    enum frame_fault fault = packed_count(entries, &frame->entries_count);
-    if (fault != FRAME_FINE)
+    enum frame_fault fault = entries.size > 0 ? entries_walk(entries, most, walk) : FRAME_FINE;
+    if (fault != FRAME_FINE || walk->size < entries.size)
         return fault;
     frame->entries = entries;
+    frame->entries_count = walk->count;
     frame->is_inflated = true;
     return FRAME_FINE;
 }

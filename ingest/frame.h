@@ -7,7 +7,7 @@
 //     if (fault != FRAME_FINE) close the connection
 //     struct cursor in = cursor_over(frame.entries);
 //     for (i = 0; i < frame.entries_count; i++) decode_entry(&frame, &in, i, &event);
-//     ... after frame_inflated(&frame, inflated), when frame.is_gzip
+//     ... after frame_inflated(&frame, inflated, ...), when frame.is_gzip
 //
 //     [tag, time, record, option?]            Message
 //     [tag, [[time, record], ...], option?]   Forward
@@ -57,9 +57,11 @@ enum frame_fault {
     FRAME_GZIP_TOO_LARGE,  // more comes out of them than the limit
     FRAME_GZIP_RATIO,      // the same, measured by what went in
     FRAME_TALLY_INVALID,   // option tally of another shape
-    FRAME_STALLED,  // its client let it lie unfinished, or read no acks, while memory was full
-    FRAME_TLS,      // the first byte of a connection begins a TLS handshake, and TLS is off
-    FRAME_NOT_ONE,  // a datagram is not exactly one message
+    FRAME_STALLED,         // memory was full, and its client did not use its turns to finish it
+    FRAME_SLOW,            // its client took too long to finish it
+    FRAME_ACKS_UNREAD,     // its client reads no acks
+    FRAME_TLS,             // the first byte of a connection begins a TLS handshake, and TLS is off
+    FRAME_NOT_ONE,         // a datagram is not exactly one message
     FRAME_FAULT_COUNT,
 };
 
@@ -71,9 +73,17 @@ const char *frame_fault_name(enum frame_fault fault);
 enum frame_fault frame_parse(struct bytes message, struct frame *out)
     __attribute__((warn_unused_result));
 
-// The entries of a compressed frame, inflated; their view is kept. FRAME_ENTRIES_BROKEN: they are
-// no sequence of msgpack values, and the frame is as it was.
-enum frame_fault frame_inflated(struct frame *frame, struct bytes entries)
+// How far entries were looked through.
+struct frame_walk {
+    size_t size;     // bytes
+    uint32_t count;  // entries
+};
+
+// The entries of a compressed frame, inflated; their view is kept. Looks through some `most` bytes
+// of them, going on where walk stands; when all are, the frame is_inflated. FRAME_ENTRIES_BROKEN:
+// they are no sequence of msgpack values, and the frame is as it was.
+enum frame_fault
+frame_inflated(struct frame *frame, struct bytes entries, size_t most, struct frame_walk *walk)
     __attribute__((warn_unused_result));
 
 // Makes the views of a frame whose message was copied to another place point there.

@@ -22,8 +22,7 @@
 #include <unistd.h>
 
 static const int64_t TICK_NS = 500 * INT64_C(1000000);
-// How long a turn waits while a frame waits for room. The writer announces fates, but not that a
-// group is free again.
+// How long a turn waits while a datagram waits for room, as for frames (conn_room.c).
 static const int64_t STALLED_WAIT_NS = INT64_C(1000000);
 
 struct gate {
@@ -156,10 +155,11 @@ on_accepted(void *context, const struct loop_event *event)
     if (event->result >= 0) {
         struct peer peer;
         peer_describe(gate->listener->kind, event->result, &peer);
-        if (front->is_draining || !front_adopt(front, event->result, &peer)) {
+        bool is_adopted = !front->is_draining && front_adopt(front, event->result, &peer);
+        if (!is_adopted && !front->is_draining)
             log_refused(front, &peer);
+        if (!is_adopted)
             (void)close(event->result);
-        }
         return;
     }
     if (event->result == -ECANCELED || front->is_draining)
@@ -335,12 +335,12 @@ front_wait(struct front *front, int64_t timeout_ns, struct error *error)
 {
     intake_offer(front->desk.intake);
     waker_prepare(&front->waker);
-    bool has_work = front->desk.touched != NULL || !intake_prepare_sleep(front->desk.intake) ||
+    bool has_work = !intake_prepare_sleep(front->desk.intake) ||
                     (flag_get(&front->drain) && !front->is_draining);
     if (front->udp != NULL && !udp_prepare_wait(front->udp))
         has_work = true;
-    bool is_stalled =
-        front->desk.stalled != NULL || (front->udp != NULL && udp_is_stalled(front->udp));
+    timeout_ns = desk_patience_ns(&front->desk, timeout_ns);
+    bool is_stalled = front->udp != NULL && udp_is_stalled(front->udp);
     if (is_stalled && timeout_ns > STALLED_WAIT_NS)
         timeout_ns = STALLED_WAIT_NS;
     enum status status = loop_step(front->desk.loop, has_work ? 0 : timeout_ns, error);

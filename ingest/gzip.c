@@ -15,6 +15,10 @@ enum { GZIP_WINDOW_BITS = 15 + 16 };
 // zlib's state points back at the stream, which therefore must not move.
 struct gzip {
     z_stream stream;
+    size_t allowed;   // bytes that may come out
+    size_t size_max;  // the limit that is not the ratio's
+    size_t taken;     // bytes that went in
+    bool is_inside;   // a member
 };
 
 static void *
@@ -92,17 +96,59 @@ member_step(z_stream *stream, size_t allowed, struct buffer *out, bool *out_is_e
     return *out_is_end || has_more ? GZIP_FINE : GZIP_BROKEN;
 }
 
+// A step's cost beside its bytes: a member of a few bytes is work too.
+enum { GZIP_STEP_COST = 512 };
+
 static enum gzip_result
-members_inflate(z_stream *stream, size_t allowed, struct buffer *out)
+members_inflate(struct gzip *gzip, size_t work, struct buffer *out)
 {
-    enum gzip_result result = stream->avail_in > 0 ? GZIP_FINE : GZIP_BROKEN;
-    while (result == GZIP_FINE && stream->avail_in > 0) {
+    z_stream *stream = &gzip->stream;
+    enum gzip_result result = gzip->is_inside || stream->avail_in > 0 ? GZIP_FINE : GZIP_BROKEN;
+    size_t done = 0;
+    while (result == GZIP_FINE && (gzip->is_inside || stream->avail_in > 0)) {
+        if (done >= work)
+            return GZIP_MORE;
+        if (!gzip->is_inside) {
+            int rc = inflateReset(stream);
+            must(rc == Z_OK);
+        }
+        size_t in_before = stream->avail_in;
+        size_t out_before = out->size;
         bool is_end = false;
-        int rc = inflateReset(stream);
-        must(rc == Z_OK);
-        while (result == GZIP_FINE && !is_end)
-            result = member_step(stream, allowed, out, &is_end);
+        result = member_step(stream, gzip->allowed, out, &is_end);
+        gzip->is_inside = !is_end;
+        done += GZIP_STEP_COST + (in_before - stream->avail_in) + (out->size - out_before);
     }
+    return result;
+}
+
+void
+gzip_begin(
+    struct gzip *gzip, size_t packed_size, const struct gzip_limits *limits, struct buffer *out)
+{
+    must(out->size == 0 && !buffer_failed(out));
+    must(packed_size <= UINT_MAX && limits->size_max < SIZE_MAX);
+    gzip->allowed = gzip_size_max(packed_size, limits);
+    gzip->size_max = limits->size_max;
+    gzip->taken = 0;
+    gzip->is_inside = false;
+    out->limit = limits->size_max + 1;
+}
+
+enum gzip_result
+gzip_some(struct gzip *gzip, struct bytes packed, size_t work, struct buffer *out)
+{
+    must(gzip->taken <= packed.size);
+    gzip->stream.next_in = packed.data + gzip->taken;
+    gzip->stream.avail_in = (uInt)(packed.size - gzip->taken);
+    enum gzip_result result = members_inflate(gzip, work, out);
+    gzip->taken = packed.size - gzip->stream.avail_in;
+    gzip->stream.next_in = NULL;
+    gzip->stream.avail_in = 0;
+    if (result == GZIP_TOO_LARGE && gzip->allowed < gzip->size_max)
+        result = GZIP_RATIO;
+    if (result != GZIP_FINE && result != GZIP_MORE)
+        buffer_reset(out);
     return result;
 }
 
@@ -110,18 +156,6 @@ enum gzip_result
 gzip_inflate(
     struct gzip *gzip, struct bytes packed, const struct gzip_limits *limits, struct buffer *out)
 {
-    must(out->size == 0 && !buffer_failed(out));
-    must(packed.size <= UINT_MAX && limits->size_max < SIZE_MAX);
-    size_t allowed = gzip_size_max(packed.size, limits);
-    gzip->stream.next_in = packed.data;
-    gzip->stream.avail_in = (uInt)packed.size;
-    out->limit = limits->size_max + 1;
-    enum gzip_result result = members_inflate(&gzip->stream, allowed, out);
-    gzip->stream.next_in = NULL;
-    gzip->stream.avail_in = 0;
-    if (result == GZIP_TOO_LARGE && allowed < limits->size_max)
-        result = GZIP_RATIO;
-    if (result != GZIP_FINE)
-        buffer_reset(out);
-    return result;
+    gzip_begin(gzip, packed.size, limits, out);
+    return gzip_some(gzip, packed, SIZE_MAX, out);
 }

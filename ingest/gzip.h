@@ -26,6 +26,7 @@ enum gzip_result {
     GZIP_TOO_LARGE,  // more than size_max
     GZIP_RATIO,      // more than ratio_max times what came
     GZIP_NO_MEMORY,
+    GZIP_MORE,  // of gzip_some: not through yet
 };
 
 struct gzip_limits {
@@ -49,3 +50,11 @@ enum gzip_result gzip_inflate(
     struct bytes packed,
     const struct gzip_limits *limits,
     struct buffer *out) CHECKED;
+
+// The same in pieces, so that others have their turn in between: gzip_begin, then gzip_some until
+// the result is not GZIP_MORE. packed is the same bytes each time, which may have moved. A call
+// ends after about `work` bytes went in or came out.
+void gzip_begin(
+    struct gzip *gzip, size_t packed_size, const struct gzip_limits *limits, struct buffer *out);
+enum gzip_result
+gzip_some(struct gzip *gzip, struct bytes packed, size_t work, struct buffer *out) CHECKED;

@@ -297,13 +297,31 @@ peer_describe_unix(int fd, struct peer *out)
     (void)snprintf(out->text, sizeof out->text, "unix:pid=%d uid=%u", (int)cred.pid, cred.uid);
 }
 
+// Peers that vanished without a word are noticed in two minutes, whether something is on its way to
+// them or not; the kernel's own idea is two hours.
+static void
+peer_watch(int fd)
+{
+    static const struct {
+        int level, option, value;
+    } rows[] = {
+        {SOL_SOCKET,  SO_KEEPALIVE,     1         },
+        {IPPROTO_TCP, TCP_KEEPIDLE,     60        },
+        {IPPROTO_TCP, TCP_KEEPINTVL,    15        },
+        {IPPROTO_TCP, TCP_KEEPCNT,      4         },
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 120 * 1000},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        (void)setsockopt(fd, rows[i].level, rows[i].option, &rows[i].value, sizeof rows[i].value);
+}
+
 static void
 peer_describe_tcp(int fd, struct peer *out)
 {
     int one = 1;
-    // Acks are small and waited for; peers that vanished are noticed in the end.
+    // Acks are small and waited for.
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    peer_watch(fd);
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
     if (getpeername(fd, (struct sockaddr *)&address, &size) == 0)

@@ -185,6 +185,8 @@ front_prepare(struct server *server, struct error *error)
                     {.size_max = (size_t)settings->inflated_max,
                      .ratio_max = (size_t)settings->ratio_max},
                    .handshake_ns = settings->handshake_ns,
+                   .stall_ns = settings->stall_ns,
+                   .idle_ns = settings->idle_ns,
                    },
         .loop =
             {

@@ -10,6 +10,8 @@ static const struct ingest_metrics FIRST_STATE = {
         METRIC_COUNTER("tally_ingest_connections_accepted_total", "Connections accepted."),
     .connections_refused = METRIC_COUNTER(
         "tally_ingest_connections_refused_total", "Connections closed at once: too many are open."),
+    .connections_idle = METRIC_COUNTER(
+        "tally_ingest_connections_idle_total", "Connections closed for saying nothing for long."),
     .handshakes = METRIC_COUNTER("tally_ingest_handshakes_total", "Handshakes passed."),
     .tls_handshakes = METRIC_COUNTER("tally_ingest_tls_handshakes_total", "TLS handshakes passed."),
     .tls_expires_s = METRIC_GAUGE(
@@ -106,6 +108,7 @@ ingest_metrics_list(
         &metrics->connections,
         &metrics->connections_accepted,
         &metrics->connections_refused,
+        &metrics->connections_idle,
         &metrics->handshakes,
         &metrics->tls_handshakes,
         &metrics->tls_expires_s,

@@ -31,6 +31,7 @@ struct ingest_metrics {
     struct metric connections;  // open now
     struct metric connections_accepted;
     struct metric connections_refused;  // over the limit
+    struct metric connections_idle;     // closed for saying nothing
     struct metric handshakes;           // passed
     struct metric tls_handshakes;       // passed
     struct metric tls_expires_s;        // our certificate: seconds since 1970; 0: no TLS

@@ -36,6 +36,8 @@ struct settings {
     int64_t inflated_max;
     int64_t ratio_max;
     int64_t handshake_ns;
+    int64_t stall_ns;
+    int64_t idle_ns;
     int64_t past_ns;
     int64_t dedup_window_ns;
     int64_t dedup_memory;

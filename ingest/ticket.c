@@ -15,7 +15,7 @@ tickets_init(struct tickets *tickets, uint32_t count, struct error *error)
     struct ticket *all = pool_take(count, sizeof *all);
     if (all == NULL)
         return error_set(error, STATUS_NO_MEMORY, "no memory for %u tickets", count);
-    *tickets = (struct tickets){.all = all, .count = count};
+    *tickets = (struct tickets){.all = all, .count = count, .lists_max = SIZE_MAX};
     for (uint32_t i = count; i > 0; i--) {
         all[i - 1].next_free = tickets->free;
         tickets->free = &all[i - 1];
@@ -34,12 +34,29 @@ tickets_done(struct tickets *tickets)
     *tickets = (struct tickets){0};
 }
 
+// What the lists of a frame can come to: buffers double, from BUFFER_CAPACITY_MIN on. How many
+// entries a compressed one has is not known yet.
+static size_t
+lists_size_of(const struct frame *frame)
+{
+    enum { ENTRY_SIZE = 10, FLOOR = 512, MOST = 8192 + 4096 };
+    if (!frame->wants_results)
+        return 0;
+    if (frame->is_gzip || frame->entries_count > (MOST - FLOOR) / ENTRY_SIZE)
+        return MOST;
+    return FLOOR + (size_t)frame->entries_count * ENTRY_SIZE;
+}
+
 struct ticket *
 ticket_take(struct tickets *tickets, struct conn *conn, const struct frame *frame)
 {
     struct ticket *ticket = tickets->free;
-    if (ticket == NULL)
+    size_t lists_size = lists_size_of(frame);
+    bool has_room = lists_size <= tickets->lists_max - tickets->lists_size;
+    if (ticket == NULL || (!has_room && lists_size > 0))
         return NULL;
+    ticket->lists_size = lists_size;
+    tickets->lists_size += lists_size;
     tickets->free = ticket->next_free;
     tickets->taken++;
     must(frame->chunk.size <= EVENT_CHUNK_MAX);
@@ -65,6 +82,9 @@ ticket_give(struct tickets *tickets, struct ticket *ticket)
     must(ticket_is_settled(ticket) && tickets->taken > 0);
     buffer_done(&ticket->rejected);
     buffer_done(&ticket->conflicts);
+    must(tickets->lists_size >= ticket->lists_size);
+    tickets->lists_size -= ticket->lists_size;
+    ticket->lists_size = 0;
     ticket->conn = NULL;
     ticket->next_free = tickets->free;
     tickets->free = ticket;

@@ -12,7 +12,8 @@
 //
 // Its address is the ledger's receipt, so a ticket lives until its last fate came, whatever happens
 // to the connection. Memory: the pool is made at start (about 400 bytes each); lists of rejects and
-// conflicts exist only for frames that asked for results, TICKET_LIST_MAX entries each.
+// conflicts exist only for frames that asked for results, TICKET_LIST_MAX entries each. What they
+// may come to is reserved when the ticket is taken, out of lists_max for all.
 //
 // Owner: a front. Thread: the front's.
 
@@ -20,7 +21,7 @@
 #include "ingest/decode.h"
 #include "ingest/frame.h"
 
-enum { TICKET_LIST_MAX = 1000 };
+enum { TICKET_LIST_MAX = 1000, TICKET_LISTS_SIZE_MAX = 16 << 20 };
 
 struct conn;
 
@@ -37,6 +38,7 @@ struct ticket {
     uint32_t duplicates;
     uint32_t rejected_count;  // all, listed or not
     uint32_t conflicts_count;
+    size_t lists_size;        // reserved for the two lists
     struct buffer rejected;   // index (4 bytes) and refusal (1 byte) each
     struct buffer conflicts;  // index (4 bytes) each
 };
@@ -46,11 +48,14 @@ struct tickets {
     struct ticket *free;
     uint32_t count;
     uint32_t taken;
+    size_t lists_size;  // reserved
+    size_t lists_max;   // SIZE_MAX until the owner sets it
 };
 
 enum status tickets_init(struct tickets *tickets, uint32_t count, struct error *error) CHECKED;
 void tickets_done(struct tickets *tickets);
 
+// NULL: all are taken, or there is no room for the frame's lists beside those of others.
 struct ticket *ticket_take(struct tickets *tickets, struct conn *conn, const struct frame *frame);
 void ticket_give(struct tickets *tickets, struct ticket *ticket);
 

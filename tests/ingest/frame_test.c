@@ -272,11 +272,17 @@ Test(frame, takes_inflated_entries_that_are_whole)
     const struct bytes whole = BYTES("\x92\x01\x80\x92\x02\x80");
     const struct bytes cut = BYTES("\x92\x01\x80\x92\x02");
     struct frame frame, moved;
+    struct frame_walk walk = {0};
     cr_assert_eq(frame_parse(message, &frame), FRAME_FINE);
-    cr_assert_eq(frame_inflated(&frame, cut), FRAME_ENTRIES_BROKEN);
+    cr_assert_eq(frame_inflated(&frame, cut, SIZE_MAX, &walk), FRAME_ENTRIES_BROKEN);
     cr_assert(bytes_equal(frame.entries, bytes_text("zz")));
     cr_assert_not(frame.is_inflated);
-    cr_assert_eq(frame_inflated(&frame, whole), FRAME_FINE);
+    // One entry a time, then the rest: none is handed out before all are whole.
+    walk = (struct frame_walk){0};
+    cr_assert_eq(frame_inflated(&frame, whole, 1, &walk), FRAME_FINE);
+    cr_assert_not(frame.is_inflated);
+    cr_assert_eq(walk.size, 3);
+    cr_assert_eq(frame_inflated(&frame, whole, SIZE_MAX, &walk), FRAME_FINE);
     cr_assert_eq(frame.entries_count, 2);
     moved = frame;
     frame_rebase(&moved, message.data, whole.data);

@@ -42,8 +42,13 @@ struct front_bench_options {
     uint32_t tickets;  // 0: 64
     struct gzip_limits inflated;
     int64_t handshake_ns;       // 0: ten seconds
-    size_t acks_max;            // 0: 64 KiB
+    int64_t stall_ns;           // 0: for ever
+    int64_t idle_ns;            // 0: for ever
     int64_t linger_ns;          // 0: five seconds
+    size_t memory_max;          // 0: eight frames and what inflating needs
+    uint32_t buffer_size;       // of the loop's; 0: 4 KiB
+    size_t acks_max;            // 0: 64 KiB
+    size_t connection_memory;   // 0: two frames
     uint32_t group_events_max;  // of the ledger; 0: as it likes
     struct tls_server *tls;     // NULL: none
 };
@@ -70,10 +75,14 @@ bench_desk(const struct front_bench_options *options)
         .tickets = options->tickets > 0 ? options->tickets : 64,
         .conn_tickets = 32,
         .frame_max = BENCH_FRAME_MAX,
-        .connection_memory = 2 * BENCH_FRAME_MAX,
-        .memory_max = 8 * BENCH_FRAME_MAX + options->inflated.size_max,
+        .connection_memory =
+            options->connection_memory > 0 ? options->connection_memory : 2 * BENCH_FRAME_MAX,
+        .memory_max = options->memory_max > 0 ? options->memory_max
+                                              : 8 * BENCH_FRAME_MAX + options->inflated.size_max,
         .acks_max = options->acks_max > 0 ? options->acks_max : 64 * 1024,
         .linger_ns = options->linger_ns > 0 ? options->linger_ns : 5 * SECOND_NS,
+        .stall_ns = options->stall_ns,
+        .idle_ns = options->idle_ns,
         .inflated = options->inflated,
         .handshake_ns = options->handshake_ns > 0 ? options->handshake_ns : 10 * SECOND_NS,
     };
@@ -101,7 +110,10 @@ front_bench_open(struct front_bench *bench, const struct front_bench_options *op
         .credentials = options->credentials,
         .tls = options->tls,
         .desk = bench_desk(options),
-        .loop = {.entries = 64, .buffers = 16, .buffer_size = 4096},
+        .loop =
+            {.entries = 64,
+                   .buffers = 16,
+                   .buffer_size = options->buffer_size > 0 ? options->buffer_size : 4096},
     };
     cr_assert_eq(front_open(&front, &bench->front, &error), STATUS_OK, "%s", error.text);
     cr_assert_eq(front_bind(bench->front, &error), STATUS_OK, "%s", error.text);

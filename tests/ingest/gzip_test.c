@@ -74,6 +74,40 @@ Test(gzip, reads_one_member_and_many)
     bench_close(&bench);
 }
 
+// In pieces of any size, from bytes that move in between, comes what comes in one.
+Test(gzip, inflates_in_pieces)
+{
+    struct bench bench;
+    bench_open(&bench);
+    scoped(buffer_done) struct buffer wanted = {0};
+    scoped(buffer_done) struct buffer moved = {0};
+    noise_put(&wanted, 300 * 1000);
+    zeros_put(&wanted, 300 * 1000);
+    for (size_t i = 0; i < 6; i++)
+        squeeze(&bench.packed, bytes_of(wanted.data + i * 100 * 1000, 100 * 1000));
+    for (size_t work = 1; work <= 1 << 20; work *= 4) {
+        uint32_t pieces = 1;
+        enum gzip_result result;
+        buffer_reset(&bench.out);
+        gzip_begin(bench.gzip, bench.packed.size, &LIMITS, &bench.out);
+        while ((result = gzip_some(
+                    bench.gzip,
+                    buffer_view(pieces % 2 == 0 ? &moved : &bench.packed),
+                    work,
+                    &bench.out)) == GZIP_MORE) {
+            pieces++;
+            buffer_done(&moved);
+            moved = (struct buffer){0};
+            buffer_bytes(&moved, buffer_view(&bench.packed));
+        }
+        cr_assert_eq(result, GZIP_FINE);
+        cr_assert(bytes_equal(buffer_view(&bench.out), buffer_view(&wanted)));
+        cr_assert_geq(pieces, work == 1 ? 6 : 1, "%u pieces", pieces);
+        cr_assert_eq(pieces > 1, work < 1 << 20, "%u pieces of %zu", pieces, work);
+    }
+    bench_close(&bench);
+}
+
 Test(gzip, reads_empty_members)
 {
     struct bench bench;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,5 +182,40 @@ Test(listen, knows_its_own_user_on_a_unix_socket_only)
     cr_assert_eq(strncmp(peer.text, "127.0.0.1:", 10), 0, "%s", peer.text);
     close(client);
     close(server);
+    listener_close(&listener);
+}
+
+// A peer that vanished says nothing, so the kernel has to ask.
+Test(listen, asks_whether_peers_are_still_there)
+{
+    static const struct {
+        int level, option, value;
+    } rows[] = {
+        {SOL_SOCKET,  SO_KEEPALIVE,     1     },
+        {IPPROTO_TCP, TCP_KEEPIDLE,     60    },
+        {IPPROTO_TCP, TCP_KEEPINTVL,    15    },
+        {IPPROTO_TCP, TCP_KEEPCNT,      4     },
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 120000},
+    };
+    struct error error = {0};
+    struct listener listener = {0};
+    struct sockaddr_in in;
+    socklen_t size = sizeof in;
+    cr_assert_eq(listen_tcp("127.0.0.1:0", &listener, &error), STATUS_OK, "%s", error.text);
+    cr_assert_eq(getsockname(listener.fd, (struct sockaddr *)&in, &size), 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(client, (struct sockaddr *)&in, sizeof in), 0);
+    int fd = accept(listener.fd, NULL, NULL);
+    cr_assert_geq(fd, 0);
+    struct peer peer;
+    peer_describe(LISTENER_TCP, fd, &peer);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int value = -1;
+        socklen_t value_size = sizeof value;
+        cr_assert_eq(getsockopt(fd, rows[i].level, rows[i].option, &value, &value_size), 0);
+        cr_assert_eq(value, rows[i].value, "row %zu", i);
+    }
+    close(fd);
+    close(client);
     listener_close(&listener);
 }

@@ -597,6 +597,8 @@ Test(tallyd, exits_2_on_what_cannot_be_asked)
         {"--memory", "64M", NULL},
         {"--ratio-max", "0", NULL},
         {"--handshake-timeout", "0s", NULL},
+        {"--stall-timeout", "0s", NULL},
+        {"--idle-timeout", "0s", NULL},
         {"--shared-key-file", "/dev/null", NULL},
         {"--shared-key-file", "/nowhere/at/all", NULL},
         {"--shared-key", "secret", NULL},

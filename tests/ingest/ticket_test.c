@@ -43,6 +43,39 @@ Test(ticket, gives_out_as_many_as_there_are)
     tickets_done(&tickets);
 }
 
+// What lists come to is reserved beforehand, and is never more than was reserved.
+Test(ticket, reserves_room_for_its_lists)
+{
+    tickets_make(2);
+    for (uint32_t count = 1; count <= 5000; count = count * 3 / 2 + 1) {
+        struct frame frame = frame_of("c", true);
+        frame.entries_count = count;
+        struct ticket *ticket = ticket_take(&tickets, NULL, &frame);
+        cr_assert_not_null(ticket);
+        cr_assert_eq(tickets.lists_size, ticket->lists_size);
+        for (uint32_t i = 0; i < count; i++) {
+            if (i % 4 == 0)
+                ticket_conflict(ticket, i);
+            else
+                ticket_reject(ticket, i, REFUSAL_SIZE);
+        }
+        size_t used = ticket->rejected.capacity + ticket->conflicts.capacity;
+        cr_assert_leq(used, ticket->lists_size, "%zu bytes for %u", used, count);
+        // Another finds room for its own only, or none.
+        tickets.lists_max = tickets.lists_size + ticket->lists_size - 1;
+        cr_assert_null(ticket_take(&tickets, NULL, &frame));
+        frame.wants_results = false;
+        struct ticket *other = ticket_take(&tickets, NULL, &frame);
+        cr_assert_not_null(other, "who asks for no results needs none");
+        tickets.lists_max = SIZE_MAX;
+        other->is_open = ticket->is_open = false;
+        ticket_give(&tickets, other);
+        ticket_give(&tickets, ticket);
+        cr_assert_eq(tickets.lists_size, 0);
+    }
+    tickets_done(&tickets);
+}
+
 Test(ticket, is_settled_when_nothing_is_open_any_more)
 {
     tickets_make(1);

@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import re
+import select
 import signal
 import socket
 import time
@@ -363,6 +364,28 @@ class Datagrams(WireTest):
 
 
 class Full(unittest.TestCase):
+    @proves("W136", "W185", "W233")
+    def test_a_message_that_does_not_come_on(self):
+        with Server("--stall-timeout", "300ms") as server:
+            message = pack(["api_call", [[None, {"subject": "s"}]], {"chunk": "c"}])
+            with server.connect() as wire, server.connect() as silent:
+                self.assertEqual(wire.ask(message), {"ack": "c"})
+                wire.write(message[:-1])
+                self.assertTrue(wire.is_ended())
+                self.assertEqual(silent.ask(message), {"ack": "c"})
+            self.assertIn("a message was begun and not finished in time", server.log())
+
+    @proves("W186", "W234")
+    def test_a_connection_that_says_nothing(self):
+        message = pack(["t", [], {"chunk": "c"}])
+        with Server("--idle-timeout", "2s") as server:
+            with server.connect() as silent, server.connect() as beating:
+                self.assertEqual(silent.ask(message), {"ack": "c"})
+                while not select.select([silent.socket], [], [], 0.05)[0]:
+                    beating.write(pack(None))
+                self.assertTrue(silent.is_ended())
+                self.assertEqual(beating.ask(message), {"ack": "c"})
+
     @proves("W204")
     def test_connections(self):
         with Server("--connections-max", "2") as server:

@@ -1,0 +1,288 @@
+// Who may go on while memory is full, and who is given up. The problem: a client may begin a large
+// message and leave it at that, on many connections, slowly or not at all, and others must not
+// notice.
+//
+// 1. A connection that holds less than its share is always read: the shares of all connections
+//    together are half of the memory for messages, and only the other half gets full. So nobody who
+//    sends messages smaller than that ever waits for those who do not finish theirs. Meanwhile the
+//    kernel is asked for no more than what is left of the share, or many bursts at once would fill
+//    the other half too.
+// 2. Beyond that one connection at a time may go on (room_owner), in the room that is kept for one
+//    frame. What it stopped in the middle of waits in the kernel already, so when nothing comes for
+//    some milliseconds it is another's turn. Who finishes a frame queues before who did not.
+// 3. Bytes that came in such a turn stay in the room, which therefore is passed on only when the
+//    frame is done or its connection closed: when they stop coming, come too slowly, or after twice
+//    linger_ns. Who had turns for that long and used none is closed too.
+// 4. Memory full or not: a message that was begun has to come on, and acks have to be read
+//    (stall_ns). Time in which this side does not read is not held against the client.
+
+#include "base/assert.h"
+#include "ingest/conn.h"
+
+enum { ROOM_WORDS_SIZE = 4096, RATION_MAX = 1 << 30 };
+
+// A turn of the room owner: until the first bytes come, between any two, and for all of the frame:
+// a second, and one more for each 256 KiB that came.
+static const int64_t ROOM_LEASH_NS = 10 * INT64_C(1000000);
+static const int64_t ROOM_IDLE_NS = 500 * INT64_C(1000000);
+static const int64_t ROOM_GRACE_NS = INT64_C(1000000000);
+static const int64_t ROOM_NS_PER_BYTE = 4000;
+// The same for a frame when memory is not full: a second for each kibibyte, beyond stall_ns.
+static const int64_t STALL_NS_PER_BYTE = 1000 * INT64_C(1000);
+static const int64_t TICK_NS_MAX = INT64_C(1000000000);
+// How long a turn waits while a frame waits for room. The writer announces fates, but not that a
+// group is free again.
+static const int64_t STALLED_WAIT_NS = INT64_C(1000000);
+
+// --- who may go on ---
+
+// It may say a few words at any time: that costs next to nothing, and its time runs.
+static bool
+conn_is_new(const struct conn *conn)
+{
+    return conn->is_stranger || conn_is_shaking_hands(conn);
+}
+
+static size_t
+desk_pool(const struct desk *desk)
+{
+    // Inflating has room of its own, so that it never waits for connections that wait for it.
+    return desk->options.memory_max - desk->options.frame_max - desk->options.inflated.size_max;
+}
+
+// What is left of its share.
+static size_t
+conn_share(const struct conn *conn)
+{
+    const struct desk *desk = conn->desk;
+    size_t share = desk_pool(desk) / 2 / desk->options.connections_max;
+    return conn->charged < share ? share - conn->charged : 0;
+}
+
+size_t
+conn_ration(const struct conn *conn)
+{
+    const struct desk *desk = conn->desk;
+    if (!desk->memory_is_full || desk->room_owner == conn)
+        return SIZE_MAX;
+    size_t share = conn_share(conn);
+    if (conn_is_new(conn) && share < ROOM_WORDS_SIZE)
+        return ROOM_WORDS_SIZE;
+    return share < RATION_MAX ? share : (size_t)RATION_MAX;
+}
+
+static bool
+room_comes_before(const struct conn *a, const struct conn *b)
+{
+    if (a->room_was_wasted != b->room_was_wasted)
+        return b->room_was_wasted;
+    return a->room_ended_ns < b->room_ended_ns;
+}
+
+static void
+room_owner_choose(struct desk *desk)
+{
+    struct conn *chosen = NULL;
+    for (uint32_t i = 0; i < desk->options.connections_max; i++) {
+        struct conn *conn = &desk->conns[i];
+        if (!conn_wants_bytes(conn) || conn_is_new(conn) || conn_share(conn) > 0)
+            continue;
+        if (chosen == NULL || room_comes_before(conn, chosen))
+            chosen = conn;
+    }
+    desk->room_owner = chosen;
+    if (chosen == NULL)
+        return;
+    conn_touch(chosen);
+    desk->room_since_ns = desk->monotonic_ns;
+    desk->room_size = chosen->held.size;
+    if (chosen->room_first_ns == 0)
+        chosen->room_first_ns = desk->monotonic_ns;
+}
+
+// What came of the owner's frame since its turn began.
+static size_t
+room_growth(const struct desk *desk)
+{
+    size_t size = desk->room_owner->held.size;
+    return size > desk->room_size ? size - desk->room_size : 0;
+}
+
+enum room_use { ROOM_USED, ROOM_UNUSED, ROOM_WASTED };
+
+// ROOM_WASTED: bytes of the owner lie in the room, and the rest does not come.
+static enum room_use
+room_use_of(const struct desk *desk)
+{
+    const struct conn *owner = desk->room_owner;
+    if (owner == NULL || owner->state == CONN_CLOSING)
+        return ROOM_UNUSED;
+    size_t growth = room_growth(desk);
+    // Its frame is whole, or the ledger or its peer is to go on first.
+    if (owner->has_frame || (growth > 0 && !conn_wants_bytes(owner)))
+        return ROOM_USED;
+    if (!conn_wants_bytes(owner) || conn_share(owner) > 0)
+        return ROOM_UNUSED;
+    int64_t elapsed_ns = desk->monotonic_ns - desk->room_since_ns;
+    if (growth == 0)
+        return elapsed_ns > ROOM_LEASH_NS ? ROOM_UNUSED : ROOM_USED;
+    bool is_idle = desk->monotonic_ns - owner->received_ns > ROOM_IDLE_NS;
+    bool is_slow = elapsed_ns > ROOM_GRACE_NS + (int64_t)growth * ROOM_NS_PER_BYTE ||
+                   elapsed_ns > 2 * desk->options.linger_ns;
+    return is_idle || is_slow ? ROOM_WASTED : ROOM_USED;
+}
+
+static void
+room_owner_end(struct desk *desk)
+{
+    struct conn *owner = desk->room_owner;
+    if (owner == NULL)
+        return;
+    owner->room_was_wasted = true;
+    owner->room_ended_ns = desk->monotonic_ns;
+    desk->room_owner = NULL;
+    conn_touch(owner);
+}
+
+void
+room_frame_done(struct conn *conn)
+{
+    struct desk *desk = conn->desk;
+    conn->frame_since_ns = 0;
+    conn->room_first_ns = 0;
+    conn->room_was_wasted = false;
+    if (desk->room_owner != conn)
+        return;
+    conn->room_ended_ns = desk->monotonic_ns;
+    desk->room_owner = NULL;
+}
+
+void
+room_update(struct desk *desk)
+{
+    size_t pool = desk_pool(desk);
+    size_t used = desk->memory_used - desk->inflated_charged;
+    bool is_full = used > pool - pool / 2;
+    if (is_full != desk->memory_is_full) {
+        metric_add(&desk->metrics->memory_full, is_full);
+        desk->room_owner = NULL;
+        desk->memory_is_full = is_full;
+        for (uint32_t i = 0; i < desk->options.connections_max; i++)
+            if (desk->conns[i].state == CONN_OPEN)
+                conn_touch(&desk->conns[i]);
+    }
+    enum room_use use = room_use_of(desk);
+    if (!is_full || use == ROOM_USED)
+        return;
+    if (use == ROOM_WASTED)
+        conn_break(desk->room_owner, FRAME_STALLED);
+    room_owner_end(desk);
+    room_owner_choose(desk);
+}
+
+int64_t
+desk_patience_ns(const struct desk *desk, int64_t timeout_ns)
+{
+    if (desk->touched != NULL || desk->has_more_work)
+        return 0;
+    int64_t wait_ns = desk->stalled != NULL ? STALLED_WAIT_NS : timeout_ns;
+    if (desk->room_owner != NULL && wait_ns > ROOM_LEASH_NS)
+        wait_ns = ROOM_LEASH_NS;
+    return wait_ns < timeout_ns ? wait_ns : timeout_ns;
+}
+
+// --- who is given up ---
+
+// Whether only the peer, by reading its acks, can make the connection go on.
+static bool
+conn_waits_for_peer(const struct conn *conn)
+{
+    bool is_put = !conn->has_frame && conn->tickets == 0;
+    return (conn->state == CONN_ENDED && is_put) || conn_acks_are_full(conn) ||
+           (conn->state == CONN_OPEN && conn_is_laden(conn));
+}
+
+static bool
+conn_is_deaf_peer(const struct conn *conn)
+{
+    const struct desk_options *options = &conn->desk->options;
+    int64_t waited_ns = conn->desk->monotonic_ns - conn->waiting_ns;
+    if (conn->state == CONN_ENDED)
+        return conn_waits_for_peer(conn) && waited_ns > options->linger_ns;
+    // What was packed in this turn has not been offered yet.
+    if (!loop_op_is_active(&conn->sending))
+        return false;
+    if (conn->desk->memory_is_full && conn_waits_for_peer(conn) && waited_ns > options->linger_ns)
+        return true;
+    return options->stall_ns > 0 && waited_ns > options->stall_ns;
+}
+
+// Looks at each tick whether the same frame is still incomplete.
+static bool
+conn_is_slow(struct conn *conn)
+{
+    const struct desk *desk = conn->desk;
+    bool is_asked = conn->state == CONN_OPEN && !conn_is_new(conn) && conn->held.size > 0 &&
+                    conn_wants_bytes(conn) && conn_ration(conn) > 0;
+    if (!is_asked) {
+        conn->frame_since_ns = 0;
+        return false;
+    }
+    if (conn->frame_since_ns == 0)
+        conn->frame_since_ns = desk->monotonic_ns;
+    else if (desk->late_ns > 0)
+        conn->frame_since_ns += desk->late_ns;
+    int64_t allowed_ns = desk->options.stall_ns + (int64_t)conn->held.size * STALL_NS_PER_BYTE;
+    return desk->options.stall_ns > 0 && desk->monotonic_ns - conn->frame_since_ns > allowed_ns;
+}
+
+static bool
+conn_wastes_room(const struct conn *conn)
+{
+    const struct desk *desk = conn->desk;
+    return desk->memory_is_full && conn->room_was_wasted && conn_wants_bytes(conn) &&
+           desk->monotonic_ns - conn->room_first_ns > 2 * desk->options.linger_ns;
+}
+
+static bool
+conn_is_idle(const struct conn *conn)
+{
+    const struct desk *desk = conn->desk;
+    return desk->options.idle_ns > 0 && conn->state == CONN_OPEN && !conn_is_new(conn) &&
+           conn->held.size == 0 && conn->tickets == 0 && conn_acks_unread(conn) == 0 &&
+           desk->monotonic_ns - conn->received_ns > desk->options.idle_ns;
+}
+
+static void
+conn_tick(struct conn *conn)
+{
+    conn_charge(conn, true);
+    conn_tls_tick(conn);
+    conn_greet_tick(conn);
+    if (conn->state == CONN_CLOSING)
+        return;
+    if (conn_is_deaf_peer(conn)) {
+        if (conn->state == CONN_OPEN)
+            conn_break(conn, FRAME_ACKS_UNREAD);
+        conn_close(conn);
+    } else if (conn_wastes_room(conn)) {
+        conn_break(conn, FRAME_STALLED);
+    } else if (conn_is_slow(conn)) {
+        conn_break(conn, FRAME_SLOW);
+    } else if (conn_is_idle(conn)) {
+        metric_add(&conn->desk->metrics->connections_idle, 1);
+        conn_end(conn);
+    }
+}
+
+void
+desk_tick(struct desk *desk)
+{
+    // A tick that comes late says nothing about clients: their bytes may wait in the kernel.
+    desk->late_ns = desk->monotonic_ns - desk->ticked_ns - TICK_NS_MAX;
+    desk->ticked_ns = desk->monotonic_ns;
+    desk_inflated_charge(desk, true);
+    for (uint32_t i = 0; i < desk->options.connections_max; i++)
+        if (desk->conns[i].state != CONN_FREE)
+            conn_tick(&desk->conns[i]);
+}
