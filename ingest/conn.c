@@ -18,8 +18,9 @@ enum {
     BUFFER_KEPT_MAX = 1024 * 1024,
 };
 
-// What is inflated in a turn, in pieces of 256 KiB (conn_input.c): some milliseconds.
-enum { INFLATE_PIECES = 8 };
+// What is inflated in a turn, in pieces of 256 KiB (conn_input.c), and how many TLS handshakes are
+// gone on with (conn_tls.c): some milliseconds each.
+enum { INFLATE_PIECES = 8, HANDSHAKES = 4 };
 
 static const int64_t QUIET_NS = INT64_C(1000000000);
 
@@ -33,6 +34,7 @@ desk_init(struct desk *desk, const struct desk_options *options, struct error *e
     desk->options = *options;
     desk->stalled_end = &desk->stalled;
     desk->inflating_left = INFLATE_PIECES;
+    desk->handshakes_left = HANDSHAKES;
     desk->conns = pool_take(options->connections_max, sizeof *desk->conns);
     if (desk->conns == NULL)
         return error_set(
@@ -264,7 +266,8 @@ on_received(void *context, const struct loop_event *event)
     conn->has_hung_up = true;
     if (event->result < 0)
         conn->is_deaf = true;
-    conn_end(conn);
+    if (!conn_is_deferred(conn))
+        conn_end(conn);
 }
 
 static void
@@ -324,6 +327,8 @@ desk_resume(struct desk *desk)
         conn->is_stalled = false;
         if (conn->has_frame)
             conn_resume(conn);
+        else if (conn_is_deferred(conn))
+            conn_tls_resume(conn);
         conn_touch(conn);
         conn = next;
     }
@@ -453,8 +458,9 @@ bool
 conn_wants_bytes(const struct conn *conn)
 {
     const struct desk *desk = conn->desk;
-    return conn->state == CONN_OPEN && !conn->has_frame && !conn_is_laden(conn) &&
-           !conn_acks_are_full(conn) && conn->tickets < desk->options.conn_tickets;
+    return conn->state == CONN_OPEN && !conn->has_frame && !conn_is_deferred(conn) &&
+           !conn_is_laden(conn) && !conn_acks_are_full(conn) &&
+           conn->tickets < desk->options.conn_tickets;
 }
 
 static void
@@ -568,6 +574,7 @@ desk_settle(struct desk *desk)
         conn = next;
     }
     desk->inflating_left = INFLATE_PIECES;
+    desk->handshakes_left = HANDSHAKES;
     counts_publish(desk);
 }
 

@@ -35,7 +35,8 @@
 //    our side is shut, and what comes is dropped until the peer hangs up, for linger_ns at most.
 //
 // 8. Over TLS (conn_tls.c) everything above is about decrypted bytes; a connection whose TLS
-//    handshake is under way is treated as a stranger, in the same time.
+//    handshake is under way is treated as a stranger, in the same time. A turn goes on with a few
+//    handshakes; of others what came lies in held, encrypted, and waits as in 3 (conn_is_deferred).
 //
 // Memory: a slot per connection, made at start. Buffers grow with what arrives, never with what is
 // declared: a frame of up to frame_max in held, acks up to acks_max (then reading stops). Their sum
@@ -182,6 +183,7 @@ struct desk {
     bool has_more_work;                // a frame was stopped at the end of its slice: do not wait
     int64_t ticked_ns;                 // monotonic: the last tick
     int64_t late_ns;                   // how much later than it should it came
+    uint32_t handshakes_left;          // TLS handshakes that may be gone on with in this turn
     uint32_t inflating_left;  // pieces that may be inflated, or looked through, in this turn
     int64_t now_ns;           // wall clock of this turn
     int64_t monotonic_ns;     // the same for deadlines
@@ -243,6 +245,10 @@ void conn_tls_begin(struct conn *conn);
 bool conn_is_shaking_hands(const struct conn *conn);
 // Ends a connection whose TLS handshake took too long (conn_tls.c).
 void conn_tls_tick(struct conn *conn);
+// Whether bytes of its handshake wait until other handshakes have had their turn (conn_tls.c).
+bool conn_is_deferred(const struct conn *conn);
+// Goes on with them (conn_tls.c).
+void conn_tls_resume(struct conn *conn);
 // Received bytes as they come, lent for the call (conn_tls.c).
 void conn_receive(struct conn *conn, struct bytes data);
 // What is to be sent next: acks, encrypted over TLS (conn_tls.c). Nothing is being sent.

@@ -217,12 +217,19 @@ conn_is_deaf_peer(const struct conn *conn)
     return options->stall_ns > 0 && waited_ns > options->stall_ns;
 }
 
+// A message, or a TLS record, was begun.
+static bool
+conn_has_begun(const struct conn *conn)
+{
+    return conn->held.size > 0 || (conn->tls != NULL && tls_is_inside(conn->tls));
+}
+
 // Looks at each tick whether the same frame is still incomplete.
 static bool
 conn_is_slow(struct conn *conn)
 {
     const struct desk *desk = conn->desk;
-    bool is_asked = conn->state == CONN_OPEN && !conn_is_new(conn) && conn->held.size > 0 &&
+    bool is_asked = conn->state == CONN_OPEN && !conn_is_new(conn) && conn_has_begun(conn) &&
                     conn_wants_bytes(conn) && conn_ration(conn) > 0;
     if (!is_asked) {
         conn->frame_since_ns = 0;
@@ -249,7 +256,7 @@ conn_is_idle(const struct conn *conn)
 {
     const struct desk *desk = conn->desk;
     return desk->options.idle_ns > 0 && conn->state == CONN_OPEN && !conn_is_new(conn) &&
-           conn->held.size == 0 && conn->tickets == 0 && conn_acks_unread(conn) == 0 &&
+           !conn_has_begun(conn) && conn->tickets == 0 && conn_acks_unread(conn) == 0 &&
            desk->monotonic_ns - conn->received_ns > desk->options.idle_ns;
 }
 

@@ -42,16 +42,10 @@ plain_receive(struct conn *conn, struct bytes data)
     conn_take(conn, data);
 }
 
-void
-conn_receive(struct conn *conn, struct bytes data)
+static void
+tls_receive(struct conn *conn, struct bytes data)
 {
     enum tls_result result = TLS_BYTES;
-    if (conn->tls == NULL) {
-        plain_receive(conn, data);
-        return;
-    }
-    if (conn->state != CONN_OPEN)
-        return;
     bool was_open = tls_is_open(conn->tls);
     tls_feed(conn->tls, data);
     while (result == TLS_BYTES) {
@@ -66,6 +60,67 @@ conn_receive(struct conn *conn, struct bytes data)
         conn_end(conn);
     if (result == TLS_FAILED)
         tls_give_up(conn, tls_fault(conn->tls), tls_detail(conn->tls));
+}
+
+// A handshake is a millisecond's work. When many come at once, what they sent is kept, still
+// encrypted, until the turn is theirs; nothing decrypted is held before that.
+static bool
+tls_defer(struct conn *conn, struct bytes data)
+{
+    struct desk *desk = conn->desk;
+    if (!conn_is_shaking_hands(conn))
+        return false;
+    bool is_deferred = conn_is_deferred(conn);
+    if (!is_deferred && desk->handshakes_left > 0) {
+        desk->handshakes_left--;
+        return false;
+    }
+    buffer_bytes(&conn->held, data);
+    if (buffer_failed(&conn->held)) {
+        tls_give_up(conn, TLS_NO_MEMORY, "");
+        return true;
+    }
+    desk->has_more_work = true;
+    if (!is_deferred)
+        conn_stall(conn);
+    return true;
+}
+
+void
+conn_receive(struct conn *conn, struct bytes data)
+{
+    if (conn->tls == NULL) {
+        plain_receive(conn, data);
+        return;
+    }
+    if (conn->state != CONN_OPEN || tls_defer(conn, data))
+        return;
+    tls_receive(conn, data);
+}
+
+void
+conn_tls_resume(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN || !conn_is_deferred(conn))
+        return;
+    if (conn->desk->handshakes_left == 0) {
+        conn->desk->has_more_work = true;
+        conn_stall(conn);
+        return;
+    }
+    conn->desk->handshakes_left--;
+    // What is decrypted may be held, too.
+    scoped(buffer_done) struct buffer sealed = conn->held;
+    conn->held = (struct buffer){0};
+    tls_receive(conn, buffer_view(&sealed));
+    if (conn->has_hung_up)
+        conn_end(conn);
+}
+
+bool
+conn_is_deferred(const struct conn *conn)
+{
+    return conn_is_shaking_hands(conn) && conn->held.size > 0;
 }
 
 // Nothing more is to be said to the peer but this.

@@ -245,6 +245,12 @@ tls_fail(struct tls *tls)
     tls->detail = tls_reason();
 }
 
+bool
+tls_is_inside(const struct tls *tls)
+{
+    return SSL_has_pending(tls->ssl) == 1;
+}
+
 void
 tls_feed(struct tls *tls, struct bytes received)
 {

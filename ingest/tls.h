@@ -90,6 +90,8 @@ void tls_feed(struct tls *tls, struct bytes received);
 enum tls_result tls_read(struct tls *tls, struct bytes *out) CHECKED;
 // Whether the handshake is done.
 bool tls_is_open(const struct tls *tls);
+// Whether a part of a record has come whose rest has not; after tls_read has answered TLS_WAITS.
+bool tls_is_inside(const struct tls *tls);
 // Encrypts into the output. Only when it is open. False: it failed.
 bool tls_seal(struct tls *tls, struct bytes plain) CHECKED;
 // Puts close_notify into the output, once.

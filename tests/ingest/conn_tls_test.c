@@ -308,6 +308,83 @@ Test(conn_tls, bounds_the_time_of_the_handshake)
 }
 
 // Who says that nothing more comes still gets its acks, and our close_notify.
+// As a message that was begun, though nothing of it can be decrypted yet.
+Test(conn_tls, ends_a_record_that_does_not_come_on)
+{
+    struct scene scene;
+    struct guest slow, idle;
+    struct front_bench_options options = PLAIN;
+    options.stall_ns = 300 * INT64_C(1000000);
+    scene_open(&scene, &options);
+    guest_open(&scene, &idle);
+    guest_open(&scene, &slow);
+    scoped(buffer_done) struct buffer out = {0};
+    scoped(buffer_done) struct buffer wire = {0};
+    wire_forward(&out, "api_call", &(struct wire){.events = 5, .chunk = "never"});
+    tls_client_write(&slow.tls, buffer_view(&out));
+    tls_client_take(&slow.tls, &wire);
+    cr_assert_gt(wire.size, out.size);
+    end_send(&scene.bench, &slow.end, bytes_of(wire.data, wire.size - 1));
+    BENCH_TURN_UNTIL(&scene.bench, metric_get(&scene.bench.metrics.broken[FRAME_SLOW]) == 1);
+    guest_expect_hang_up(&scene, &slow);
+    guest_forward(&scene, &idle, &(struct wire){.events = 1, .chunk = "alive"});
+    guest_expect_ack(&scene, &idle, "alive");
+    cr_assert_eq(metric_get(&scene.bench.metrics.events), 1);
+    guest_close(&slow);
+    guest_close(&idle);
+    scene_close(&scene);
+}
+
+// A storm of them does not keep the loop from others; all are served in the end.
+Test(conn_tls, does_a_few_handshakes_in_a_turn)
+{
+    enum { GUESTS = 16, A_TURN = 4 };
+    struct scene scene;
+    struct guest guests[GUESTS];
+    bool is_greeted[GUESTS] = {false};
+    scene_open(&scene, &PLAIN);
+    for (uint32_t i = 0; i < GUESTS; i++) {
+        guest_knock(&scene, &guests[i]);
+        scoped(buffer_done) struct buffer hello = {0};
+        tls_client_step(&guests[i].tls);
+        tls_client_take(&guests[i].tls, &hello);
+        end_send(&scene.bench, &guests[i].end, buffer_view(&hello));
+    }
+    uint32_t greeted = 0;
+    int64_t deadline_ns = clock_monotonic_ns() + BENCH_WAIT_S * SECOND_NS;
+    while (greeted < GUESTS) {
+        uint32_t before = greeted;
+        bench_turn(&scene.bench);
+        for (uint32_t i = 0; i < GUESTS; i++) {
+            end_read(&guests[i].end);
+            greeted += !is_greeted[i] && guests[i].end.answer.size > 0;
+            is_greeted[i] = guests[i].end.answer.size > 0;
+        }
+        cr_assert_leq(greeted - before, A_TURN, "%u in one turn", greeted - before);
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+    }
+    // All end their handshakes at once, with a message behind it, and hang up.
+    for (uint32_t i = 0; i < GUESTS; i++) {
+        scoped(buffer_done) struct buffer out = {0};
+        scoped(buffer_done) struct buffer wire = {0};
+        tls_client_feed(&guests[i].tls, buffer_view(&guests[i].end.answer));
+        buffer_reset(&guests[i].end.answer);
+        tls_client_step(&guests[i].tls);
+        cr_assert(tls_client_is_open(&guests[i].tls));
+        wire_forward(&out, "api_call", &(struct wire){.events = 1, .first = i, .chunk = "in"});
+        tls_client_write(&guests[i].tls, buffer_view(&out));
+        tls_client_take(&guests[i].tls, &wire);
+        end_send(&scene.bench, &guests[i].end, buffer_view(&wire));
+        cr_assert_eq(shutdown(guests[i].end.fd, SHUT_WR), 0);
+    }
+    for (uint32_t i = 0; i < GUESTS; i++)
+        guest_expect_ack(&scene, &guests[i], "in");
+    cr_assert_eq(metric_get(&scene.bench.metrics.events), GUESTS);
+    for (uint32_t i = 0; i < GUESTS; i++)
+        guest_close(&guests[i]);
+    scene_close(&scene);
+}
+
 Test(conn_tls, acks_after_the_clients_close_notify)
 {
     struct scene scene;
