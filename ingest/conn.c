@@ -240,8 +240,8 @@ conn_free(struct conn *conn)
     must(desk->inflating != conn);
     must(!loop_op_is_active(&conn->receiving) && !loop_op_is_active(&conn->sending));
     desk->memory_used -= conn->charged;
-    if (desk->room_owner == conn)
-        desk->room_owner = NULL;
+    if (desk->room.owner == conn)
+        desk->room.owner = NULL;
     tls_close(conn->tls);
     buffer_done(&conn->held);
     buffer_done(&conn->acks);
@@ -550,6 +550,7 @@ counts_publish(struct desk *desk)
     for (size_t i = 0; i < REFUSAL_COUNT; i++)
         if (counts->rejected[i] > 0)
             metric_add(&metrics->rejected[i], (int64_t)counts->rejected[i]);
+    metric_add(&metrics->turns, 1);
     metric_set(&metrics->memory, (int64_t)desk->memory_used);
     *counts = (struct desk_counts){0};
 }

@@ -41,7 +41,7 @@
 // Memory: a slot per connection, made at start. Buffers grow with what arrives, never with what is
 // declared: a frame of up to frame_max in held, acks up to acks_max (then reading stops). Their sum
 // over all connections is held to memory_max: inflated_max of it is for inflating, frame_max for
-// one connection at a time (room_owner), so that some frame can always finish, half of the rest is
+// one connection at a time (room.owner), so that some frame can always finish, half of the rest is
 // shared out evenly, and the other half is for whoever comes (conn_room.c). Bytes that the kernel
 // had delivered before reading stopped may exceed that by the loop's receive buffers. Bytes are
 // what is counted: buffers grow by doubling and are cut when they are less than half full.
@@ -85,8 +85,7 @@ struct conn {
     int64_t received_ns;     // monotonic: when bytes last came
     int64_t frame_since_ns;  // since when ticks saw the head frame incomplete; 0: not
     int64_t room_first_ns;   // when it first was the room's owner for the head frame; 0: not
-    int64_t room_ended_ns;   // when it last was
-    bool room_was_wasted;    // and finished no frame then
+    uint64_t room_place;     // in the queue for the room; 0: none
     struct handshake handshake;
     struct conn *next_touched;
     struct conn *next_stalled;
@@ -122,6 +121,16 @@ struct desk_counts {
     uint64_t acks;
     uint64_t rejected[REFUSAL_COUNT];
     struct decode_stats decode;
+};
+
+// Who may go on while memory is full (conn_room.c).
+struct room {
+    struct conn *owner;    // NULL: nobody
+    int64_t since_ns;      // when its turn began
+    size_t size;           // what it held then
+    size_t seen_size;      // and in the last turn of the loop
+    uint32_t looks;        // turns of the loop that asked the kernel for its bytes
+    uint32_t quiet_looks;  // those since bytes last came
 };
 
 struct desk_options {
@@ -171,15 +180,14 @@ struct desk {
     uint32_t conns_open;
     size_t memory_used;
     bool memory_is_full;
-    struct conn *room_owner;
+    struct room room;
+    uint64_t room_places;  // given so far
     struct gzip *gzip;
     struct buffer inflated;            // the entries of inflating's head frame
     size_t inflated_charged;           // of memory_used
     struct conn *inflating;            // NULL: nobody
     enum gzip_result inflated_result;  // GZIP_MORE: of its entries there is more to come
     struct frame_walk inflated_walk;   // over what came
-    int64_t room_since_ns;             // when room_owner became that
-    size_t room_size;                  // and what it held then
     bool has_more_work;                // a frame was stopped at the end of its slice: do not wait
     int64_t ticked_ns;                 // monotonic: the last tick
     int64_t late_ns;                   // how much later than it should it came
@@ -207,9 +215,8 @@ void desk_end_all(struct desk *desk);
 // Gives up waiting for peers: what is still open is closed without its acks.
 void desk_close_all(struct desk *desk);
 // Gives up peers that keep things waiting (conn_room.c): those that ended, or keep memory full, and
-// have read no ack, or not hung up, for linger_ns; that were let on while memory was full and
-// finished no frame for twice as long; that read no acks or finish no message for stall_ns; that
-// are idle. Some times a second.
+// have read no ack, or not hung up, for linger_ns; that read no acks or finish no message for
+// stall_ns; that are idle. Some times a second.
 void desk_tick(struct desk *desk);
 // How long the loop may wait, at most timeout_ns.
 int64_t desk_patience_ns(const struct desk *desk, int64_t timeout_ns);

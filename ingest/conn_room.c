@@ -2,27 +2,40 @@
 // message and leave it at that, on many connections, slowly or not at all, and others must not
 // notice.
 //
-// 1. A connection that holds less than its share is always read: the shares of all connections
-//    together are half of the memory for messages, and only the other half gets full. So nobody who
-//    sends messages smaller than that ever waits for those who do not finish theirs. Meanwhile the
-//    kernel is asked for no more than what is left of the share, or many bursts at once would fill
-//    the other half too.
-// 2. Beyond that one connection at a time may go on (room_owner), in the room that is kept for one
-//    frame. What it stopped in the middle of waits in the kernel already, so when nothing comes for
-//    some milliseconds it is another's turn. Who finishes a frame queues before who did not.
-// 3. Bytes that came in such a turn stay in the room, which therefore is passed on only when the
-//    frame is done or its connection closed: when they stop coming, come too slowly, or after twice
-//    linger_ns. Who had turns for that long and used none is closed too.
-// 4. Memory full or not: a message that was begun has to come on, and acks have to be read
-//    (stall_ns). Time in which this side does not read is not held against the client.
+// 1. A connection that holds less than its share is always read, and the shares of all together are
+//    half of the memory for messages, so who sends messages smaller than that never waits for those
+//    who fill the other half.
+// 2. While that is full the kernel is asked for no more than what is left of the share, or many
+//    bursts at once would overfill it.
+// 3. Beyond its share one connection at a time goes on (room.owner), in the room that is kept for
+//    one frame.
+// 4. The others wait in a queue, first come, first served: each gets its turn after as many as were
+//    before it.
+// 5. A turn of which bytes came ends with the frame, or with the connection: when the rest does not
+//    come, or comes too slowly.
+// 6. A turn in which nothing came ends after some milliseconds and puts the connection at the back;
+//    it is closed when its turns have been like that for twice linger_ns.
+// 7. A client is too slow by the clock and by turns of the loop, both: a loop that is slow itself
+//    holds that against nobody.
+// 8. Memory full or not, a message that was begun has to come on and acks have to be read
+//    (stall_ns).
+// 9. Time in which this side does not read is not held against the client.
 
 #include "base/assert.h"
 #include "ingest/conn.h"
 
-enum { ROOM_WORDS_SIZE = 4096, RATION_MAX = 1 << 30 };
+enum {
+    ROOM_WORDS_SIZE = 4096,
+    RATION_MAX = 1 << 30,
+    // The same in looks: how often the kernel was asked for the owner's bytes, which has them ready
+    // when the client sends more quickly than the loop turns.
+    ROOM_QUIET_LOOKS = 2,
+    ROOM_GRACE_LOOKS = 8,
+    ROOM_BYTES_PER_LOOK = 4096,
+};
 
-// A turn of the room owner: until the first bytes come, between any two, and for all of the frame:
-// a second, and one more for each 256 KiB that came.
+// A turn of the room's owner: until the first bytes come, between any two, and for all of the
+// frame: a second, and one more for each 256 KiB that came.
 static const int64_t ROOM_LEASH_NS = 10 * INT64_C(1000000);
 static const int64_t ROOM_IDLE_NS = 500 * INT64_C(1000000);
 static const int64_t ROOM_GRACE_NS = INT64_C(1000000000);
@@ -63,7 +76,7 @@ size_t
 conn_ration(const struct conn *conn)
 {
     const struct desk *desk = conn->desk;
-    if (!desk->memory_is_full || desk->room_owner == conn)
+    if (!desk->memory_is_full || desk->room.owner == conn)
         return SIZE_MAX;
     size_t share = conn_share(conn);
     if (conn_is_new(conn) && share < ROOM_WORDS_SIZE)
@@ -72,89 +85,109 @@ conn_ration(const struct conn *conn)
 }
 
 static bool
-room_comes_before(const struct conn *a, const struct conn *b)
+conn_waits_for_room(const struct conn *conn)
 {
-    if (a->room_was_wasted != b->room_was_wasted)
-        return b->room_was_wasted;
-    return a->room_ended_ns < b->room_ended_ns;
+    return conn_wants_bytes(conn) && !conn_is_new(conn) && conn_share(conn) == 0;
 }
 
+// Who is first seen waiting gets the next place; of those seen at once, any order will do.
 static void
 room_owner_choose(struct desk *desk)
 {
     struct conn *chosen = NULL;
     for (uint32_t i = 0; i < desk->options.connections_max; i++) {
         struct conn *conn = &desk->conns[i];
-        if (!conn_wants_bytes(conn) || conn_is_new(conn) || conn_share(conn) > 0)
+        if (!conn_waits_for_room(conn))
             continue;
-        if (chosen == NULL || room_comes_before(conn, chosen))
+        if (conn->room_place == 0)
+            conn->room_place = ++desk->room_places;
+        if (chosen == NULL || conn->room_place < chosen->room_place)
             chosen = conn;
     }
-    desk->room_owner = chosen;
     if (chosen == NULL)
         return;
+    metric_add(&desk->metrics->room_turns, 1);
     conn_touch(chosen);
-    desk->room_since_ns = desk->monotonic_ns;
-    desk->room_size = chosen->held.size;
+    size_t size = chosen->held.size;
+    desk->room = (struct room){
+        .owner = chosen, .since_ns = desk->monotonic_ns, .size = size, .seen_size = size};
     if (chosen->room_first_ns == 0)
         chosen->room_first_ns = desk->monotonic_ns;
 }
 
-// What came of the owner's frame since its turn began.
-static size_t
-room_growth(const struct desk *desk)
+static void
+room_leave(struct desk *desk)
 {
-    size_t size = desk->room_owner->held.size;
-    return size > desk->room_size ? size - desk->room_size : 0;
+    struct conn *owner = desk->room.owner;
+    desk->room.owner = NULL;
+    if (owner == NULL)
+        return;
+    owner->room_place = 0;
+    conn_touch(owner);
+}
+
+// Counts a look, unless the kernel was not asked or had no buffer.
+static void
+room_look(struct room *room)
+{
+    if (room->owner == NULL)
+        return;
+    size_t size = room->owner->held.size;
+    bool has_come = size != room->seen_size;
+    if (!has_come && !loop_op_is_active(&room->owner->receiving))
+        return;
+    room->seen_size = size;
+    room->looks++;
+    room->quiet_looks = has_come ? 0 : room->quiet_looks + 1;
 }
 
 enum room_use { ROOM_USED, ROOM_UNUSED, ROOM_WASTED };
 
-// ROOM_WASTED: bytes of the owner lie in the room, and the rest does not come.
+// Nothing came. ROOM_WASTED: as so often before.
+static enum room_use
+room_unused_of(const struct desk *desk)
+{
+    const struct room *room = &desk->room;
+    int64_t now_ns = desk->monotonic_ns;
+    if (now_ns - room->since_ns <= ROOM_LEASH_NS || room->quiet_looks < ROOM_QUIET_LOOKS)
+        return ROOM_USED;
+    bool is_hopeless = now_ns - room->owner->room_first_ns > 2 * desk->options.linger_ns;
+    return is_hopeless ? ROOM_WASTED : ROOM_UNUSED;
+}
+
+// ROOM_WASTED: the owner does not go on with its frame, and is to be closed.
 static enum room_use
 room_use_of(const struct desk *desk)
 {
-    const struct conn *owner = desk->room_owner;
+    const struct room *room = &desk->room;
+    const struct conn *owner = room->owner;
     if (owner == NULL || owner->state == CONN_CLOSING)
         return ROOM_UNUSED;
-    size_t growth = room_growth(desk);
+    size_t growth = owner->held.size > room->size ? owner->held.size - room->size : 0;
     // Its frame is whole, or the ledger or its peer is to go on first.
     if (owner->has_frame || (growth > 0 && !conn_wants_bytes(owner)))
         return ROOM_USED;
-    if (!conn_wants_bytes(owner) || conn_share(owner) > 0)
+    if (!conn_waits_for_room(owner))
         return ROOM_UNUSED;
-    int64_t elapsed_ns = desk->monotonic_ns - desk->room_since_ns;
     if (growth == 0)
-        return elapsed_ns > ROOM_LEASH_NS ? ROOM_UNUSED : ROOM_USED;
-    bool is_idle = desk->monotonic_ns - owner->received_ns > ROOM_IDLE_NS;
-    bool is_slow = elapsed_ns > ROOM_GRACE_NS + (int64_t)growth * ROOM_NS_PER_BYTE ||
+        return room_unused_of(desk);
+    int64_t elapsed_ns = desk->monotonic_ns - room->since_ns;
+    bool is_idle = desk->monotonic_ns - owner->received_ns > ROOM_IDLE_NS &&
+                   room->quiet_looks >= ROOM_QUIET_LOOKS;
+    bool is_late = elapsed_ns > ROOM_GRACE_NS + (int64_t)growth * ROOM_NS_PER_BYTE ||
                    elapsed_ns > 2 * desk->options.linger_ns;
+    bool is_slow = is_late && room->looks > ROOM_GRACE_LOOKS + growth / ROOM_BYTES_PER_LOOK;
     return is_idle || is_slow ? ROOM_WASTED : ROOM_USED;
-}
-
-static void
-room_owner_end(struct desk *desk)
-{
-    struct conn *owner = desk->room_owner;
-    if (owner == NULL)
-        return;
-    owner->room_was_wasted = true;
-    owner->room_ended_ns = desk->monotonic_ns;
-    desk->room_owner = NULL;
-    conn_touch(owner);
 }
 
 void
 room_frame_done(struct conn *conn)
 {
-    struct desk *desk = conn->desk;
     conn->frame_since_ns = 0;
     conn->room_first_ns = 0;
-    conn->room_was_wasted = false;
-    if (desk->room_owner != conn)
-        return;
-    conn->room_ended_ns = desk->monotonic_ns;
-    desk->room_owner = NULL;
+    conn->room_place = 0;
+    if (conn->desk->room.owner == conn)
+        room_leave(conn->desk);
 }
 
 void
@@ -165,18 +198,19 @@ room_update(struct desk *desk)
     bool is_full = used > pool - pool / 2;
     if (is_full != desk->memory_is_full) {
         metric_add(&desk->metrics->memory_full, is_full);
-        desk->room_owner = NULL;
+        desk->room.owner = NULL;
         desk->memory_is_full = is_full;
         for (uint32_t i = 0; i < desk->options.connections_max; i++)
             if (desk->conns[i].state == CONN_OPEN)
                 conn_touch(&desk->conns[i]);
     }
+    room_look(&desk->room);
     enum room_use use = room_use_of(desk);
     if (!is_full || use == ROOM_USED)
         return;
     if (use == ROOM_WASTED)
-        conn_break(desk->room_owner, FRAME_STALLED);
-    room_owner_end(desk);
+        conn_break(desk->room.owner, FRAME_STALLED);
+    room_leave(desk);
     room_owner_choose(desk);
 }
 
@@ -186,7 +220,7 @@ desk_patience_ns(const struct desk *desk, int64_t timeout_ns)
     if (desk->touched != NULL || desk->has_more_work)
         return 0;
     int64_t wait_ns = desk->stalled != NULL ? STALLED_WAIT_NS : timeout_ns;
-    if (desk->room_owner != NULL && wait_ns > ROOM_LEASH_NS)
+    if (desk->room.owner != NULL && wait_ns > ROOM_LEASH_NS)
         wait_ns = ROOM_LEASH_NS;
     return wait_ns < timeout_ns ? wait_ns : timeout_ns;
 }
@@ -244,14 +278,6 @@ conn_is_slow(struct conn *conn)
 }
 
 static bool
-conn_wastes_room(const struct conn *conn)
-{
-    const struct desk *desk = conn->desk;
-    return desk->memory_is_full && conn->room_was_wasted && conn_wants_bytes(conn) &&
-           desk->monotonic_ns - conn->room_first_ns > 2 * desk->options.linger_ns;
-}
-
-static bool
 conn_is_idle(const struct conn *conn)
 {
     const struct desk *desk = conn->desk;
@@ -272,8 +298,6 @@ conn_tick(struct conn *conn)
         if (conn->state == CONN_OPEN)
             conn_break(conn, FRAME_ACKS_UNREAD);
         conn_close(conn);
-    } else if (conn_wastes_room(conn)) {
-        conn_break(conn, FRAME_STALLED);
     } else if (conn_is_slow(conn)) {
         conn_break(conn, FRAME_SLOW);
     } else if (conn_is_idle(conn)) {

@@ -38,6 +38,11 @@ static const struct ingest_metrics FIRST_STATE = {
     .memory = METRIC_GAUGE("tally_ingest_memory_bytes", "Memory held by connections."),
     .memory_full = METRIC_COUNTER(
         "tally_ingest_memory_full_total", "Times reading stopped because memory was full."),
+    .room_turns = METRIC_COUNTER(
+        "tally_ingest_room_turns_total",
+        "Times a connection had its turn to go on while memory was full."),
+    .turns =
+        METRIC_COUNTER("tally_ingest_turns_total", "Turns of the loop that serves connections."),
     .receive_starved = METRIC_COUNTER(
         "tally_ingest_receive_starved_total", "Receives that waited for a free buffer."),
     .rejects_unlisted = METRIC_COUNTER(
@@ -124,6 +129,8 @@ ingest_metrics_list(
         &metrics->acks,
         &metrics->memory,
         &metrics->memory_full,
+        &metrics->room_turns,
+        &metrics->turns,
         &metrics->receive_starved,
         &metrics->rejects_unlisted,
         &metrics->udp_datagrams,

@@ -47,6 +47,8 @@ struct ingest_metrics {
     struct metric acks;
     struct metric memory;       // bytes held by connections
     struct metric memory_full;  // times reading was stopped for it
+    struct metric room_turns;   // how often a connection could go on then
+    struct metric turns;        // of the loop
     struct metric receive_starved;
     struct metric rejects_unlisted;
     struct metric udp_datagrams;

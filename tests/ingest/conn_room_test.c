@@ -428,6 +428,103 @@ Test(conn_room, takes_no_more_than_shares_of_many_bursts)
     front_bench_close(&bench);
 }
 
+// Fills the memory with the beginnings of messages, all of which are read, and is silent.
+enum { HOLDERS = 3 };
+
+static void
+memory_fill(struct front_bench *bench, struct peer_end holders[HOLDERS], struct bytes frame)
+{
+    static const size_t SIZES[HOLDERS] = {260 * 1000, 260 * 1000, 30 * 1000};
+    for (uint32_t i = 0; i < HOLDERS; i++) {
+        end_open(bench, &holders[i], true);
+        end_send(bench, &holders[i], bytes_of(frame.data, SIZES[i]));
+        bench_settle(bench);
+    }
+    BENCH_TURN_UNTIL(bench, metric_get(&bench->metrics.memory_full) > 0);
+    int64_t held = metric_get(&bench->metrics.memory);
+    cr_assert_gt(held, BENCH_FRAME_MAX / 2);
+}
+
+static void
+late_open(struct front_bench *bench, struct peer_end *end, struct bytes frame)
+{
+    enum { SIZE = 100 * 1000 };
+    end_open(bench, end, true);
+    cr_assert_eq(send(end->fd, frame.data, SIZE, MSG_NOSIGNAL), SIZE);
+}
+
+// docs/wire.md: W182
+// Others stop in the middle of their messages when it is their turn, and come again at once, for as
+// long as it takes: who waited before they came has its turn before them.
+Test(conn_room, serves_who_waits_before_who_comes_later)
+{
+    enum { LATER = 3 };
+    struct front_bench bench;
+    struct peer_end holders[HOLDERS], later[LATER], good;
+    struct front_bench_options options = {
+        .memory_max = 2 * BENCH_FRAME_MAX, .linger_ns = 60 * SECOND_NS};
+    front_bench_open(&bench, &options);
+    scoped(buffer_done) struct buffer out = {0};
+    wire_packed(&out, "api", &(struct wire){.events = 12000, .chunk = "large"});
+    memory_fill(&bench, holders, buffer_view(&out));
+    for (uint32_t i = 0; i < LATER; i++)
+        late_open(&bench, &later[i], buffer_view(&out));
+    end_open(&bench, &good, true);
+    size_t at = 0;
+    int64_t deadline_ns = clock_monotonic_ns() + BENCH_WAIT_S * SECOND_NS;
+    while (good.answer.size == 0) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "it waits for ever");
+        ssize_t size = send(good.fd, out.data + at, out.size - at, MSG_NOSIGNAL);
+        at += size > 0 ? (size_t)size : 0;
+        for (uint32_t i = 0; i < LATER; i++) {
+            end_read(&later[i]);
+            if (!later[i].is_ended)
+                continue;
+            end_close(&later[i]);
+            late_open(&bench, &later[i], buffer_view(&out));
+        }
+        bench_turn(&bench);
+        end_read(&good);
+    }
+    end_expect_ack(&bench, &good, "large");
+    cr_assert_leq(metric_get(&bench.metrics.broken[FRAME_STALLED]), LATER, "one turn of each");
+    for (uint32_t i = 0; i < LATER; i++)
+        end_close(&later[i]);
+    for (uint32_t i = 0; i < HOLDERS; i++)
+        end_close(&holders[i]);
+    end_close(&good);
+    front_bench_close(&bench);
+}
+
+// docs/wire.md: W182
+// A loop that is slow itself, here 600 ms a turn, holds that against nobody who has sent.
+Test(conn_room, takes_nobodys_turn_because_the_loop_is_slow)
+{
+    struct front_bench bench;
+    struct peer_end holders[HOLDERS], good;
+    struct front_bench_options options = {
+        .memory_max = 2 * BENCH_FRAME_MAX, .buffer_size = 128 * 1024, .linger_ns = 60 * SECOND_NS};
+    front_bench_open(&bench, &options);
+    scoped(buffer_done) struct buffer out = {0};
+    wire_packed(&out, "api", &(struct wire){.events = 12000, .chunk = "large"});
+    memory_fill(&bench, holders, buffer_view(&out));
+    end_open(&bench, &good, true);
+    size_t at = 0;
+    for (uint32_t i = 0; i < 100 && !good.is_ended && good.answer.size == 0; i++) {
+        ssize_t size = send(good.fd, out.data + at, out.size - at, MSG_NOSIGNAL);
+        at += size > 0 ? (size_t)size : 0;
+        (void)poll(NULL, 0, 600);
+        bench_turn(&bench);
+        end_read(&good);
+    }
+    end_expect_ack(&bench, &good, "large");
+    cr_assert_eq(metric_get(&bench.metrics.broken[FRAME_STALLED]), 0);
+    for (uint32_t i = 0; i < HOLDERS; i++)
+        end_close(&holders[i]);
+    end_close(&good);
+    front_bench_close(&bench);
+}
+
 // What a connection holds, received or to be sent, stops at its limit, long before acks_max here,
 // and goes on when acks are read.
 // docs/wire.md: W205
