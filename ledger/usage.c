@@ -13,7 +13,8 @@
 // How a shard answers. With a state snapshot at position P, and L the first block that the meter's
 // cells cover:
 //
-//   range not on quarter hours, or L unknown:   log [1, head]
+//   off the quarter hours, or L unknown:        log [1, head]
+//   a cell is of no use (usage_rows_cell):      log [1, head]
 //   tallyd answers, its flushed == P:           cells(P) + its cells + log [1, L)
 //   tallyd answers, a flush came in between:    again, on a new snapshot
 //   tallyd is away (or busy, or has too many):  cells(P) + log [max(L, P + 1), head] + log [1, L)
@@ -36,6 +37,7 @@ struct reader {
     struct registry *registry;
     struct shard_view *views;
     struct memory_client *client;  // NULL: not connected
+    struct zone *zone;             // the last one that was asked for, or NULL
 };
 
 enum status
@@ -71,6 +73,7 @@ reader_close(struct reader *reader)
     memory_client_close(reader->client);
     if (reader->registry != NULL)
         registry_close(reader->registry);
+    zone_close(&reader->zone);
     pool_give(reader->views);
     arena_done(&reader->arena);
     pool_give(reader);
@@ -82,11 +85,31 @@ reader_registry(struct reader *reader)
     return reader->registry;
 }
 
+// Laying out a zone costs as much as a small query, so the last one stays.
+static enum status
+reader_zone(struct reader *reader, const char *name, const struct zone **out, struct error *error)
+{
+    *out = NULL;
+    if (name == NULL || strcmp(name, "UTC") == 0)
+        return STATUS_OK;
+    if (reader->zone == NULL || strcmp(zone_name(reader->zone), name) != 0) {
+        struct zone *zone;
+        enum status status = zone_open(bytes_text(name), &zone, error);
+        if (status)
+            return status;
+        zone_close(&reader->zone);
+        reader->zone = zone;
+    }
+    *out = reader->zone;
+    return STATUS_OK;
+}
+
 // One shard's part of an answer.
 struct shard_answer {
     struct reader *reader;
     struct usage_scan scan;
-    bool may_ask;  // whether tallyd is still worth asking
+    bool may_ask;    // whether tallyd is still worth asking
+    bool needs_log;  // the cells were tried, and cannot answer
 };
 
 static void
@@ -106,7 +129,8 @@ answer_ask(struct shard_answer *answer, struct memory_reply *out)
     const struct memory_request request = {
         .shard = answer->scan.view->shard,
         .meter_id = plan->meter->id,
-        .subject = plan->subject,
+        // A list comes out of one answer about all, so that it shows one moment.
+        .subject = plan->subjects_count == 1 ? plan->subjects[0] : bytes_of(NULL, 0),
         .from_s = plan->from_s,
         .to_s = plan->to_s,
     };
@@ -173,14 +197,14 @@ answer_reply(struct shard_answer *answer, struct memory_reply *reply, struct err
     struct cell_group group;
     struct cell_state state;
     while (memory_reply_next(reply, plan->meter->aggregation, &key, &group, &state)) {
+        bool has_groups =
+            group.count == plan->meter->dimensions_count || (state.flags & CELL_CAPPED) != 0;
         bool is_ours = key.meter_id == plan->meter->id && key.start_s >= plan->from_s &&
-                       key.start_s < plan->to_s && group.count == plan->meter->dimensions_count;
+                       key.start_s < plan->to_s && has_groups;
         if (!is_ours)
             return error_set(error, STATUS_CORRUPT, "tallyd answered another question");
-        struct usage_rows *rows = answer->scan.rows;
-        struct usage_sum *sum = usage_rows_at(rows, key.subject, key.start_s * SECOND_NS, &group);
-        if (sum != NULL)
-            usage_rows_merge(rows, sum, key.start_s, &state);
+        if (usage_plan_wants(plan, key.subject))
+            (void)usage_rows_cell(answer->scan.rows, &key, &group, &state);
     }
     if (cursor_failed(&reply->cells))
         return error_set(error, STATUS_CORRUPT, "tallyd's answer is damaged");
@@ -228,7 +252,7 @@ answer_try(struct shard_answer *answer, struct error *error)
         status = state_live_from(&state, plan->meter->id, &live_from, error);
     if (status)
         return error_prefix(error, "shard %u", scan->view->shard);
-    if (plan->is_aligned)
+    if (plan->is_aligned && !answer->needs_log)
         return answer_cells(answer, &state, live_from, error);
     tx_done(&state);
     return answer_log(answer, scan->position, 0, 1, error);
@@ -255,23 +279,19 @@ answer_shard(
         .scan = {.plan = plan, .view = view, .rows = rows},
         .may_ask = true,
     };
-    // The last attempt asks nobody, and the log has the answer whatever is flushed.
+    // The last attempt asks nobody but the log, which has the answer whatever is flushed.
     for (int attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
         arena_reset(arena);
         *rows = usage_rows_in(arena, plan);
         answer.scan.holds_snapshot = attempt > ATTEMPTS_BEFORE_HOLD;
-        answer.may_ask = answer.may_ask && attempt < ATTEMPTS_MAX;
+        answer.needs_log = answer.needs_log || attempt == ATTEMPTS_MAX;
         status = answer_try(&answer, error);
-        if (status != STATUS_BUSY)
+        if (!status && rows->needs_log)
+            answer.needs_log = true;
+        else if (status != STATUS_BUSY)
             break;
     }
     return status;
-}
-
-static bool
-shard_may_have(const struct reader *reader, const struct usage_plan *plan, uint32_t shard)
-{
-    return plan->subject.size == 0 || hash64(plan->subject, 0) % reader->shards == shard;
 }
 
 // The rows of one shard, in the caller's arena.
@@ -339,6 +359,50 @@ row_compare(const void *a, const void *b, void *context)
     return order;
 }
 
+// Nothing is 0 calls and 0 distinct values of somebody, where all are counted in one row.
+static void
+result_add_zero(struct usage_result *result, const struct usage_plan *plan, struct arena *arena)
+{
+    enum aggregation aggregation = plan->meter->aggregation;
+    bool counts = aggregation == AGGREGATION_COUNT || aggregation == AGGREGATION_UNIQUE_COUNT;
+    if (result->count > 0 || !plan->is_merged || !counts || plan->group_by_count > 0 ||
+        plan->window != USAGE_WINDOW_NONE)
+        return;
+    result->rows = arena_new(arena, struct usage_row);
+    result->rows[0] =
+        (struct usage_row){.from_ns = plan->from_ns, .to_ns = plan->to_ns, .denominator = 1};
+    result->count = 1;
+}
+
+// Adds every shard's rows to the result, or to united when the query merges its subjects.
+static enum status
+query_shards(
+    struct reader *reader,
+    const struct usage_plan *plan,
+    struct usage_rows *united,
+    struct arena *arena,
+    struct usage_result *result,
+    struct error *error)
+{
+    scoped(arena_done) struct arena scratch = {0};
+    enum status status = STATUS_OK;
+    for (uint32_t shard = 0; shard < reader->shards && !status; shard++) {
+        struct usage_plan part;
+        if (!usage_plan_of_shard(plan, shard, reader->shards, arena, &part))
+            continue;
+        struct usage_rows rows = usage_rows_in(&scratch, &part);
+        status = answer_shard(reader, &part, shard, &rows, error);
+        result->blocks_read += rows.blocks_read;
+        if (status || rows.count == 0)
+            continue;
+        if (plan->is_merged)
+            usage_rows_unite(united, &rows);
+        else
+            status = result_add(result, &rows, arena, error);
+    }
+    return status;
+}
+
 enum status
 usage_query(
     struct reader *reader,
@@ -349,23 +413,22 @@ usage_query(
 {
     struct usage_result result = {0};
     struct usage_plan plan;
+    const struct zone *zone = NULL;
     enum status status = registry_find(reader->registry, query->meter, arena, &result.meter, error);
     if (!status)
-        status = usage_plan_make(query, &result.meter, arena, &plan, error);
+        status = reader_zone(reader, query->zone, &zone, error);
+    if (!status)
+        status = usage_plan_make(query, &result.meter, zone, arena, &plan, error);
     if (status)
         return status;
     scoped(arena_done) struct arena scratch = {0};
-    struct usage_rows rows = usage_rows_in(&scratch, &plan);
-    for (uint32_t shard = 0; shard < reader->shards && !status; shard++) {
-        if (!shard_may_have(reader, &plan, shard))
-            continue;
-        status = answer_shard(reader, &plan, shard, &rows, error);
-        result.blocks_read += rows.blocks_read;
-        if (!status && rows.count > 0)
-            status = result_add(&result, &rows, arena, error);
-    }
+    struct usage_rows united = usage_rows_in(&scratch, &plan);
+    status = query_shards(reader, &plan, &united, arena, &result, error);
+    if (!status && united.count > 0)
+        status = result_add(&result, &united, arena, error);
     if (status)
         return status;
+    result_add_zero(&result, &plan, arena);
     if (result.count > 1)
         qsort_r(result.rows, result.count, sizeof *result.rows, row_compare, &plan);
     *out = result;
@@ -380,6 +443,7 @@ usage_window_parse(const char *text, enum usage_window *out)
         enum usage_window window;
     } names[] = {
         {"none",         USAGE_WINDOW_NONE        },
+        {"minute",       USAGE_WINDOW_MINUTE      },
         {"quarter-hour", USAGE_WINDOW_QUARTER_HOUR},
         {"hour",         USAGE_WINDOW_HOUR        },
         {"day",          USAGE_WINDOW_DAY         },
@@ -437,7 +501,7 @@ usage_totals(  // NOLINT(readability-function-size)
     struct usage_plan plan;
     enum status status = registry_find(reader->registry, meter, &arena, &found, error);
     if (!status)
-        status = usage_plan_make(&query, &found, &arena, &plan, error);
+        status = usage_plan_make(&query, &found, NULL, &arena, &plan, error);
     if (status)
         return status;
     struct usage_rows rows = usage_rows_in(&scratch, &plan);

@@ -10,14 +10,16 @@
 // An answer is the fold of a prefix of each shard's log that holds every event acked before the
 // question: cells of a short snapshot, merged with what tallyd still has in memory (its read
 // socket), or with the log's tail when tallyd is away. Blocks older than a meter's live_from, and
-// ranges that do not end on quarter hours, are answered from the log's blocks. STATUS_OVERFLOW
-// names meter, subject and window of a cell whose sum left its range. STATUS_NOT_FOUND: no such
-// meter. Owner: reader by who opened it, one thread at a time; results in the arena.
+// ranges and windows that do not end on quarter hours, are answered from the log's blocks.
+// STATUS_OVERFLOW names meter, subject and window of a cell whose sum left its range.
+// STATUS_NOT_FOUND: no such meter. Owner: reader by who opened it, one thread at a time; results in
+// the arena.
 
 #include "base/arena.h"
 #include "base/status.h"
 #include "base/wide.h"
 #include "ledger/meter.h"
+#include "ledger/usage_filter.h"
 
 struct reader;
 
@@ -25,33 +27,39 @@ enum status reader_open(const char *dir, struct reader **out, struct error *erro
 void reader_close(struct reader *reader);
 struct registry *reader_registry(struct reader *reader);
 
+// Windows follow each other without gap or overlap. Hours, days and months are those of the query's
+// zone: a day lasts from one local midnight to the next, so 23 to 25 hours (base/zone.h).
 enum usage_window {
-    USAGE_WINDOW_NONE,  // one row for the whole range
+    USAGE_WINDOW_NONE,    // one row for the whole range
+    USAGE_WINDOW_MINUTE,  // of UTC, like quarter hours; from the log
     USAGE_WINDOW_QUARTER_HOUR,
     USAGE_WINDOW_HOUR,
-    USAGE_WINDOW_DAY,    // UTC
-    USAGE_WINDOW_MONTH,  // UTC
-};
-
-struct usage_filter {
-    const char *dimension;
-    struct bytes value;  // equal; several filters of one dimension: any of them
+    USAGE_WINDOW_DAY,
+    USAGE_WINDOW_MONTH,
 };
 
 struct usage_query {
     const char *meter;
-    struct bytes subject;    // size 0: all subjects, one row each
+    struct bytes subject;          // size 0: those below
+    const struct bytes *subjects;  // each once or more; none: all subjects
+    uint32_t subjects_count;
+    // One row for all wanted subjects together instead of one for each. LATEST is then that of the
+    // greatest time; then of the later arrival; then of the greater subject. Without window and
+    // group_by, COUNT and UNIQUE_COUNT of nothing are a row of 0; everything else of nothing has no
+    // row.
+    bool is_merged;
     int64_t from_ns, to_ns;  // half-open; INT64_MIN and INT64_MAX: unbounded
     enum usage_window window;
+    const char *zone;             // of the tz database ("Europe/Berlin"); NULL: UTC
     const char *const *group_by;  // names of dimensions
     uint32_t group_by_count;
-    const struct usage_filter *filters;
-    uint32_t filters_count;
+    const struct usage_filter *filter;  // NULL: none
 };
 
 struct usage_row {
-    struct bytes subject;
-    int64_t from_ns, to_ns;          // the window; the query's range for USAGE_WINDOW_NONE
+    struct bytes subject;  // size 0 when the query is_merged
+    // The window, whole also at the ends of the query's range; that range for USAGE_WINDOW_NONE.
+    int64_t from_ns, to_ns;
     const struct bytes *dimensions;  // as many as group_by_count, in its order
     // By the meter's aggregation: numerator / denominator, in units of 10^-18. Where the
     // denominator is 1, value is the same; AVG and WEIGHTED_SUM are fractions until they are
@@ -80,7 +88,9 @@ enum status usage_query(
     struct error *error) CHECKED;
 
 bool usage_window_parse(
-    const char *text, enum usage_window *out);  // none, quarter-hour, hour, day, month
+    const char *text,
+    enum usage_window *out);  // none, minute, quarter-hour, hour, day, month
+#define USAGE_WINDOW_NAMES "none, minute, quarter-hour, hour, day or month"
 
 // All subjects' totals of one meter and range, as a stream in no particular order; memory is
 // bounded by the number of subjects. Used by billing. on_total returns false to stop.

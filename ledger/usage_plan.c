@@ -1,62 +1,68 @@
 #include "ledger/usage_plan.h"
 
 #include "base/assert.h"
-#include "base/buffer.h"
 #include "base/clock.h"
+#include "base/hash.h"
 
-static enum status
-refuse_dimension(const struct meter *meter, const char *name, struct error *error)
-{
-    scoped(buffer_done) struct buffer names = {0};
-    for (uint32_t i = 0; i < meter->dimensions_count; i++)
-        buffer_format(&names, "%s%s", i ? ", " : "", meter->dimensions[i].name);
-    if (meter->dimensions_count == 0)
-        return error_set(
-            error, STATUS_INVALID, "meter %s has no dimension %s; it has none", meter->key, name);
-    return error_set(
-        error,
-        STATUS_INVALID,
-        "meter %s has no dimension %s; it has %.*s",
-        meter->key,
-        name,
-        (int)names.size,
-        (const char *)names.data);
-}
+#include <stdlib.h>
 
 static enum status
 plan_group_by(const struct usage_query *query, struct usage_plan *plan, struct error *error)
 {
     for (uint32_t i = 0; i < query->group_by_count; i++) {
-        int index = meter_dimension_index(plan->meter, query->group_by[i]);
-        if (index < 0)
-            return refuse_dimension(plan->meter, query->group_by[i], error);
+        uint32_t index;
+        enum status status = usage_dimension_find(plan->meter, query->group_by[i], &index, error);
+        if (status)
+            return status;
         for (uint32_t earlier = 0; earlier < i; earlier++)
-            if (plan->group_by[earlier] == (uint32_t)index)
+            if (plan->group_by[earlier] == index)
                 return error_set(
                     error, STATUS_INVALID, "dimension %s is named twice", query->group_by[i]);
         must(i < METER_DIMENSIONS_MAX);
-        plan->group_by[plan->group_by_count++] = (uint32_t)index;
+        plan->group_by[plan->group_by_count++] = index;
     }
     return STATUS_OK;
 }
 
+int
+usage_subject_order(struct bytes a, struct bytes b)
+{
+    if (a.size != b.size)
+        return a.size < b.size ? -1 : 1;
+    return a.size > 0 ? memcmp(a.data, b.data, a.size) : 0;
+}
+
+static int
+subject_order(const void *a, const void *b)
+{
+    const struct bytes *left = a;
+    const struct bytes *right = b;
+    return usage_subject_order(*left, *right);
+}
+
 static enum status
-plan_filters(
+plan_subjects(
     const struct usage_query *query,
     struct arena *arena,
     struct usage_plan *plan,
     struct error *error)
 {
-    uint32_t *dimensions = arena_array(arena, query->filters_count, uint32_t);
-    for (uint32_t i = 0; i < query->filters_count; i++) {
-        int index = meter_dimension_index(plan->meter, query->filters[i].dimension);
-        if (index < 0)
-            return refuse_dimension(plan->meter, query->filters[i].dimension, error);
-        dimensions[i] = (uint32_t)index;
+    const struct bytes *wanted = query->subject.size > 0 ? &query->subject : query->subjects;
+    uint32_t count = query->subject.size > 0 ? 1 : query->subjects_count;
+    if (query->subject.size > 0 && query->subjects_count > 0)
+        return error_set(error, STATUS_INVALID, "one subject or a list of them: not both");
+    struct bytes *subjects = arena_array(arena, count, struct bytes);
+    for (uint32_t i = 0; i < count; i++) {
+        if (wanted[i].size == 0 || wanted[i].size > UINT8_MAX)
+            return error_set(error, STATUS_INVALID, "a subject has 1 to 255 bytes");
+        subjects[i] = wanted[i];
     }
-    plan->filters = query->filters;
-    plan->filters_count = query->filters_count;
-    plan->filter_dimensions = dimensions;
+    if (count > 1)
+        qsort(subjects, count, sizeof *subjects, subject_order);
+    for (uint32_t i = 0; i < count; i++)
+        if (i == 0 || !bytes_equal(subjects[i], subjects[i - 1]))
+            subjects[plan->subjects_count++] = subjects[i];
+    plan->subjects = subjects;
     return STATUS_OK;
 }
 
@@ -67,7 +73,8 @@ plan_range(struct usage_plan *plan)
     bool from_is_open = plan->from_ns <= 0;
     bool to_is_open = plan->to_ns == INT64_MAX;
     int64_t to_ns = plan->to_ns > 0 ? plan->to_ns : 0;
-    plan->is_aligned = (from_is_open || plan->from_ns % QUARTER_HOUR_NS == 0) &&
+    plan->is_aligned = plan->window != USAGE_WINDOW_MINUTE &&
+                       (from_is_open || plan->from_ns % QUARTER_HOUR_NS == 0) &&
                        (to_is_open || to_ns % QUARTER_HOUR_NS == 0);
     plan->from_s = from_is_open ? 0 : plan->from_ns / SECOND_NS;
     plan->to_s = to_is_open ? INT64_MAX / SECOND_NS + 1 : to_ns / SECOND_NS;
@@ -77,6 +84,7 @@ enum status
 usage_plan_make(
     const struct usage_query *query,
     const struct meter *meter,
+    const struct zone *zone,
     struct arena *arena,
     struct usage_plan *out,
     struct error *error)
@@ -86,37 +94,69 @@ usage_plan_make(
     struct usage_plan plan = {
         .meter = meter,
         .set = meter_set_make(meter, 1, arena),
-        .subject = query->subject,
+        .is_merged = query->is_merged,
+        .zone = zone,
         .from_ns = query->from_ns,
         .to_ns = query->to_ns,
         .window = query->window,
     };
     enum status status = plan_group_by(query, &plan, error);
     if (!status)
-        status = plan_filters(query, arena, &plan, error);
+        status = plan_subjects(query, arena, &plan, error);
+    if (!status)
+        status = usage_filter_bind(query->filter, meter, arena, &plan.filter, error);
     if (status)
         return status;
+    plan.needs_groups = plan.group_by_count > 0 || usage_filter_needs_group(plan.filter);
     plan_range(&plan);
     *out = plan;
     return STATUS_OK;
 }
 
-// Filters of one dimension are alternatives. The lists are short, so each filter looks for its
-// fellows.
 bool
-usage_plan_accepts(const struct usage_plan *plan, const struct cell_group *group)
+usage_plan_of_shard(
+    const struct usage_plan *plan,
+    uint32_t shard,
+    uint32_t shards,
+    struct arena *arena,
+    struct usage_plan *out)
 {
-    for (uint32_t i = 0; i < plan->filters_count; i++) {
-        uint32_t dimension = plan->filter_dimensions[i];
-        bool is_wanted = false;
-        must(dimension < group->count);
-        for (uint32_t k = 0; k < plan->filters_count && !is_wanted; k++)
-            is_wanted = plan->filter_dimensions[k] == dimension &&
-                        bytes_equal(plan->filters[k].value, group->values[dimension]);
-        if (!is_wanted)
-            return false;
+    *out = *plan;
+    if (plan->subjects_count == 0)
+        return true;
+    struct bytes *subjects = arena_array(arena, plan->subjects_count, struct bytes);
+    out->subjects_count = 0;
+    for (uint32_t i = 0; i < plan->subjects_count; i++)
+        if (hash64(plan->subjects[i], 0) % shards == shard)
+            subjects[out->subjects_count++] = plan->subjects[i];
+    out->subjects = subjects;
+    return out->subjects_count > 0;
+}
+
+bool
+usage_plan_subject_from(const struct usage_plan *plan, struct bytes subject, struct bytes *out)
+{
+    uint32_t low = 0;
+    uint32_t high = plan->subjects_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (usage_subject_order(plan->subjects[middle], subject) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
+    if (low == plan->subjects_count)
+        return false;
+    *out = plan->subjects[low];
     return true;
+}
+
+bool
+usage_plan_wants(const struct usage_plan *plan, struct bytes subject)
+{
+    struct bytes next;
+    return plan->subjects_count == 0 ||
+           (usage_plan_subject_from(plan, subject, &next) && bytes_equal(next, subject));
 }
 
 static int64_t
@@ -150,15 +190,51 @@ window_of_month(int64_t time_ns, int64_t *out_from_ns, int64_t *out_to_ns)
     *out_to_ns = end_of(*out_from_ns, days * DAY_NS);
 }
 
+// The last window that begins in the representable range ends at its end.
+static int64_t
+ns_of(int64_t time_s)
+{
+    return time_s > INT64_MAX / SECOND_NS ? INT64_MAX : time_s * SECOND_NS;
+}
+
+static void
+window_of_zone(
+    const struct usage_plan *plan, int64_t time_ns, int64_t *out_from_ns, int64_t *out_to_ns)
+{
+    int64_t time_s = floor_to(time_ns, SECOND_NS) / SECOND_NS;
+    int64_t from_s;
+    int64_t to_s;
+    if (plan->window == USAGE_WINDOW_MONTH) {
+        from_s = zone_month_start(plan->zone, time_s);
+        to_s = zone_month_next(plan->zone, time_s);
+    } else if (plan->window == USAGE_WINDOW_DAY) {
+        from_s = zone_day_start(plan->zone, time_s);
+        to_s = zone_day_next(plan->zone, time_s);
+    } else {
+        must(plan->window == USAGE_WINDOW_HOUR);
+        from_s = zone_hour_start(plan->zone, time_s);
+        to_s = zone_hour_next(plan->zone, time_s);
+    }
+    *out_from_ns = ns_of(from_s);
+    *out_to_ns = ns_of(to_s);
+}
+
 void
 usage_plan_window(
     const struct usage_plan *plan, int64_t time_ns, int64_t *out_from_ns, int64_t *out_to_ns)
 {
+    bool has_zones = plan->window == USAGE_WINDOW_HOUR || plan->window == USAGE_WINDOW_DAY ||
+                     plan->window == USAGE_WINDOW_MONTH;
+    if (plan->zone != NULL && has_zones) {
+        window_of_zone(plan, time_ns, out_from_ns, out_to_ns);
+        return;
+    }
     switch (plan->window) {
     case USAGE_WINDOW_NONE:
         *out_from_ns = plan->from_ns;
         *out_to_ns = plan->to_ns;
         return;
+    case USAGE_WINDOW_MINUTE: window_of_width(time_ns, MINUTE_NS, out_from_ns, out_to_ns); return;
     case USAGE_WINDOW_QUARTER_HOUR:
         window_of_width(time_ns, QUARTER_HOUR_NS, out_from_ns, out_to_ns);
         return;

@@ -75,43 +75,150 @@ rows_insert(struct usage_rows *rows, struct usage_sum **slot, const struct usage
     return sum;
 }
 
-struct usage_sum *
-usage_rows_at(
-    struct usage_rows *rows, struct bytes subject, int64_t time_ns, const struct cell_group *group)
+// The sum with the key's subject, window and dimensions.
+static struct usage_sum *
+rows_take(struct usage_rows *rows, struct usage_sum *key)
 {
-    const struct usage_plan *plan = rows->plan;
-    must(group->count == plan->meter->dimensions_count);
-    if (!usage_plan_accepts(plan, group))
-        return NULL;
-    struct bytes dimensions[METER_DIMENSIONS_MAX];
-    for (uint32_t i = 0; i < plan->group_by_count; i++)
-        dimensions[i] = group->values[plan->group_by[i]];
-    struct usage_sum key = {.subject = subject, .dimensions = dimensions};
-    usage_plan_window(plan, time_ns, &key.from_ns, &key.to_ns);
-    key.hash = sum_hash(&key, plan->group_by_count);
+    key->hash = sum_hash(key, rows->plan->group_by_count);
     if (rows->count >= rows->capacity - rows->capacity / 4)
         rows_grow(rows);
-    struct usage_sum **slot = rows_find(rows, &key);
-    return *slot != NULL ? *slot : rows_insert(rows, slot, &key);
+    struct usage_sum **slot = rows_find(rows, key);
+    return *slot != NULL ? *slot : rows_insert(rows, slot, key);
+}
+
+// Events come near each other in time, and finding a window of a zone takes a while.
+static void
+rows_window(struct usage_rows *rows, int64_t time_ns)
+{
+    if (time_ns >= rows->window_from_ns && time_ns < rows->window_to_ns)
+        return;
+    usage_plan_window(rows->plan, time_ns, &rows->window_from_ns, &rows->window_to_ns);
+}
+
+// Merged subjects share a sum, but for LATEST: which of two subjects' events is the later one is
+// decided between the last of each.
+static bool
+merges_at_once(const struct usage_plan *plan)
+{
+    return plan->is_merged && plan->meter->aggregation != AGGREGATION_LATEST;
+}
+
+// Of the window that rows_window found. NULL: the filter leaves it out.
+static struct usage_sum *
+rows_at(struct usage_rows *rows, struct bytes subject, const struct cell_group *group)
+{
+    const struct usage_plan *plan = rows->plan;
+    struct bytes dimensions[METER_DIMENSIONS_MAX];
+    must(group->count == plan->meter->dimensions_count || !plan->needs_groups);
+    if (!usage_filter_accepts(plan->filter, subject, group))
+        return NULL;
+    for (uint32_t i = 0; i < plan->group_by_count; i++)
+        dimensions[i] = group->values[plan->group_by[i]];
+    struct usage_sum key = {
+        .subject = merges_at_once(plan) ? bytes_of(NULL, 0) : subject,
+        .from_ns = rows->window_from_ns,
+        .to_ns = rows->window_to_ns,
+        .dimensions = dimensions,
+    };
+    return rows_take(rows, &key);
+}
+
+static bool
+window_splits(const struct usage_rows *rows, int64_t start_s)
+{
+    return rows->plan->window != USAGE_WINDOW_NONE &&
+           rows->window_to_ns - start_s * SECOND_NS < QUARTER_HOUR_NS;
+}
+
+static bool
+cell_answers(
+    const struct usage_rows *rows, const struct cell_key *key, const struct cell_state *state)
+{
+    if ((state->flags & CELL_DIRTY) || ((state->flags & CELL_CAPPED) && rows->plan->needs_groups))
+        return false;
+    return !window_splits(rows, key->start_s);
+}
+
+struct usage_sum *
+usage_rows_cell(
+    struct usage_rows *rows,
+    const struct cell_key *key,
+    const struct cell_group *group,
+    const struct cell_state *state)
+{
+    enum aggregation aggregation = rows->plan->meter->aggregation;
+    rows_window(rows, key->start_s * SECOND_NS);
+    if (!cell_answers(rows, key, state)) {
+        rows->needs_log = true;
+        return NULL;
+    }
+    struct usage_sum *sum = rows_at(rows, key->subject, group);
+    if (sum == NULL)
+        return NULL;
+    cell_merge(aggregation, &sum->state, state, key->start_s, rows->arena);
+    if (cell_overflowed(aggregation, &sum->state))
+        sum->overflow_ns = key->start_s * SECOND_NS;
+    return sum;
 }
 
 void
-usage_rows_merge(
-    struct usage_rows *rows, struct usage_sum *sum, int64_t start_s, const struct cell_state *state)
+usage_rows_event(struct usage_rows *rows, struct bytes subject, const struct fold_step *step)
 {
     enum aggregation aggregation = rows->plan->meter->aggregation;
-    cell_merge(aggregation, &sum->state, state, start_s, rows->arena);
+    rows_window(rows, step->input.time_ns);
+    struct usage_sum *sum = rows_at(rows, subject, &step->group);
+    if (sum == NULL)
+        return;
+    cell_add(aggregation, &sum->state, &step->input, 0, rows->arena);
     if (cell_overflowed(aggregation, &sum->state))
-        sum->overflow_ns = start_s * SECOND_NS;
+        sum->overflow_ns = step->input.time_ns;
+}
+
+// Blocks of different shards have no order, so the arrival decides.
+static bool
+latest_is_later(const struct usage_sum *a, const struct usage_sum *b)
+{
+    const struct cell_latest *left = &a->state.latest;
+    const struct cell_latest *right = &b->state.latest;
+    if (left->time_ns != right->time_ns)
+        return left->time_ns > right->time_ns;
+    if (left->arrival_ns != right->arrival_ns)
+        return left->arrival_ns > right->arrival_ns;
+    return bytes_compare(a->latest_subject, b->latest_subject) > 0;
+}
+
+static void
+unite_latest(struct usage_rows *rows, struct usage_sum *into, struct usage_sum from)
+{
+    bool has_value = (from.state.flags & CELL_HAS_VALUE) != 0;
+    from.latest_subject = from.subject;
+    if (has_value && (!(into->state.flags & CELL_HAS_VALUE) || latest_is_later(&from, into))) {
+        into->state.latest = from.state.latest;
+        into->state.flags |= CELL_HAS_VALUE;
+        into->latest_subject = arena_bytes(rows->arena, from.subject);
+    }
+    into->state.count += from.state.count;
 }
 
 void
-usage_rows_input(struct usage_rows *rows, struct usage_sum *sum, const struct cell_input *input)
+usage_rows_unite(struct usage_rows *rows, const struct usage_rows *others)
 {
     enum aggregation aggregation = rows->plan->meter->aggregation;
-    cell_add(aggregation, &sum->state, input, 0, rows->arena);
-    if (cell_overflowed(aggregation, &sum->state))
-        sum->overflow_ns = input->time_ns;
+    for (size_t i = 0; i < others->capacity; i++) {
+        const struct usage_sum *from = others->slots[i];
+        if (from == NULL)
+            continue;
+        struct usage_sum key = {
+            .from_ns = from->from_ns, .to_ns = from->to_ns, .dimensions = from->dimensions};
+        struct usage_sum *into = rows_take(rows, &key);
+        if (aggregation == AGGREGATION_LATEST) {
+            unite_latest(rows, into, *from);
+            continue;
+        }
+        cell_merge(aggregation, &into->state, &from->state, 0, rows->arena);
+        if (cell_overflowed(aggregation, &into->state))
+            into->overflow_ns = from->overflow_ns;
+    }
 }
 
 static enum status
@@ -119,6 +226,12 @@ refuse_overflow(const struct usage_rows *rows, const struct usage_sum *sum, stru
 {
     char subject[256];
     char from[CLOCK_TEXT_MAX];
+    if (rows->plan->is_merged)
+        return error_set(
+            error,
+            STATUS_OVERFLOW,
+            "the sum of meter %s over its subjects left its range",
+            rows->plan->meter->key);
     bytes_print(sum->subject, subject, sizeof subject);
     (void)clock_print(sum->overflow_ns - sum->overflow_ns % QUARTER_HOUR_NS, from);
     return error_set(
@@ -138,7 +251,8 @@ row_weighted(
     struct usage_row *row,
     struct error *error)
 {
-    if (sum->from_ns <= 0 || sum->to_ns == INT64_MAX) {
+    bool is_open = sum->from_ns <= 0 || sum->to_ns == INT64_MAX;
+    if (is_open && rows->plan->window == USAGE_WINDOW_NONE) {
         return error_set(
             error,
             STATUS_INVALID,

@@ -3,8 +3,9 @@
 // cell's state.
 //
 //     struct usage_rows rows = usage_rows_in(&arena, &plan);
-//     sum = usage_rows_at(&rows, subject, time_ns, &group);   // NULL: a filter leaves it out
-//     usage_rows_merge(&rows, sum, start_s, &state);
+//     sum = usage_rows_cell(&rows, &key, &group, &state);     // NULL: a filter leaves it out
+//     usage_rows_event(&rows, subject, &step);
+//     if (rows.needs_log) ask the log instead;
 //     for (i = 0; i < rows.capacity; i++) if (rows.slots[i]) use(rows.slots[i]);
 //
 // Everything lies in the arena; resetting it empties the table. Owner: the query. Thread: one.
@@ -13,7 +14,8 @@
 
 struct usage_sum {
     uint64_t hash;
-    struct bytes subject;
+    struct bytes subject;  // size 0: several are merged
+    struct bytes latest_subject;
     int64_t from_ns, to_ns;
     struct bytes *dimensions;  // as many as the plan groups by
     struct cell_state state;   // moments count from 1970
@@ -27,20 +29,23 @@ struct usage_rows {
     size_t capacity;  // a power of two, or 0
     size_t count;
     uint64_t blocks_read;
+    bool needs_log;                        // a cell was met that cannot answer
+    int64_t window_from_ns, window_to_ns;  // the window that was asked for last
 };
 
 struct usage_rows usage_rows_in(struct arena *arena, const struct usage_plan *plan);
-// The sum that an event or cell of this subject, time and group belongs to; NULL when the group
-// does not pass the plan's filters. Copies what it keeps. Valid until the arena is reset.
-struct usage_sum *usage_rows_at(
-    struct usage_rows *rows, struct bytes subject, int64_t time_ns, const struct cell_group *group);
-void usage_rows_merge(
+// Merges a cell into the sum it belongs to, which is valid until the arena is reset. NULL: the
+// filter leaves it out, or the cell cannot answer, and needs_log is set: it lies in two windows (a
+// zone off the quarter hours), is to be made anew, or lacks the groups that are asked for.
+struct usage_sum *usage_rows_cell(
     struct usage_rows *rows,
-    struct usage_sum *sum,
-    int64_t start_s,
+    const struct cell_key *key,
+    const struct cell_group *group,
     const struct cell_state *state);
-void
-usage_rows_input(struct usage_rows *rows, struct usage_sum *sum, const struct cell_input *input);
+void usage_rows_event(struct usage_rows *rows, struct bytes subject, const struct fold_step *step);
+// Adds the sums of another table of the same query, those of all subjects to one: the last step of
+// a query that merges them, once for each shard.
+void usage_rows_unite(struct usage_rows *rows, const struct usage_rows *others);
 // The row of a sum; STATUS_OVERFLOW names meter, subject and quarter hour when it is beyond the
 // range of a quantity. Borrows from the rows' arena. False in *out_has_row: nothing in it has a
 // value.

@@ -24,17 +24,16 @@ refuse_cell(struct bytes key, struct error *error)
     return error_set(error, STATUS_CORRUPT, "the cell of %s is damaged", text);
 }
 
-// Where to look next for the plan's subject, after a key of another one: in the same window when
-// the subject is still to come there, else in the next.
+// Where to look next, after a key of a subject that is not wanted: in the same window when a wanted
+// one is still to come there, else in the next.
 static size_t
 jump_write(const struct usage_plan *plan, const struct cell_key *at, uint8_t out[CELL_KEY_MAX])
 {
     struct cell_key wanted = *at;
-    wanted.subject = plan->subject;
-    wanted.group = (struct hash128){0};
-    wanted.epoch = 0;
-    if (cell_key_compare(&wanted, at) < 0)
+    if (!usage_plan_subject_from(plan, at->subject, &wanted.subject)) {
+        wanted.subject = plan->subjects[0];
         wanted.start_s += QUARTER_HOUR_S;
+    }
     return cell_prefix_subject(&wanted, out);
 }
 
@@ -78,13 +77,10 @@ cell_walk_use(struct cell_walk *cells, const struct cell_key *key, struct error 
     struct cell_group group;
     struct cell_state state;
     if (cell_value_read(bytes, cells->walk.value, plan->meter->aggregation, &state, &group) ||
-        group.count != plan->meter->dimensions_count)
+        (group.count != plan->meter->dimensions_count && !(state.flags & CELL_CAPPED)))
         return refuse_cell(bytes, error);
-    struct usage_sum *sum = usage_rows_at(rows, key->subject, key->start_s * SECOND_NS, &group);
-    if (sum == NULL)
-        return STATUS_OK;
-    usage_rows_merge(rows, sum, key->start_s, &state);
-    if (!(state.flags & CELL_SPILLED))
+    struct usage_sum *sum = usage_rows_cell(rows, key, &group, &state);
+    if (sum == NULL || !(state.flags & CELL_SPILLED))
         return STATUS_OK;
     struct cell_set *set = &sum->state.unique.set;
     if (uniques_read(cells->state, bytes, state.unique.spilled, set, rows->arena))
@@ -102,11 +98,11 @@ cell_walk_step(struct cell_walk *cells, bool *out_more, struct error *error)
     if (cells->walk.key.size > CELL_KEY_MAX || !cell_key_read(cells->walk.key, &key))
         return refuse_cell(cells->walk.key, error);
     if (key.width != CELL_QUARTER_HOUR || key.meter_id != plan->meter->id ||
-        key.start_s >= plan->to_s) {
+        key.start_s >= plan->to_s || cells->scan->rows->needs_log) {
         *out_more = false;
         return STATUS_OK;
     }
-    if (plan->subject.size > 0 && !bytes_equal(key.subject, plan->subject)) {
+    if (!usage_plan_wants(plan, key.subject)) {
         uint8_t jump[CELL_KEY_MAX];
         size_t jump_size = jump_write(plan, &key, jump);
         // Damaged pages may be out of order: a jump goes forward or not at all.
@@ -167,15 +163,12 @@ scan_entry(
     if (entry->kind != ENTRY_EVENT || entry->time_ns < plan->from_ns ||
         (entry->time_ns >= plan->to_ns && plan->to_ns != INT64_MAX))
         return;
-    if (plan->subject.size > 0 && !bytes_equal(plan->subject, entry->subject))
+    if (!usage_plan_wants(plan, entry->subject))
         return;
     const struct meter_rule *rule = meter_set_first(plan->set, entry->type);
     struct fold_step step;
-    if (rule == NULL || !meter_rule_apply(rule, entry, place, scratch, &step))
-        return;
-    struct usage_sum *sum = usage_rows_at(scan->rows, entry->subject, entry->time_ns, &step.group);
-    if (sum != NULL)
-        usage_rows_input(scan->rows, sum, &step.input);
+    if (rule != NULL && meter_rule_apply(rule, entry, place, scratch, &step))
+        usage_rows_event(scan->rows, entry->subject, &step);
 }
 
 static enum status

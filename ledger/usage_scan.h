@@ -18,7 +18,8 @@ struct usage_scan {
     bool holds_snapshot;  // too many flushes came in between: keep this snapshot to its end
 };
 
-// Adds the cells of the plan's meter, subject and range.
+// Adds the cells of the plan's meter, subjects and range, or stops early when the rows need the
+// log.
 enum status
 usage_scan_cells(const struct usage_scan *scan, struct tx *state, struct error *error) CHECKED;
 // Adds the events of blocks [first, last]; nothing when first > last.

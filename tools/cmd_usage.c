@@ -20,14 +20,17 @@ static const int64_t DATABASE_TIMEOUT_MS = 5000;
 struct settings {
     const char *data;
     const char *meter;
-    const char *subject;
+    struct option_texts subjects;
     const char *customer;
+    bool is_merged;
     const char *from;
     const char *to;
     const char *period;
     const char *window;
+    const char *zone;
     struct option_texts group_by;
     struct option_texts filters;
+    const char *where;
     const char *format;
 };
 
@@ -41,15 +44,19 @@ static const struct option_row rows[] = {
      .help = "what to ask for (`tally meter list` has the keys)",
      .is_required = true},
     {.name = "subject",
-     .type = OPTION_TEXT,
-     .offset = offsetof(struct settings, subject),
+     .type = OPTION_TEXTS,
+     .offset = offsetof(struct settings, subjects),
      .value_name = "SUBJECT",
-     .help = "one subject; without it and --customer: all, a row each"},
+     .help = "these subjects; without it and --customer: all"},
     {.name = "customer",
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, customer),
      .value_name = "ID",
      .help = "the subjects of a customer"},
+    {.name = "total",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct settings, is_merged),
+     .help = "one row for the subjects together instead of one for each"},
     {.name = "from",
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, from),
@@ -70,7 +77,13 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct settings, window),
      .fallback = "none",
      .value_name = "WINDOW",
-     .help = "none, quarter-hour, hour, day or month, in UTC"},
+     .help = USAGE_WINDOW_NAMES},
+    {.name = "zone",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, zone),
+     .fallback = "UTC",
+     .value_name = "ZONE",
+     .help = "whose hours, days and months: Europe/Berlin"},
     {.name = "group-by",
      .type = OPTION_TEXTS,
      .offset = offsetof(struct settings, group_by),
@@ -81,6 +94,11 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct settings, filters),
      .value_name = "DIM=VALUE",
      .help = "only this value; several of one dimension: any of them"},
+    {.name = "where",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, where),
+     .value_name = "JSON",
+     .help = "only what this accepts, such as {\"region\": {\"$ne\": \"eu\"}}"},
     {.name = "format",
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, format),
@@ -99,26 +117,23 @@ static const struct option_spec spec = {
                "ends of\n"
                "the range; those without usage have no row. Every event that was acknowledged is "
                "counted.\n"
+               "--where takes $eq $ne $in $nin $like $nlike $ilike $nilike $gt $gte $lt $lte $and "
+               "$or, on\n"
+               "dimensions and on subject. --from, --to and --period are UTC, whatever the zone.\n"
                "\n"
                "  tally usage --meter tokens --subject azure-conv --period 2023-11 --window day\n"
                "  tally usage --meter tokens --customer acme --group-by model --filter region=eu\n"
+               "  tally usage --meter tokens --total --window day --zone Asia/Kathmandu\n"
                "\n"
                "Exit codes: 0 answered; 1 failed; 2 usage.",
     .rows = rows,
 };
 
 struct question {
-    struct usage_query query;  // its subject is set for each of subjects
-    const char *const *subjects;
-    size_t subjects_count;  // 0: all subjects, one query
+    struct usage_query query;
+    bool is_nobody;  // a customer without subjects
     bool is_json;
     enum table_format format;
-};
-
-struct answer {
-    struct meter meter;
-    struct usage_row *rows;
-    size_t count;
 };
 
 static enum status
@@ -173,18 +188,37 @@ filters_read(
     struct usage_query *query,
     struct error *error)
 {
-    struct usage_filter *filters = arena_array(arena, texts->count, struct usage_filter);
+    struct usage_pair *pairs = arena_array(arena, texts->count, struct usage_pair);
     for (size_t i = 0; i < texts->count; i++) {
         const char *equals = strchr(texts->items[i], '=');
         if (equals == NULL || equals == texts->items[i])
             return error_set(
                 error, STATUS_INVALID, "--filter %s is not DIMENSION=VALUE", texts->items[i]);
         size_t name_size = (size_t)(equals - texts->items[i]);
-        filters[i].dimension = arena_text_of(arena, bytes_of(texts->items[i], name_size));
-        filters[i].value = bytes_text(equals + 1);
+        pairs[i].dimension = arena_text_of(arena, bytes_of(texts->items[i], name_size));
+        pairs[i].value = bytes_text(equals + 1);
     }
-    query->filters = filters;
-    query->filters_count = (uint32_t)texts->count;
+    query->filter = usage_filter_of_pairs(pairs, (uint32_t)texts->count, arena);
+    return STATUS_OK;
+}
+
+// --filter and --where both hold.
+static enum status
+where_read(const char *text, struct arena *arena, struct usage_query *query, struct error *error)
+{
+    const struct usage_filter *where = NULL;
+    enum status status = STATUS_OK;
+    if (text != NULL)
+        status = usage_filter_parse(bytes_text(text), arena, &where, error);
+    if (status || where == NULL)
+        return status;
+    struct usage_filter *parts = arena_array(arena, 2, struct usage_filter);
+    struct usage_filter *both = arena_new(arena, struct usage_filter);
+    *both = (struct usage_filter){.kind = USAGE_AND, .parts = parts, .parts_count = 1};
+    parts[0] = *where;
+    if (query->filter != NULL)
+        parts[both->parts_count++] = *query->filter;
+    query->filter = both;
     return STATUS_OK;
 }
 
@@ -194,23 +228,37 @@ question_read(
 {
     out->is_json = strcmp(settings->format, "json") == 0;
     out->query.meter = settings->meter;
+    out->query.is_merged = settings->is_merged;
+    out->query.zone = settings->zone;
     out->query.group_by = settings->group_by.items;
     out->query.group_by_count = (uint32_t)settings->group_by.count;
     if (!out->is_json && !table_format_parse(settings->format, &out->format))
         return error_set(error, STATUS_INVALID, "--format is table, json or tsv");
     if (!usage_window_parse(settings->window, &out->query.window))
         return error_set(
-            error,
-            STATUS_INVALID,
-            "--window %s is unknown: none, quarter-hour, hour, day or month",
-            settings->window);
-    if (settings->subject != NULL && settings->customer != NULL)
+            error, STATUS_INVALID, "--window %s is unknown: " USAGE_WINDOW_NAMES, settings->window);
+    if (settings->subjects.count > 0 && settings->customer != NULL)
         return error_set(error, STATUS_INVALID, "--subject or --customer: not both");
-    if (settings->subject != NULL &&
-        (settings->subject[0] == '\0' || strlen(settings->subject) > TEXT_SUBJECT_MAX))
-        return error_set(error, STATUS_INVALID, "a subject has 1 to 255 bytes");
+    for (size_t i = 0; i < settings->subjects.count; i++) {
+        size_t size = strlen(settings->subjects.items[i]);
+        if (size == 0 || size > TEXT_SUBJECT_MAX)
+            return error_set(error, STATUS_INVALID, "a subject has 1 to 255 bytes");
+    }
     enum status status = range_read(settings, &out->query, error);
-    return status ? status : filters_read(&settings->filters, arena, &out->query, error);
+    if (!status)
+        status = filters_read(&settings->filters, arena, &out->query, error);
+    return status ? status : where_read(settings->where, arena, &out->query, error);
+}
+
+static void
+subjects_take(
+    struct question *question, const char *const *texts, size_t count, struct arena *arena)
+{
+    struct bytes *subjects = arena_array(arena, count, struct bytes);
+    for (size_t i = 0; i < count; i++)
+        subjects[i] = bytes_text(texts[i]);
+    question->query.subjects = subjects;
+    question->query.subjects_count = (uint32_t)count;
 }
 
 static enum status
@@ -229,8 +277,12 @@ database_subjects(
     *out_is_reached = status == STATUS_OK;
     if (status)
         return status;
-    return customer_subjects(
-        sql, settings->customer, arena, &out->subjects, &out->subjects_count, error);
+    const char *const *subjects = NULL;
+    size_t count = 0;
+    status = customer_subjects(sql, settings->customer, arena, &subjects, &count, error);
+    out->is_nobody = !status && count == 0;
+    subjects_take(out, subjects, count, arena);
+    return status;
 }
 
 // A customer's subjects are in the database; by default its only one is its id, which is a fair
@@ -239,38 +291,20 @@ static enum status
 subjects_read(
     const struct settings *settings, struct arena *arena, struct question *out, struct error *error)
 {
-    const char *const single = settings->subject != NULL ? settings->subject : settings->customer;
     bool is_reached = false;
-    const char **subjects = arena_array(arena, 1, const char *);
-    if (single == NULL)
+    subjects_take(out, settings->subjects.items, settings->subjects.count, arena);
+    if (settings->customer == NULL)
         return STATUS_OK;
-    if (settings->customer != NULL) {
-        enum status status = database_subjects(settings, arena, out, &is_reached, error);
-        if (is_reached)
-            return status;
-        (void)fprintf(
-            stderr,
-            "tally usage: notice: without the database, subject %s stands for the customer (%s)\n",
-            single,
-            error->text);
-    }
-    subjects[0] = single;
-    out->subjects = subjects;
-    out->subjects_count = 1;
+    enum status status = database_subjects(settings, arena, out, &is_reached, error);
+    if (is_reached)
+        return status;
+    (void)fprintf(
+        stderr,
+        "tally usage: notice: without the database, subject %s stands for the customer (%s)\n",
+        settings->customer,
+        error->text);
+    subjects_take(out, &settings->customer, 1, arena);
     return STATUS_OK;
-}
-
-static void
-answer_append(struct answer *answer, const struct usage_result *result, struct arena *arena)
-{
-    struct usage_row *all = arena_array(arena, answer->count + result->count, struct usage_row);
-    if (answer->count > 0)
-        memcpy(all, answer->rows, answer->count * sizeof *all);
-    if (result->count > 0)
-        memcpy(all + answer->count, result->rows, result->count * sizeof *all);
-    answer->rows = all;
-    answer->count += result->count;
-    answer->meter = result->meter;
 }
 
 static enum status
@@ -278,20 +312,16 @@ question_ask(
     const char *data,
     struct question *question,
     struct arena *arena,
-    struct answer *out,
+    struct usage_result *out,
     struct error *error)
 {
     struct reader *reader = NULL;
     enum status status = reader_open(data, &reader, error);
-    size_t queries = question->subjects_count > 0 ? question->subjects_count : 1;
-    for (size_t i = 0; i < queries && !status; i++) {
-        struct usage_result result;
-        if (question->subjects_count > 0)
-            question->query.subject = bytes_text(question->subjects[i]);
-        status = usage_query(reader, &question->query, arena, &result, error);
-        if (!status)
-            answer_append(out, &result, arena);
-    }
+    if (!status && question->is_nobody)
+        status = registry_find(
+            reader_registry(reader), question->query.meter, arena, &out->meter, error);
+    else if (!status)
+        status = usage_query(reader, &question->query, arena, out, error);
     reader_close(reader);
     return status;
 }
@@ -343,7 +373,7 @@ row_write(
 static void
 answer_write_json(
     const struct question *question,
-    const struct answer *answer,
+    const struct usage_result *answer,
     struct arena *arena,
     struct buffer *buffer)
 {
@@ -366,7 +396,7 @@ answer_write_json(
 static void
 answer_write_table(
     const struct question *question,
-    const struct answer *answer,
+    const struct usage_result *answer,
     struct arena *arena,
     struct buffer *buffer)
 {
@@ -401,7 +431,8 @@ answer_write_table(
 }
 
 static int
-answer_print(const struct question *question, const struct answer *answer, struct arena *arena)
+answer_print(
+    const struct question *question, const struct usage_result *answer, struct arena *arena)
 {
     scoped(buffer_done) struct buffer buffer = {0};
     bool is_for_people = !question->is_json && question->format == TABLE_TEXT;
@@ -423,7 +454,7 @@ cmd_usage(int argc, char **argv)
     struct settings settings = {0};
     struct option_texts_rest rest;
     struct question question = {0};
-    struct answer answer = {0};
+    struct usage_result answer = {0};
     struct error error = {0};
     switch (options_read(&spec, argc, argv, &settings, &arena, &rest, &error)) {
     case OPTION_EXIT: return EXIT_OK;

@@ -1,13 +1,12 @@
 #pragma once
 // What the tests of the ledger's read side share: a private directory, a writer to fill a real
-// ledger, seeded events, and an oracle that adds up what `dump` prints, event by event.
+// ledger, and seeded events.
 //
 //     struct reading reading;
 //     reading_begin(&reading, 2);                    // two shards in a temporary directory
 //     reading_write_begin(&reading, &options);       // opens it for writing
 //     reading_put(&reading, &event);                 // until its fate is there
 //     reading_write_end(&reading);                   // closes it: cells are flushed
-//     oracle_rows(&reading, &query, &arena, &rows)   // what usage_query must answer
 //     reading_end(&reading);
 
 #include "base/arena.h"
@@ -50,23 +49,3 @@ void reading_put_random(struct reading *reading, uint32_t count);
 // COUNT of type "llm" and SUM of $.tokens of "llm", both by model and region; SUM of the value of
 // type "job".
 void reading_put_meter(struct reading *reading, const char *key);
-
-struct oracle_row {
-    struct bytes subject;
-    int64_t from_ns, to_ns;
-    struct bytes dimensions[METER_DIMENSIONS_MAX];
-    struct decimal sum;
-    uint64_t count;
-};
-
-// Adds up the dump of the ledger. Rows in the order of usage_result.
-size_t oracle_rows(
-    const struct reading *reading,
-    const struct usage_query *query,
-    struct arena *arena,
-    struct oracle_row **out_rows);
-
-// Compares usage_query with the oracle, and fails the test with the first difference. Returns the
-// number of rows.
-size_t
-reading_check(struct reading *reading, struct reader *reader, const struct usage_query *query);

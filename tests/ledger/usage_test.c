@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "ledger/stat.h"
-#include "tests/ledger/reading.h"
+#include "tests/ledger/oracle.h"
 
 #include <criterion/criterion.h>
 
@@ -13,7 +13,7 @@
 static const char *const by_model[] = {"model"};
 static const char *const by_both[] = {"region", "model"};
 
-static const struct usage_filter filters[] = {
+static const struct usage_pair pairs[] = {
     {"region", {(const uint8_t *)"eu", 2}},
     {"region", {(const uint8_t *)"", 0}  },
     {"model",  {(const uint8_t *)"1", 1} },
@@ -58,14 +58,15 @@ check_all(struct reading *reading, struct reader *reader)
             snprintf(subject, sizeof subject, "subject-%u", (unsigned)reading_random(reading, 8));
             if (reading_random(reading, 2) == 0)
                 query.subject = bytes_text(subject);
-            rows += reading_check(reading, reader, &query);
+            rows += oracle_check(reading, reader, &query);
             query.meter = meters[reading_random(reading, 2)];
             query.group_by = reading_random(reading, 2) ? by_model : by_both;
             query.group_by_count = query.group_by == by_model ? 1 : 2;
-            rows += reading_check(reading, reader, &query);
-            query.filters = filters;
-            query.filters_count = 1 + (uint32_t)reading_random(reading, 3);
-            rows += reading_check(reading, reader, &query);
+            rows += oracle_check(reading, reader, &query);
+            scoped(arena_done) struct arena arena = {0};
+            query.filter =
+                usage_filter_of_pairs(pairs, 1 + (uint32_t)reading_random(reading, 3), &arena);
+            rows += oracle_check(reading, reader, &query);
         }
     }
     return rows;
@@ -279,8 +280,11 @@ Test(usage, totals_are_one_row_for_each_subject)
         .meter = "tokens", .from_ns = READING_NOW_NS - 9 * DAY_NS, .to_ns = READING_NOW_NS};
     wanted.subjects = oracle_rows(&reading, &query, &arena, &rows);
     for (size_t i = 0; i < wanted.subjects; i++) {
+        struct decimal value;
+        bool is_rounded = false;
         wanted.count += rows[i].count;
-        cr_assert(decimal_add(&wanted.sum, rows[i].sum));
+        cr_assert_eq(decimal_parse(bytes_text(rows[i].value), &value, &is_rounded), STATUS_OK);
+        cr_assert(decimal_add(&wanted.sum, value));
     }
     cr_assert_eq(
         usage_totals(reader, "tokens", query.from_ns, query.to_ns, add_total, &totals, &error),
@@ -307,9 +311,9 @@ Test(usage, refuses_what_the_meter_does_not_have)
 {
     static const char *const unknown[] = {"colour"};
     static const char *const twice[] = {"model", "model"};
+    const struct bytes nothing = {NULL, 0};
     const struct usage_filter unknown_filter = {
-        "colour", {NULL, 0}
-    };
+        .kind = USAGE_EQ, .dimension = "colour", .values = &nothing, .values_count = 1};
     // clang-format off
     const struct refusal refusals[] = {
         {{.meter = "nothing"}, STATUS_NOT_FOUND, "nothing"},
@@ -319,8 +323,12 @@ Test(usage, refuses_what_the_meter_does_not_have)
         {{.meter = "jobs", .group_by = unknown, .group_by_count = 1},
          STATUS_INVALID, "it has none"},
         {{.meter = "calls", .group_by = twice, .group_by_count = 2}, STATUS_INVALID, "twice"},
-        {{.meter = "calls", .filters = &unknown_filter, .filters_count = 1},
-         STATUS_INVALID, "no dimension colour"},
+        {{.meter = "calls", .filter = &unknown_filter}, STATUS_INVALID, "no dimension colour"},
+        {{.meter = "calls", .subjects = &nothing, .subjects_count = 1},
+         STATUS_INVALID, "1 to 255 bytes"},
+        {{.meter = "calls", .subject = {(const uint8_t *)"a", 1}, .subjects = &nothing,
+          .subjects_count = 1}, STATUS_INVALID, "not both"},
+        {{.meter = "calls", .zone = "Europe/Atlantis"}, STATUS_INVALID, "Europe/Atlantis"},
     };
     // clang-format on
     struct reading reading;
@@ -382,9 +390,9 @@ Test(usage, a_sum_that_left_its_range_is_refused_by_name)
 
 Test(usage, windows_have_names)
 {
-    static const char *const names[] = {"none", "quarter-hour", "hour", "day", "month"};
+    static const char *const names[] = {"none", "minute", "quarter-hour", "hour", "day", "month"};
     enum usage_window window;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         cr_assert(usage_window_parse(names[i], &window));
         cr_assert_eq((int)window, i);
     }

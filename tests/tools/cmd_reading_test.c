@@ -124,6 +124,26 @@ Test(cmd_reading, usage_answers_in_three_forms)
          "\"to\":\"2026-11-02T12:00:00.000000001Z\",\"dimensions\":{},\"value\":\"1\","
          "\"count\":1}]}\n"},
         {"usage --meter jobs --subject nobody", "no usage\n"},
+        {"usage --meter jobs --subject zeta --subject acme --subject nobody --format tsv",
+         "subject\tfrom\tto\tjobs\tevents\nacme\t\t\t35\t3\nzeta\t\t\t1\t1\n"},
+        {"usage --meter jobs --total --from 2026-11-01 --format tsv",
+         "subject\tfrom\tto\tjobs\tevents\n\t2026-11-01T00:00:00Z\t\t31\t3\n"},
+        {"usage --meter jobs --where {\"subject\":{\"$like\":\"a%\"}} --format tsv",
+         "subject\tfrom\tto\tjobs\tevents\nacme\t\t\t35\t3\n"},
+        // 2026-10-31T23:59:59Z is in November, in Berlin and in Kathmandu.
+        {"usage --meter jobs --subject acme --window month --zone Europe/Berlin --format tsv",
+         "subject\tfrom\tto\tjobs\tevents\n"
+         "acme\t2026-10-31T23:00:00Z\t2026-11-30T23:00:00Z\t35\t3\n"},
+        {"usage --meter jobs --subject acme --window day --zone Asia/Kathmandu --format tsv",
+         "subject\tfrom\tto\tjobs\tevents\n"
+         "acme\t2026-10-31T18:15:00Z\t2026-11-01T18:15:00Z\t15\t2\n"
+         "acme\t2026-11-01T18:15:00Z\t2026-11-02T18:15:00Z\t20\t1\n"},
+        {"usage --meter jobs --window minute --zone Europe/Berlin --subject acme --to 2026-11-01 "
+         "--format tsv",
+         "subject\tfrom\tto\tjobs\tevents\n"
+         "acme\t2026-10-31T23:59:00Z\t2026-11-01T00:00:00Z\t5\t1\n"},
+        {"usage --meter tokens --filter region=eu --where {\"model\":{\"$gt\":\"\"}}",
+         "no usage\n"},
         {"usage --meter jobs --subject nobody --format json",
          "{\"meter\":\"jobs\",\"aggregation\":\"sum\",\"unit\":null,\"from\":null,\"to\":null,"
          "\"rows\":[]}\n"},
@@ -177,6 +197,8 @@ Test(cmd_reading, refusals_say_what_is_allowed)
         {cmd_usage, "usage --meter jobs --from yesterday", EXIT_USAGE, "yesterday"},
         {cmd_usage, "usage --meter jobs --from 2026-11-02 --to 2026-11-01", EXIT_USAGE, "before"},
         {cmd_usage, "usage --meter jobs --subject a --customer b", EXIT_USAGE, "not both"},
+        {cmd_usage, "usage --meter jobs --where {\"a\":1}", EXIT_USAGE, "line 1, column"},
+        {cmd_usage, "usage --meter jobs --zone Mars/Olympus", EXIT_FAILED, "Mars/Olympus"},
         {cmd_usage, "usage --meter jobs --filter region", EXIT_USAGE, "DIMENSION=VALUE"},
         {cmd_usage, "usage --meter jobs --format yaml", EXIT_USAGE, "table, json or tsv"},
         {cmd_usage, "usage --meter tokens --group-by colour", EXIT_FAILED, "model, region"},
