@@ -92,14 +92,25 @@ bool usage_window_parse(
     enum usage_window *out);  // none, minute, quarter-hour, hour, day, month
 #define USAGE_WINDOW_NAMES "none, minute, quarter-hour, hour, day or month"
 
-// All subjects' totals of one meter and range, as a stream in no particular order; memory is
-// bounded by the number of subjects. Used by billing. on_total returns false to stop.
+// All subjects' totals of one meter and range, as a stream ordered by the subject's size, then by
+// its bytes: the order in which they are stored. Used by billing. Memory is bounded by the windows
+// in the range and by what is not on disk yet, not by the subjects. Each total is exact and holds
+// every event acked before the question; while events come in, later subjects may have seen more
+// than earlier ones. on_total returns false to stop; its row ends with the call.
 typedef bool (*usage_total_fn)(void *context, struct bytes subject, const struct usage_row *total);
 enum status usage_totals(
     struct reader *reader,
     const char *meter,
     int64_t from_ns,
     int64_t to_ns,
+    usage_total_fn on_total,
+    void *context,
+    struct error *error) CHECKED;
+// The same of a query: its subjects and filter hold. STATUS_INVALID: it has a window, groups, or
+// merges subjects.
+enum status usage_stream(
+    struct reader *reader,
+    const struct usage_query *query,
     usage_total_fn on_total,
     void *context,
     struct error *error) CHECKED;

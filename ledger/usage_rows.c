@@ -130,13 +130,11 @@ window_splits(const struct usage_rows *rows, int64_t start_s)
            rows->window_to_ns - start_s * SECOND_NS < QUARTER_HOUR_NS;
 }
 
-static bool
-cell_answers(
-    const struct usage_rows *rows, const struct cell_key *key, const struct cell_state *state)
+bool
+usage_cell_answers(const struct usage_plan *plan, const struct cell_state *state)
 {
-    if ((state->flags & CELL_DIRTY) || ((state->flags & CELL_CAPPED) && rows->plan->needs_groups))
-        return false;
-    return !window_splits(rows, key->start_s);
+    bool lacks_groups = (state->flags & CELL_CAPPED) && plan->needs_groups;
+    return !(state->flags & CELL_DIRTY) && !lacks_groups;
 }
 
 struct usage_sum *
@@ -148,7 +146,7 @@ usage_rows_cell(
 {
     enum aggregation aggregation = rows->plan->meter->aggregation;
     rows_window(rows, key->start_s * SECOND_NS);
-    if (!cell_answers(rows, key, state)) {
+    if (!usage_cell_answers(rows->plan, state) || window_splits(rows, key->start_s)) {
         rows->needs_log = true;
         return NULL;
     }

@@ -42,6 +42,8 @@ struct usage_sum *usage_rows_cell(
     const struct cell_key *key,
     const struct cell_group *group,
     const struct cell_state *state);
+// Whether the cell's flags let it answer.
+bool usage_cell_answers(const struct usage_plan *plan, const struct cell_state *state);
 void usage_rows_event(struct usage_rows *rows, struct bytes subject, const struct fold_step *step);
 // Adds the sums of another table of the same query, those of all subjects to one: the last step of
 // a query that merges them, once for each shard.

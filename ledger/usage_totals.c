@@ -1,0 +1,561 @@
+// All subjects' totals in the order of cells' keys: a merge of merges.
+//
+//   windows of a shard    a cursor each, in a heap by subject
+//   its memory and log    folded into sums, sorted by subject
+//   next of the shard     the lesser of both
+//   next                  the least of all shards
+//
+// Invariants:
+// 1. A subject's total is made whole before it is handed out: of one snapshot with position P, and
+//    what memory or the log had beyond P. So it is the fold of one prefix of its shard's log that
+//    holds every event acked before the question.
+// 2. Transactions last half a second; then the windows are opened anew behind the last subject. If
+//    the cells were flushed meanwhile, so is the rest: what comes later may have seen more.
+// 3. Memory is bounded by the windows of the range and by what is not on disk, not by the subjects.
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "ledger/uniques.h"
+#include "ledger/usage_answer.h"
+
+#include <stdlib.h>
+
+enum {
+    TOTALS_PER_LOOK = 16,
+    ATTEMPTS_MAX = 100,
+    ATTEMPTS_BEFORE_HOLD = 3,  // then the snapshot is kept while the rest is read
+};
+
+static const int64_t SLICE_NS = 500 * 1000000LL;
+
+// One window's cells of the meter: a cursor that stands on a cell.
+struct stream_window {
+    struct walk walk;
+    struct cell_key key;  // of the current cell
+};
+
+struct stream {
+    struct shard_answer answer;
+    struct usage_plan plan;
+    struct tx state;
+    bool is_ready;   // rest is that of answer.scan.position
+    bool has_cells;  // windows are part of the answer
+    struct arena rest_arena;
+    struct usage_rows rest;     // what is not in cells on disk
+    struct usage_sum **sorted;  // rest by subject
+    size_t sorted_count, sorted_at;
+    struct arena slice_arena;
+    struct stream_window *windows;
+    uint32_t *heap;  // of windows, the least subject at its top
+    size_t heap_count;
+    struct arena sum_arena;
+};
+
+struct totals {
+    struct reader *reader;
+    const struct usage_plan *plan;
+    struct stream *streams;
+    struct arena arena;
+    uint32_t streams_count;
+    struct bytes last;  // the subject handed out last; size 0: none
+    uint8_t last_bytes[UINT8_MAX];
+    struct error *error;
+};
+
+// --- the heap of windows ---
+
+static int
+window_order(const struct stream *stream, uint32_t a, uint32_t b)
+{
+    const struct cell_key *left = &stream->windows[a].key;
+    const struct cell_key *right = &stream->windows[b].key;
+    int order = usage_subject_order(left->subject, right->subject);
+    return order != 0 ? order : (a > b) - (a < b);
+}
+
+static void
+heap_sink(struct stream *stream, size_t at)
+{
+    uint32_t *heap = stream->heap;
+    for (;;) {
+        size_t least = at;
+        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < stream->heap_count; child++)
+            if (window_order(stream, heap[child], heap[least]) < 0)
+                least = child;
+        if (least == at)
+            return;
+        uint32_t moved = heap[at];
+        heap[at] = heap[least];
+        heap[least] = moved;
+        at = least;
+    }
+}
+
+static enum status
+refuse_cell(const struct totals *totals, const struct stream *stream, struct bytes key)
+{
+    char text[CELL_TEXT_MAX];
+    cell_key_print(key, text, sizeof text);
+    return error_set(
+        totals->error,
+        STATUS_CORRUPT,
+        "shard %u: the cell of %s is damaged",
+        stream->answer.scan.view->shard,
+        text);
+}
+
+// Reads the cell under the cursor; *out_is_in says whether it is still one of the window.
+static enum status
+window_read(
+    const struct totals *totals,
+    const struct stream *stream,
+    struct stream_window *window,
+    int64_t start_s,
+    bool *out_is_in)
+{
+    struct cell_key key;
+    struct bytes bytes = window->walk.key;
+    if (bytes.size > CELL_KEY_MAX || !cell_key_read(bytes, &key))
+        return refuse_cell(totals, stream, bytes);
+    *out_is_in = key.width == CELL_QUARTER_HOUR && key.zone == 0 &&
+                 key.meter_id == totals->plan->meter->id && key.start_s == start_s;
+    window->key = key;
+    return STATUS_OK;
+}
+
+// The next cell of the window at the heap's top, or its end.
+static enum status
+top_advance(const struct totals *totals, struct stream *stream)
+{
+    struct stream_window *window = &stream->windows[stream->heap[0]];
+    bool is_in = false;
+    struct bytes before = window->key.subject;
+    if (walk_next(&window->walk)) {
+        enum status status = window_read(totals, stream, window, window->key.start_s, &is_in);
+        if (status)
+            return status;
+        // Damaged pages may be out of order, and subjects would come twice.
+        if (is_in && usage_subject_order(window->key.subject, before) < 0)
+            return refuse_cell(totals, stream, window->walk.key);
+    }
+    if (!is_in) {
+        walk_done(&window->walk);
+        stream->heap[0] = stream->heap[--stream->heap_count];
+    }
+    if (stream->heap_count > 1)
+        heap_sink(stream, 0);
+    return STATUS_OK;
+}
+
+// --- a slice: a snapshot with its windows open ---
+
+static void
+stream_close(struct stream *stream)
+{
+    for (size_t i = 0; i < stream->heap_count; i++)
+        walk_done(&stream->windows[stream->heap[i]].walk);
+    stream->heap_count = 0;
+    tx_done(&stream->state);
+}
+
+// The starts of the range's windows that have cells, into a buffer of int64.
+static enum status
+windows_list(const struct totals *totals, struct stream *stream, struct buffer *out)
+{
+    const struct usage_plan *plan = &stream->plan;
+    uint8_t place[CELL_KEY_MAX];
+    int64_t start_s = plan->from_s;
+    enum status status = STATUS_OK;
+    scoped(walk_done) struct walk walk = walk_open(&stream->state, STATE_DB_CELLS);
+    while (start_s < plan->to_s && !status) {
+        struct cell_key key;
+        size_t size = cell_seek_window(CELL_QUARTER_HOUR, 0, plan->meter->id, start_s, place);
+        if (!walk_seek(&walk, bytes_of(place, size)))
+            break;
+        if (walk.key.size > CELL_KEY_MAX || !cell_key_read(walk.key, &key) ||
+            (key.width == CELL_QUARTER_HOUR && key.zone == 0 && key.meter_id == plan->meter->id &&
+             key.start_s < start_s))
+            return refuse_cell(totals, stream, walk.key);
+        if (key.width != CELL_QUARTER_HOUR || key.meter_id != plan->meter->id ||
+            key.start_s >= plan->to_s)
+            break;
+        buffer_put(out, &key.start_s, sizeof key.start_s);
+        start_s = key.start_s + 1;
+    }
+    status = tx_check(&stream->state, totals->error);
+    if (!status && buffer_failed(out))
+        status = error_set(totals->error, STATUS_NO_MEMORY, "no memory for the list of windows");
+    return status;
+}
+
+// Puts a cursor on the window's first cell behind the last subject.
+static enum status
+window_open(
+    const struct totals *totals,
+    struct stream *stream,
+    struct stream_window *window,
+    int64_t start_s,
+    bool *out_has_cell)
+{
+    uint8_t place[CELL_KEY_MAX];
+    const struct cell_key wanted = {
+        .width = CELL_QUARTER_HOUR,
+        .meter_id = totals->plan->meter->id,
+        .start_s = start_s,
+        .subject = totals->last,
+    };
+    size_t size = totals->last.size > 0
+                      ? cell_prefix_subject(&wanted, place)
+                      : cell_seek_window(wanted.width, 0, wanted.meter_id, start_s, place);
+    enum status status = STATUS_OK;
+    window->walk = walk_open(&stream->state, STATE_DB_CELLS);
+    bool more = walk_seek(&window->walk, bytes_of(place, size));
+    bool is_in = false;
+    while (more && !status) {
+        status = window_read(totals, stream, window, start_s, &is_in);
+        if (!is_in || usage_subject_order(window->key.subject, totals->last) > 0)
+            break;
+        more = walk_next(&window->walk);
+    }
+    *out_has_cell = more && is_in && !status;
+    if (!*out_has_cell)
+        walk_done(&window->walk);
+    return status ? status : tx_check(&stream->state, totals->error);
+}
+
+static enum status
+windows_open(const struct totals *totals, struct stream *stream)
+{
+    scoped(buffer_done) struct buffer starts = {0};
+    enum status status = windows_list(totals, stream, &starts);
+    size_t count = starts.size / sizeof(int64_t);
+    arena_reset(&stream->slice_arena);
+    stream->windows = arena_array(&stream->slice_arena, count, struct stream_window);
+    stream->heap = arena_array(&stream->slice_arena, count, uint32_t);
+    stream->heap_count = 0;
+    for (uint32_t i = 0; i < count && !status; i++) {
+        int64_t start_s;
+        bool has_cell = false;
+        memcpy(&start_s, starts.data + i * sizeof start_s, sizeof start_s);
+        status = window_open(totals, stream, &stream->windows[i], start_s, &has_cell);
+        if (has_cell)
+            stream->heap[stream->heap_count++] = i;
+    }
+    for (size_t i = stream->heap_count / 2; i-- > 0;)
+        heap_sink(stream, i);
+    return status;
+}
+
+static int
+sum_order(const void *a, const void *b)
+{
+    const struct usage_sum *const *left = a;
+    const struct usage_sum *const *right = b;
+    return usage_subject_order((*left)->subject, (*right)->subject);
+}
+
+static void
+rest_sort(const struct totals *totals, struct stream *stream)
+{
+    const struct usage_rows *rest = &stream->rest;
+    stream->sorted = arena_array(&stream->rest_arena, rest->count, struct usage_sum *);
+    stream->sorted_count = 0;
+    stream->sorted_at = 0;
+    for (size_t i = 0; i < rest->capacity; i++) {
+        struct usage_sum *sum = rest->slots[i];
+        if (sum != NULL && usage_subject_order(sum->subject, totals->last) > 0)
+            stream->sorted[stream->sorted_count++] = sum;
+    }
+    if (stream->sorted_count > 1)
+        qsort(stream->sorted, stream->sorted_count, sizeof(void *), sum_order);
+}
+
+// Everything but the cells on disk, for a new snapshot. STATUS_BUSY: a flush came in between.
+static enum status
+rest_read(const struct totals *totals, struct stream *stream, bool holds_snapshot)
+{
+    struct usage_scan *scan = &stream->answer.scan;
+    struct usage_rest rest = {.tail_from = 1};
+    uint64_t live_from = 0;
+    enum status status = STATUS_OK;
+    arena_reset(&stream->rest_arena);
+    stream->rest = usage_rows_in(&stream->rest_arena, &stream->plan);
+    stream->answer.may_ask = true;
+    scan->position = 0;
+    if (scan->view->state != NULL) {
+        stream->state = tx_read(scan->view->state);
+        status = usage_answer_snapshot(&stream->answer, &stream->state, &live_from, totals->error);
+    }
+    if (!status && scan->view->state != NULL)
+        status = usage_answer_memory(&stream->answer, live_from, &rest, totals->error);
+    if (!holds_snapshot || !rest.has_cells)
+        tx_done(&stream->state);
+    if (!status && stream->rest.needs_log)
+        stream->answer.needs_log = true;
+    if (!status)
+        status = usage_answer_log(&stream->answer, &rest, totals->error);
+    if (status)
+        return status;
+    rest_sort(totals, stream);
+    stream->has_cells = rest.has_cells;
+    stream->is_ready = true;
+    return STATUS_OK;
+}
+
+// Opens the windows of the position that the rest is of. STATUS_BUSY: it is another one by now.
+static enum status
+cells_open_at(const struct totals *totals, struct stream *stream)
+{
+    struct usage_scan *scan = &stream->answer.scan;
+    uint64_t position = 0;
+    if (!stream->has_cells)
+        return STATUS_OK;
+    if (stream->state.handle == NULL)
+        stream->state = tx_read(scan->view->state);
+    enum status status = state_position(&stream->state, &position, totals->error);
+    if (!status && position != scan->position) {
+        stream->is_ready = false;
+        status = error_set(totals->error, STATUS_BUSY, "the cells were flushed meanwhile");
+    }
+    return status ? status : windows_open(totals, stream);
+}
+
+static enum status
+stream_open(const struct totals *totals, struct stream *stream)
+{
+    enum status status = STATUS_OK;
+    for (int attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+        status = STATUS_OK;
+        stream->answer.needs_log = stream->answer.needs_log || attempt == ATTEMPTS_MAX;
+        if (!stream->is_ready)
+            status = rest_read(totals, stream, attempt > ATTEMPTS_BEFORE_HOLD);
+        if (!status && stream->rest.needs_log)
+            stream->is_ready = false;
+        else if (!status)
+            status = cells_open_at(totals, stream);
+        if (!status && stream->is_ready)
+            return STATUS_OK;
+        stream_close(stream);
+        if (status && status != STATUS_BUSY)
+            return status;
+    }
+    return status;
+}
+
+// --- subjects ---
+
+// The next subject of a shard; size 0: none is left.
+static struct bytes
+stream_peek(const struct stream *stream)
+{
+    struct bytes next = {NULL, 0};
+    if (stream->heap_count > 0)
+        next = stream->windows[stream->heap[0]].key.subject;
+    if (stream->sorted_at == stream->sorted_count)
+        return next;
+    struct bytes other = stream->sorted[stream->sorted_at]->subject;
+    return next.size == 0 || usage_subject_order(other, next) < 0 ? other : next;
+}
+
+// STATUS_BUSY: the cell cannot answer, the log has to.
+static enum status
+cell_take(const struct totals *totals, struct stream *stream, struct usage_sum *sum)
+{
+    const struct usage_plan *plan = &stream->plan;
+    const struct stream_window *window = &stream->windows[stream->heap[0]];
+    enum aggregation aggregation = plan->meter->aggregation;
+    struct bytes bytes = window->walk.key;
+    struct cell_group group;
+    struct cell_state state;
+    if (cell_value_read(bytes, window->walk.value, aggregation, &state, &group) ||
+        (group.count != plan->meter->dimensions_count && !(state.flags & CELL_CAPPED)))
+        return refuse_cell(totals, stream, bytes);
+    if (!usage_cell_answers(plan, &state)) {
+        stream->answer.needs_log = true;
+        stream->is_ready = false;
+        return error_set(totals->error, STATUS_BUSY, "a cell is to be made anew");
+    }
+    if (!usage_filter_accepts(plan->filter, window->key.subject, &group))
+        return STATUS_OK;
+    cell_merge(aggregation, &sum->state, &state, window->key.start_s, &stream->sum_arena);
+    if (cell_overflowed(aggregation, &sum->state))
+        sum->overflow_ns = window->key.start_s * SECOND_NS;
+    struct cell_set *set = &sum->state.unique.set;
+    if ((state.flags & CELL_SPILLED) &&
+        uniques_read(&stream->state, bytes, state.unique.spilled, set, &stream->sum_arena))
+        return refuse_cell(totals, stream, bytes);
+    return STATUS_OK;
+}
+
+static void
+rest_take(struct stream *stream, struct usage_sum *sum)
+{
+    const struct usage_sum *rest = stream->sorted[stream->sorted_at++];
+    enum aggregation aggregation = stream->plan.meter->aggregation;
+    cell_merge(aggregation, &sum->state, &rest->state, 0, &stream->sum_arena);
+    if (cell_overflowed(aggregation, &sum->state))
+        sum->overflow_ns = rest->overflow_ns;
+}
+
+// All of the subject that the shard has; its bytes stay with totals->last.
+static enum status
+stream_take(struct totals *totals, struct stream *stream, struct usage_sum *sum)
+{
+    enum status status = STATUS_OK;
+    if (stream->sorted_at < stream->sorted_count &&
+        bytes_equal(stream->sorted[stream->sorted_at]->subject, sum->subject))
+        rest_take(stream, sum);
+    while (!status && stream->heap_count > 0 &&
+           bytes_equal(stream->windows[stream->heap[0]].key.subject, sum->subject)) {
+        if (usage_plan_wants(&stream->plan, sum->subject))
+            status = cell_take(totals, stream, sum);
+        if (!status)
+            status = top_advance(totals, stream);
+    }
+    return status;
+}
+
+static struct stream *
+totals_least(const struct totals *totals)
+{
+    struct stream *least = NULL;
+    struct bytes subject = {NULL, 0};
+    for (uint32_t i = 0; i < totals->streams_count; i++) {
+        struct bytes next = stream_peek(&totals->streams[i]);
+        if (next.size > 0 && (least == NULL || usage_subject_order(next, subject) < 0)) {
+            least = &totals->streams[i];
+            subject = next;
+        }
+    }
+    return least;
+}
+
+// Hands out the next subject. *out_goes_on: there was one, and the caller wants more.
+static enum status
+totals_step(struct totals *totals, usage_total_fn on_total, void *context, bool *out_goes_on)
+{
+    struct stream *stream = totals_least(totals);
+    *out_goes_on = false;
+    if (stream == NULL)
+        return STATUS_OK;
+    uint8_t bytes[UINT8_MAX];
+    struct bytes subject = stream_peek(stream);
+    memcpy(bytes, subject.data, subject.size);
+    struct usage_sum sum = {
+        .subject = bytes_of(bytes, subject.size),
+        .from_ns = totals->plan->from_ns,
+        .to_ns = totals->plan->to_ns,
+    };
+    struct usage_row row;
+    bool has_row = false;
+    arena_reset(&stream->sum_arena);
+    enum status status = stream_take(totals, stream, &sum);
+    if (!status)
+        status = usage_rows_row(&stream->rest, &sum, &row, &has_row, totals->error);
+    if (status)
+        return status;
+    memcpy(totals->last_bytes, bytes, subject.size);
+    totals->last = bytes_of(totals->last_bytes, sum.subject.size);
+    *out_goes_on = !has_row || on_total(context, sum.subject, &row);
+    return STATUS_OK;
+}
+
+// From one opening of the windows to the next.
+static enum status
+totals_slice(struct totals *totals, usage_total_fn on_total, void *context, bool *out_goes_on)
+{
+    enum status status = STATUS_OK;
+    *out_goes_on = true;
+    for (uint32_t i = 0; i < totals->streams_count && !status; i++)
+        status = stream_open(totals, &totals->streams[i]);
+    int64_t deadline_ns = clock_monotonic_ns() + SLICE_NS;
+    for (uint32_t steps = 1; !status && *out_goes_on; steps++) {
+        status = totals_step(totals, on_total, context, out_goes_on);
+        if (steps % TOTALS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns)
+            break;
+    }
+    for (uint32_t i = 0; i < totals->streams_count; i++)
+        stream_close(&totals->streams[i]);
+    if (status != STATUS_BUSY)
+        return status;
+    *out_goes_on = true;
+    return STATUS_OK;
+}
+
+static enum status
+totals_start(struct totals *totals)
+{
+    struct reader *reader = totals->reader;
+    enum status status = STATUS_OK;
+    totals->streams = arena_array(&totals->arena, reader->shards, struct stream);
+    for (uint32_t shard = 0; shard < reader->shards && !status; shard++) {
+        struct shard_view *view = &reader->views[shard];
+        struct stream *stream = &totals->streams[totals->streams_count];
+        if (!usage_plan_of_shard(
+                totals->plan, shard, reader->shards, &totals->arena, &stream->plan))
+            continue;
+        status = shard_view_open(reader->dir, shard, view, totals->error);
+        if (status || view->log == NULL)
+            continue;
+        stream->answer = (struct shard_answer){
+            .reader = reader,
+            .scan = {.plan = &stream->plan, .view = view, .rows = &stream->rest},
+        };
+        totals->streams_count++;
+    }
+    return status;
+}
+
+static void
+totals_done(struct totals *totals)
+{
+    for (uint32_t i = 0; i < totals->streams_count; i++) {
+        stream_close(&totals->streams[i]);
+        arena_done(&totals->streams[i].rest_arena);
+        arena_done(&totals->streams[i].slice_arena);
+        arena_done(&totals->streams[i].sum_arena);
+    }
+    arena_done(&totals->arena);
+}
+
+enum status
+usage_stream(
+    struct reader *reader,
+    const struct usage_query *query,
+    usage_total_fn on_total,
+    void *context,
+    struct error *error)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct meter meter;
+    struct usage_plan plan;
+    if (query->window != USAGE_WINDOW_NONE || query->group_by_count > 0 || query->is_merged)
+        return error_set(
+            error, STATUS_INVALID, "a stream of subjects has no window, groups or merging");
+    enum status status = registry_find(reader->registry, query->meter, &arena, &meter, error);
+    if (!status)
+        status = usage_plan_make(query, &meter, NULL, &arena, &plan, error);
+    if (status || plan.from_ns == plan.to_ns)
+        return status;
+    scoped(totals_done) struct totals totals = {.reader = reader, .plan = &plan, .error = error};
+    bool goes_on = true;
+    status = totals_start(&totals);
+    while (!status && goes_on)
+        status = totals_slice(&totals, on_total, context, &goes_on);
+    return status;
+}
+
+// The contract has 7 parameters, one of them the error.
+enum status
+usage_totals(  // NOLINT(readability-function-size)
+    struct reader *reader,
+    const char *meter,
+    int64_t from_ns,
+    int64_t to_ns,
+    usage_total_fn on_total,
+    void *context,
+    struct error *error)
+{
+    const struct usage_query query = {.meter = meter, .from_ns = from_ns, .to_ns = to_ns};
+    return usage_stream(reader, &query, on_total, context, error);
+}
