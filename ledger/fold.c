@@ -8,7 +8,9 @@
 #include "base/unpack.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <strings.h>
 
 struct type_chain {
     struct bytes type;
@@ -323,4 +325,73 @@ meter_rule_apply(
     }
     out->group_hash = cell_group_hash(&out->group);
     return true;
+}
+
+// --- what is wrong with an event ---
+
+static bool
+text_is(struct bytes text, const char *word)
+{
+    return text.size == strlen(word) && strncasecmp((const char *)text.data, word, text.size) == 0;
+}
+
+// A text that is no decimal may be one of the words for what no decimal is.
+static enum fold_fault
+text_fault(struct bytes text)
+{
+    struct decimal number;
+    bool is_rounded = false;
+    enum status status = decimal_parse(text, &number, &is_rounded);
+    if (status != STATUS_INVALID)
+        return status ? FOLD_TOO_LARGE : FOLD_USABLE;
+    if (text.size > 0 && (text.data[0] == '+' || text.data[0] == '-'))
+        text = bytes_of(text.data + 1, text.size - 1);
+    if (text_is(text, "nan"))
+        return FOLD_NAN;
+    return text_is(text, "inf") || text_is(text, "infinity") ? FOLD_INFINITE : FOLD_NO_NUMBER;
+}
+
+static enum fold_fault
+item_fault(const struct unpack_item *item, struct bytes *out_text)
+{
+    struct decimal number;
+    switch (item->type) {
+    case UNPACK_STR: *out_text = item->text; return text_fault(item->text);
+    case UNPACK_FLOAT:
+        if (isnan(item->real32))
+            return FOLD_NAN;
+        if (isinf(item->real32))
+            return FOLD_INFINITE;
+        break;
+    case UNPACK_DOUBLE:
+        if (isnan(item->real64))
+            return FOLD_NAN;
+        if (isinf(item->real64))
+            return FOLD_INFINITE;
+        break;
+    case UNPACK_INT:
+    case UNPACK_UINT: break;
+    case UNPACK_NIL: return FOLD_NULL;
+    case UNPACK_BOOL:
+    case UNPACK_BIN:
+    case UNPACK_EXT:
+    case UNPACK_ARRAY:
+    case UNPACK_MAP: return FOLD_NO_VALUE;
+    }
+    return item_number(item, &number) ? FOLD_USABLE : FOLD_TOO_LARGE;
+}
+
+enum fold_fault
+meter_rule_fault(const struct meter_rule *rule, const struct entry *entry, struct bytes *out_text)
+{
+    struct unpack_item item;
+    if (rule->meter->aggregation == AGGREGATION_COUNT || !rule->has_value_path)
+        return FOLD_USABLE;
+    if (entry->properties_count == 0)
+        return FOLD_NO_PROPERTIES;
+    if (!find_path(entry, &rule->value_path, &item))
+        return FOLD_MISSING;
+    if (rule->meter->aggregation == AGGREGATION_UNIQUE_COUNT)
+        return item.type == UNPACK_NIL ? FOLD_NULL : FOLD_USABLE;
+    return item_fault(&item, out_text);
 }

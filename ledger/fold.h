@@ -47,6 +47,19 @@ struct fold_place {
     int64_t arrival_ns;
 };
 
+// Why a meter cannot use an event's value.
+enum fold_fault {
+    FOLD_USABLE,
+    FOLD_NO_PROPERTIES,  // none at all, and a property is wanted
+    FOLD_MISSING,  // not at the path; a UNIQUE_COUNT counts it all the same, as the empty text
+    FOLD_NULL,
+    FOLD_NAN,
+    FOLD_INFINITE,
+    FOLD_TOO_LARGE,  // 10^19 or more
+    FOLD_NO_NUMBER,  // a text that is none; *out_text is it
+    FOLD_NO_VALUE,   // a map, a list, a boolean, bytes
+};
+
 struct fold_step {
     const struct meter *meter;
     int64_t start_s;  // of the quarter hour
@@ -66,3 +79,5 @@ bool meter_rule_apply(
     const struct fold_place *place,
     struct fold_scratch *scratch,
     struct fold_step *out);
+enum fold_fault
+meter_rule_fault(const struct meter_rule *rule, const struct entry *entry, struct bytes *out_text);

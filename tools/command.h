@@ -30,6 +30,7 @@ int cmd_down(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_usage(int argc, char **argv);
+int cmd_events(int argc, char **argv);
 int cmd_meter(int argc, char **argv);
 int cmd_ledger(int argc, char **argv);
 int cmd_catalog(int argc, char **argv);

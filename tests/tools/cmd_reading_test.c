@@ -164,6 +164,46 @@ Test(cmd_reading, usage_answers_in_three_forms)
     reading_end(&reading);
 }
 
+Test(cmd_reading, events_are_listed_in_three_forms)
+{
+    // clang-format off
+    static const struct usage_line lines[] = {
+        {"events --subject acme --to 2026-11-01 --format tsv",
+         "time\tarrival\tsubject\ttype\tid\tsource\tvalue\terror\n"
+         "2026-10-31T23:59:59Z\t2026-11-10T00:00:00Z\tacme\tjob\te0\t\t5\t\n"},
+        {"events --id e3 --format json",
+         "{\"events\":[{\"time\":\"2026-11-02T12:00:00Z\",\"arrival\":\"2026-11-10T00:00:00Z\","
+         "\"subject\":\"zeta\",\"type\":\"job\",\"id\":\"e3\",\"source\":\"\",\"value\":\"1\","
+         "\"properties\":{},\"validation_error\":null}],\"next\":null}\n"},
+        {"events --type llm", "no events\n"},
+        {"events --id-part 1 --arrived-from 2026-11-10 --arrived-to 2026-11-11 --format tsv",
+         "time\tarrival\tsubject\ttype\tid\tsource\tvalue\terror\n"
+         "2026-11-01T00:00:00Z\t2026-11-10T00:00:00Z\tacme\tjob\te1\t\t10\t\n"},
+        {"events --source elsewhere --from 2026-11-01", "no events\n"},
+    };
+    // clang-format on
+    struct reading reading;
+    fill(&reading);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct ran ran = run(&reading, cmd_events, lines[i].line);
+        cr_assert_eq(ran.code, EXIT_OK, "%s: %s", lines[i].line, ran.err);
+        cr_assert_str_eq(ran.out, lines[i].out, "%s:\n%s", lines[i].line, ran.out);
+    }
+    struct ran first = run(&reading, cmd_events, "events --limit 3");
+    const char *after = strstr(first.err, "--after ");
+    char line[128];
+    cr_assert_not_null(after, "%s", first.err);
+    cr_assert_not_null(strstr(first.out, "zeta"));
+    snprintf(line, sizeof line, "events %s", after);
+    line[strcspn(line, "\n")] = '\0';
+    struct ran second = run(&reading, cmd_events, line);
+    cr_assert_eq(second.code, EXIT_OK, "%s", second.err);
+    cr_assert_not_null(strstr(second.out, "e0"));
+    cr_assert_null(strstr(second.out, "e1"));
+    cr_assert_str_empty(second.err);
+    reading_end(&reading);
+}
+
 Test(cmd_reading, a_customer_without_a_database_is_its_own_subject)
 {
     struct reading reading;
@@ -198,6 +238,10 @@ Test(cmd_reading, refusals_say_what_is_allowed)
         {cmd_usage, "usage --meter jobs --from 2026-11-02 --to 2026-11-01", EXIT_USAGE, "before"},
         {cmd_usage, "usage --meter jobs --subject a --customer b", EXIT_USAGE, "not both"},
         {cmd_usage, "usage --meter jobs --where {\"a\":1}", EXIT_USAGE, "line 1, column"},
+        {cmd_events, "events --limit 0", EXIT_USAGE, "limit"},
+        {cmd_events, "events --from yesterday", EXIT_USAGE, "no time"},
+        {cmd_events, "events --format xml", EXIT_USAGE, "table, json or tsv"},
+        {cmd_events, "events --after x", EXIT_FAILED, "no cursor"},
         {cmd_usage, "usage --meter jobs --zone Mars/Olympus", EXIT_FAILED, "Mars/Olympus"},
         {cmd_usage, "usage --meter jobs --filter region", EXIT_USAGE, "DIMENSION=VALUE"},
         {cmd_usage, "usage --meter jobs --format yaml", EXIT_USAGE, "table, json or tsv"},
