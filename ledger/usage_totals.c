@@ -1,6 +1,6 @@
 // All subjects' totals in the order of cells' keys: a merge of merges.
 //
-//   windows of a shard    a cursor each, in a heap by subject
+//   windows of a shard    the widest there are (ledger/cover): a cursor each, in a heap by subject
 //   its memory and log    folded into sums, sorted by subject
 //   next of the shard     the lesser of both
 //   next                  the least of all shards
@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/cover.h"
 #include "ledger/uniques.h"
 #include "ledger/usage_answer.h"
 
@@ -30,6 +31,7 @@ static const int64_t SLICE_NS = 500 * 1000000LL;
 
 // One window's cells of the meter: a cursor that stands on a cell.
 struct stream_window {
+    struct cell_key place;  // kind and start; no subject
     struct walk walk;
     struct cell_key key;  // of the current cell
 };
@@ -110,15 +112,14 @@ window_read(
     const struct totals *totals,
     const struct stream *stream,
     struct stream_window *window,
-    int64_t start_s,
     bool *out_is_in)
 {
     struct cell_key key;
     struct bytes bytes = window->walk.key;
     if (bytes.size > CELL_KEY_MAX || !cell_key_read(bytes, &key))
         return refuse_cell(totals, stream, bytes);
-    *out_is_in = key.width == CELL_QUARTER_HOUR && key.zone == 0 &&
-                 key.meter_id == totals->plan->meter->id && key.start_s == start_s;
+    *out_is_in = key.width == window->place.width && key.zone == window->place.zone &&
+                 key.meter_id == window->place.meter_id && key.start_s == window->place.start_s;
     window->key = key;
     return STATUS_OK;
 }
@@ -131,7 +132,7 @@ top_advance(const struct totals *totals, struct stream *stream)
     bool is_in = false;
     struct bytes before = window->key.subject;
     if (walk_next(&window->walk)) {
-        enum status status = window_read(totals, stream, window, window->key.start_s, &is_in);
+        enum status status = window_read(totals, stream, window, &is_in);
         if (status)
             return status;
         // Damaged pages may be out of order, and subjects would come twice.
@@ -158,31 +159,70 @@ stream_close(struct stream *stream)
     tx_done(&stream->state);
 }
 
-// The starts of the range's windows that have cells, into a buffer of int64.
+// Whether the key is of the place's meter and kind of window; its start may be another.
+static bool
+is_of_kind(const struct cell_key *key, const struct cell_key *place)
+{
+    return key->width == place->width && key->zone == place->zone &&
+           key->meter_id == place->meter_id;
+}
+
+// The windows of one piece of the cover that have cells, as keys without a subject.
+static enum status
+piece_list(
+    const struct totals *totals,
+    struct stream *stream,
+    const struct cover_piece *piece,
+    struct buffer *out)
+{
+    struct cell_key place = {
+        .width = piece->kind.width,
+        .zone = piece->kind.zone_number,
+        .meter_id = totals->plan->meter->id,
+        .start_s = piece->from_s,
+    };
+    uint8_t bytes[CELL_KEY_MAX];
+    scoped(walk_done) struct walk walk = walk_open(&stream->state, STATE_DB_CELLS);
+    while (place.start_s < piece->to_s) {
+        struct cell_key key;
+        size_t size =
+            cell_seek_window(place.width, place.zone, place.meter_id, place.start_s, bytes);
+        if (!walk_seek(&walk, bytes_of(bytes, size)))
+            break;
+        bool is_sound = walk.key.size <= CELL_KEY_MAX && cell_key_read(walk.key, &key) &&
+                        !(is_of_kind(&key, &place) && key.start_s < place.start_s);
+        if (!is_sound)
+            return refuse_cell(totals, stream, walk.key);
+        if (!is_of_kind(&key, &place) || key.start_s >= piece->to_s)
+            break;
+        place.start_s = key.start_s;
+        buffer_put(out, &place, sizeof place);
+        place.start_s++;
+    }
+    return tx_check(&stream->state, totals->error);
+}
+
+// STATUS_BUSY: a part of the range has no cells any more, so that the log has to answer.
 static enum status
 windows_list(const struct totals *totals, struct stream *stream, struct buffer *out)
 {
-    const struct usage_plan *plan = &stream->plan;
-    uint8_t place[CELL_KEY_MAX];
-    int64_t start_s = plan->from_s;
-    enum status status = STATUS_OK;
-    scoped(walk_done) struct walk walk = walk_open(&stream->state, STATE_DB_CELLS);
-    while (start_s < plan->to_s && !status) {
-        struct cell_key key;
-        size_t size = cell_seek_window(CELL_QUARTER_HOUR, 0, plan->meter->id, start_s, place);
-        if (!walk_seek(&walk, bytes_of(place, size)))
-            break;
-        if (walk.key.size > CELL_KEY_MAX || !cell_key_read(walk.key, &key) ||
-            (key.width == CELL_QUARTER_HOUR && key.zone == 0 && key.meter_id == plan->meter->id &&
-             key.start_s < start_s))
-            return refuse_cell(totals, stream, walk.key);
-        if (key.width != CELL_QUARTER_HOUR || key.meter_id != plan->meter->id ||
-            key.start_s >= plan->to_s)
-            break;
-        buffer_put(out, &key.start_s, sizeof key.start_s);
-        start_s = key.start_s + 1;
+    scoped(arena_done) struct arena scratch = {0};
+    struct horizons horizons;
+    int64_t to_s = (stream->plan.to_s + QUARTER_HOUR_S - 1) / QUARTER_HOUR_S * QUARTER_HOUR_S;
+    const struct cover_question question = {.from_s = stream->plan.from_s, .to_s = to_s};
+    enum status status = horizons_read(&stream->state, &horizons, totals->error);
+    if (status)
+        return error_prefix(totals->error, "shard %u", stream->answer.scan.view->shard);
+    struct cover cover = cover_make(&horizons, &question, &scratch);
+    for (uint32_t i = 0; i < cover.count && !status; i++) {
+        if (!cover.pieces[i].is_log) {
+            status = piece_list(totals, stream, &cover.pieces[i], out);
+            continue;
+        }
+        stream->answer.needs_log = true;
+        stream->is_ready = false;
+        status = error_set(totals->error, STATUS_BUSY, "some cells of the range are gone");
     }
-    status = tx_check(&stream->state, totals->error);
     if (!status && buffer_failed(out))
         status = error_set(totals->error, STATUS_NO_MEMORY, "no memory for the list of windows");
     return status;
@@ -194,25 +234,21 @@ window_open(
     const struct totals *totals,
     struct stream *stream,
     struct stream_window *window,
-    int64_t start_s,
     bool *out_has_cell)
 {
-    uint8_t place[CELL_KEY_MAX];
-    const struct cell_key wanted = {
-        .width = CELL_QUARTER_HOUR,
-        .meter_id = totals->plan->meter->id,
-        .start_s = start_s,
-        .subject = totals->last,
-    };
-    size_t size = totals->last.size > 0
-                      ? cell_prefix_subject(&wanted, place)
-                      : cell_seek_window(wanted.width, 0, wanted.meter_id, start_s, place);
+    uint8_t bytes[CELL_KEY_MAX];
+    struct cell_key place = window->place;
+    place.subject = totals->last;
+    size_t size =
+        totals->last.size > 0
+            ? cell_prefix_subject(&place, bytes)
+            : cell_seek_window(place.width, place.zone, place.meter_id, place.start_s, bytes);
     enum status status = STATUS_OK;
     window->walk = walk_open(&stream->state, STATE_DB_CELLS);
-    bool more = walk_seek(&window->walk, bytes_of(place, size));
+    bool more = walk_seek(&window->walk, bytes_of(bytes, size));
     bool is_in = false;
     while (more && !status) {
-        status = window_read(totals, stream, window, start_s, &is_in);
+        status = window_read(totals, stream, window, &is_in);
         if (!is_in || usage_subject_order(window->key.subject, totals->last) > 0)
             break;
         more = walk_next(&window->walk);
@@ -226,18 +262,18 @@ window_open(
 static enum status
 windows_open(const struct totals *totals, struct stream *stream)
 {
-    scoped(buffer_done) struct buffer starts = {0};
-    enum status status = windows_list(totals, stream, &starts);
-    size_t count = starts.size / sizeof(int64_t);
+    scoped(buffer_done) struct buffer places = {0};
+    enum status status = windows_list(totals, stream, &places);
+    size_t count = status ? 0 : places.size / sizeof(struct cell_key);
     arena_reset(&stream->slice_arena);
     stream->windows = arena_array(&stream->slice_arena, count, struct stream_window);
     stream->heap = arena_array(&stream->slice_arena, count, uint32_t);
     stream->heap_count = 0;
     for (uint32_t i = 0; i < count && !status; i++) {
-        int64_t start_s;
+        struct stream_window *window = &stream->windows[i];
         bool has_cell = false;
-        memcpy(&start_s, starts.data + i * sizeof start_s, sizeof start_s);
-        status = window_open(totals, stream, &stream->windows[i], start_s, &has_cell);
+        memcpy(&window->place, places.data + i * sizeof window->place, sizeof window->place);
+        status = window_open(totals, stream, window, &has_cell);
         if (has_cell)
             stream->heap[stream->heap_count++] = i;
     }
