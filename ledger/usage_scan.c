@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/cover.h"
 #include "ledger/log_reader.h"
 #include "ledger/uniques.h"
 
@@ -27,12 +28,16 @@ refuse_cell(struct bytes key, struct error *error)
 // Where to look next, after a key of a subject that is not wanted: in the same window when a wanted
 // one is still to come there, else in the next.
 static size_t
-jump_write(const struct usage_plan *plan, const struct cell_key *at, uint8_t out[CELL_KEY_MAX])
+jump_write(
+    const struct usage_plan *plan,
+    const struct window_kind *kind,
+    const struct cell_key *at,
+    uint8_t out[CELL_KEY_MAX])
 {
     struct cell_key wanted = *at;
     if (!usage_plan_subject_from(plan, at->subject, &wanted.subject)) {
         wanted.subject = plan->subjects[0];
-        wanted.start_s += QUARTER_HOUR_S;
+        wanted.start_s = window_end(kind, at->start_s);
     }
     return cell_prefix_subject(&wanted, out);
 }
@@ -41,9 +46,21 @@ struct cell_walk {
     const struct usage_scan *scan;
     struct tx *state;
     struct walk walk;
+    struct horizons horizons;         // of the snapshot
+    const struct cover_piece *piece;  // whose windows are walked
     int64_t deadline_ns;
     uint32_t steps;
 };
+
+// Whether no cells were deleted between the two: retention does not move the position.
+static bool
+keeps_same(const struct horizons *a, const struct horizons *b)
+{
+    bool is_same = a->count == b->count;
+    for (uint32_t i = 0; i < a->count && is_same; i++)
+        is_same = a->list[i].kept_s == b->list[i].kept_s;
+    return is_same;
+}
 
 // Starts again on the newest state, at the same key. Only while the position stands still are its
 // cells those of the same prefix of the log.
@@ -57,10 +74,13 @@ cell_walk_renew(struct cell_walk *cells, bool *out_more, struct error *error)
     walk_done(&cells->walk);
     tx_renew(cells->state);
     uint64_t position = 0;
+    struct horizons horizons;
     enum status status = state_position(cells->state, &position, error);
+    if (!status)
+        status = horizons_read(cells->state, &horizons, error);
     if (status)
         return status;
-    if (position != cells->scan->position)
+    if (position != cells->scan->position || !keeps_same(&horizons, &cells->horizons))
         return error_set(error, STATUS_BUSY, "the cells were flushed while they were read");
     cells->walk = walk_open(cells->state, STATE_DB_CELLS);
     *out_more = walk_seek(&cells->walk, bytes_of(key, key_size));
@@ -97,14 +117,16 @@ cell_walk_step(struct cell_walk *cells, bool *out_more, struct error *error)
     struct cell_key key;
     if (cells->walk.key.size > CELL_KEY_MAX || !cell_key_read(cells->walk.key, &key))
         return refuse_cell(cells->walk.key, error);
-    if (key.width != CELL_QUARTER_HOUR || key.meter_id != plan->meter->id ||
-        key.start_s >= plan->to_s || cells->scan->rows->needs_log) {
+    const struct window_kind *kind = &cells->piece->kind;
+    if (key.width != kind->width || key.zone != kind->zone_number ||
+        key.meter_id != plan->meter->id || key.start_s >= cells->piece->to_s ||
+        cells->scan->rows->needs_log) {
         *out_more = false;
         return STATUS_OK;
     }
     if (!usage_plan_wants(plan, key.subject)) {
         uint8_t jump[CELL_KEY_MAX];
-        size_t jump_size = jump_write(plan, &key, jump);
+        size_t jump_size = jump_write(plan, kind, &key, jump);
         // Damaged pages may be out of order: a jump goes forward or not at all.
         if (bytes_compare(bytes_of(jump, jump_size), cells->walk.key) <= 0)
             return refuse_cell(cells->walk.key, error);
@@ -118,10 +140,15 @@ cell_walk_step(struct cell_walk *cells, bool *out_more, struct error *error)
 }
 
 static enum status
-cell_walk_run(struct cell_walk *cells, struct bytes first_key, struct error *error)
+cell_walk_run(struct cell_walk *cells, struct error *error)
 {
+    const struct usage_plan *plan = cells->scan->plan;
+    const struct cover_piece *piece = cells->piece;
+    uint8_t first[CELL_KEY_MAX];
+    size_t first_size = cell_seek_window(
+        piece->kind.width, piece->kind.zone_number, plan->meter->id, piece->from_s, first);
     enum status status = STATUS_OK;
-    bool more = walk_seek(&cells->walk, first_key);
+    bool more = walk_seek(&cells->walk, bytes_of(first, first_size));
     while (!status && more) {
         bool is_late = ++cells->steps % CELLS_PER_LOOK == 0 && !cells->scan->holds_snapshot &&
                        clock_monotonic_ns() > cells->deadline_ns;
@@ -133,21 +160,78 @@ cell_walk_run(struct cell_walk *cells, struct bytes first_key, struct error *err
     return status ? status : tx_check(cells->state, error);
 }
 
+// Where the range's first cells can be: ranges without a beginning begin in 1970, and trying each
+// day from there on takes longer than reading what there is. What was deleted is in wider cells.
+static int64_t
+first_start(const struct cell_walk *cells)
+{
+    const struct usage_plan *plan = cells->scan->plan;
+    int64_t first_s = plan->to_s;
+    scoped(walk_done) struct walk walk = walk_open(cells->state, STATE_DB_CELLS);
+    for (int width = CELL_QUARTER_HOUR; width <= CELL_MONTH; width++) {
+        uint8_t place[CELL_KEY_MAX];
+        struct cell_key key;
+        size_t size = cell_seek_window((enum cell_width)width, 0, plan->meter->id, 0, place);
+        bool is_found = walk_seek(&walk, bytes_of(place, size)) && walk.key.size <= CELL_KEY_MAX &&
+                        cell_key_read(walk.key, &key) && (int)key.width == width &&
+                        key.meter_id == plan->meter->id;
+        if (is_found && key.start_s < first_s)
+            first_s = key.start_s;
+    }
+    return first_s > plan->from_s ? first_s : plan->from_s;
+}
+
+// Whole ranges, days and months are covered by the widest cells that fit; finer windows by quarter
+// hours, so that nobody tries each hour of a range without end.
+static struct cover
+cells_cover(const struct cell_walk *cells, struct arena *arena)
+{
+    const struct usage_plan *plan = cells->scan->plan;
+    const struct horizons *horizons = &cells->horizons;
+    int64_t to_s = (plan->to_s + QUARTER_HOUR_S - 1) / QUARTER_HOUR_S * QUARTER_HOUR_S;
+    int64_t from_s = first_start(cells);
+    bool has_zone = plan->zone != NULL;
+    struct window_kind within = {.zone = plan->zone};
+    struct cover_question question = {.from_s = from_s - from_s % QUARTER_HOUR_S, .to_s = to_s};
+    if (plan->window == USAGE_WINDOW_MONTH)
+        within.width = has_zone ? CELL_ZONE_MONTH : CELL_MONTH;
+    if (plan->window == USAGE_WINDOW_DAY)
+        within.width = has_zone ? CELL_ZONE_DAY : CELL_DAY;
+    if (within.width != 0)
+        question.within = &within;
+    if (within.width != 0 || plan->window == USAGE_WINDOW_NONE)
+        return cover_make(horizons, &question, arena);
+    struct cover_piece *piece = arena_new(arena, struct cover_piece);
+    *piece = (struct cover_piece){
+        .is_log = horizons->list[0].kept_s > plan->from_s,
+        .kind = {.width = CELL_QUARTER_HOUR},
+        .from_s = plan->from_s,
+        .to_s = to_s,
+    };
+    return (struct cover){.pieces = piece, .count = 1};
+}
+
 enum status
 usage_scan_cells(const struct usage_scan *scan, struct tx *state, struct error *error)
 {
-    const struct usage_plan *plan = scan->plan;
-    must(plan->is_aligned);
-    uint8_t first[CELL_KEY_MAX];
-    size_t first_size =
-        cell_seek_window(CELL_QUARTER_HOUR, 0, plan->meter->id, plan->from_s, first);
+    must(scan->plan->is_aligned);
+    scoped(arena_done) struct arena scratch = {0};
     struct cell_walk cells = {
         .scan = scan,
         .state = state,
-        .walk = walk_open(state, STATE_DB_CELLS),
         .deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS,
     };
-    enum status status = cell_walk_run(&cells, bytes_of(first, first_size), error);
+    enum status status = horizons_read(state, &cells.horizons, error);
+    if (status)
+        return scan_fail(scan, error);
+    struct cover cover = cells_cover(&cells, &scratch);
+    for (uint32_t i = 0; i < cover.count; i++)
+        scan->rows->needs_log = scan->rows->needs_log || cover.pieces[i].is_log;
+    cells.walk = walk_open(state, STATE_DB_CELLS);
+    for (uint32_t i = 0; i < cover.count && !status && !scan->rows->needs_log; i++) {
+        cells.piece = &cover.pieces[i];
+        status = cell_walk_run(&cells, error);
+    }
     walk_done(&cells.walk);
     return status && status != STATUS_BUSY ? scan_fail(scan, error) : status;
 }

@@ -133,11 +133,12 @@ check_case(struct reader *reader, size_t index)
     struct error error = {0};
     char subject[16];
     snprintf(subject, sizeof subject, "s%zu", index);
+    int64_t hour_ns = time_of(row->time) / HOUR_NS * HOUR_NS;
     const struct usage_query query = {
         .meter = "jobs",
         .subject = bytes_text(subject),
-        .from_ns = INT64_MIN,
-        .to_ns = INT64_MAX,
+        .from_ns = hour_ns - 60 * DAY_NS,
+        .to_ns = hour_ns + 60 * DAY_NS,
         .window = row->window,
         .zone = row->zone,
     };
