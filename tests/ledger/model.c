@@ -224,18 +224,17 @@ dimension_of(const struct fold *fold, const struct model_event *event, const cha
     return bytes_of(NULL, 0);
 }
 
-// Filters of one dimension are alternatives; all dimensions must agree.
+// Every part of the filter wants one of some values.
 static bool
 is_accepted(const struct fold *fold, const struct model_event *event)
 {
-    const struct usage_query *query = fold->query;
-    for (uint32_t i = 0; i < query->filters_count; i++) {
+    const struct usage_filter *filter = fold->query->filter;
+    for (uint32_t i = 0; filter != NULL && i < filter->parts_count; i++) {
+        const struct usage_filter *part = &filter->parts[i];
         bool is_one = false;
-        for (uint32_t j = 0; j < query->filters_count; j++) {
-            const struct usage_filter *filter = &query->filters[j];
-            is_one |= strcmp(filter->dimension, query->filters[i].dimension) == 0 &&
-                      bytes_equal(filter->value, dimension_of(fold, event, filter->dimension));
-        }
+        must(filter->kind == USAGE_AND && part->kind == USAGE_IN);
+        for (uint32_t j = 0; j < part->values_count; j++)
+            is_one |= bytes_equal(part->values[j], dimension_of(fold, event, part->dimension));
         if (!is_one)
             return false;
     }
@@ -246,7 +245,10 @@ static void
 window_of(const struct usage_query *query, int64_t time_ns, int64_t *out_from, int64_t *out_to)
 {
     static const int64_t minutes[] = {
-        [USAGE_WINDOW_QUARTER_HOUR] = 15, [USAGE_WINDOW_HOUR] = 60, [USAGE_WINDOW_DAY] = 1440};
+        [USAGE_WINDOW_MINUTE] = 1,
+        [USAGE_WINDOW_QUARTER_HOUR] = 15,
+        [USAGE_WINDOW_HOUR] = 60,
+        [USAGE_WINDOW_DAY] = 1440};
     struct tm date;
     time_t seconds = (time_t)(time_ns / 1000000000);
     *out_from = query->from_ns;
@@ -394,7 +396,9 @@ row_finish(const struct fold *fold, struct model_row *row)
     case AGGREGATION_MAX:
     case AGGREGATION_LATEST: number_add(&row->numerator, row->extreme, 1); break;
     case AGGREGATION_WEIGHTED_SUM:
-        if (row->from_ns <= 0 || row->to_ns == INT64_MAX)
+        // A window has both ends; a range may have none.
+        if (fold->query->window == USAGE_WINDOW_NONE &&
+            (row->from_ns <= 0 || row->to_ns == INT64_MAX))
             return STATUS_INVALID;
         row->denominator = (uint64_t)(row->to_ns - row->from_ns);
         break;

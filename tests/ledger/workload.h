@@ -59,8 +59,9 @@ struct workload_question {
     struct usage_query query;
     char meter[16];
     const char *group_by[MODEL_DIMENSIONS];
-    struct usage_filter filters[WORKLOAD_FILTERS_MAX];
-    char filter_texts[WORKLOAD_FILTERS_MAX][MODEL_TEXT_MAX];
+    struct usage_filter filter;  // all of parts
+    struct usage_filter parts[WORKLOAD_FILTERS_MAX];
+    struct bytes wanted[WORKLOAD_FILTERS_MAX][WORKLOAD_FILTERS_MAX];
 };
 
 uint64_t draw(struct workload *workload, uint64_t below);

@@ -40,14 +40,17 @@ question_print(const struct workload_question *question, const struct meter *met
         (int)query->window);
     for (uint32_t i = 0; i < query->group_by_count; i++)
         size += snprintf(out + size, 1024 - (size_t)size, " %s", query->group_by[i]);
-    for (uint32_t i = 0; i < query->filters_count; i++)
+    for (uint32_t i = 0; query->filter != NULL && i < query->filter->parts_count; i++) {
+        const struct usage_filter *part = &query->filter->parts[i];
         size += snprintf(
             out + size,
             1024 - (size_t)size,
-            " where %s = %.*s",
-            query->filters[i].dimension,
-            (int)query->filters[i].value.size,
-            (const char *)query->filters[i].value.data);
+            " where %s is one of %u: %.*s",
+            part->dimension,
+            part->values_count,
+            (int)part->values[0].size,
+            (const char *)part->values[0].data);
+    }
 }
 
 static void

@@ -453,11 +453,19 @@ make_filters(
     static const char *const texts[] = {"eu", "us", "", "eu-west", "7", "0.1", "true", "g7"};
     uint32_t count = (uint32_t)draw(workload, WORKLOAD_FILTERS_MAX + 1);
     for (uint32_t i = 0; i < count; i++) {
-        const char *name = meter->dimensions[draw(workload, meter->dimensions_count)].name;
-        question->filters[i] = (struct usage_filter){name, bytes_text(texts[draw(workload, 8)])};
+        uint32_t values = 1 + (uint32_t)draw(workload, WORKLOAD_FILTERS_MAX);
+        for (uint32_t j = 0; j < values; j++)
+            question->wanted[i][j] = bytes_text(texts[draw(workload, 8)]);
+        question->parts[i] = (struct usage_filter){
+            .kind = USAGE_IN,
+            .dimension = meter->dimensions[draw(workload, meter->dimensions_count)].name,
+            .values = question->wanted[i],
+            .values_count = values,
+        };
     }
-    question->query.filters = question->filters;
-    question->query.filters_count = count;
+    question->filter =
+        (struct usage_filter){.kind = USAGE_AND, .parts = question->parts, .parts_count = count};
+    question->query.filter = count > 0 ? &question->filter : NULL;
 }
 
 void
