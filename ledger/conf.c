@@ -10,26 +10,23 @@
 
 #include "base/assert.h"
 #include "base/buffer.h"
+#include "ledger/files.h"
 #include "ledger/head.h"
 #include "ledger/ledger.h"
 #include "ledger/lmdb_env.h"
 #include "ledger/shard_view.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
     CONF_SIZE_MAX = 4096,
-    CONF_PATH_MAX = 4096,
+    CONF_BUFFER_MAX = 1 << 20,
     CONF_SHARDS_DEFAULT = 2,
-    CONF_DIR_MODE = 02770,
 };
 
 // Environments are mapped whole, two to a shard, and a process has 128 TiB of addresses: beyond 16
@@ -37,67 +34,6 @@ enum {
 static const uint64_t MAP_SIZE_DEFAULT = 1ULL << 40;
 static const uint64_t MAP_SIZE_SUM = 32ULL << 40;
 static const uint64_t MAP_SIZE_MIN = 1ULL << 20;
-
-struct path {
-    char text[CONF_PATH_MAX];
-};
-
-static enum status
-path_make(struct path *out, const char *dir, const char *below, struct error *error)
-{
-    size_t dir_size = strlen(dir);
-    size_t below_size = strlen(below);
-    if (dir_size + below_size + 2 > sizeof out->text)
-        return error_set(error, STATUS_INVALID, "%s: path is too long", dir);
-    memcpy(out->text, dir, dir_size);
-    out->text[dir_size] = below_size > 0 ? '/' : '\0';
-    memcpy(out->text + dir_size + (below_size > 0), below, below_size + 1);
-    return STATUS_OK;
-}
-
-static enum status
-dir_make(const char *path, struct error *error)
-{
-    if (mkdir(path, 0770) == 0) {
-        // mkdir does not take the setgid bit, and the umask may have taken the group's.
-        if (chmod(path, CONF_DIR_MODE) != 0)
-            return error_set_errno(error, "cannot set the mode of %s", path);
-        return STATUS_OK;
-    }
-    struct stat there;
-    if (errno == EEXIST && stat(path, &there) == 0 && S_ISDIR(there.st_mode))
-        return STATUS_OK;
-    return error_set_errno(error, "cannot make the directory %s", path);
-}
-
-static enum status
-dir_sync(const char *path, struct error *error)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(error, "cannot open %s", path);
-    int rc = fsync(fd);
-    (void)close(fd);
-    return rc == 0 ? STATUS_OK : error_set_errno(error, "cannot fsync %s", path);
-}
-
-// The directory that holds path, "." when path has no slash.
-static enum status
-parent_sync(const char *path, struct error *error)
-{
-    struct path parent;
-    enum status status = path_make(&parent, path, "", error);
-    if (status)
-        return status;
-    size_t size = strlen(parent.text);
-    while (size > 1 && parent.text[size - 1] == '/')
-        parent.text[--size] = '\0';
-    char *slash = strrchr(parent.text, '/');
-    if (slash == NULL)
-        return dir_sync(".", error);
-    slash[slash == parent.text ? 1 : 0] = '\0';
-    return dir_sync(parent.text, error);
-}
 
 // Makes the environment, or finds the one that an earlier try made; LMDB fsyncs the commit that
 // makes its databases.
@@ -182,6 +118,13 @@ shards_make(const char *dir, const struct ledger_conf *conf, struct error *error
     return status ? status : dir_sync(shards.text, error);
 }
 
+enum status
+ledger_lay_out(const char *dir, const struct ledger_conf *conf, struct error *error)
+{
+    enum status status = meters_make(dir, error);
+    return status ? status : shards_make(dir, conf, error);
+}
+
 static void
 conf_print(const struct ledger_conf *conf, struct buffer *out)
 {
@@ -196,37 +139,29 @@ conf_print(const struct ledger_conf *conf, struct buffer *out)
     buffer_text(out, "\n");
 }
 
-static enum status
-file_write(const char *path, struct bytes text, struct error *error)
+static void
+shape_print(const struct ledger_conf *conf, struct buffer *out)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return error_set_errno(error, "cannot make %s", path);
-    ssize_t count = write(fd, text.data, text.size);
-    bool is_written = count == (ssize_t)text.size && fsync(fd) == 0;
-    enum status status = is_written ? STATUS_OK : error_set_errno(error, "cannot write %s", path);
-    (void)close(fd);
-    return status;
+    buffer_format(out, "# What readers have to know of ledger.conf, without its secret.\n");
+    buffer_format(out, "format = %" PRIu32 "\n", conf->format);
+    buffer_format(out, "shards = %" PRIu32 "\n", conf->shards);
+    buffer_format(out, "map_size = %" PRIu64 "\n", conf->map_size);
 }
 
-static enum status
-conf_write(const char *dir, const struct ledger_conf *conf, struct error *error)
+// ledger.conf last: with it the ledger exists, and it is what counts where both can be read.
+enum status
+ledger_conf_write(const char *dir, const struct ledger_conf *conf, struct error *error)
 {
     scoped(buffer_done) struct buffer text = {0};
-    struct path conf_path;
-    struct path new_path;
+    scoped(buffer_done) struct buffer shape = {0};
     conf_print(conf, &text);
-    must(!buffer_failed(&text) && text.size < CONF_SIZE_MAX);
-    enum status status = path_make(&conf_path, dir, "ledger.conf", error);
+    shape_print(conf, &shape);
+    if (buffer_failed(&text) || buffer_failed(&shape))
+        return error_set(error, STATUS_NO_MEMORY, "no memory for ledger.conf");
+    must(text.size < CONF_SIZE_MAX);
+    enum status status = files_replace(dir, "ledger.shape", buffer_view(&shape), 0640, error);
     if (status == STATUS_OK)
-        status = path_make(&new_path, dir, "ledger.conf.new", error);
-    if (status == STATUS_OK)
-        status = file_write(new_path.text, buffer_view(&text), error);
-    if (status)
-        return status;
-    if (rename(new_path.text, conf_path.text) != 0)
-        return error_set_errno(error, "cannot rename %s", new_path.text);
-    status = dir_sync(dir, error);
+        status = files_replace(dir, "ledger.conf", buffer_view(&text), 0600, error);
     return status ? status : parent_sync(dir, error);
 }
 
@@ -269,29 +204,8 @@ ledger_make(const char *dir, const struct ledger_create_options *options, struct
     if (conf.map_size < MAP_SIZE_MIN)
         return error_set(error, STATUS_INVALID, "the map size must be at least 1 MiB");
     random_fill(&conf.secret, sizeof conf.secret);
-    enum status status = meters_make(dir, error);
-    if (status == STATUS_OK)
-        status = shards_make(dir, &conf, error);
-    return status ? status : conf_write(dir, &conf, error);
-}
-
-// Two creators at once: one of them waits for nothing and is told.
-static enum status
-create_lock(const char *dir, int *out_fd, struct error *error)
-{
-    struct path path;
-    enum status status = path_make(&path, dir, "lock", error);
-    if (status)
-        return status;
-    int fd = open(path.text, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
-    if (fd < 0)
-        return error_set_errno(error, "cannot open %s", path.text);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        (void)close(fd);
-        return error_set(error, STATUS_BUSY, "%s: another process is making it", dir);
-    }
-    *out_fd = fd;
-    return STATUS_OK;
+    enum status status = ledger_lay_out(dir, &conf, error);
+    return status ? status : ledger_conf_write(dir, &conf, error);
 }
 
 enum status
@@ -305,7 +219,11 @@ ledger_create(const char *dir, const struct ledger_create_options *options, stru
     status = ledger_conf_read(dir, &conf, error);
     if (status != STATUS_NOT_FOUND)
         return status ? status : conf_agree(dir, &conf, options, error);
-    status = create_lock(dir, &lock, error);
+    // Two creators at once: one of them waits for nothing and is told.
+    struct path path;
+    status = path_make(&path, dir, "lock", error);
+    if (status == STATUS_OK)
+        status = files_lock(path.text, dir, &lock, error);
     if (status)
         return status;
     // The other creator may have finished between our look and our lock.
@@ -379,7 +297,12 @@ conf_secret(const char *text, struct hash_secret *out)
 }
 
 static enum status
-conf_parse(const char *path, const char *text, struct ledger_conf *out, struct error *error)
+conf_parse(
+    const char *path,
+    const char *text,
+    bool has_secret,
+    struct ledger_conf *out,
+    struct error *error)
 {
     struct ledger_conf conf = {0};
     uint64_t format = 0;
@@ -399,7 +322,7 @@ conf_parse(const char *path, const char *text, struct ledger_conf *out, struct e
         return error_set(error, STATUS_INVALID, "%s: shards must be 1 to %d", path, SHARDS_MAX);
     if (!conf_number(text, "map_size", MAP_SIZE_MIN, INT64_MAX, &conf.map_size))
         return error_set(error, STATUS_INVALID, "%s: map_size is missing or too small", path);
-    if (!conf_secret(text, &conf.secret)) {
+    if (has_secret && !conf_secret(text, &conf.secret)) {
         return error_set(error, STATUS_INVALID, "%s: secret must be 384 digits 0-9 a-f", path);
     }
     conf.format = (uint32_t)format;
@@ -408,25 +331,40 @@ conf_parse(const char *path, const char *text, struct ledger_conf *out, struct e
     return STATUS_OK;
 }
 
+static enum status
+conf_read(
+    const char *dir,
+    const char *name,
+    bool has_secret,
+    struct ledger_conf *out,
+    struct error *error)
+{
+    struct path path;
+    scoped(buffer_done) struct buffer text = {.limit = CONF_BUFFER_MAX};
+    enum status status = path_make(&path, dir, name, error);
+    if (status == STATUS_OK)
+        status = files_load(path.text, &text, error);
+    if (status == STATUS_NOT_FOUND)
+        return error_set(error, STATUS_NOT_FOUND, "%s: no ledger there", dir);
+    buffer_u8(&text, 0);
+    if (!status && buffer_failed(&text))
+        status = error_set(error, STATUS_INVALID, "%s is too large", path.text);
+    return status ? status : conf_parse(path.text, (const char *)text.data, has_secret, out, error);
+}
+
 enum status
 ledger_conf_read(const char *dir, struct ledger_conf *out, struct error *error)
+{
+    return conf_read(dir, "ledger.conf", true, out, error);
+}
+
+enum status
+ledger_shape_read(const char *dir, struct ledger_conf *out, struct error *error)
 {
     struct path path;
     enum status status = path_make(&path, dir, "ledger.conf", error);
     if (status)
         return status;
-    int fd = open(path.text, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno == ENOENT ? error_set(error, STATUS_NOT_FOUND, "%s: no ledger there", dir)
-                               : error_set_errno(error, "cannot open %s", path.text);
-    }
-    char text[CONF_SIZE_MAX + 1];
-    ssize_t size = read(fd, text, sizeof text - 1);
-    if (size < 0)
-        status = error_set_errno(error, "cannot read %s", path.text);
-    (void)close(fd);
-    if (status)
-        return status;
-    text[size] = '\0';
-    return conf_parse(path.text, text, out, error);
+    bool is_readable = access(path.text, R_OK) == 0 || errno != EACCES;
+    return conf_read(dir, is_readable ? "ledger.conf" : "ledger.shape", is_readable, out, error);
 }

@@ -212,7 +212,7 @@ dump_run(
     struct error *error)
 {
     struct ledger_conf conf;
-    enum status status = ledger_conf_read(dir, &conf, error);
+    enum status status = ledger_shape_read(dir, &conf, error);
     if (status)
         return status;
     if (options->shard != DUMP_ALL_SHARDS &&

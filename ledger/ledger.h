@@ -48,6 +48,16 @@ struct ledger_conf {
 // Reads DIR/ledger.conf. STATUS_NOT_FOUND: no ledger there; STATUS_INVALID: another format, or
 // unreadable.
 enum status ledger_conf_read(const char *dir, struct ledger_conf *out, struct error *error) CHECKED;
+// For those who only read: the same without the secret, which only the ledger's own user can read.
+// The secret is all zero for others.
+enum status
+ledger_shape_read(const char *dir, struct ledger_conf *out, struct error *error) CHECKED;
+// The two halves of making a ledger, for who fills it in between (ledger/restore): meters/ and
+// empty shards; then ledger.shape and ledger.conf, with which the ledger exists.
+enum status
+ledger_lay_out(const char *dir, const struct ledger_conf *conf, struct error *error) CHECKED;
+enum status
+ledger_conf_write(const char *dir, const struct ledger_conf *conf, struct error *error) CHECKED;
 
 struct ledger_options {
     int64_t past_max_ns;        // clock policy; 0: 35 days

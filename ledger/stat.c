@@ -103,7 +103,7 @@ stat_read(const char *dir, struct arena *arena, struct ledger_stat *out, struct 
 {
     struct ledger_conf conf;
     struct registry *registry = NULL;
-    enum status status = ledger_conf_read(dir, &conf, error);
+    enum status status = ledger_shape_read(dir, &conf, error);
     if (!status)
         status = registry_open(dir, &registry, error);
     if (status)

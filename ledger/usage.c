@@ -11,7 +11,7 @@ enum status
 reader_open(const char *dir, struct reader **out, struct error *error)
 {
     struct ledger_conf conf;
-    enum status status = ledger_conf_read(dir, &conf, error);
+    enum status status = ledger_shape_read(dir, &conf, error);
     if (status)
         return status;
     must(conf.shards > 0 && conf.shards <= SHARDS_MAX);

@@ -1,0 +1,21 @@
+#pragma once
+// What the tests of backup, rebuild and retention hold ledgers together by.
+//
+//     uint64_t before = operating_state(dir);      // of every cell and spilled value, bit for bit
+//     uint64_t text = operating_dump(dir);         // of every event that dump prints
+//     operating_verify(dir);                       // no findings, or the test fails with the first
+//     operating_fill(&writing, 100);               // random events of some subjects, stored
+//
+// All of them want a ledger that no writer has open.
+
+#include "tests/ledger/writing.h"
+
+uint64_t operating_state(const char *dir);
+uint64_t operating_dump(const char *dir);
+void operating_verify(const char *dir);
+// Opens the ledger, which recovers it, and closes it, which flushes its cells.
+void operating_settle(const char *dir);
+// count events, in groups of some; every fate is there when it returns.
+void operating_fill(struct writing *writing, uint32_t count);
+// The last block of a shard's log.
+uint64_t operating_head(const char *dir, uint32_t shard);
