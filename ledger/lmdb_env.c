@@ -72,7 +72,9 @@ advice_of(int code)
 {
     switch (code) {
     case MDB_MAP_FULL:
-        return "; its map is full: copy the ledger into one created with a larger map size";
+        return "; its map is full: stop tallyd, give it a larger map size with `tally ledger "
+               "resize`, "
+               "start it again";
     case MDB_READERS_FULL: return "; too many readers at once: end some of them";
     case ENOSPC:
     case EDQUOT: return "; free space on that file system, then start again";
@@ -349,6 +351,22 @@ env_forget_cached(struct env *env, uint64_t from, uint64_t to)
     must(code == 0);
     // Advice: when the kernel does not take it, nothing is lost but speed.
     (void)posix_fadvise(fd, (off_t)from, (off_t)(to - from), POSIX_FADV_DONTNEED);
+}
+
+enum status
+env_copy(struct env *env, const char *file, struct error *error)
+{
+    int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_set_errno(error, "cannot make %s", file);
+    int code = mdb_env_copyfd2(env->handle, fd, MDB_CP_COMPACT);
+    enum status status = STATUS_OK;
+    if (code)
+        status = error_of(file, "copy an environment to it", code, error);
+    else if (fsync(fd) != 0)
+        status = error_set_errno(error, "cannot fsync %s", file);
+    (void)close(fd);
+    return status;
 }
 
 static void

@@ -101,5 +101,7 @@ enum status registry_list(
     struct meter **out_meters,
     uint32_t *out_count,
     struct error *error) CHECKED;
+// Writes all of it to a file that serves as the data.mdb of another registry. For backups.
+enum status registry_copy(struct registry *registry, const char *file, struct error *error) CHECKED;
 // Rises with every change: what a poller compares. Cheap.
 uint64_t registry_revision(struct registry *registry);

@@ -64,6 +64,12 @@ registry_close(struct registry *registry)
     pool_give(registry);
 }
 
+enum status
+registry_copy(struct registry *registry, const char *file, struct error *error)
+{
+    return env_copy(registry->env, file, error);
+}
+
 uint64_t
 registry_revision(struct registry *registry)
 {

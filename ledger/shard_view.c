@@ -71,6 +71,21 @@ log_head(struct tx *log, uint64_t *out_head, struct error *error)
     return status;
 }
 
+enum status
+log_first(struct tx *log, uint64_t *out_first, struct error *error)
+{
+    scoped(walk_done) struct walk walk = walk_open(log, LOG_DB_BLOCKS);
+    uint64_t first = 1;
+    if (walk_first(&walk)) {
+        must(walk.key.size == sizeof first);
+        memcpy(&first, walk.key.data, sizeof first);
+    }
+    enum status status = tx_check(log, error);
+    if (!status)
+        *out_first = first;
+    return status;
+}
+
 static enum status
 state_number(
     struct tx *state, struct bytes key, const char *what, uint64_t *out, struct error *error)

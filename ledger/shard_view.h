@@ -42,6 +42,8 @@ void shard_view_done(struct shard_view *view);
 
 // The last block's sequence number in this snapshot; 0: none.
 enum status log_head(struct tx *log, uint64_t *out_head, struct error *error) CHECKED;
+// The first block's, which is 1 unless blocks were deleted; 1 when there is none.
+enum status log_first(struct tx *log, uint64_t *out_first, struct error *error) CHECKED;
 
 // The last block folded into the cells on disk; 0: none.
 enum status state_position(struct tx *state, uint64_t *out_position, struct error *error) CHECKED;
