@@ -97,7 +97,8 @@ files_write(const char *path, struct bytes text, mode_t mode, struct error *erro
 }
 
 enum status
-files_replace(const char *dir, const char *name, struct bytes text, mode_t mode, struct error *error)
+files_replace(
+    const char *dir, const char *name, struct bytes text, mode_t mode, struct error *error)
 {
     struct path path;
     struct path new_path;

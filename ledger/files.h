@@ -43,4 +43,5 @@ enum status files_replace(
 enum status files_load(const char *path, struct buffer *out, struct error *error) CHECKED;
 // An exclusive lock on a file, made when it is missing; ended by closing *out_fd. STATUS_BUSY with
 // "what: another process has it".
-enum status files_lock(const char *path, const char *what, int *out_fd, struct error *error) CHECKED;
+enum status
+files_lock(const char *path, const char *what, int *out_fd, struct error *error) CHECKED;

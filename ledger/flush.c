@@ -32,7 +32,7 @@ flush_stored(
     flush->status = error_set(
         flush->error,
         STATUS_CORRUPT,
-        "the cell of %.500s is damaged: restore the ledger from a backup",
+        "the cell of %.500s is damaged: rebuild the state with `tally ledger rebuild`",
         name);
     return false;
 }

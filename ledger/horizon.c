@@ -57,7 +57,11 @@ read_zones(struct tx *state, struct horizons *out, struct error *error)
         struct bytes name = bytes_of(walk.key.data + prefix.size, walk.key.size - prefix.size);
         if (state_meta_read(walk.key, walk.value, &number) || number == 0 ||
             number > BILLING_ZONES_MAX || name.size > ZONE_NAME_MAX) {
-            status = error_set(error, STATUS_CORRUPT, "state: the record of a zone is damaged");
+            status = error_set(
+                error,
+                STATUS_CORRUPT,
+                "state: the record of a zone is damaged: "
+                "rebuild the state with `tally ledger rebuild`");
             break;
         }
         (void)bytes_to_text(name, out->zones[number - 1], sizeof out->zones[number - 1]);
@@ -83,7 +87,11 @@ read_number(
     if (tx_get(state, STATE_DB_META, key, &value) &&
         (state_meta_read(key, value, &number) || number > (uint64_t)(INT64_MAX / SECOND_NS))) {
         return error_set(
-            error, STATUS_CORRUPT, "state: the record of how far windows are %s is damaged", name);
+            error,
+            STATUS_CORRUPT,
+            "state: the record of how far windows are %s is damaged: "
+            "rebuild the state with `tally ledger rebuild`",
+            name);
     }
     *out = (int64_t)number;
     return STATUS_OK;

@@ -207,6 +207,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
             .number = i,
             .shards = ledger->conf.shards,
             .map_size = ledger->conf.map_size,
+            .tail_max_bytes = ledger->options.tail_max_bytes,
             .secret = &ledger->conf.secret,
             .zones = &ledger->zones,
             .retention =

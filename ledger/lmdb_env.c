@@ -67,8 +67,18 @@ status_of(int code)
     }
 }
 
+// state/ can be made of log/ again; the others cannot.
 static const char *
-advice_of(int code)
+advice_of_damage(const char *path)
+{
+    static const char below[] = "/state";
+    size_t size = strlen(path);
+    bool is_state = size >= sizeof below && strcmp(path + size - (sizeof below - 1), below) == 0;
+    return is_state ? "; rebuild it with `tally ledger rebuild`" : "; restore it from a backup";
+}
+
+static const char *
+advice_of(const char *path, int code)
 {
     switch (code) {
     case MDB_MAP_FULL:
@@ -82,7 +92,7 @@ advice_of(int code)
     case EACCES: return "; this user needs read and write access to the directory and its files";
     case MDB_INVALID:
     case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND: return "; restore it from a backup";
+    case MDB_PAGE_NOTFOUND: return advice_of_damage(path);
     case MDB_VERSION_MISMATCH: return "; another version of LMDB wrote it";
     default: return "";
     }
@@ -98,7 +108,7 @@ error_of(const char *path, const char *step, int code, struct error *error)
         path,
         step,
         mdb_strerror(code),
-        advice_of(code));
+        advice_of(path, code));
 }
 
 static MDB_val

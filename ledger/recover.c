@@ -1,6 +1,7 @@
 // What a start reads back: the blocks whose identities are not in the runs on disk give them to the
 // hot table, and those that the cells on disk do not cover yet are folded. Only when the table gets
-// full (state/ was dropped, or its size was lowered) is it written, as it would have been then.
+// full (state/ was dropped, or its size was lowered) is it written, as it would have been then; and
+// cells only when there are more of them than a tail may have.
 
 #include "base/assert.h"
 #include "ledger/log_reader.h"
@@ -142,6 +143,18 @@ recover_state(struct shard *shard, struct error *error)
     return status;
 }
 
+// The last block's flush is left to the writer, who makes the windows that have closed with it.
+static enum status
+recover_flush(struct shard *shard, uint64_t sequence, struct error *error)
+{
+    if (shard->tail_max_bytes == 0 || shard->tail_bytes < shard->tail_max_bytes)
+        return STATUS_OK;
+    shard->head = sequence;
+    enum status status = shard_flush(shard, error);
+    shard->head = 0;
+    return status;
+}
+
 static enum status
 recover_log(struct shard *shard, struct error *error)
 {
@@ -175,6 +188,8 @@ recover_log(struct shard *shard, struct error *error)
     uint64_t first = dedup_position < shard->flushed ? dedup_position : shard->flushed;
     for (uint64_t sequence = first + 1; sequence <= head && status == STATUS_OK; sequence++) {
         status = recover_block(&recovery, &tx, sequence, error);
+        if (status == STATUS_OK && sequence < head)
+            status = recover_flush(shard, sequence, error);
         if (sequence % RECOVER_RENEW_BLOCKS == 0) {
             dedup_rest(shard->dedup);
             tx_renew(&tx);

@@ -64,7 +64,11 @@ refuse_cell(const struct roll *roll, struct bytes key)
     char name[CELL_TEXT_MAX];
     cell_key_print(key, name, sizeof name);
     return error_set(
-        roll->error, STATUS_CORRUPT, "the cell of %.500s is damaged: rebuild the state", name);
+        roll->error,
+        STATUS_CORRUPT,
+        "the cell of %.500s is damaged: "
+        "rebuild the state with `tally ledger rebuild`",
+        name);
 }
 
 // --- the parts ---

@@ -106,7 +106,12 @@ shard_open_env(
         return error_set(error, STATUS_INVALID, "%s: path is too long", shard->dir);
     if (stat(path, &data) != 0 || data.st_size == 0) {
         return error_set(
-            error, STATUS_CORRUPT, "%s is missing or empty: restore it from a backup", path);
+            error,
+            STATUS_CORRUPT,
+            "%s is missing or empty: %s",
+            path,
+            strcmp(what, "state") == 0 ? "rebuild it with `tally ledger rebuild`"
+                                       : "restore the ledger from a backup");
     }
     path[(size_t)size - strlen("/data.mdb")] = '\0';
     return env_open(path, options, out, error);
@@ -154,6 +159,7 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
     shard->secret = options->secret;
     shard->zones = options->zones;
     shard->retention = options->retention;
+    shard->tail_max_bytes = options->tail_max_bytes;
     shard_metrics_init(shard);
     enum status status = shard_open_env(options, "log", &log, &shard->log, error);
     if (status == STATUS_OK)

@@ -105,6 +105,7 @@ struct shard {
     uint64_t head;
     uint64_t flushed;
     uint64_t tail_bytes;      // of the blocks in cells
+    uint64_t tail_max_bytes;  // at recovery: flushed when it is longer; 0: never
     uint64_t unsealed_bytes;  // of the blocks whose identities are in the hot table
     int64_t newest_arrival_ns;
     struct shard_dedup_options dedup_options;
@@ -124,6 +125,7 @@ struct shard_options {
     uint32_t number;
     uint32_t shards;
     uint64_t map_size;
+    uint64_t tail_max_bytes;
     const struct hash_secret *secret;
     const struct billing_zones *zones;  // whose days and months have cells of their own
     struct retention retention;

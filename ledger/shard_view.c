@@ -93,7 +93,11 @@ state_number(
     struct bytes value;
     uint64_t number = 0;
     if (tx_get(state, STATE_DB_META, key, &value) && state_meta_read(key, value, &number))
-        return error_set(error, STATUS_CORRUPT, "state: the record of %s is damaged", what);
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "state: the record of %s is damaged: rebuild the state with `tally ledger rebuild`",
+            what);
     enum status status = tx_check(state, error);
     if (!status)
         *out = number;

@@ -22,7 +22,11 @@ refuse_cell(struct bytes key, struct error *error)
 {
     char text[CELL_TEXT_MAX];
     cell_key_print(key, text, sizeof text);
-    return error_set(error, STATUS_CORRUPT, "the cell of %s is damaged", text);
+    return error_set(
+        error,
+        STATUS_CORRUPT,
+        "the cell of %s is damaged: rebuild the state with `tally ledger rebuild`",
+        text);
 }
 
 // Where to look next, after a key of a subject that is not wanted: in the same window when a wanted

@@ -83,6 +83,11 @@ verify_shard(
         shard_view_done(&shard.view);
         return;
     }
+    // Both are made with the ledger, so an empty file lost what it had.
+    if (shard.view.log == NULL)
+        report_finding(report, "log", "its file is empty or missing: restore the ledger");
+    if (shard.view.state == NULL)
+        report_finding(report, "state", "its file is empty or missing: rebuild the state");
     shard_read_head(&shard, dir, index);
     shard.cells = cells_open();
     shard_read_meters(&shard, dir);
