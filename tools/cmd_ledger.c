@@ -1,4 +1,5 @@
-// tally ledger: a look into a ledger on disk. stat, verify, dump.
+// tally ledger: a look into a ledger on disk. stat, verify, dump. What makes or changes something
+// is in tools/ledger_ops.
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -8,6 +9,7 @@
 #include "ledger/stat.h"
 #include "ledger/verify.h"
 #include "tools/command.h"
+#include "tools/ledger_ops.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -505,9 +507,11 @@ subcommand_run(const struct subcommand *subcommand, int argc, char **argv)
 static int
 help_print(FILE *out, int code)
 {
-    (void)fputs("usage: tally ledger stat|verify|dump [options]\n\n", out);
+    (void)fputs(
+        "usage: tally ledger stat|verify|dump|backup|restore|rebuild|resize [options]\n\n", out);
     for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)
         (void)fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].spec->summary);
+    ledger_ops_help(out);
     (void)fputs("\n`tally ledger stat --help` and so on say more.\n", out);
     return code;
 }
@@ -519,6 +523,9 @@ cmd_ledger(int argc, char **argv)
     for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)
         if (strcmp(name, subcommands[i].name) == 0)
             return subcommand_run(&subcommands[i], argc - 1, argv + 1);
+    int code = argc > 1 ? ledger_ops_run(argc - 1, argv + 1) : -1;
+    if (code >= 0)
+        return code;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help_print(stdout, EXIT_OK);
     return help_print(stderr, EXIT_USAGE);

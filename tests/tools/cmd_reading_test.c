@@ -251,6 +251,14 @@ Test(cmd_reading, refusals_say_what_is_allowed)
         {cmd_ledger, "ledger verify --format yaml", EXIT_USAGE, "text or json"},
         {cmd_ledger, "ledger dump --shard 1", EXIT_FAILED, "it has 1"},
         {cmd_ledger, "ledger dump --from never", EXIT_USAGE, "never"},
+        {cmd_ledger, "ledger backup", EXIT_USAGE, "--to"},
+        {cmd_ledger, "ledger restore --from /nonexistent", EXIT_FAILED, "exists"},
+        {cmd_ledger, "ledger restore --from b --at-block 3", EXIT_USAGE, "0:1234"},
+        {cmd_ledger, "ledger restore --from b --at-block 256:1", EXIT_USAGE, "0:1234"},
+        {cmd_ledger, "ledger restore --from b --at-block 0:1x", EXIT_USAGE, "0:1234"},
+        {cmd_ledger, "ledger restore --from b --at noon", EXIT_USAGE, "noon"},
+        {cmd_ledger, "ledger rebuild --shard 1", EXIT_FAILED, "shards 0 to 0"},
+        {cmd_ledger, "ledger resize --map-size 2M", EXIT_FAILED, "grow only"},
         {cmd_meter, "meter", EXIT_USAGE, "list|show|add|remove"},
         {cmd_meter, "meter show nothing", EXIT_FAILED, "nothing"},
         {cmd_meter, "meter remove nothing", EXIT_FAILED, "nothing"},
@@ -291,6 +299,36 @@ Test(cmd_reading, ledger_commands_show_check_and_print)
     cr_assert_eq(strncmp(ran.out, "{\"shard\":0,", 11), 0, "%s", ran.out);
     cr_assert_not_null(strstr(ran.out, "\"value\":\"20\""), "%s", ran.out);
     cr_assert_eq(strchr(ran.out, '\n'), ran.out + strlen(ran.out) - 1, "one line");
+    reading_end(&reading);
+}
+
+Test(cmd_reading, a_ledger_is_backed_up_restored_rebuilt_and_resized)
+{
+    struct reading reading;
+    struct reading other;
+    char line[256];
+    fill(&reading);
+    struct ran dumped = run(&reading, cmd_ledger, "ledger dump");
+    (void)snprintf(line, sizeof line, "ledger backup --rate 1G --to %s/backup", reading.dir);
+    struct ran ran = run(&reading, cmd_ledger, line);
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    cr_assert_eq(strncmp(ran.out, "backup 1: ", 10), 0, "%s", ran.out);
+    ran = run(&reading, cmd_ledger, line);
+    cr_assert_eq(strncmp(ran.out, "backup 2: 0 blocks copied, 0 bytes;", 35), 0, "%s", ran.out);
+    other = reading;
+    cr_assert_lt(snprintf(other.dir, sizeof other.dir, "%s/new", reading.dir), 64);
+    (void)snprintf(line, sizeof line, "ledger restore --from %s/backup", reading.dir);
+    ran = run(&other, cmd_ledger, line);
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    cr_assert_not_null(strstr(ran.out, " 4 entries in 1 shards"), "%s", ran.out);
+    ran = run(&other, cmd_ledger, "ledger resize --map-size 1G");
+    cr_assert_str_eq(ran.out, "map size 1073741824 from the next start of tallyd on\n");
+    ran = run(&other, cmd_ledger, "ledger rebuild");
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    cr_assert_eq(strncmp(ran.out, "1 shards rebuilt from ", 22), 0, "%s", ran.out);
+    ran = run(&other, cmd_ledger, "ledger verify");
+    cr_assert_eq(strncmp(ran.out, "0 findings: 1 shards, ", 22), 0, "%s", ran.out);
+    cr_assert_str_eq(run(&other, cmd_ledger, "ledger dump").out, dumped.out);
     reading_end(&reading);
 }
 
