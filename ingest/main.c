@@ -412,6 +412,8 @@ signals_open(void)
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
     (void)signal(SIGPIPE, SIG_IGN);
+    // A file that may not grow is an error of the write, which says what to do.
+    (void)signal(SIGXFSZ, SIG_IGN);
     // Before any thread is started, so that all inherit it.
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC);

@@ -18,10 +18,15 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { ENV_READERS_MAX = 1024, ENV_PATH_MAX = 4096, ENV_MODE = 0660 };
+
+// More than one write of a commit needs.
+static const uint64_t ENV_ROOM_MIN = 64ULL << 20;
 
 struct env {
     MDB_env *handle;
@@ -55,7 +60,8 @@ status_of(int code)
     case MDB_READERS_FULL:
     case MDB_TXN_FULL:
     case ENOSPC:
-    case EDQUOT: return STATUS_FULL;
+    case EDQUOT:
+    case EFBIG: return STATUS_FULL;
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
@@ -88,6 +94,7 @@ advice_of(const char *path, int code)
     case MDB_READERS_FULL: return "; too many readers at once: end some of them";
     case ENOSPC:
     case EDQUOT: return "; free space on that file system, then start again";
+    case EFBIG: return "; allow larger files (ulimit -f, LimitFSIZE=), then start again";
     case EIO: return "; the device reports an error: check it before starting again";
     case EACCES: return "; this user needs read and write access to the directory and its files";
     case MDB_INVALID:
@@ -109,6 +116,25 @@ error_of(const char *path, const char *step, int code, struct error *error)
         step,
         mdb_strerror(code),
         advice_of(path, code));
+}
+
+// A write that was cut short is EIO in LMDB, and what cuts it short is mostly a file system or a
+// file that may not grow: then that is what is said.
+static int
+code_of_write(const struct env *env, int code)
+{
+    struct statvfs system;
+    struct rlimit limit;
+    struct stat file;
+    int fd;
+    if (code != EIO || mdb_env_get_fd(env->handle, &fd) != 0)
+        return code;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        fstat(fd, &file) == 0 && (uint64_t)file.st_size + ENV_ROOM_MIN > limit.rlim_cur)
+        return EFBIG;
+    if (fstatvfs(fd, &system) == 0 && system.f_bavail < ENV_ROOM_MIN / system.f_frsize)
+        return ENOSPC;
+    return code;
 }
 
 static MDB_val
@@ -303,6 +329,7 @@ env_used_bytes(struct env *env)
 struct reader_scan {
     uint32_t used;
     uint64_t oldest_txn;  // 0: none is in a transaction
+    uint64_t oldest_pid;  // of that one
 };
 
 // A line of mdb_reader_list is "pid thread txn", where txn is '-' for a slot that is not in a
@@ -312,13 +339,16 @@ reader_scan_line(const char *line, void *context)
 {
     struct reader_scan *scan = context;
     char *end;
-    if (strtoull(line, &end, 10) == 0)
+    uint64_t pid = strtoull(line, &end, 10);
+    if (pid == 0)
         return 0;
     (void)strtoull(end, &end, 16);
     scan->used++;
     uint64_t txn = strtoull(end, &end, 10);
-    if (txn > 0 && (scan->oldest_txn == 0 || txn < scan->oldest_txn))
+    if (txn > 0 && (scan->oldest_txn == 0 || txn < scan->oldest_txn)) {
         scan->oldest_txn = txn;
+        scan->oldest_pid = pid;
+    }
     return 0;
 }
 
@@ -339,6 +369,7 @@ env_stat(struct env *env, struct env_stat *out, struct error *error)
         .last_txn = info.me_last_txnid,
         .readers_max = info.me_maxreaders,
         .readers_used = scan.used,
+        .oldest_reader_pid = scan.oldest_pid,
         .oldest_reader_txns = is_behind ? info.me_last_txnid - scan.oldest_txn : 0,
     };
     return STATUS_OK;
@@ -384,6 +415,8 @@ tx_fail(struct tx *tx, const char *step, int code)
 {
     if (tx->status != STATUS_OK || code == 0)
         return;
+    if (tx->is_write)
+        code = code_of_write(tx->env, code);
     tx->status = status_of(code);
     tx->code = code;
     tx->step = step;

@@ -53,6 +53,7 @@ struct env_stat {
     uint64_t map_size, used_bytes;  // used: last page number x page size
     uint64_t last_txn;
     uint32_t readers_max, readers_used;
+    uint64_t oldest_reader_pid;   // 0: nobody is in a read transaction
     uint64_t oldest_reader_txns;  // how many commits the oldest reader is behind
 };
 enum status env_stat(struct env *env, struct env_stat *out, struct error *error) CHECKED;
