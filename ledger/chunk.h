@@ -12,9 +12,9 @@
 //     while (chunk_next(&reader, &sequence, &value)) ...
 //     chunk_done(&reader);
 //
-//   file  u64 magic "TLAYBLKS"  u32 version 1  u32 shard  u64 first  then per block  u64 size, bytes
-//   checksum of the manifest: XXH3_64 of the 24 bytes, seed 0; then of each block's bytes, seeded by
-//   the one so far
+//   file  u64 magic "TLAYBLKS"  u32 version 1  u32 shard  u64 first, per block u64 size, bytes
+//   checksum in the manifest: XXH3_64 of the 24 bytes, seed 0; then of each block's bytes, seeded
+//   by the one so far
 //
 // Owner: the caller. Thread: one.
 

@@ -7,7 +7,7 @@
 //     dir_make(path.text, &error); ... dir_sync(path.text, &error);
 //     files_replace(dir, "ledger.conf", text, 0600, &error);
 //
-// Errors name the path. Thread: any, but none that makes files beside others which change the umask.
+// Errors name the path. Thread: any.
 
 #include "base/buffer.h"
 #include "base/status.h"
