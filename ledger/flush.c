@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ledger/cut_record.h"
 #include "ledger/shard_view.h"
 #include "ledger/uniques.h"
 
@@ -191,13 +192,17 @@ flush_run(const struct flush_options *options, struct error *error)
     flush->options = options;
     flush->tx = tx_write(options->state);
     flush->error = error;
-    flush->status = flush_horizons(flush);
+    uint64_t flushed = 0;
+    flush->status = state_position(&flush->tx, &flushed, error);
+    if (!flush->status)
+        flush->status = flush_horizons(flush);
     if (!flush->status)
         cells_each_sorted(options->cells, flush_cell, flush);
     enum status status = flush->status;
     if (!status) {
         state_number_put(&flush->tx, bytes_text("position"), options->position);
         flush_meters(flush);
+        cuts_write(&flush->tx, options->cuts, flushed);
         status = tx_commit(&flush->tx, error);
     }
     tx_done(&flush->tx);

@@ -8,6 +8,7 @@
 // shared parts (group.h). struct ledger: main's; lock guards the list of intakes (control plane
 // only).
 
+#include "ledger/control.h"
 #include "ledger/writer.h"
 
 struct intake {
@@ -36,6 +37,8 @@ struct ledger {
     struct writer *writers;
     uint32_t writers_count;  // initialised
     struct serve *serve;
+    struct control *control;
+    pthread_mutex_t control_lock;  // one change at a time
     const struct metric **metrics;
     pthread_mutex_t lock;
     uint64_t owners;  // openings so far

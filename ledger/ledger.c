@@ -1,7 +1,7 @@
 // Start and stop of everything, in order:
 //
-//   open:   lock, registry, shards (recovered side by side), writers, read socket
-//   close:  writers (commit, flush), read socket, meters, shards, registry, lock
+//   open:   lock, registry, shards (recovered side by side), writers, control, read socket
+//   close:  control, writers (commit, flush), read socket, meters, shards, registry, lock
 //
 // The read socket outlives the writers, because a writer may be answering one of its questions to
 // the end.
@@ -287,6 +287,13 @@ ledger_ask(void *context, uint32_t shard, struct memory_question *question)
     waker_wake(&ledger->writers[shard].waker);
 }
 
+static void
+ledger_change(void *context, struct control_job *job)
+{
+    struct ledger *ledger = context;
+    control_offer(ledger->control, job);
+}
+
 static enum status
 writers_start(struct ledger *ledger, const char *dir, struct error *error)
 {
@@ -294,7 +301,14 @@ writers_start(struct ledger *ledger, const char *dir, struct error *error)
     for (uint32_t i = 0; status == STATUS_OK && i < ledger->writers_count; i++)
         status = writer_start(&ledger->writers[i], error);
     const struct serve_options options = {
-        .dir = dir, .shards = ledger->conf.shards, .ask = ledger_ask, .context = ledger};
+        .dir = dir,
+        .shards = ledger->conf.shards,
+        .ask = ledger_ask,
+        .control = ledger_change,
+        .context = ledger,
+    };
+    if (status == STATUS_OK)
+        status = control_start(ledger, &ledger->control, error);
     return status ? status : serve_start(&options, &ledger->serve, error);
 }
 
@@ -316,9 +330,11 @@ metrics_list(struct ledger *ledger, struct error *error)
 static void
 ledger_free(struct ledger *ledger)
 {
+    control_stop(ledger->control);
     for (uint32_t i = 0; i < ledger->writers_count; i++)
         writer_stop(&ledger->writers[i]);
     serve_stop(ledger->serve);
+    control_free(ledger->control);
     for (uint32_t i = 0; i < ledger->intakes_count; i++)
         intake_free(ledger->intakes[i]);
     for (uint32_t i = 0; i < ledger->writers_count; i++)
@@ -332,6 +348,7 @@ ledger_free(struct ledger *ledger)
     if (ledger->lock_fd >= 0)
         (void)close(ledger->lock_fd);
     (void)pthread_mutex_destroy(&ledger->lock);
+    (void)pthread_mutex_destroy(&ledger->control_lock);
     pool_give(ledger);
 }
 
@@ -384,6 +401,7 @@ ledger_open(
         return error_set(error, STATUS_NO_MEMORY, "no memory for the ledger");
     ledger->lock_fd = -1;
     must(pthread_mutex_init(&ledger->lock, NULL) == 0);
+    must(pthread_mutex_init(&ledger->control_lock, NULL) == 0);
     ledger->options = *options;
     options_complete(&ledger->options);
     enum status status = ledger_start(ledger, dir, error);
@@ -413,6 +431,7 @@ ledger_close(struct ledger *ledger, struct error *error)
     const char *text = NULL;
     for (uint32_t i = 0; i < ledger->intakes_count; i++)
         must(!ledger->intakes[i]->is_open);
+    control_stop(ledger->control);
     for (uint32_t i = 0; i < ledger->writers_count; i++)
         writer_stop(&ledger->writers[i]);
     enum status status = ledger_failure(ledger, &text);

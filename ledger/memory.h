@@ -53,11 +53,15 @@ void memory_answer(struct memory_question *question, const struct memory_view *v
 // questions, so the writers end first.
 struct serve;
 typedef void (*serve_ask_fn)(void *context, uint32_t shard, struct memory_question *question);
+// Likewise for a change (ledger/control.h), of which there is one at a time.
+struct control_job;
+typedef void (*serve_control_fn)(void *context, struct control_job *job);
 
 struct serve_options {
     const char *dir;
     uint32_t shards;
     serve_ask_fn ask;
+    serve_control_fn control;  // NULL: changes are refused
     void *context;
 };
 enum status

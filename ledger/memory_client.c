@@ -14,10 +14,11 @@
 // meaning on the connection, so the client is broken from then on and says CLOSED: open another
 // one.
 
-static const int ANSWER_TIMEOUT_S = 5;  // without a single byte of progress
+static const int ANSWER_TIMEOUT_S = 5;  // without a single byte of progress, if not said otherwise
 
 struct memory_client {
     int fd;
+    int timeout_s;
     bool is_broken;
     struct buffer request;
     struct buffer reply;
@@ -50,9 +51,6 @@ memory_client_open(const char *dir, struct memory_client **out, struct error *er
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_set_errno(error, "cannot make a socket");
-    struct timeval timeout = {.tv_sec = ANSWER_TIMEOUT_S};
-    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
     enum status status = client_connect(fd, dir, error);
     struct memory_client *client = status ? NULL : pool_take(1, sizeof *client);
     if (client == NULL) {
@@ -60,9 +58,19 @@ memory_client_open(const char *dir, struct memory_client **out, struct error *er
         return status ? status : error_set(error, STATUS_NO_MEMORY, "no memory for a reader");
     }
     client->fd = fd;
+    memory_client_wait(client, ANSWER_TIMEOUT_S);
     client->reply.limit = MEMORY_REPLY_MAX;
     *out = client;
     return STATUS_OK;
+}
+
+void
+memory_client_wait(struct memory_client *client, int timeout_s)
+{
+    struct timeval timeout = {.tv_sec = timeout_s};
+    (void)setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    (void)setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+    client->timeout_s = timeout_s;
 }
 
 void
@@ -81,7 +89,8 @@ client_broken(struct memory_client *client, ssize_t count, struct error *error)
 {
     client->is_broken = true;
     if (count < 0 && errno == EAGAIN)
-        return error_set(error, STATUS_TIMEOUT, "no answer on read.sock in %d s", ANSWER_TIMEOUT_S);
+        return error_set(
+            error, STATUS_TIMEOUT, "no answer on read.sock in %d s", client->timeout_s);
     return error_set(error, STATUS_CLOSED, "tallyd closed read.sock");
 }
 
@@ -137,6 +146,20 @@ client_receive_frame(struct memory_client *client, struct error *error)
 }
 
 enum status
+memory_exchange(
+    struct memory_client *client, struct bytes frame, struct bytes *out_body, struct error *error)
+{
+    if (client->is_broken)
+        return error_set(error, STATUS_CLOSED, "an earlier question on read.sock failed");
+    enum status status = client_send(client, frame, error);
+    if (!status)
+        status = client_receive_frame(client, error);
+    if (!status)
+        *out_body = buffer_view(&client->reply);
+    return status;
+}
+
+enum status
 memory_ask(
     struct memory_client *client,
     const struct memory_request *request,
@@ -144,20 +167,17 @@ memory_ask(
     struct error *error)
 {
     must(request->from_s <= request->to_s);
-    if (client->is_broken)
-        return error_set(error, STATUS_CLOSED, "an earlier question on read.sock failed");
     buffer_reset(&client->request);
     memory_request_write(request, &client->request);
     if (buffer_failed(&client->request))
         return error_set(error, STATUS_NO_MEMORY, "no memory for a question");
-    enum status status = client_send(client, buffer_view(&client->request), error);
-    if (!status)
-        status = client_receive_frame(client, error);
+    struct bytes body;
+    enum status status = memory_exchange(client, buffer_view(&client->request), &body, error);
     if (status)
         return status;
     enum memory_result result;
     struct memory_reply reply;
-    if (!memory_reply_read(buffer_view(&client->reply), &reply, &result)) {
+    if (!memory_reply_read(body, &reply, &result)) {
         client->is_broken = true;
         return error_set(error, STATUS_CLOSED, "read.sock answered in an unknown form");
     }

@@ -2,8 +2,8 @@
 // The bytes of the read socket: what ledger/memory, ledger/memory_client and ledger/serve agree on.
 //
 //   frame    u32 size (of what follows)  body; everything little-endian
-//   request  u8 version  u8 zero  u16 zero  u32 shard  u32 meter id  i64 from  i64 to (seconds)
-//            u8 subject length  subject
+//   request  u8 version  u8 zero (a change: ledger/control_wire.h)  u16 zero  u32 shard
+//            u32 meter id  i64 from  i64 to (seconds)  u8 subject length  subject
 //   reply    u8 version  u8 result  u16 zero  u64 flushed  u64 head  u64 live_from  u32 cells
 //            then per cell: u16 key size  u32 value size  key  value (as on disk: ledger/cell;
 //            distinct values are all listed, however many)
@@ -30,4 +30,12 @@ enum memory_result {
 void memory_request_write(const struct memory_request *request, struct buffer *out);
 // body: a frame without its size. False: another version, or sizes that do not fit.
 bool memory_request_read(struct bytes body, struct memory_request *out);
+// A frame out, and the body of the one that comes back, until the next of them. As memory_ask.
+enum status memory_exchange(
+    struct memory_client *client,
+    struct bytes frame,
+    struct bytes *out_body,
+    struct error *error) CHECKED;
+// How long it waits for an answer from now on.
+void memory_client_wait(struct memory_client *client, int timeout_s);
 bool memory_reply_read(struct bytes body, struct memory_reply *out, enum memory_result *out_result);

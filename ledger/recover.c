@@ -4,8 +4,9 @@
 // cells only when there are more of them than a tail may have.
 
 #include "base/assert.h"
+#include "ledger/cut_record.h"
 #include "ledger/log_reader.h"
-#include "ledger/shard.h"
+#include "ledger/order.h"
 #include "ledger/shard_view.h"
 
 #include <inttypes.h>
@@ -79,6 +80,8 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
         return status;
     struct fold_place place = {.block = sequence, .arrival_ns = reader->header.arrival_ns};
     while (!status && log_next(reader, &entry)) {
+        if (entry.kind == ENTRY_CUT && sequence > shard->flushed)
+            status = shard_know_cut(shard, &entry, sequence, error);
         if (entry.kind != ENTRY_EVENT)
             continue;
         place.index = reader->block.index - 1;
@@ -135,6 +138,8 @@ recover_state(struct shard *shard, struct error *error)
 {
     scoped(tx_done) struct tx tx = tx_read(shard->state);
     enum status status = state_position(&tx, &shard->flushed, error);
+    if (status == STATUS_OK)
+        status = cuts_read(&tx, &shard->cuts, &shard->cuts_arena, error);
     for (uint32_t i = 0; status == STATUS_OK && i < shard->live_count; i++) {
         uint64_t from = 0;
         status = state_live_from(&tx, shard->live[i].meter_id, &from, error);

@@ -1,6 +1,6 @@
 #include "base/assert.h"
 #include "base/pool.h"
-#include "ledger/memory_wire.h"
+#include "ledger/control_wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,9 +44,12 @@ struct connection {
     size_t received;
     size_t sent;
     uint64_t ticket;                // order of waiting
+    bool is_owner;                  // of the uid that this process has: may change the ledger
+    bool is_change;                 // the request is one to control
     struct memory_request request;  // subject points into frame
+    struct control_request change;  // likewise
     struct buffer reply;
-    uint8_t frame[MEMORY_FRAME_HEAD + MEMORY_REQUEST_MAX];
+    uint8_t frame[MEMORY_FRAME_HEAD + CONTROL_REQUEST_MAX];
 };
 
 struct desk {
@@ -66,6 +69,9 @@ struct serve {
     struct waker waker;
     uint64_t tickets;
     struct desk *desks;
+    struct control_job job;
+    struct connection *job_asker;  // NULL: it went away meanwhile
+    bool is_job_busy;
     struct connection connections[SERVE_CONNECTIONS_MAX];
 };
 
@@ -81,7 +87,9 @@ reply_shrink(struct buffer *reply)
 static void
 connection_close(struct serve *serve, struct connection *connection)
 {
-    if (connection->state == CONNECTION_ASKED)
+    if (connection->state == CONNECTION_ASKED && connection->is_change)
+        serve->job_asker = NULL;
+    else if (connection->state == CONNECTION_ASKED)
         serve->desks[connection->request.shard].asker = NULL;
     (void)close(connection->fd);
     connection->state = CONNECTION_FREE;
@@ -106,7 +114,64 @@ connection_frame_size(const struct connection *connection)
         return MEMORY_FRAME_HEAD;
     uint32_t size;
     memcpy(&size, connection->frame, sizeof size);
-    return size >= MEMORY_REQUEST_MIN && size <= MEMORY_REQUEST_MAX ? MEMORY_FRAME_HEAD + size : 0;
+    return size >= CONTROL_REQUEST_MIN && size <= CONTROL_REQUEST_MAX ? MEMORY_FRAME_HEAD + size
+                                                                      : 0;
+}
+
+static void
+connection_write(struct serve *serve, struct connection *connection)
+{
+    must(connection->state == CONNECTION_WRITING);
+    while (connection->sent < connection->reply.size) {
+        ssize_t count = send(
+            connection->fd,
+            connection->reply.data + connection->sent,
+            connection->reply.size - connection->sent,
+            MSG_NOSIGNAL);
+        if (count > 0)
+            connection->sent += (size_t)count;
+        else if (count < 0 && errno == EAGAIN)
+            return;
+        else if (count == 0 || errno != EINTR) {
+            connection_close(serve, connection);
+            return;
+        }
+    }
+    connection_read_next(connection);
+}
+
+static void
+job_answer(
+    struct serve *serve,
+    struct connection *connection,
+    const struct control_answer *answer,
+    const struct error *error)
+{
+    control_answer_write(answer, error, &connection->reply);
+    if (buffer_failed(&connection->reply)) {
+        connection_close(serve, connection);
+        return;
+    }
+    connection->state = CONNECTION_WRITING;
+    connection_write(serve, connection);
+}
+
+// Whether the request waits for its turn now; else the connection has its answer, or is closed.
+static bool
+connection_queue_change(struct serve *serve, struct connection *connection, struct bytes body)
+{
+    const struct control_answer none = {0};
+    struct error error;
+    connection->is_change = true;
+    if (!control_request_read(body, &connection->change) || serve->options.control == NULL) {
+        connection_close(serve, connection);
+        return false;
+    }
+    if (connection->is_owner)
+        return true;
+    (void)error_set(&error, STATUS_INVALID, "only the user that runs tallyd may change the ledger");
+    job_answer(serve, connection, &none, &error);
+    return false;
 }
 
 static void
@@ -114,7 +179,12 @@ connection_queue(struct serve *serve, struct connection *connection, size_t fram
 {
     struct bytes body =
         bytes_of(connection->frame + MEMORY_FRAME_HEAD, frame_size - MEMORY_FRAME_HEAD);
-    if (!memory_request_read(body, &connection->request) ||
+    connection->is_change = false;
+    if (control_is_request(body)) {
+        if (!connection_queue_change(serve, connection, body))
+            return;
+    } else if (
+        !memory_request_read(body, &connection->request) ||
         connection->request.shard >= serve->options.shards) {
         connection_close(serve, connection);
         return;
@@ -150,28 +220,6 @@ connection_read(struct serve *serve, struct connection *connection)
         else if (count == 0 || errno != EINTR)
             connection_close(serve, connection);
     }
-}
-
-static void
-connection_write(struct serve *serve, struct connection *connection)
-{
-    must(connection->state == CONNECTION_WRITING);
-    while (connection->sent < connection->reply.size) {
-        ssize_t count = send(
-            connection->fd,
-            connection->reply.data + connection->sent,
-            connection->reply.size - connection->sent,
-            MSG_NOSIGNAL);
-        if (count > 0)
-            connection->sent += (size_t)count;
-        else if (count < 0 && errno == EAGAIN)
-            return;
-        else if (count == 0 || errno != EINTR) {
-            connection_close(serve, connection);
-            return;
-        }
-    }
-    connection_read_next(connection);
 }
 
 static void
@@ -214,6 +262,35 @@ desk_collect(struct serve *serve, struct desk *desk)
 }
 
 static void
+job_ask(struct serve *serve, struct connection *connection)
+{
+    struct control_job *job = &serve->job;
+    must(!serve->is_job_busy && connection->state == CONNECTION_WAITING);
+    *job = (struct control_job){.request = connection->change, .asker = &serve->waker};
+    serve->job_asker = connection;
+    serve->is_job_busy = true;
+    connection->state = CONNECTION_ASKED;
+    serve->options.control(serve->options.context, job);
+}
+
+static void
+job_collect(struct serve *serve)
+{
+    struct connection *connection = serve->job_asker;
+    serve->is_job_busy = false;
+    serve->job_asker = NULL;
+    if (connection != NULL)
+        job_answer(serve, connection, &serve->job.answer, &serve->job.error);
+}
+
+static bool
+serve_is_busy(const struct serve *serve, const struct connection *connection)
+{
+    return connection->is_change ? serve->is_job_busy
+                                 : serve->desks[connection->request.shard].is_busy;
+}
+
+static void
 serve_collect(struct serve *serve)
 {
     for (uint32_t i = 0; i < serve->options.shards; i++) {
@@ -221,6 +298,8 @@ serve_collect(struct serve *serve)
         if (desk->is_busy && flag_get(&desk->question.is_answered))
             desk_collect(serve, desk);
     }
+    if (serve->is_job_busy && flag_get(&serve->job.is_answered))
+        job_collect(serve);
 }
 
 // Who waited longest goes first.
@@ -230,8 +309,7 @@ serve_next_waiting(struct serve *serve)
     struct connection *next = NULL;
     for (size_t i = 0; i < SERVE_CONNECTIONS_MAX; i++) {
         struct connection *connection = &serve->connections[i];
-        if (connection->state != CONNECTION_WAITING ||
-            serve->desks[connection->request.shard].is_busy)
+        if (connection->state != CONNECTION_WAITING || serve_is_busy(serve, connection))
             continue;
         if (next == NULL || connection->ticket < next->ticket)
             next = connection;
@@ -242,8 +320,12 @@ serve_next_waiting(struct serve *serve)
 static void
 serve_dispatch(struct serve *serve)
 {
-    for (struct connection *next; (next = serve_next_waiting(serve)) != NULL;)
-        desk_ask(serve, next);
+    for (struct connection *next; (next = serve_next_waiting(serve)) != NULL;) {
+        if (next->is_change)
+            job_ask(serve, next);
+        else
+            desk_ask(serve, next);
+    }
 }
 
 static bool
@@ -252,7 +334,7 @@ serve_has_answer(const struct serve *serve)
     for (uint32_t i = 0; i < serve->options.shards; i++)
         if (serve->desks[i].is_busy && flag_get(&serve->desks[i].question.is_answered))
             return true;
-    return false;
+    return serve->is_job_busy && flag_get(&serve->job.is_answered);
 }
 
 static struct connection *
@@ -264,6 +346,14 @@ serve_free_connection(struct serve *serve)
     return NULL;
 }
 
+static bool
+peer_is_owner(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
+}
+
 static void
 serve_accept(struct serve *serve)
 {
@@ -272,6 +362,7 @@ serve_accept(struct serve *serve)
         if (fd < 0)
             return;  // nobody there, or no descriptor left: poll brings us back
         connection->fd = fd;
+        connection->is_owner = peer_is_owner(fd);
         connection_read_next(connection);
     }
 }

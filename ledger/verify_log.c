@@ -77,9 +77,34 @@ fold_entry(struct verify_shard *shard, const struct block_reader *block, const s
         cells_subject(shard->cells, entry->subject, cells_hash(entry->subject));
     for (; rule != NULL; rule = rule->next_of_type) {
         size_t index = (size_t)(rule->meter - meter_set_at(set, 0));
-        if (place.block >= shard->meters.live_from[index] &&
-            meter_rule_apply(rule, entry, &place, &scratch, &step))
-            cells_add(shard->cells, subject, &step);
+        if (place.block < shard->meters.live_from[index] ||
+            !meter_rule_apply(rule, entry, &place, &scratch, &step))
+            continue;
+        step.epoch = cuts_epoch(&shard->cuts, step.start_s + QUARTER_HOUR_S, UINT32_MAX);
+        cells_add(shard->cells, subject, &step);
+    }
+}
+
+static bool
+cut_follows(const struct cuts *cuts, const struct entry *entry)
+{
+    uint32_t last = cuts->count > 0 ? cuts->list[cuts->count - 1].number : 0;
+    return entry->note.cut > last && cuts->count < CUTS_MAX && entry->time_ns >= 0;
+}
+
+// An entry of a block that the cells on disk cover.
+static void
+fold_any(struct verify_shard *shard, const struct block_reader *block, const struct entry *entry)
+{
+    if (entry->kind == ENTRY_EVENT && entry->time_ns >= 0) {
+        fold_entry(shard, block, entry);
+    } else if (entry->kind == ENTRY_CUT && cut_follows(&shard->cuts, entry)) {
+        const struct cut cut = {
+            .number = entry->note.cut,
+            .time_s = entry->time_ns / SECOND_NS,
+            .block = block->header.sequence,
+        };
+        cuts_add(&shard->cuts, &cut, &shard->arena);
     }
 }
 
@@ -115,6 +140,8 @@ entry_fault(const struct verify_shard *shard, uint64_t sequence, const struct en
         fault = event_fault(shard, entry);
     if (fault == NULL && entry->kind != ENTRY_EVENT)
         fault = correction_fault(sequence, entry);
+    if (fault == NULL && entry->kind == ENTRY_CUT && entry->note.cut <= shard->last_cut)
+        fault = "its number does not follow that of the cut before it";
     if (fault == NULL && entry->time_ns < 0)
         fault = "its time is before 1970";
     return fault;
@@ -138,6 +165,8 @@ verify_entry(
         block->time_min_ns = entry->time_ns;
     if (index == 0 || last_ns > block->time_max_ns)
         block->time_max_ns = last_ns;
+    if (entry->kind == ENTRY_CUT && entry->note.cut > shard->last_cut)
+        shard->last_cut = entry->note.cut;
     if (entry->kind == ENTRY_EVENT)
         gather_identity(shard, block->sequence, index, entry);
 }
@@ -159,8 +188,8 @@ verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool
         log_finding(shard, &block, "it is not the one that the head file says was committed");
     while (log_next(reader, &entry)) {
         verify_entry(shard, &block, reader->block.index - 1, &entry);
-        if (folds && entry.kind == ENTRY_EVENT && entry.time_ns >= 0)
-            fold_entry(shard, &reader->block, &entry);
+        if (folds)
+            fold_any(shard, &reader->block, &entry);
     }
     if (log_end(reader, &error))
         log_finding(shard, &block, without_key(error.text, block.key));
@@ -303,10 +332,8 @@ verify_fold_on(struct verify_shard *shard, uint64_t position)
             report_finding(shard->report, "log", "%s", error.text);
             return false;
         }
-        while (log_next(reader, &entry)) {
-            if (entry.kind == ENTRY_EVENT)
-                fold_entry(shard, &reader->block, &entry);
-        }
+        while (log_next(reader, &entry))
+            fold_any(shard, &reader->block, &entry);
         shard->folded = sequence;
     }
     return true;

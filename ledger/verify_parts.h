@@ -78,7 +78,8 @@ struct verify_shard {
     uint32_t registered_count;
     struct verify_meters meters;
     struct cells *cells;  // the fold of blocks [live_from, folded]
-    struct cuts cuts;     // those of the blocks read
+    struct cuts cuts;     // those of blocks [1, folded]
+    uint32_t last_cut;    // number of the last one that was read
     uint64_t folded;
     uint64_t head;  // of the log, when its turn came
     uint64_t cells_on_disk;

@@ -1,5 +1,6 @@
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/cut_record.h"
 #include "ledger/fold.h"
 #include "ledger/uniques.h"
 #include "ledger/verify_parts.h"
@@ -32,6 +33,19 @@ struct comparison {
     struct buffer expected;
     struct arena scratch;  // of one cell
 };
+
+// Their checksums; what they say is held against the log later.
+static void
+meta_cut(struct verify_shard *shard, struct bytes key, struct bytes value)
+{
+    struct cut cut;
+    char text[VERIFY_KEY_MAX];
+    char name[CELL_TEXT_MAX];
+    bytes_print(key, name, sizeof name);
+    (void)snprintf(text, sizeof text, "state %s", name);
+    if (cut_read(key, value, &cut))
+        report_finding(shard->report, text, "its checksum does not match");
+}
 
 static uint64_t
 meta_record(struct verify_shard *shard, struct bytes key, struct bytes value, bool *out_is_sound)
@@ -82,6 +96,10 @@ meta_use(struct verify_shard *shard, struct bytes key, struct bytes value, struc
 {
     bool is_sound = false;
     uint32_t meter_id = 0;
+    if (cut_key_is(key)) {
+        meta_cut(shard, key, value);
+        return;
+    }
     uint64_t number = meta_record(shard, key, value, &is_sound);
     if (bytes_equal(key, bytes_text("position"))) {
         meta->position = number;
@@ -368,6 +386,29 @@ comparison_horizons(struct comparison *comparison)
     }
 }
 
+// The cuts that a start believes are those of the log up to the position.
+static void
+comparison_cuts(struct comparison *comparison)
+{
+    struct verify_shard *shard = comparison->shard;
+    struct cuts stored = {0};
+    struct error error;
+    if (!comparison->compares)
+        return;
+    // A damaged record has been told already.
+    if (cuts_read(&comparison->tx, &stored, &comparison->scratch, &error))
+        return;
+    bool is_same = stored.count == shard->cuts.count;
+    for (uint32_t i = 0; is_same && i < stored.count; i++) {
+        const struct cut *a = &stored.list[i];
+        const struct cut *b = &shard->cuts.list[i];
+        is_same = a->number == b->number && a->time_s == b->time_s && a->block == b->block;
+    }
+    if (!is_same)
+        report_finding(shard->report, "state cuts", "they are not those of the log");
+    arena_reset(&comparison->scratch);
+}
+
 // Takes a snapshot whose position the fold has reached.
 static bool
 comparison_begin(struct comparison *comparison)
@@ -403,6 +444,7 @@ verify_cells(struct verify_shard *shard)
         if (!comparison_begin(&comparison))
             return;
         comparison_horizons(&comparison);
+        comparison_cuts(&comparison);
         comparison_run(&comparison);
         for (uint32_t zone = 0; zone < comparison.horizons.zones_count; zone++)
             zone_close(&comparison.zones[zone]);

@@ -105,6 +105,25 @@ writer_collect(struct writer *writer)
     return flushed != NULL || view != NULL;
 }
 
+// False: there was no order.
+static bool
+writer_obey(struct writer *writer)
+{
+    struct order *order = slot_take(&writer->orders);
+    if (order == NULL)
+        return false;
+    if (!writer_has_failed(writer) &&
+        shard_obey(&writer->shard, order, writer->options.now_ns(), &writer->error))
+        writer_fail(writer);
+    if (writer_has_failed(writer))
+        order->error = writer->error;
+    struct waker *asker = order->asker;
+    flag_set(&order->is_done, 1);
+    // From here on the order is its asker's again.
+    waker_wake(asker);
+    return true;
+}
+
 // There are blocks whose cells nobody has been told to flush.
 static bool
 writer_is_behind(const struct writer *writer)
@@ -206,10 +225,11 @@ writer_step(struct writer *writer)
     bool has_adopted = writer_adopt(writer);
     bool has_collected = writer_collect(writer);
     bool has_answered = writer_answer(writer);
+    bool has_obeyed = writer_obey(writer);
     bool has_taken = writer_take_group(writer);
     int64_t now_ns = clock_monotonic_ns();
     published_set(&writer->busy_since_ns, (uint64_t)now_ns);
-    if (has_taken)
+    if (has_taken || has_obeyed)
         writer->last_work_ns = now_ns;
     writer_sync_head(writer, now_ns);
     bool is_idle = now_ns - writer->last_work_ns >= writer->options.idle_flush_ns;
@@ -220,7 +240,7 @@ writer_step(struct writer *writer)
     // A table that filled up while another one was being written.
     if (has_collected)
         writer_seal(writer);
-    return has_adopted || has_collected || has_answered || has_taken;
+    return has_adopted || has_collected || has_answered || has_obeyed || has_taken;
 }
 
 static int

@@ -7,6 +7,7 @@
 //     writer_start(&writer, &error);
 //     slot_offer(&writer.questions, question); waker_wake(&writer.waker);      // the serve thread
 //     slot_offer(&writer.meters, meters); waker_wake(&writer.waker);  // who polls the registry
+//     slot_offer(&writer.orders, order); waker_wake(&writer.waker);   // ledger/control
 //     writer_stop(&writer);                   // commits what was offered, flushes, joins both
 //     writer_done(&writer);
 //
@@ -19,7 +20,7 @@
 
 #include "ledger/keeper.h"
 #include "ledger/memory.h"
-#include "ledger/shard.h"
+#include "ledger/order.h"
 
 #include <pthread.h>
 
@@ -41,6 +42,7 @@ struct writer {
     struct waker waker;
     struct slot questions;           // serve thread -> writer
     struct slot meters;              // registry's poller -> writer
+    struct slot orders;              // ledger/control -> writer
     struct published adopted;        // generation of the meters in use
     struct published busy_since_ns;  // monotonic, of the last progress; 0: asleep
     struct published lanes_count;    // lanes[] below it are there for good

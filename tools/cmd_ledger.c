@@ -1,5 +1,5 @@
-// tally ledger: a look into a ledger on disk. stat, verify, dump. What makes or changes something
-// is in tools/ledger_ops.
+// tally ledger: a look into a ledger on disk: stat, verify, dump. What makes or restores one is in
+// tools/ledger_ops, what changes one in cmd_change.
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -8,6 +8,7 @@
 #include "ledger/dump.h"
 #include "ledger/stat.h"
 #include "ledger/verify.h"
+#include "tools/cmd_change.h"
 #include "tools/command.h"
 #include "tools/ledger_ops.h"
 
@@ -479,12 +480,14 @@ struct subcommand {
     const char *name;
     const struct option_spec *spec;
     int (*run)(const struct settings *settings, struct arena *arena);
+    int (*whole)(int argc, char **argv);  // instead of run: reads its options itself
 };
 
 static const struct subcommand subcommands[] = {
-    {"stat",   &stat_spec,   run_stat  },
-    {"verify", &verify_spec, run_verify},
-    {"dump",   &dump_spec,   run_dump  },
+    {"stat",   &stat_spec,   run_stat,   NULL          },
+    {"verify", &verify_spec, run_verify, NULL          },
+    {"dump",   &dump_spec,   run_dump,   NULL          },
+    {"cut",    &cut_spec,    NULL,       cmd_ledger_cut},
 };
 enum { SUBCOMMANDS_COUNT = sizeof subcommands / sizeof subcommands[0] };
 
@@ -495,6 +498,8 @@ subcommand_run(const struct subcommand *subcommand, int argc, char **argv)
     struct settings settings = {0};
     struct option_texts_rest rest;
     struct error error = {0};
+    if (subcommand->whole != NULL)
+        return subcommand->whole(argc, argv);
     switch (options_read(subcommand->spec, argc, argv, &settings, &arena, &rest, &error)) {
     case OPTION_EXIT: return EXIT_OK;
     case OPTION_ERROR:
@@ -508,7 +513,7 @@ static int
 help_print(FILE *out, int code)
 {
     (void)fputs(
-        "usage: tally ledger stat|verify|dump|backup|restore|rebuild|resize [options]\n\n", out);
+        "usage: tally ledger stat|verify|dump|cut|backup|restore|rebuild|resize [options]\n\n", out);
     for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)
         (void)fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].spec->summary);
     ledger_ops_help(out);

@@ -29,7 +29,7 @@ static const struct command commands[] = {
     {"import",    cmd_import,    "send the rows of CSV and NDJSON files as events"},
     {"usage",     cmd_usage,     "ask how much was used"                          },
     {"events",    cmd_events,    "list events, and why a meter cannot use them"   },
-    {"ledger",    cmd_ledger,    "look into a ledger: stat, verify, dump"         },
+    {"ledger",    cmd_ledger,    "look into a ledger, cut it, correct its events" },
 };
 enum { COMMANDS_COUNT = sizeof commands / sizeof commands[0] };
 

@@ -246,7 +246,9 @@ Test(cmd_reading, refusals_say_what_is_allowed)
         {cmd_usage, "usage --meter jobs --filter region", EXIT_USAGE, "DIMENSION=VALUE"},
         {cmd_usage, "usage --meter jobs --format yaml", EXIT_USAGE, "table, json or tsv"},
         {cmd_usage, "usage --meter tokens --group-by colour", EXIT_FAILED, "model, region"},
-        {cmd_ledger, "ledger", EXIT_USAGE, "stat|verify|dump"},
+        {cmd_ledger, "ledger", EXIT_USAGE, "stat|verify|dump|cut"},
+        {cmd_ledger, "ledger cut --at never", EXIT_USAGE, "never"},
+        {cmd_ledger, "ledger cut --at 2200-01-01", EXIT_FAILED, "not in the future"},
         {cmd_ledger, "ledger stat --format yaml", EXIT_USAGE, "table, json or tsv"},
         {cmd_ledger, "ledger verify --format yaml", EXIT_USAGE, "text or json"},
         {cmd_ledger, "ledger dump --shard 1", EXIT_FAILED, "it has 1"},
@@ -385,5 +387,24 @@ Test(cmd_reading, meters_are_added_shown_and_removed)
         json_parse(bytes_text(ran.out), &(struct json_limits){0}, &arena, &root, &error),
         STATUS_OK);
     cr_assert_eq(root->count, 2);
+    reading_end(&reading);
+}
+
+Test(cmd_reading, cuts_have_numbers_and_are_printed_by_dump)
+{
+    struct reading reading;
+    fill(&reading);
+    struct ran ran = run(&reading, cmd_ledger, "ledger cut --at 2026-11-01");
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    cr_assert_str_eq(ran.out, "1\n");
+    ran = run(&reading, cmd_ledger, "ledger cut");
+    cr_assert_str_eq(ran.out, "2\n", "%s", ran.err);
+    ran = run(&reading, cmd_ledger, "ledger dump");
+    cr_assert_not_null(
+        strstr(ran.out, "\"kind\":\"cut\",\"time\":\"2026-11-01T00:00:00Z\",\"cut\":1"),
+        "%s",
+        ran.out);
+    ran = run(&reading, cmd_ledger, "ledger verify");
+    cr_assert_eq(ran.code, EXIT_OK, "%s%s", ran.out, ran.err);
     reading_end(&reading);
 }

@@ -1,0 +1,29 @@
+#pragma once
+// The bytes of control on the read socket, in the frames of ledger/memory_wire.h.
+//
+//   request  u8 version  u8 kind (0 is a question's)  u16 zero  then by kind
+//              CUT: i64 time (ns)
+//   answer   u8 version  u8 status  u16 zero  u32 number  u16 text length  text
+//
+// Only the user that runs tallyd is heard. Both sides refuse what does not fit. Thread: any.
+
+#include "ledger/control.h"
+#include "ledger/memory_wire.h"
+
+enum {
+    CONTROL_REQUEST_MIN = 1 + 1 + 2 + 8,
+    CONTROL_REQUEST_MAX = 1024,
+    CONTROL_ANSWER_MIN = 1 + 1 + 2 + 4 + 2,
+    CONTROL_ANSWER_MAX = CONTROL_ANSWER_MIN + 1024,
+};
+
+// The second byte of a request's body. False: it is a question (ledger/memory_wire.h).
+bool control_is_request(struct bytes body);
+// Append a whole frame.
+void control_request_write(const struct control_request *request, struct buffer *out);
+void control_answer_write(
+    const struct control_answer *answer, const struct error *error, struct buffer *out);
+// body: a frame without its size. False: another version, or it makes no sense.
+bool control_request_read(struct bytes body, struct control_request *out);
+// error: what the other side said; status OK: it was done.
+bool control_answer_read(struct bytes body, struct control_answer *out, struct error *error);

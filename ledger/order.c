@@ -1,0 +1,69 @@
+#include "ledger/order.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+
+#include <inttypes.h>
+
+static uint32_t
+last_cut(const struct shard *shard)
+{
+    const struct cuts *cuts = &shard->cuts;
+    return cuts->count > 0 ? cuts->list[cuts->count - 1].number : 0;
+}
+
+enum status
+shard_know_cut(struct shard *shard, const struct entry *entry, uint64_t block, struct error *error)
+{
+    must(entry->kind == ENTRY_CUT);
+    if (entry->note.cut <= last_cut(shard) || shard->cuts.count == CUTS_MAX || entry->time_ns < 0) {
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "block %" PRIu64 ": cut %" PRIu32 " comes after cut %" PRIu32,
+            block,
+            entry->note.cut,
+            last_cut(shard));
+    }
+    const struct cut cut = {
+        .number = entry->note.cut, .time_s = entry->time_ns / SECOND_NS, .block = block};
+    cuts_add(&shard->cuts, &cut, &shard->cuts_arena);
+    return STATUS_OK;
+}
+
+// The cut is known only when it is in the log: what came before it has its epochs already.
+static enum status
+obey_cut(struct shard *shard, struct order *order, int64_t now_ns, struct error *error)
+{
+    const struct entry entry = {
+        .kind = ENTRY_CUT, .time_ns = order->time_ns, .note = {.cut = order->number}};
+    uint8_t raw[ENTRY_HEADER_SIZE + ENTRY_NOTE_SIZE];
+    must(entry_is_sound(&entry) && entry_raw_size(&entry) == sizeof raw);
+    if (order->number <= last_cut(shard) || shard->cuts.count == CUTS_MAX) {
+        (void)error_set(
+            &order->error,
+            STATUS_FULL,
+            "shard %04" PRIu32 " has %" PRIu32 " cuts up to number %" PRIu32
+            ", and takes no number %" PRIu32,
+            shard->number,
+            shard->cuts.count,
+            last_cut(shard),
+            order->number);
+        return STATUS_OK;
+    }
+    entry_put(&entry, raw);
+    enum status status = shard_append(shard, bytes_of(raw, sizeof raw), now_ns, error);
+    return status ? status : shard_know_cut(shard, &entry, shard->head, error);
+}
+
+enum status
+shard_obey(struct shard *shard, struct order *order, int64_t now_ns, struct error *error)
+{
+    order->error.status = STATUS_OK;
+    switch (order->kind) {
+    case ORDER_LOOK: order->number = last_cut(shard); return STATUS_OK;
+    case ORDER_CUT: return obey_cut(shard, order, now_ns, error);
+    }
+    must(false);
+    return STATUS_OK;
+}

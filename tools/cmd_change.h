@@ -1,0 +1,15 @@
+#pragma once
+// The subcommands of `tally ledger` that change what it says: each as cmd_* in tools/command.h,
+// with its own options.
+//
+//     {"cut", &cut_spec, cmd_ledger_cut},
+//
+// They ask the tallyd that writes the directory, or write it themselves when there is none.
+// Thread: main.
+
+#include "base/option.h"
+
+extern const struct option_spec cut_spec;
+
+// argv[0] is the subcommand's name; returns the exit code.
+int cmd_ledger_cut(int argc, char **argv);
