@@ -16,12 +16,29 @@ struct control {
     struct flag stop;
 };
 
-// Puts the orders to the writers of the first count shards, and waits for all of them.
+void
+control_begin(struct ledger *ledger)
+{
+    must(pthread_mutex_lock(&ledger->control_lock) == 0);
+}
+
+void
+control_end(struct ledger *ledger)
+{
+    must(pthread_mutex_unlock(&ledger->control_lock) == 0);
+}
+
+// Puts the orders to the writers of count shards from the first one on, and waits for all of them.
 static void
-orders_run(struct ledger *ledger, struct order *orders, uint32_t count, struct waker *waker)
+orders_run(
+    struct ledger *ledger,
+    uint32_t first,
+    struct order *orders,
+    uint32_t count,
+    struct waker *waker)
 {
     for (uint32_t i = 0; i < count; i++) {
-        struct writer *writer = &ledger->writers[i];
+        struct writer *writer = &ledger->writers[first + i];
         flag_set(&orders[i].is_done, 0);
         orders[i].asker = waker;
         slot_offer(&writer->orders, &orders[i]);
@@ -48,6 +65,17 @@ orders_check(const struct order *orders, uint32_t count, struct error *error)
     return STATUS_OK;
 }
 
+enum status
+order_run(struct ledger *ledger, uint32_t shard, struct order *order, struct error *error)
+{
+    scoped(waker_done) struct waker waker = {.fd = -1};
+    enum status status = waker_init(&waker, error);
+    if (status)
+        return status;
+    orders_run(ledger, shard, order, 1, &waker);
+    return orders_check(order, 1, error);
+}
+
 // First every shard says what it has, so that one that has failed stops a cut before it begins.
 static enum status
 cut_shards(
@@ -63,7 +91,7 @@ cut_shards(
     enum status status = waker_init(&waker, error);
     if (status)
         return status;
-    orders_run(ledger, orders, count, &waker);
+    orders_run(ledger, 0, orders, count, &waker);
     status = orders_check(orders, count, error);
     for (uint32_t i = 0; i < count; i++)
         last = orders[i].number > last ? orders[i].number : last;
@@ -76,7 +104,7 @@ cut_shards(
         orders[i].number = last + 1;
         orders[i].time_ns = time_ns;
     }
-    orders_run(ledger, orders, count, &waker);
+    orders_run(ledger, 0, orders, count, &waker);
     status = orders_check(orders, count, error);
     if (!status)
         *out_number = last + 1;
@@ -91,12 +119,12 @@ ledger_cut(struct ledger *ledger, int64_t time_ns, uint32_t *out_number, struct 
         return error_set(
             error, STATUS_INVALID, "a cut's time is not before 1970, and not in the future");
     }
-    must(pthread_mutex_lock(&ledger->control_lock) == 0);
+    control_begin(ledger);
     struct order *orders = pool_take(ledger->writers_count, sizeof *orders);
     enum status status = orders != NULL ? cut_shards(ledger, orders, time_ns, out_number, error)
                                         : error_set(error, STATUS_NO_MEMORY, "no memory for a cut");
     pool_give(orders);
-    must(pthread_mutex_unlock(&ledger->control_lock) == 0);
+    control_end(ledger);
     return status;
 }
 
@@ -109,7 +137,13 @@ control_run(
 {
     *out = (struct control_answer){0};
     switch (request->kind) {
-    case CONTROL_CUT: return ledger_cut(ledger, request->time_ns, &out->number, error);
+    case CONTROL_CUT: {
+        uint32_t number = 0;
+        enum status status = ledger_cut(ledger, request->time_ns, &number, error);
+        out->number = number;
+        return status;
+    }
+    case CONTROL_CORRECT: return ledger_correct(ledger, &request->correction, &out->number, error);
     }
     return error_set(error, STATUS_INVALID, "no such change: %d", (int)request->kind);
 }

@@ -1,5 +1,6 @@
 #pragma once
-// Changes to what the ledger says that are no events: cuts. One at a time, each done when it is in
+// Changes to what the ledger says that are no events: cuts, and corrections of events
+// (ledger/correct.h). One at a time, each done when it is in
 // the log of every shard it concerns and fsynced.
 //
 //     ledger_cut(ledger, time_ns, &number, &error);         // in the process that writes
@@ -18,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/ring.h"
 #include "base/status.h"
+#include "ledger/correct.h"
 
 struct ledger;
 
@@ -28,15 +30,16 @@ struct ledger;
 enum status ledger_cut(
     struct ledger *ledger, int64_t time_ns, uint32_t *out_number, struct error *error) CHECKED;
 
-enum control_kind { CONTROL_CUT = 1 };
+enum control_kind { CONTROL_CUT = 1, CONTROL_CORRECT = 2 };
 
 struct control_request {
     enum control_kind kind;
-    int64_t time_ns;  // a cut's
+    int64_t time_ns;               // a cut's
+    struct correction correction;  // views borrowed
 };
 
 struct control_answer {
-    uint32_t number;  // a cut's
+    uint64_t number;  // a cut's; of a correction the block of its shard's log
 };
 
 // In the process that writes: does what a request asks.

@@ -55,6 +55,10 @@ control_do(
     struct error *error)
 {
     struct memory_client *client = NULL;
+    const char *fault =
+        request->kind == CONTROL_CORRECT ? correction_fault(&request->correction) : NULL;
+    if (fault != NULL)
+        return error_set(error, STATUS_INVALID, "%s", fault);
     enum status status = memory_client_open(dir, &client, error);
     if (status == STATUS_NOT_FOUND)
         return control_alone(dir, request, out, error);

@@ -19,6 +19,63 @@ frame_end(struct buffer *out, size_t at)
     memcpy(out->data + at, &size, sizeof size);
 }
 
+enum { HAS_TIME = 1, HAS_VALUE = 2, HAS_PROPERTIES = 4 };
+
+// Sizes were checked: correction_fault finds none.
+static void
+correction_write(const struct correction *correction, struct buffer *out)
+{
+    uint8_t has = (uint8_t)((correction->has_time ? HAS_TIME : 0) |
+                            (correction->has_value ? HAS_VALUE : 0) |
+                            (correction->has_properties ? HAS_PROPERTIES : 0));
+    must(correction_fault(correction) == NULL);
+    buffer_u8(out, (uint8_t)correction->kind);
+    buffer_u8(out, has);
+    buffer_u8(out, (uint8_t)correction->subject.size);
+    buffer_u8(out, (uint8_t)correction->source.size);
+    buffer_u8(out, (uint8_t)correction->id.size);
+    buffer_u8(out, (uint8_t)correction->who.size);
+    buffer_u16le(out, (uint16_t)correction->why.size);
+    buffer_u64le(out, (uint64_t)correction->time_ns);
+    buffer_put(out, &correction->value.units, sizeof correction->value.units);
+    buffer_u32le(out, correction->properties_count);
+    buffer_u32le(out, (uint32_t)correction->properties.size);
+    buffer_bytes(out, correction->subject);
+    buffer_bytes(out, correction->source);
+    buffer_bytes(out, correction->id);
+    buffer_bytes(out, correction->who);
+    buffer_bytes(out, correction->why);
+    buffer_bytes(out, correction->properties);
+}
+
+static void
+correction_read(struct cursor *in, struct correction *out)
+{
+    out->kind = (enum entry_kind)cursor_u8(in);
+    uint8_t has = cursor_u8(in);
+    uint8_t subject_size = cursor_u8(in);
+    uint8_t source_size = cursor_u8(in);
+    uint8_t id_size = cursor_u8(in);
+    uint8_t who_size = cursor_u8(in);
+    uint16_t why_size = cursor_u16le(in);
+    out->time_ns = (int64_t)cursor_u64le(in);
+    struct bytes units = cursor_take(in, sizeof out->value.units);
+    out->properties_count = cursor_u32le(in);
+    uint32_t properties_size = cursor_u32le(in);
+    out->subject = cursor_take(in, subject_size);
+    out->source = cursor_take(in, source_size);
+    out->id = cursor_take(in, id_size);
+    out->who = cursor_take(in, who_size);
+    out->why = cursor_take(in, why_size);
+    out->properties = cursor_take(in, properties_size);
+    if (cursor_failed(in))
+        return;
+    memcpy(&out->value.units, units.data, sizeof out->value.units);
+    out->has_time = (has & HAS_TIME) != 0;
+    out->has_value = (has & HAS_VALUE) != 0;
+    out->has_properties = (has & HAS_PROPERTIES) != 0;
+}
+
 void
 control_request_write(const struct control_request *request, struct buffer *out)
 {
@@ -29,6 +86,7 @@ control_request_write(const struct control_request *request, struct buffer *out)
     buffer_u16le(out, 0);
     switch (request->kind) {
     case CONTROL_CUT: buffer_u64le(out, (uint64_t)request->time_ns); break;
+    case CONTROL_CORRECT: correction_write(&request->correction, out); break;
     }
     frame_end(out, at);
 }
@@ -41,10 +99,14 @@ control_request_read(struct bytes body, struct control_request *out)
     uint8_t version = cursor_u8(&in);
     uint8_t kind = cursor_u8(&in);
     uint16_t zero = cursor_u16le(&in);
-    if (cursor_failed(&in) || version != MEMORY_VERSION || zero != 0 || kind != CONTROL_CUT)
+    if (cursor_failed(&in) || version != MEMORY_VERSION || zero != 0 ||
+        (kind != CONTROL_CUT && kind != CONTROL_CORRECT))
         return false;
-    request.kind = CONTROL_CUT;
-    request.time_ns = (int64_t)cursor_u64le(&in);
+    request.kind = (enum control_kind)kind;
+    if (kind == CONTROL_CUT)
+        request.time_ns = (int64_t)cursor_u64le(&in);
+    else
+        correction_read(&in, &request.correction);
     if (cursor_failed(&in) || cursor_left(&in) > 0)
         return false;
     *out = request;
@@ -61,7 +123,7 @@ control_answer_write(
     buffer_u8(out, MEMORY_VERSION);
     buffer_u8(out, (uint8_t)error->status);
     buffer_u16le(out, 0);
-    buffer_u32le(out, answer->number);
+    buffer_u64le(out, answer->number);
     buffer_u16le(out, (uint16_t)text_size);
     buffer_put(out, error->text, text_size);
     frame_end(out, at);
@@ -74,7 +136,7 @@ control_answer_read(struct bytes body, struct control_answer *out, struct error 
     uint8_t version = cursor_u8(&in);
     uint8_t status = cursor_u8(&in);
     (void)cursor_u16le(&in);
-    struct control_answer answer = {.number = cursor_u32le(&in)};
+    struct control_answer answer = {.number = cursor_u64le(&in)};
     uint16_t text_size = cursor_u16le(&in);
     struct bytes text = cursor_take(&in, text_size);
     if (cursor_failed(&in) || cursor_left(&in) > 0 || version != MEMORY_VERSION ||

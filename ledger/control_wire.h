@@ -2,8 +2,11 @@
 // The bytes of control on the read socket, in the frames of ledger/memory_wire.h.
 //
 //   request  u8 version  u8 kind (0 is a question's)  u16 zero  then by kind
-//              CUT: i64 time (ns)
-//   answer   u8 version  u8 status  u16 zero  u32 number  u16 text length  text
+//              CUT      i64 time (ns)
+//              CORRECT  u8 entry kind  u8 has: 1 time, 2 value, 4 properties  u8 subject  u8 source
+//                       u8 id  u8 who (lengths)  u16 why (length)  i64 time  i128 value
+//                       u32 pairs  u32 properties (length)  subject source id who why properties
+//   answer   u8 version  u8 status  u16 zero  u64 number  u16 text length  text
 //
 // Only the user that runs tallyd is heard. Both sides refuse what does not fit. Thread: any.
 
@@ -12,9 +15,9 @@
 
 enum {
     CONTROL_REQUEST_MIN = 1 + 1 + 2 + 8,
-    CONTROL_REQUEST_MAX = 1024,
-    CONTROL_ANSWER_MIN = 1 + 1 + 2 + 4 + 2,
-    CONTROL_ANSWER_MAX = CONTROL_ANSWER_MIN + 1024,
+    CONTROL_CORRECT_HEAD = 4 + 8 + 8 + 16 + 4 + 4,
+    CONTROL_REQUEST_MAX = CONTROL_CORRECT_HEAD + 4 * 255 + ENTRY_WHY_MAX + EVENT_SIZE_MAX,
+    CONTROL_ANSWER_MIN = 1 + 1 + 2 + 8 + 2,
 };
 
 // The second byte of a request's body. False: it is a question (ledger/memory_wire.h).

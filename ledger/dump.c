@@ -142,6 +142,8 @@ is_wanted(const struct dump_options *options, const struct entry *entry)
         return false;
     if (options->type.size > 0 && !bytes_equal(options->type, entry->type))
         return false;
+    if (options->skips_events && entry->kind == ENTRY_EVENT)
+        return false;
     return entry->time_ns >= options->from_ns &&
            (entry->time_ns < options->to_ns || options->to_ns == INT64_MAX);
 }
@@ -151,7 +153,14 @@ dump_block(struct dump *dump, struct tx *log, uint64_t sequence, struct error *e
 {
     struct log_reader *reader = &dump->reader;
     struct entry entry;
-    enum status status = log_open(reader, log, sequence, error);
+    enum status status = STATUS_OK;
+    if (dump->options->skips_events) {
+        status = log_look(reader, log, sequence, error);
+        // Blocks of nothing but events are not read.
+        if (status || reader->header.flags == 0)
+            return status;
+    }
+    status = log_open(reader, log, sequence, error);
     if (status)
         return status;
     struct dump_place place = {

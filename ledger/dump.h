@@ -30,6 +30,7 @@ struct dump_options {
     struct bytes subject;    // size 0: all
     struct bytes type;       // size 0: all
     int64_t from_ns, to_ns;  // half-open, by event time; INT64_MIN and INT64_MAX: unbounded
+    bool skips_events;       // only what is no event: corrections, batches, cuts
 };
 
 // Whole lines, some at a time. False stops.

@@ -308,6 +308,7 @@ meter_rule_apply(
     out->meter = meter;
     out->epoch = 0;
     out->input = (struct cell_input){
+        .is_cancel = place->is_cancel,
         .time_ns = entry->time_ns,
         .arrival_ns = place->arrival_ns,
         .block = place->block,

@@ -45,6 +45,7 @@ struct fold_place {
     uint64_t block;
     uint32_t index;
     int64_t arrival_ns;
+    bool is_cancel;  // a correction takes it out: the step takes it back
 };
 
 // Why a meter cannot use an event's value.

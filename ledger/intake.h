@@ -47,3 +47,10 @@ struct ledger {
 };
 
 void intake_free(struct intake *intake);
+
+// ledger/control: one change at a time, from begin to end.
+void control_begin(struct ledger *ledger);
+void control_end(struct ledger *ledger);
+// Gives a shard's writer an order, and waits until it is done or refused.
+enum status
+order_run(struct ledger *ledger, uint32_t shard, struct order *order, struct error *error) CHECKED;

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/correction.h"
 
 #include <inttypes.h>
 
@@ -56,6 +57,34 @@ obey_cut(struct shard *shard, struct order *order, int64_t now_ns, struct error 
     return status ? status : shard_know_cut(shard, &entry, shard->head, error);
 }
 
+void
+shard_fold_correction(
+    struct shard *shard, const struct entry *entry, const struct fold_place *place)
+{
+    struct correction_part parts[CORRECTION_PARTS_MAX];
+    uint32_t count = correction_parts(entry, parts);
+    for (uint32_t i = 0; i < count; i++) {
+        struct fold_place part = *place;
+        part.is_cancel = parts[i].is_cancel;
+        (void)shard_fold_entry(shard, &parts[i].event, &part);
+    }
+}
+
+static enum status
+obey_correct(struct shard *shard, struct order *order, int64_t now_ns, struct error *error)
+{
+    const struct entry *entry = order->entry;
+    must(entry->kind == ENTRY_CANCEL || entry->kind == ENTRY_AMEND);
+    must(entry->note.block > 0 && entry->note.block <= shard->head);
+    enum status status = shard_append(shard, order->raw, now_ns, error);
+    if (status)
+        return status;
+    const struct fold_place place = {.block = shard->head, .arrival_ns = now_ns};
+    shard_fold_correction(shard, entry, &place);
+    order->block = shard->head;
+    return STATUS_OK;
+}
+
 enum status
 shard_obey(struct shard *shard, struct order *order, int64_t now_ns, struct error *error)
 {
@@ -63,6 +92,7 @@ shard_obey(struct shard *shard, struct order *order, int64_t now_ns, struct erro
     switch (order->kind) {
     case ORDER_LOOK: order->number = last_cut(shard); return STATUS_OK;
     case ORDER_CUT: return obey_cut(shard, order, now_ns, error);
+    case ORDER_CORRECT: return obey_correct(shard, order, now_ns, error);
     }
     must(false);
     return STATUS_OK;

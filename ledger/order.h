@@ -15,13 +15,17 @@
 enum order_kind {
     ORDER_LOOK,  // the number of the shard's last cut
     ORDER_CUT,
+    ORDER_CORRECT,
 };
 
 struct order {
     enum order_kind kind;
-    uint32_t number;     // a cut's; LOOK: the answer, 0: there is none
-    int64_t time_ns;     // a cut's
-    struct error error;  // the refusal; its status is the answer: STATUS_OK when it is done
+    uint32_t number;            // a cut's; LOOK: the answer, 0: there is none
+    int64_t time_ns;            // a cut's
+    const struct entry *entry;  // a cancel or an amend, sound, of what counts now
+    struct bytes raw;           // the same, raw
+    uint64_t block;             // CORRECT: where it lies now
+    struct error error;         // the refusal; its status is the answer: STATUS_OK when it is done
     struct waker *asker;
     struct flag is_done;
 };

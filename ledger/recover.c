@@ -82,9 +82,11 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
     while (!status && log_next(reader, &entry)) {
         if (entry.kind == ENTRY_CUT && sequence > shard->flushed)
             status = shard_know_cut(shard, &entry, sequence, error);
+        place.index = reader->block.index - 1;
+        if (entry.kind != ENTRY_EVENT && sequence > shard->flushed)
+            shard_fold_correction(shard, &entry, &place);
         if (entry.kind != ENTRY_EVENT)
             continue;
-        place.index = reader->block.index - 1;
         if (sequence > recovery->dedup_position)
             status = recover_identity(recovery, &entry, sequence - 1, error);
         if (sequence > shard->flushed)

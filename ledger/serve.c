@@ -47,7 +47,6 @@ struct connection {
     bool is_owner;                  // of the uid that this process has: may change the ledger
     bool is_change;                 // the request is one to control
     struct memory_request request;  // subject points into frame
-    struct control_request change;  // likewise
     struct buffer reply;
     uint8_t frame[MEMORY_FRAME_HEAD + CONTROL_REQUEST_MAX];
 };
@@ -70,7 +69,8 @@ struct serve {
     uint64_t tickets;
     struct desk *desks;
     struct control_job job;
-    struct connection *job_asker;  // NULL: it went away meanwhile
+    uint8_t job_frame[CONTROL_REQUEST_MAX];  // what the job's views are over
+    struct connection *job_asker;            // NULL: it went away meanwhile
     bool is_job_busy;
     struct connection connections[SERVE_CONNECTIONS_MAX];
 };
@@ -161,9 +161,10 @@ static bool
 connection_queue_change(struct serve *serve, struct connection *connection, struct bytes body)
 {
     const struct control_answer none = {0};
+    struct control_request request;
     struct error error;
     connection->is_change = true;
-    if (!control_request_read(body, &connection->change) || serve->options.control == NULL) {
+    if (!control_request_read(body, &request) || serve->options.control == NULL) {
         connection_close(serve, connection);
         return false;
     }
@@ -266,7 +267,10 @@ job_ask(struct serve *serve, struct connection *connection)
 {
     struct control_job *job = &serve->job;
     must(!serve->is_job_busy && connection->state == CONNECTION_WAITING);
-    *job = (struct control_job){.request = connection->change, .asker = &serve->waker};
+    const size_t size = connection->received - MEMORY_FRAME_HEAD;
+    memcpy(serve->job_frame, connection->frame + MEMORY_FRAME_HEAD, size);
+    *job = (struct control_job){.asker = &serve->waker};
+    must(control_request_read(bytes_of(serve->job_frame, size), &job->request));
     serve->job_asker = connection;
     serve->is_job_busy = true;
     connection->state = CONNECTION_ASKED;

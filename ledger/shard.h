@@ -170,7 +170,10 @@ shard_append(struct shard *shard, struct bytes raw, int64_t now_ns, struct error
 enum status shard_sync_head(struct shard *shard, int64_t monotonic_ns, struct error *error) CHECKED;
 // The block that was just stored; arrival_ns as it was stored with.
 void shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns);
-// One entry. False: no meter wants its type.
+// What a cancel or an amend means: an event that counts no more, and one that does.
+void shard_fold_correction(
+    struct shard *shard, const struct entry *entry, const struct fold_place *place);
+// An event. False: no meter wants its type.
 bool
 shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place);
 

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/correction.h"
 #include "ledger/cover.h"
 #include "ledger/log_reader.h"
 #include "ledger/uniques.h"
@@ -240,34 +241,79 @@ usage_scan_cells(const struct usage_scan *scan, struct tx *state, struct error *
     return status && status != STATUS_BUSY ? scan_fail(scan, error) : status;
 }
 
-static void
-scan_entry(
-    const struct usage_scan *scan,
-    const struct entry *entry,
-    const struct fold_place *place,
-    struct fold_scratch *scratch)
+// A run over blocks of the log, the first of them being `first`.
+struct log_scan {
+    const struct usage_scan *scan;
+    uint64_t first;
+    bool subtracts;                  // the aggregation can: a correction is one more step
+    struct corrections corrections;  // else: what those of these blocks take out
+    struct log_reader reader;
+    struct fold_scratch scratch;
+};
+
+static bool
+aggregation_subtracts(enum aggregation aggregation)
 {
-    const struct usage_plan *plan = scan->plan;
-    if (entry->kind != ENTRY_EVENT || entry->time_ns < plan->from_ns ||
+    switch (aggregation) {
+    case AGGREGATION_COUNT:
+    case AGGREGATION_SUM:
+    case AGGREGATION_AVG:
+    case AGGREGATION_WEIGHTED_SUM: return true;
+    case AGGREGATION_MIN:
+    case AGGREGATION_MAX:
+    case AGGREGATION_LATEST:
+    case AGGREGATION_UNIQUE_COUNT: break;
+    }
+    return false;
+}
+
+static void
+scan_event(struct log_scan *log, const struct entry *event, const struct fold_place *place)
+{
+    const struct meter_rule *rule = meter_set_first(log->scan->plan->set, event->type);
+    struct fold_step step;
+    if (corrections_have(&log->corrections, place->block, place->index))
+        return;
+    if (rule != NULL && meter_rule_apply(rule, event, place, &log->scratch, &step))
+        usage_rows_event(log->scan->rows, event->subject, &step);
+}
+
+// What was taken out before these blocks is in something that this scan cannot take it out of.
+static void
+scan_correction(struct log_scan *log, const struct entry *entry, const struct fold_place *place)
+{
+    struct correction_part parts[CORRECTION_PARTS_MAX];
+    uint32_t count = correction_parts(entry, parts);
+    for (uint32_t i = 0; i < count; i++) {
+        struct fold_place part = *place;
+        part.is_cancel = parts[i].is_cancel;
+        if (!part.is_cancel || log->subtracts)
+            scan_event(log, &parts[i].event, &part);
+        else if (entry->note.block < log->first)
+            log->scan->rows->needs_log = true;
+    }
+}
+
+static void
+scan_entry(struct log_scan *log, const struct entry *entry, const struct fold_place *place)
+{
+    const struct usage_plan *plan = log->scan->plan;
+    if (entry->time_ns < plan->from_ns ||
         (entry->time_ns >= plan->to_ns && plan->to_ns != INT64_MAX))
         return;
     if (!usage_plan_wants(plan, entry->subject))
         return;
-    const struct meter_rule *rule = meter_set_first(plan->set, entry->type);
-    struct fold_step step;
-    if (rule != NULL && meter_rule_apply(rule, entry, place, scratch, &step))
-        usage_rows_event(scan->rows, entry->subject, &step);
+    if (entry->kind == ENTRY_EVENT)
+        scan_event(log, entry, place);
+    else
+        scan_correction(log, entry, place);
 }
 
 static enum status
-scan_block(
-    const struct usage_scan *scan,
-    struct log_reader *reader,
-    struct tx *log,
-    uint64_t sequence,
-    struct error *error)
+scan_block(struct log_scan *scan, struct tx *log, uint64_t sequence, struct error *error)
 {
-    const struct usage_plan *plan = scan->plan;
+    const struct usage_plan *plan = scan->scan->plan;
+    struct log_reader *reader = &scan->reader;
     enum status status = log_look(reader, log, sequence, error);
     if (status)
         return status;
@@ -275,7 +321,6 @@ scan_block(
     if (header->time_max_ns < plan->from_ns ||
         (header->time_min_ns >= plan->to_ns && plan->to_ns != INT64_MAX))
         return STATUS_OK;
-    struct fold_scratch scratch;
     struct entry entry;
     status = log_open(reader, log, sequence, error);
     if (status)
@@ -283,7 +328,7 @@ scan_block(
     struct fold_place place = {.block = sequence, .arrival_ns = header->arrival_ns};
     while (log_next(reader, &entry)) {
         place.index = reader->block.index - 1;
-        scan_entry(scan, &entry, &place, &scratch);
+        scan_entry(scan, &entry, &place);
     }
     return log_end(reader, error);
 }
@@ -294,17 +339,27 @@ usage_scan_log(const struct usage_scan *scan, uint64_t first, uint64_t last, str
     if (first > last)
         return STATUS_OK;
     must(scan->view->log != NULL && first > 0);
-    scoped(tx_done) struct tx log = tx_read(scan->view->log);
-    scoped(log_reader_done) struct log_reader reader = {0};
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+    const struct usage_plan *plan = scan->plan;
+    struct log_scan run = {
+        .scan = scan,
+        .first = first,
+        .subtracts = aggregation_subtracts(plan->meter->aggregation),
+    };
     enum status status = STATUS_OK;
+    if (!run.subtracts)
+        status = corrections_read(
+            &run.corrections, scan->view->log, first, last, plan->from_ns, plan->to_ns, error);
+    scoped(tx_done) struct tx log = tx_read(scan->view->log);
+    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     for (uint64_t sequence = first; !status && sequence <= last; sequence++) {
         if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&log);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
         }
-        status = scan_block(scan, &reader, &log, sequence, error);
+        status = scan_block(&run, &log, sequence, error);
         scan->rows->blocks_read++;
     }
+    log_reader_done(&run.reader);
+    corrections_done(&run.corrections);
     return status ? scan_fail(scan, error) : STATUS_OK;
 }

@@ -1,6 +1,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/unpack.h"
+#include "ledger/correction.h"
 #include "ledger/fold.h"
 #include "ledger/id_table.h"
 #include "ledger/verify_parts.h"
@@ -14,6 +15,14 @@
 // that was counted twice.
 
 enum { BLOCKS_PER_SNAPSHOT = 64 };
+
+// Of a cancel or amend: what it takes out.
+struct corrected {
+    struct hash128 hash;
+    uint64_t place;
+    uint64_t target;
+    bool is_cancel;
+};
 
 struct block_facts {
     uint64_t sequence;
@@ -60,14 +69,24 @@ gather_identity(
 }
 
 static void
-fold_entry(struct verify_shard *shard, const struct block_reader *block, const struct entry *entry)
+gather_correction(
+    struct verify_shard *shard, uint64_t sequence, uint32_t index, const struct entry *entry)
+{
+    struct corrected corrected = {
+        .place = sequence << VERIFY_INDEX_BITS | index,
+        .target = entry->note.block << VERIFY_INDEX_BITS | entry->note.index,
+        .is_cancel = entry->kind == ENTRY_CANCEL,
+    };
+    // Without an identity nobody could have named it.
+    (void)entry_identity(entry, &shard->conf->secret, &corrected.hash);
+    buffer_put(&shard->corrections, &corrected, sizeof corrected);
+    must(!buffer_failed(&shard->corrections));
+}
+
+static void
+fold_entry(struct verify_shard *shard, const struct fold_place *place, const struct entry *entry)
 {
     const struct meter_set *set = shard->meters.set;
-    const struct fold_place place = {
-        .block = block->header.sequence,
-        .index = block->index - 1,
-        .arrival_ns = block->header.arrival_ns,
-    };
     struct fold_scratch scratch;
     struct fold_step step;
     const struct meter_rule *rule = meter_set_first(set, entry->type);
@@ -77,8 +96,8 @@ fold_entry(struct verify_shard *shard, const struct block_reader *block, const s
         cells_subject(shard->cells, entry->subject, cells_hash(entry->subject));
     for (; rule != NULL; rule = rule->next_of_type) {
         size_t index = (size_t)(rule->meter - meter_set_at(set, 0));
-        if (place.block < shard->meters.live_from[index] ||
-            !meter_rule_apply(rule, entry, &place, &scratch, &step))
+        if (place->block < shard->meters.live_from[index] ||
+            !meter_rule_apply(rule, entry, place, &scratch, &step))
             continue;
         step.epoch = cuts_epoch(&shard->cuts, step.start_s + QUARTER_HOUR_S, UINT32_MAX);
         cells_add(shard->cells, subject, &step);
@@ -96,9 +115,22 @@ cut_follows(const struct cuts *cuts, const struct entry *entry)
 static void
 fold_any(struct verify_shard *shard, const struct block_reader *block, const struct entry *entry)
 {
-    if (entry->kind == ENTRY_EVENT && entry->time_ns >= 0) {
-        fold_entry(shard, block, entry);
-    } else if (entry->kind == ENTRY_CUT && cut_follows(&shard->cuts, entry)) {
+    struct correction_part parts[CORRECTION_PARTS_MAX];
+    struct fold_place place = {
+        .block = block->header.sequence,
+        .index = block->index - 1,
+        .arrival_ns = block->header.arrival_ns,
+    };
+    if (entry->kind == ENTRY_EVENT) {
+        fold_entry(shard, &place, entry);
+        return;
+    }
+    uint32_t count = correction_parts(entry, parts);
+    for (uint32_t i = 0; i < count; i++) {
+        place.is_cancel = parts[i].is_cancel;
+        fold_entry(shard, &place, &parts[i].event);
+    }
+    if (entry->kind == ENTRY_CUT && cut_follows(&shard->cuts, entry)) {
         const struct cut cut = {
             .number = entry->note.cut,
             .time_s = entry->time_ns / SECOND_NS,
@@ -169,6 +201,8 @@ verify_entry(
         shard->last_cut = entry->note.cut;
     if (entry->kind == ENTRY_EVENT)
         gather_identity(shard, block->sequence, index, entry);
+    if (entry->kind == ENTRY_CANCEL || entry->kind == ENTRY_AMEND)
+        gather_correction(shard, block->sequence, index, entry);
 }
 
 static void
@@ -284,6 +318,64 @@ verify_identities(struct verify_shard *shard)
     }
 }
 
+static int
+corrected_compare(const void *a, const void *b)
+{
+    const struct corrected *left = a;
+    const struct corrected *right = b;
+    if (left->hash.high != right->hash.high)
+        return left->hash.high < right->hash.high ? -1 : 1;
+    if (left->hash.low != right->hash.low)
+        return left->hash.low < right->hash.low ? -1 : 1;
+    return (left->place > right->place) - (left->place < right->place);
+}
+
+// The place of the event with this identity; 0: there is none. The list is sorted.
+static uint64_t
+identity_place(const struct verify_shard *shard, struct hash128 hash)
+{
+    const struct verify_identity *all = (const void *)shard->identities.data;
+    size_t low = 0;
+    size_t high = shard->identities.size / sizeof(struct verify_identity);
+    const struct verify_identity wanted = {.hash = hash};
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (identity_compare(&all[middle], &wanted) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool is_found = low < shard->identities.size / sizeof(struct verify_identity) &&
+                    all[low].hash.high == hash.high && all[low].hash.low == hash.low;
+    return is_found ? all[low].place : 0;
+}
+
+// Each correction of an identity takes out what counted until then: the event, then the last amend;
+// nothing after a cancel.
+static void
+verify_corrections(struct verify_shard *shard)
+{
+    size_t count = shard->corrections.size / sizeof(struct corrected);
+    struct corrected *all = (void *)shard->corrections.data;
+    uint64_t counts = 0;
+    if (count > 1)
+        qsort(all, count, sizeof *all, corrected_compare);
+    for (size_t i = 0; i < count; i++) {
+        bool is_first = i == 0 || all[i].hash.high != all[i - 1].hash.high ||
+                        all[i].hash.low != all[i - 1].hash.low;
+        if (is_first)
+            counts = identity_place(shard, all[i].hash);
+        if (counts == 0 || all[i].target != counts) {
+            char key[64];
+            (void)snprintf(
+                key, sizeof key, "log block %" PRIu64, all[i].place >> VERIFY_INDEX_BITS);
+            report_finding(shard->report, key, "it corrects what does not count");
+            shard->is_log_sound = false;
+        }
+        counts = all[i].is_cancel ? 0 : all[i].place;
+    }
+}
+
 // A failed transaction is done with; the next block may be well.
 static void
 log_renew(struct tx *log, struct env *env)
@@ -314,6 +406,8 @@ verify_log(struct verify_shard *shard, uint64_t position)
     shard->folded = position < shard->head ? position : shard->head;
     tx_done(&log);
     verify_identities(shard);
+    verify_corrections(shard);
+    buffer_done(&shard->corrections);
 }
 
 bool

@@ -85,6 +85,7 @@ struct verify_shard {
     uint64_t cells_on_disk;
     bool is_log_sound;         // so far; a damaged log says nothing about the cells
     struct buffer identities;  // of struct verify_identity
+    struct buffer corrections;
     struct log_reader reader;
     struct head_place head_place;  // read before the log: it is never ahead of that
 };

@@ -9,7 +9,10 @@
 
 #include "base/option.h"
 
-extern const struct option_spec cut_spec;
+extern const struct option_spec cut_spec, cancel_spec, amend_spec, audit_spec;
 
 // argv[0] is the subcommand's name; returns the exit code.
 int cmd_ledger_cut(int argc, char **argv);
+int cmd_ledger_cancel(int argc, char **argv);
+int cmd_ledger_amend(int argc, char **argv);
+int cmd_ledger_audit(int argc, char **argv);

@@ -484,10 +484,13 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
-    {"stat",   &stat_spec,   run_stat,   NULL          },
-    {"verify", &verify_spec, run_verify, NULL          },
-    {"dump",   &dump_spec,   run_dump,   NULL          },
-    {"cut",    &cut_spec,    NULL,       cmd_ledger_cut},
+    {"stat",   &stat_spec,   run_stat,   NULL             },
+    {"verify", &verify_spec, run_verify, NULL             },
+    {"dump",   &dump_spec,   run_dump,   NULL             },
+    {"cut",    &cut_spec,    NULL,       cmd_ledger_cut   },
+    {"cancel", &cancel_spec, NULL,       cmd_ledger_cancel},
+    {"amend",  &amend_spec,  NULL,       cmd_ledger_amend },
+    {"audit",  &audit_spec,  NULL,       cmd_ledger_audit },
 };
 enum { SUBCOMMANDS_COUNT = sizeof subcommands / sizeof subcommands[0] };
 
@@ -513,7 +516,9 @@ static int
 help_print(FILE *out, int code)
 {
     (void)fputs(
-        "usage: tally ledger stat|verify|dump|cut|backup|restore|rebuild|resize [options]\n\n", out);
+        "usage: tally ledger stat|verify|dump|cut|cancel|amend|audit|backup|restore|rebuild|resize "
+        "[options]\n\n",
+        out);
     for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)
         (void)fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].spec->summary);
     ledger_ops_help(out);

@@ -131,6 +131,20 @@ tree_pack(const struct json *value, uint32_t depth, struct arena *arena, struct 
     return children_pack(value, depth, arena, out);
 }
 
+const char *
+field_pairs(const struct json *object, struct arena *arena, struct bytes *out)
+{
+    scoped(buffer_done) struct buffer packed = {0};
+    if (object->type != JSON_OBJECT)
+        return "properties are a JSON object";
+    const char *reason = children_pack(object, 0, arena, &packed);
+    if (reason)
+        return reason;
+    must(!buffer_failed(&packed));
+    *out = arena_bytes(arena, buffer_view(&packed));
+    return NULL;
+}
+
 static const char *
 tree_property(const struct json *value, struct arena *arena, struct tally_property *out)
 {

@@ -18,5 +18,7 @@ const char *field_time(const struct field *field, int64_t *out_ns);
 // Fills all of out but its key. Texts and trees go into the arena.
 const char *
 field_property(const struct field *field, struct arena *arena, struct tally_property *out);
+// The members of a JSON object as msgpack pairs, in the arena. NULL, or why they cannot be.
+const char *field_pairs(const struct json *object, struct arena *arena, struct bytes *out);
 // The beginning of the text for a message, printable.
 const char *field_excerpt(const struct field *field, struct arena *arena);

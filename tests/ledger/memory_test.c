@@ -262,12 +262,14 @@ Test(memory, closes_connections_that_break_the_protocol)
         uint8_t bytes[8];
         size_t size;
     } rows[] = {
-        {"a size of 0",            {0, 0, 0, 0},                            4},
-        {"a size of 4 GiB",        {255, 255, 255, 255},                    4},
-        {"one below the smallest", {CONTROL_REQUEST_MIN - 1},               4},
+        {"a size of 0",            {0, 0, 0, 0},              4},
+        {"a size of 4 GiB",        {255, 255, 255, 255},      4},
+        {"one below the smallest", {CONTROL_REQUEST_MIN - 1}, 4},
         {"one above the largest",
-         {(CONTROL_REQUEST_MAX + 1) & 255, (CONTROL_REQUEST_MAX + 1) >> 8},
-         4                                                                   },
+         {(CONTROL_REQUEST_MAX + 1) & 255,
+          ((CONTROL_REQUEST_MAX + 1) >> 8) & 255,
+          (CONTROL_REQUEST_MAX + 1) >> 16},
+         4                                                     },
     };
     struct desk desk;
     desk_begin(&desk);

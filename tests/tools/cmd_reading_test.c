@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WORDS_MAX = 16 };
+enum { WORDS_MAX = 24 };
 
 typedef int (*command_fn)(int argc, char **argv);
 
@@ -247,6 +247,15 @@ Test(cmd_reading, refusals_say_what_is_allowed)
         {cmd_usage, "usage --meter jobs --format yaml", EXIT_USAGE, "table, json or tsv"},
         {cmd_usage, "usage --meter tokens --group-by colour", EXIT_FAILED, "model, region"},
         {cmd_ledger, "ledger", EXIT_USAGE, "stat|verify|dump|cut"},
+        {cmd_ledger, "ledger cancel --subject zeta --id e0 --who me", EXIT_USAGE, "why"},
+        {cmd_ledger, "ledger cancel --subject zeta --id no --who me --why so", EXIT_FAILED,
+         "no event with id no"},
+        {cmd_ledger, "ledger amend --subject zeta --id e0 --who me --why so", EXIT_USAGE,
+         "a new value"},
+        {cmd_ledger, "ledger amend --subject zeta --id e0 --who me --why so --value 1e40",
+         EXIT_USAGE, "1e40"},
+        {cmd_ledger, "ledger amend --subject zeta --id e0 --who me --why so --properties [1]",
+         EXIT_USAGE, "JSON object"},
         {cmd_ledger, "ledger cut --at never", EXIT_USAGE, "never"},
         {cmd_ledger, "ledger cut --at 2200-01-01", EXIT_FAILED, "not in the future"},
         {cmd_ledger, "ledger stat --format yaml", EXIT_USAGE, "table, json or tsv"},
@@ -404,6 +413,33 @@ Test(cmd_reading, cuts_have_numbers_and_are_printed_by_dump)
         strstr(ran.out, "\"kind\":\"cut\",\"time\":\"2026-11-01T00:00:00Z\",\"cut\":1"),
         "%s",
         ran.out);
+    ran = run(&reading, cmd_ledger, "ledger verify");
+    cr_assert_eq(ran.code, EXIT_OK, "%s%s", ran.out, ran.err);
+    reading_end(&reading);
+}
+
+Test(cmd_reading, corrections_are_made_and_audited)
+{
+    struct reading reading;
+    fill(&reading);
+    struct ran ran =
+        run(&reading,
+            cmd_ledger,
+            "ledger amend --subject zeta --id e3 --who me --why typo --value 2.5 --properties "
+            "{\"a\":1}");
+    cr_assert_eq(strncmp(ran.out, "block ", 6), 0, "%s%s", ran.out, ran.err);
+    ran = run(&reading, cmd_ledger, "ledger cancel --subject zeta --id e3 --who you --why twice");
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    ran = run(&reading, cmd_ledger, "ledger cancel --subject zeta --id e3 --who you --why twice");
+    cr_assert_eq(ran.code, EXIT_FAILED);
+    cr_assert_not_null(strstr(ran.err, "cancelled already: by you"), "%s", ran.err);
+    ran = run(&reading, cmd_ledger, "ledger audit --subject zeta");
+    const char *amend = strstr(ran.out, "\"kind\":\"amend\"");
+    const char *cancel = strstr(ran.out, "\"kind\":\"cancel\"");
+    cr_assert(amend != NULL && cancel != NULL && amend < cancel, "%s", ran.out);
+    cr_assert_not_null(strstr(amend, "\"value\":\"2.5\",\"properties\":{\"a\":1}"), "%s", amend);
+    cr_assert_not_null(strstr(amend, "\"who\":\"me\",\"why\":\"typo\""), "%s", amend);
+    cr_assert_null(strstr(ran.out, "\"block\":1,\"index\":0,\"subject\""), "events are no changes");
     ran = run(&reading, cmd_ledger, "ledger verify");
     cr_assert_eq(ran.code, EXIT_OK, "%s%s", ran.out, ran.err);
     reading_end(&reading);

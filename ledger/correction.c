@@ -1,0 +1,122 @@
+#include "ledger/correction.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "ledger/log_reader.h"
+
+#include <stdlib.h>
+
+enum { BLOCKS_PER_LOOK = 16 };
+
+static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
+
+struct place {
+    uint64_t block;
+    uint64_t index;
+};
+
+uint32_t
+correction_parts(const struct entry *entry, struct correction_part out[CORRECTION_PARTS_MAX])
+{
+    bool is_amend = entry->kind == ENTRY_AMEND;
+    if (entry->kind != ENTRY_EVENT && entry->kind != ENTRY_CANCEL && !is_amend)
+        return 0;
+    out[0] = (struct correction_part){.event = *entry, .is_cancel = entry->kind != ENTRY_EVENT};
+    out[0].event.kind = ENTRY_EVENT;
+    if (!is_amend)
+        return 1;
+    const struct entry_payload *amended = &entry->note.amended;
+    out[1] = (struct correction_part){.event = out[0].event};
+    out[1].event.type = amended->type;
+    out[1].event.value = amended->value;
+    out[1].event.properties_count = amended->properties_count;
+    out[1].event.properties = amended->properties;
+    return 2;
+}
+
+static enum status
+read_block(
+    struct corrections *corrections,
+    struct log_reader *reader,
+    struct tx *log,
+    uint64_t sequence,
+    struct error *error)
+{
+    struct entry entry;
+    enum status status = log_open(reader, log, sequence, error);
+    while (!status && log_next(reader, &entry)) {
+        if (entry.kind != ENTRY_CANCEL && entry.kind != ENTRY_AMEND)
+            continue;
+        const struct place place = {.block = entry.note.block, .index = entry.note.index};
+        buffer_put(&corrections->places, &place, sizeof place);
+        corrections->count++;
+    }
+    return status ? status : log_end(reader, error);
+}
+
+static int
+compare_places(const void *a, const void *b)
+{
+    const struct place *left = a;
+    const struct place *right = b;
+    if (left->block != right->block)
+        return left->block < right->block ? -1 : 1;
+    return (left->index > right->index) - (left->index < right->index);
+}
+
+static bool
+is_wanted(const struct block_header *header, int64_t from_ns, int64_t to_ns)
+{
+    return (header->flags & BLOCK_HAS_CORRECTIONS) != 0 && header->time_max_ns >= from_ns &&
+           (header->time_min_ns < to_ns || to_ns == INT64_MAX);
+}
+
+enum status
+corrections_read(
+    struct corrections *corrections,
+    struct env *log,
+    uint64_t first,
+    uint64_t last,
+    int64_t from_ns,
+    int64_t to_ns,
+    struct error *error)
+{
+    scoped(tx_done) struct tx tx = tx_read(log);
+    scoped(log_reader_done) struct log_reader reader = {0};
+    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+    enum status status = STATUS_OK;
+    must(corrections->count == 0 && first > 0);
+    for (uint64_t sequence = first; !status && sequence <= last; sequence++) {
+        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
+            tx_renew(&tx);
+            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+        }
+        status = log_look(&reader, &tx, sequence, error);
+        if (!status && is_wanted(&reader.header, from_ns, to_ns))
+            status = read_block(corrections, &reader, &tx, sequence, error);
+    }
+    if (!status && buffer_failed(&corrections->places))
+        status = error_set(error, STATUS_NO_MEMORY, "no memory for the corrections of the log");
+    if (!status && corrections->count > 1)
+        qsort(corrections->places.data, corrections->count, sizeof(struct place), compare_places);
+    return status;
+}
+
+bool
+corrections_have(const struct corrections *corrections, uint64_t block, uint32_t index)
+{
+    const struct place place = {.block = block, .index = index};
+    return corrections->count > 0 && bsearch(
+                                         &place,
+                                         corrections->places.data,
+                                         corrections->count,
+                                         sizeof place,
+                                         compare_places) != NULL;
+}
+
+void
+corrections_done(struct corrections *corrections)
+{
+    buffer_done(&corrections->places);
+    corrections->count = 0;
+}
