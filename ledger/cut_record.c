@@ -8,6 +8,15 @@ enum { CUT_NAME_SIZE = 3, CUT_NUMBERS_SIZE = 16, CUT_VALUE_SIZE = CUT_NUMBERS_SI
 
 static const uint8_t cut_name[CUT_NAME_SIZE] = {'c', 'u', 't'};
 
+struct bytes
+cut_key(uint32_t number, uint8_t bytes[CUT_KEY_SIZE])
+{
+    uint32_t swapped = __builtin_bswap32(number);
+    memcpy(bytes, cut_name, CUT_NAME_SIZE);
+    memcpy(bytes + CUT_NAME_SIZE, &swapped, sizeof swapped);
+    return bytes_of(bytes, CUT_KEY_SIZE);
+}
+
 bool
 cut_key_is(struct bytes key)
 {
@@ -60,16 +69,14 @@ cuts_read(struct tx *state, struct cuts *cuts, struct arena *arena, struct error
 static void
 cut_write(struct tx *state, const struct cut *cut)
 {
-    uint8_t key[CUT_KEY_SIZE];
+    uint8_t bytes[CUT_KEY_SIZE];
     uint8_t value[CUT_VALUE_SIZE];
-    uint32_t number = __builtin_bswap32(cut->number);
-    memcpy(key, cut_name, CUT_NAME_SIZE);
-    memcpy(key + CUT_NAME_SIZE, &number, sizeof number);
+    struct bytes key = cut_key(cut->number, bytes);
     memcpy(value, &cut->time_s, sizeof cut->time_s);
     memcpy(value + sizeof cut->time_s, &cut->block, sizeof cut->block);
-    uint64_t checksum = cut_checksum(bytes_of(key, sizeof key), value);
+    uint64_t checksum = cut_checksum(key, value);
     memcpy(value + CUT_NUMBERS_SIZE, &checksum, sizeof checksum);
-    tx_put(state, STATE_DB_META, bytes_of(key, sizeof key), bytes_of(value, sizeof value));
+    tx_put(state, STATE_DB_META, key, bytes_of(value, sizeof value));
 }
 
 void

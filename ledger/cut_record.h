@@ -13,6 +13,8 @@
 
 enum { CUT_KEY_SIZE = 3 + 4 };
 
+// The key of a cut's record, in bytes.
+struct bytes cut_key(uint32_t number, uint8_t bytes[CUT_KEY_SIZE]);
 // Whether a key of STATE_DB_META is one of these records.
 bool cut_key_is(struct bytes key);
 // STATUS_CORRUPT: its checksum does not match.

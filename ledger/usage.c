@@ -196,6 +196,8 @@ usage_query(
         status = reader_zone(reader, query->zone, &zone, error);
     if (!status)
         status = usage_plan_make(query, &result.meter, zone, arena, &plan, error);
+    if (!status)
+        status = usage_answer_has_cut(reader, query->at_cut, error);
     if (status)
         return status;
     scoped(arena_done) struct arena scratch = {0};

@@ -54,6 +54,10 @@ struct usage_query {
     const char *const *group_by;  // names of dimensions
     uint32_t group_by_count;
     const struct usage_filter *filter;  // NULL: none
+    // The number of a cut: what was there before it, for ever the same; 0: what is there now. The
+    // range must end at or before the cut's time (STATUS_INVALID).
+    // STATUS_NOT_FOUND: no such cut, or not in every shard.
+    uint32_t at_cut;
 };
 
 struct usage_row {

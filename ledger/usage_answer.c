@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/usage_cut.h"
 
 enum {
     ATTEMPTS_MAX = 100,
@@ -69,13 +70,56 @@ answer_head(
 }
 
 enum status
+usage_answer_cut(struct shard_answer *answer, struct error *error)
+{
+    const struct usage_plan *plan = answer->scan.plan;
+    struct cut cut;
+    char time[CLOCK_TEXT_MAX];
+    if (plan->at_cut == 0)
+        return STATUS_OK;
+    enum status status = usage_cut_find(answer->scan.view, plan->at_cut, &cut, error);
+    if (status)
+        return status;
+    if (plan->to_ns <= cut.time_s * SECOND_NS) {
+        answer->scan.cut_block = cut.block;
+        return STATUS_OK;
+    }
+    (void)clock_print(cut.time_s * SECOND_NS, time);
+    return error_set(
+        error,
+        STATUS_INVALID,
+        "cut %u sealed what ended until %s: usage at it cannot go further",
+        plan->at_cut,
+        time);
+}
+
+enum status
+usage_answer_has_cut(struct reader *reader, uint32_t number, struct error *error)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t shard = 0; shard < reader->shards && !status && number > 0; shard++) {
+        struct cut cut;
+        status = shard_view_open(reader->dir, shard, &reader->views[shard], error);
+        if (!status)
+            status = usage_cut_find(&reader->views[shard], number, &cut, error);
+    }
+    return status;
+}
+
+enum status
 usage_answer_log(
     const struct shard_answer *answer, const struct usage_rest *rest, struct error *error)
 {
     uint64_t head = 0;
+    uint64_t old_until = rest->old_until;
+    const uint64_t cut_block = answer->scan.cut_block;
     enum status status = answer_head(answer, answer->scan.position, &head, error);
-    if (!status && rest->old_until > 1)
-        status = usage_scan_log(&answer->scan, 1, rest->old_until - 1, error);
+    if (cut_block > 0 && head >= cut_block)
+        head = cut_block - 1;
+    if (cut_block > 0 && old_until > cut_block)
+        old_until = cut_block;
+    if (!status && old_until > 1)
+        status = usage_scan_log(&answer->scan, 1, old_until - 1, error);
     if (!status && rest->tail_from > 0)
         status = usage_scan_log(&answer->scan, rest->tail_from, head, error);
     return status;
@@ -178,6 +222,9 @@ usage_answer_shard(
         .scan = {.plan = plan, .view = view, .rows = rows},
         .may_ask = true,
     };
+    status = usage_answer_cut(&answer, error);
+    if (status)
+        return status;
     // The last attempt asks nobody but the log, which has the answer whatever is flushed.
     for (int attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
         arena_reset(arena);

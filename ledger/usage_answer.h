@@ -56,6 +56,11 @@ enum status usage_answer_shard(
     struct usage_rows *rows,
     struct error *error) CHECKED;
 
+// Whether every shard has the cut, also those that the query does not ask; 0: none is needed.
+enum status
+usage_answer_has_cut(struct reader *reader, uint32_t number, struct error *error) CHECKED;
+// Finds the plan's cut in the shard's log, once, before the steps below. Errors: see usage.h.
+enum status usage_answer_cut(struct shard_answer *answer, struct error *error) CHECKED;
 // Its steps, for who walks the cells on disk himself. Sets the answer's position.
 enum status usage_answer_snapshot(
     struct shard_answer *answer,

@@ -95,6 +95,7 @@ usage_plan_make(
         .meter = meter,
         .set = meter_set_make(meter, 1, arena),
         .is_merged = query->is_merged,
+        .at_cut = query->at_cut,
         .zone = zone,
         .from_ns = query->from_ns,
         .to_ns = query->to_ns,
@@ -217,6 +218,12 @@ window_of_zone(
     }
     *out_from_ns = ns_of(from_s);
     *out_to_ns = ns_of(to_s);
+}
+
+bool
+usage_plan_sees(const struct usage_plan *plan, uint32_t epoch)
+{
+    return plan->at_cut == 0 || epoch < plan->at_cut;
 }
 
 void

@@ -20,6 +20,7 @@ struct usage_plan {
     const struct bytes *subjects;  // in the order of cells' keys, each once
     uint32_t subjects_count;       // 0: all
     bool is_merged;
+    uint32_t at_cut;  // 0: now
     int64_t from_ns, to_ns;
     enum usage_window window;
     const struct zone *zone;  // NULL: UTC
@@ -58,6 +59,8 @@ bool usage_plan_wants(const struct usage_plan *plan, struct bytes subject);
 bool
 usage_plan_subject_from(const struct usage_plan *plan, struct bytes subject, struct bytes *out);
 
+// Whether a cell of this epoch belongs to the answer.
+bool usage_plan_sees(const struct usage_plan *plan, uint32_t epoch);
 // The row's range for a moment.
 void usage_plan_window(
     const struct usage_plan *plan, int64_t time_ns, int64_t *out_from_ns, int64_t *out_to_ns);

@@ -145,6 +145,8 @@ usage_rows_cell(
     const struct cell_state *state)
 {
     enum aggregation aggregation = rows->plan->meter->aggregation;
+    if (!usage_plan_sees(rows->plan, key->epoch))
+        return NULL;
     rows_window(rows, key->start_s * SECOND_NS);
     if (!usage_cell_answers(rows->plan, state) || window_splits(rows, key->start_s)) {
         rows->needs_log = true;

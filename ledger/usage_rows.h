@@ -34,9 +34,10 @@ struct usage_rows {
 };
 
 struct usage_rows usage_rows_in(struct arena *arena, const struct usage_plan *plan);
-// Merges a cell into the sum it belongs to, which is valid until the arena is reset. NULL: the
-// filter leaves it out, or the cell cannot answer, and needs_log is set: it lies in two windows (a
-// zone off the quarter hours), is to be made anew, or lacks the groups that are asked for.
+// Merges a cell into the sum it belongs to, which is valid until the arena is reset. NULL: the cut
+// or the filter leaves it out, or the cell cannot answer, and needs_log is set: it lies in two
+// windows (a zone off the quarter hours), is to be made anew, or lacks the groups that are asked
+// for.
 struct usage_sum *usage_rows_cell(
     struct usage_rows *rows,
     const struct cell_key *key,

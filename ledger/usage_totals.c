@@ -326,10 +326,10 @@ rest_read(const struct totals *totals, struct stream *stream, bool holds_snapsho
         status = usage_answer_memory(&stream->answer, live_from, &rest, totals->error);
     if (!holds_snapshot || !rest.has_cells)
         tx_done(&stream->state);
-    if (!status && stream->rest.needs_log)
-        stream->answer.needs_log = true;
     if (!status)
         status = usage_answer_log(&stream->answer, &rest, totals->error);
+    if (!status && stream->rest.needs_log)
+        stream->answer.needs_log = true;
     if (status)
         return status;
     rest_sort(totals, stream);
@@ -406,6 +406,8 @@ cell_take(const struct totals *totals, struct stream *stream, struct usage_sum *
     if (cell_value_read(bytes, window->walk.value, aggregation, &state, &group) ||
         (group.count != plan->meter->dimensions_count && !(state.flags & CELL_CAPPED)))
         return refuse_cell(totals, stream, bytes);
+    if (!usage_plan_sees(plan, window->key.epoch))
+        return STATUS_OK;
     if (!usage_cell_answers(plan, &state)) {
         stream->answer.needs_log = true;
         stream->is_ready = false;
@@ -537,7 +539,8 @@ totals_start(struct totals *totals)
             .reader = reader,
             .scan = {.plan = &stream->plan, .view = view, .rows = &stream->rest},
         };
-        totals->streams_count++;
+        status = usage_answer_cut(&stream->answer, totals->error);
+        totals->streams_count += !status;
     }
     return status;
 }
@@ -571,6 +574,8 @@ usage_stream(
     enum status status = registry_find(reader->registry, query->meter, &arena, &meter, error);
     if (!status)
         status = usage_plan_make(query, &meter, NULL, &arena, &plan, error);
+    if (!status)
+        status = usage_answer_has_cut(reader, query->at_cut, error);
     if (status || plan.from_ns == plan.to_ns)
         return status;
     scoped(totals_done) struct totals totals = {.reader = reader, .plan = &plan, .error = error};

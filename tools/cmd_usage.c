@@ -28,6 +28,7 @@ struct settings {
     const char *period;
     const char *window;
     const char *zone;
+    int64_t at_cut;
     struct option_texts group_by;
     struct option_texts filters;
     const char *where;
@@ -78,6 +79,13 @@ static const struct option_row rows[] = {
      .fallback = "none",
      .value_name = "WINDOW",
      .help = USAGE_WINDOW_NAMES},
+    {.name = "at-cut",
+     .type = OPTION_INT,
+     .offset = offsetof(struct settings, at_cut),
+     .fallback = "0",
+     .max = 100000,
+     .value_name = "N",
+     .help = "what was there before cut N (tally ledger cut); the range ends at its time"},
     {.name = "zone",
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, zone),
@@ -229,6 +237,7 @@ question_read(
     out->is_json = strcmp(settings->format, "json") == 0;
     out->query.meter = settings->meter;
     out->query.is_merged = settings->is_merged;
+    out->query.at_cut = (uint32_t)settings->at_cut;
     out->query.zone = settings->zone;
     out->query.group_by = settings->group_by.items;
     out->query.group_by_count = (uint32_t)settings->group_by.count;

@@ -4,6 +4,7 @@
 #include "ledger/cut_record.h"
 #include "ledger/intake.h"
 #include "ledger/shard_view.h"
+#include "ledger/usage.h"
 #include "ledger/verify.h"
 #include "tests/ledger/writing.h"
 
@@ -226,6 +227,29 @@ cut_one_shard(struct ledger *ledger, uint32_t shard, uint32_t number, int64_t ti
     waker_done(&waker);
 }
 
+static enum status
+ask_at_cut(const struct writing *writing, int subject, uint32_t number)
+{
+    struct error error = {0};
+    struct arena arena = {0};
+    struct reader *reader = NULL;
+    struct usage_result result;
+    char name[32];
+    (void)snprintf(name, sizeof name, "subject-%d", subject);
+    const struct usage_query query = {
+        .meter = "calls",
+        .subject = bytes_text(name),
+        .from_ns = INT64_MIN,
+        .to_ns = writing_now_ns,
+        .at_cut = number,
+    };
+    succeed(reader_open(writing->dir, &reader, &error), &error);
+    enum status status = usage_query(reader, &query, &arena, &result, &error);
+    reader_close(reader);
+    arena_done(&arena);
+    return status;
+}
+
 Test(control, a_death_between_shards_leaves_a_number_to_nobody)
 {
     struct writing writing;
@@ -245,6 +269,11 @@ Test(control, a_death_between_shards_leaves_a_number_to_nobody)
     writing_open(&writing, NULL);
     put_everywhere(&writing, "b", writing_now_ns - DAY_NS);
     cr_assert_eq(cut(&writing, writing_now_ns), 2, "1 is taken in one shard");
+    // Also to who asks for a subject of the shard that has it.
+    for (int i = 0; i < 3 * SHARDS; i++) {
+        cr_assert_eq(ask_at_cut(&writing, i, 1), STATUS_NOT_FOUND);
+        cr_assert_eq(ask_at_cut(&writing, i, 2), STATUS_OK);
+    }
     writing_close(&writing);
     for (uint32_t i = 0; i < SHARDS; i++) {
         cr_assert_eq(cuts_on_disk(&writing, i, &last), i == 1 ? 2 : 1);

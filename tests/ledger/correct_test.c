@@ -1,6 +1,7 @@
 #include "ledger/correct.h"
 
 #include "base/pack.h"
+#include "ledger/cell.h"
 #include "ledger/control_wire.h"
 #include "ledger/usage.h"
 #include "ledger/verify.h"
@@ -10,13 +11,21 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 // Corrections through a real ledger, beside a model that keeps each event's payload: counts and
 // sums of the cells on disk are those of the model, and verify has nothing to say.
 
-enum { SHARDS = 2, EVENTS = 60, OPERATIONS = 400, METER_COUNT = 1, METER_SUM = 2 };
+enum {
+    SHARDS = 2,
+    EVENTS = 60,
+    OPERATIONS = 400,
+    CUTS = OPERATIONS,
+    METER_COUNT = 1,
+    METER_SUM = 2
+};
 
 static void
 tell_finding(void *context, const struct verify_finding *finding)
@@ -280,8 +289,16 @@ struct modelled {
     int64_t time_ns;
 };
 
+// What a cut saw.
+struct modelled_cut {
+    int64_t time_ns;
+    struct modelled events[EVENTS];
+};
+
 struct model {
     struct modelled events[EVENTS];
+    uint32_t cuts_count;
+    struct modelled_cut cuts[CUTS];  // by number, from 1
 };
 
 static void
@@ -335,10 +352,21 @@ model_correct(struct writing *writing, struct model *model, uint32_t i, bool is_
 }
 
 static void
-model_work(struct writing *writing, struct model *model, int operations)
+model_cut(struct writing *writing, struct model *model)
 {
     struct error error = {0};
-    uint32_t number;
+    uint32_t number = 0;
+    struct modelled_cut *cut = &model->cuts[model->cuts_count++];
+    // Some off the quarter hours.
+    cut->time_ns = writing_now_ns - (int64_t)writing_random(writing, 48 * 7) * (HOUR_NS / 7);
+    memcpy(cut->events, model->events, sizeof cut->events);
+    succeed(ledger_cut(writing->ledger, cut->time_ns, &number, &error), &error);
+    cr_assert_eq(number, model->cuts_count);
+}
+
+static void
+model_work(struct writing *writing, struct model *model, int operations)
+{
     for (int i = 0; i < operations; i++) {
         uint32_t at = (uint32_t)writing_random(writing, EVENTS);
         uint64_t choice = writing_random(writing, 20);
@@ -347,13 +375,7 @@ model_work(struct writing *writing, struct model *model, int operations)
         else if (choice < 19)
             model_correct(writing, model, at, choice < 16);
         else
-            succeed(
-                ledger_cut(
-                    writing->ledger,
-                    writing_now_ns - (int64_t)writing_random(writing, 48) * HOUR_NS,
-                    &number,
-                    &error),
-                &error);
+            model_cut(writing, model);
     }
 }
 
@@ -362,26 +384,33 @@ struct expected {
     int64_t count, sum, least, most, distinct, latest;
 };
 
+struct question {
+    uint32_t subject;
+    int64_t from_ns, to_ns;
+    uint32_t at_cut;
+};
+
 static bool
-model_counts(const struct model *model, uint32_t i, uint32_t subject, int64_t from_ns)
+model_counts(const struct modelled *one, uint32_t i, const struct question *question)
 {
-    const struct modelled *one = &model->events[i];
-    return one->is_stored && !one->is_cancelled && i % 5 == subject && one->time_ns >= from_ns;
+    return one->is_stored && !one->is_cancelled && i % 5 == question->subject &&
+           one->time_ns >= question->from_ns && one->time_ns < question->to_ns;
 }
 
 static struct expected
-model_expect(const struct model *model, uint32_t subject, int64_t from_ns)
+model_expect(const struct model *model, const struct question *question)
 {
+    const struct modelled *events =
+        question->at_cut > 0 ? model->cuts[question->at_cut - 1].events : model->events;
     struct expected expected = {.least = INT64_MAX, .most = INT64_MIN};
     int64_t latest_ns = -1;
     for (uint32_t i = 0; i < EVENTS; i++) {
-        const struct modelled *one = &model->events[i];
-        if (!model_counts(model, i, subject, from_ns))
+        const struct modelled *one = &events[i];
+        if (!model_counts(one, i, question))
             continue;
         bool is_new = true;
         for (uint32_t j = 0; j < i; j++)
-            is_new = is_new &&
-                     !(model_counts(model, j, subject, from_ns) && model->events[j].n == one->n);
+            is_new = is_new && !(model_counts(&events[j], j, question) && events[j].n == one->n);
         expected.count++;
         expected.sum += one->n;
         expected.distinct += is_new;
@@ -396,30 +425,88 @@ model_expect(const struct model *model, uint32_t subject, int64_t from_ns)
 }
 
 static void
-ask(struct reader *reader, const char *meter, uint32_t subject, int64_t from_ns, int64_t *out)
+check_answer(
+    struct reader *reader, const char *meter, const struct question *question, int64_t expected)
 {
     struct error error = {0};
     struct arena arena = {0};
     struct usage_result result;
     char name[16];
-    (void)snprintf(name, sizeof name, "s%u", subject);
+    (void)snprintf(name, sizeof name, "s%u", question->subject);
     const struct usage_query query = {
-        .meter = meter, .subject = bytes_text(name), .from_ns = from_ns, .to_ns = INT64_MAX};
+        .meter = meter,
+        .subject = bytes_text(name),
+        .from_ns = question->from_ns,
+        .to_ns = question->to_ns,
+        .at_cut = question->at_cut,
+    };
     succeed(usage_query(reader, &query, &arena, &result, &error), &error);
     cr_assert_leq(result.count, 1);
-    *out = result.count > 0 ? (int64_t)(result.rows[0].value.units / DECIMAL_ONE.units) : -1;
+    int64_t got = result.count > 0 ? (int64_t)(result.rows[0].value.units / DECIMAL_ONE.units) : -1;
+    cr_assert_eq(
+        got,
+        expected,
+        "%s of %s at cut %u: %ld, not %ld",
+        meter,
+        name,
+        question->at_cut,
+        (long)got,
+        (long)expected);
     arena_done(&arena);
 }
 
 static void
-check_answer(struct reader *reader, const char *meter, uint32_t subject, int64_t from_ns, int64_t n)
+check_question(struct reader *reader, const struct model *model, const struct question *question)
 {
-    int64_t got = 0;
-    ask(reader, meter, subject, from_ns, &got);
-    cr_assert_eq(got, n, "%s of s%u: %ld, not %ld", meter, subject, (long)got, (long)n);
+    struct expected expected = model_expect(model, question);
+    bool has_some = expected.count > 0;
+    check_answer(reader, "calls", question, has_some ? expected.count : -1);
+    check_answer(reader, "tokens", question, has_some ? expected.sum : -1);
+    check_answer(reader, "least", question, has_some ? expected.least : -1);
+    check_answer(reader, "most", question, has_some ? expected.most : -1);
+    check_answer(reader, "latest", question, has_some ? expected.latest : -1);
+    check_answer(reader, "distinct", question, has_some ? expected.distinct : -1);
 }
 
-// Off the quarter hours the log answers alone; on them cells, memory and the log do together.
+struct streamed {
+    int64_t count[5];
+};
+
+static bool
+keep_total(void *context, struct bytes subject, const struct usage_row *total)
+{
+    struct streamed *streamed = context;
+    cr_assert_eq(subject.size, 2);
+    streamed->count[subject.data[1] - '0'] = (int64_t)(total->value.units / DECIMAL_ONE.units);
+    return true;
+}
+
+static void
+check_stream(
+    struct reader *reader, const struct model *model, const struct question *question, bool is_max)
+{
+    struct error error = {0};
+    struct streamed streamed = {
+        .count = {-1, -1, -1, -1, -1}
+    };
+    const struct usage_query query = {
+        .meter = is_max ? "most" : "tokens",
+        .from_ns = question->from_ns,
+        .to_ns = question->to_ns,
+        .at_cut = question->at_cut,
+    };
+    succeed(usage_stream(reader, &query, keep_total, &streamed, &error), &error);
+    for (uint32_t subject = 0; subject < 5; subject++) {
+        struct question one = *question;
+        one.subject = subject;
+        struct expected expected = model_expect(model, &one);
+        int64_t n = is_max ? expected.most : expected.sum;
+        cr_assert_eq(streamed.count[subject], expected.count > 0 ? n : -1);
+    }
+}
+
+// Off the quarter hours the log answers alone; on them cells, memory and the log do together. At
+// each cut the answer is that of its moment, whatever came later.
 static void
 model_ask(const struct writing *writing, const struct model *model)
 {
@@ -429,16 +516,27 @@ model_ask(const struct writing *writing, const struct model *model)
     for (uint32_t i = 0; i < 15; i++) {
         const int64_t froms[] = {
             INT64_MIN, writing_now_ns - 24 * HOUR_NS, writing_now_ns - 24 * HOUR_NS - 1};
-        uint32_t subject = i % 5;
-        int64_t from_ns = froms[i / 5];
-        struct expected expected = model_expect(model, subject, from_ns);
-        bool has_some = expected.count > 0;
-        check_answer(reader, "calls", subject, from_ns, has_some ? expected.count : -1);
-        check_answer(reader, "tokens", subject, from_ns, has_some ? expected.sum : -1);
-        check_answer(reader, "least", subject, from_ns, has_some ? expected.least : -1);
-        check_answer(reader, "most", subject, from_ns, has_some ? expected.most : -1);
-        check_answer(reader, "latest", subject, from_ns, has_some ? expected.latest : -1);
-        check_answer(reader, "distinct", subject, from_ns, has_some ? expected.distinct : -1);
+        const struct question question = {
+            .subject = i % 5, .from_ns = froms[i / 5], .to_ns = INT64_MAX};
+        check_question(reader, model, &question);
+        if (i % 5 == 0)
+            check_stream(reader, model, &question, i == 5);
+    }
+    for (uint32_t i = 1; i <= model->cuts_count; i++) {
+        int64_t time_ns = model->cuts[i - 1].time_ns;
+        const struct question question = {
+            .subject = i % 5,
+            .from_ns = time_ns - 20 * HOUR_NS - (i % 3 == 0),
+            .to_ns =
+                i % 2 == 0 ? time_ns - time_ns % QUARTER_HOUR_NS : time_ns / SECOND_NS * SECOND_NS,
+            .at_cut = i,
+        };
+        struct question aligned = question;
+        aligned.from_ns = INT64_MIN;
+        aligned.to_ns = time_ns - time_ns % QUARTER_HOUR_NS;
+        check_question(reader, model, &question);
+        check_question(reader, model, &aligned);
+        check_stream(reader, model, &aligned, i % 2 == 0);
     }
     reader_close(reader);
 }
@@ -467,9 +565,10 @@ Test(correct, a_model_of_events_agrees_after_restarts_and_deaths, .timeout = 300
     begin(&writing);
     writing_close(&writing);
     for (int round = 0; round < 6; round++) {
-        struct model *model = calloc(1, sizeof *model);
-        int pipe_fds[2];
-        cr_assert_not_null(model);
+        // Seen by the child's parent, too.
+        struct model *model =
+            mmap(NULL, sizeof *model, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        cr_assert_neq(model, MAP_FAILED);
         temp_dir_remove(writing.dir);
         free(writing.fates);
         begin(&writing);
@@ -477,20 +576,15 @@ Test(correct, a_model_of_events_agrees_after_restarts_and_deaths, .timeout = 300
         model_work(&writing, model, OPERATIONS / 4);
         model_ask(&writing, model);
         writing_close(&writing);
-        cr_assert_eq(pipe(pipe_fds), 0);
         pid_t child = fork();
         if (child == 0) {
             writing_open(&writing, NULL);
             model_work(&writing, model, OPERATIONS / 4);
-            ssize_t count = write(pipe_fds[1], model, sizeof *model);
-            _exit(count == (ssize_t)sizeof *model ? 0 : 1);
+            _exit(0);
         }
         int result = 0;
         cr_assert_eq(waitpid(child, &result, 0), child);
         cr_assert(WIFEXITED(result) && WEXITSTATUS(result) == 0);
-        cr_assert_eq(read(pipe_fds[0], model, sizeof *model), (ssize_t)sizeof *model);
-        close(pipe_fds[0]);
-        close(pipe_fds[1]);
         check_clean(&writing);
         model_ask(&writing, model);  // the tail is in the log only
         writing_open(&writing, NULL);
@@ -503,7 +597,7 @@ Test(correct, a_model_of_events_agrees_after_restarts_and_deaths, .timeout = 300
         writing_close(&writing);
         model_check(&writing, model);
         writing_now_ns -= 2 * DAY_NS;
-        free(model);
+        cr_assert_eq(munmap(model, sizeof *model), 0);
     }
     writing_end(&writing);
 }

@@ -408,6 +408,23 @@ Test(cmd_reading, cuts_have_numbers_and_are_printed_by_dump)
     cr_assert_str_eq(ran.out, "1\n");
     ran = run(&reading, cmd_ledger, "ledger cut");
     cr_assert_str_eq(ran.out, "2\n", "%s", ran.err);
+    static const char at_cut[] = "usage --meter jobs --to 2026-11-01 --format tsv --at-cut ";
+    char line[128];
+    (void)snprintf(line, sizeof line, "%s1", at_cut);
+    ran = run(&reading, cmd_usage, line);
+    cr_assert_str_eq(
+        ran.out,
+        "subject\tfrom\tto\tjobs\tevents\nacme\t\t2026-11-01T00:00:00Z\t5\t1\n",
+        "%s%s",
+        ran.out,
+        ran.err);
+    (void)snprintf(line, sizeof line, "%s3", at_cut);
+    ran = run(&reading, cmd_usage, line);
+    cr_assert_eq(ran.code, EXIT_FAILED);
+    cr_assert_not_null(strstr(ran.err, "no cut 3"), "%s", ran.err);
+    ran = run(&reading, cmd_usage, "usage --meter jobs --to 2026-11-02 --at-cut 1");
+    cr_assert_eq(ran.code, EXIT_FAILED);
+    cr_assert_not_null(strstr(ran.err, "sealed what ended until 2026-11-01"), "%s", ran.err);
     ran = run(&reading, cmd_ledger, "ledger dump");
     cr_assert_not_null(
         strstr(ran.out, "\"kind\":\"cut\",\"time\":\"2026-11-01T00:00:00Z\",\"cut\":1"),
