@@ -306,6 +306,44 @@ dimensions_read(struct document *in, const struct json *object, struct meter *ou
     qsort(out->dimensions, out->dimensions_count, sizeof out->dimensions[0], dimension_order);
 }
 
+// An object of paths and, for each, one value or a list of them.
+static void
+filter_read(struct document *in, const struct json *node, const char *path, struct meter *out)
+{
+    bool is_list = node->type == JSON_ARRAY;
+    const struct json *value = is_list ? node->first : node;
+    struct error reason;
+    if (is_list && node->count == 0)
+        document_refuse(in, node, "expected at least one value");
+    for (; value != NULL && !in->status; value = is_list ? value->next : NULL) {
+        if (value->type != JSON_STRING)
+            document_refuse(in, value, "expected a string or a list of strings");
+        else if (meter_filter_add(
+                     out, path, arena_text_of(in->arena, value->text), in->arena, &reason))
+            document_refuse(in, value, "%s", reason.text);
+    }
+}
+
+static void
+filters_read(struct document *in, const struct json *object, struct meter *out)
+{
+    if (in->status)
+        return;
+    const struct json *filters = json_member(object, "filters");
+    if (filters == NULL || filters->type == JSON_NULL)
+        return;
+    if (filters->type != JSON_OBJECT) {
+        document_refuse(in, filters, "expected an object of paths and values");
+        return;
+    }
+    for (const struct json *node = filters->first; node != NULL && !in->status; node = node->next) {
+        const char *path = path_read(in, node, arena_text_of(in->arena, node->key));
+        if (!in->status)
+            filter_read(in, node, path, out);
+    }
+    meter_filters_sort(out, in->arena);
+}
+
 static void
 meter_read(struct document *in, const struct json *object, struct meter *out)
 {
@@ -315,6 +353,7 @@ meter_read(struct document *in, const struct json *object, struct meter *out)
         "aggregation",
         "value_property",
         "dimensions",
+        "filters",
         "unit",
         "description",
         NULL};
@@ -332,6 +371,7 @@ meter_read(struct document *in, const struct json *object, struct meter *out)
     if (path != NULL && !in->status)
         out->value_property = path_read(in, json_member(object, "value_property"), path);
     dimensions_read(in, object, out);
+    filters_read(in, object, out);
     out->unit = document_text_optional(in, object, "unit", CATALOG_KEY_MAX);
     out->description = document_text_optional(in, object, "description", CATALOG_DESCRIPTION_MAX);
     struct error reason;

@@ -74,6 +74,22 @@ text_write(struct json_out *out, const char *key, const char *text)
     json_text(out, text);
 }
 
+static void
+filters_write(struct json_out *out, const struct meter *meter)
+{
+    json_key(out, "filters");
+    json_begin(out, '{');
+    for (uint32_t i = 0; i < meter->filters_count; i++) {
+        const struct meter_filter *filter = &meter->filters[i];
+        json_key(out, filter->path);
+        json_begin(out, '[');
+        for (uint32_t k = 0; k < filter->values_count; k++)
+            json_text(out, filter->values[k]);
+        json_end(out, ']');
+    }
+    json_end(out, '}');
+}
+
 void
 meter_write(struct json_out *out, const struct meter *meter)
 {
@@ -89,6 +105,8 @@ meter_write(struct json_out *out, const struct meter *meter)
             text_write(out, meter->dimensions[i].name, meter->dimensions[i].path);
         json_end(out, '}');
     }
+    if (meter->filters_count > 0)
+        filters_write(out, meter);
     text_write(out, "unit", meter->unit);
     text_write(out, "description", meter->description);
     json_end(out, '}');

@@ -51,8 +51,23 @@ chain_of(const struct meter_set *set, struct bytes type)
     return &set->chains[at];
 }
 
+static const struct meter_pass *
+passes_make(const struct meter *meter, struct arena *arena)
+{
+    struct meter_pass *passes = arena_array(arena, meter->filters_count, struct meter_pass);
+    for (uint32_t i = 0; i < meter->filters_count; i++) {
+        const struct meter_filter *filter = &meter->filters[i];
+        struct bytes *values = arena_array(arena, filter->values_count, struct bytes);
+        for (uint32_t k = 0; k < filter->values_count; k++)
+            values[k] = bytes_text(filter->values[k]);
+        passes[i] = (struct meter_pass){path_split(filter->path), filter->values_count, values};
+    }
+    return passes;
+}
+
 static void
-meter_set_add(struct meter_set *set, struct meter_rule *rule, const struct meter *meter)
+meter_set_add(
+    struct meter_set *set, struct meter_rule *rule, const struct meter *meter, struct arena *arena)
 {
     rule->meter = meter;
     rule->has_value_path = meter->value_property != NULL;
@@ -60,6 +75,7 @@ meter_set_add(struct meter_set *set, struct meter_rule *rule, const struct meter
         rule->value_path = path_split(meter->value_property);
     for (uint32_t i = 0; i < meter->dimensions_count; i++)
         rule->dimension_paths[i] = path_split(meter->dimensions[i].path);
+    rule->passes = passes_make(meter, arena);
     struct type_chain *chain = chain_of(set, bytes_text(meter->event_type));
     if (chain->first == NULL) {
         chain->type = bytes_text(meter->event_type);
@@ -83,7 +99,7 @@ meter_set_make(const struct meter *meters, uint32_t count, struct arena *arena)
     set->rules = arena_array(arena, count, struct meter_rule);
     set->chains = arena_array(arena, places, struct type_chain);
     for (uint32_t i = 0; i < count; i++)
-        meter_set_add(set, &set->rules[i], &meters[i]);
+        meter_set_add(set, &set->rules[i], &meters[i], arena);
     return set;
 }
 
@@ -240,6 +256,32 @@ item_text(const struct unpack_item *item, char text[DECIMAL_TEXT_MAX])
     return bytes_of(NULL, 0);
 }
 
+// Values are never empty, so what has no text passes nowhere.
+static bool
+pass_accepts(const struct meter_pass *pass, const struct entry *entry)
+{
+    char text[DECIMAL_TEXT_MAX];
+    struct unpack_item item;
+    if (!find_path(entry, &pass->path, &item))
+        return false;
+    struct bytes value = item_text(&item, text);
+    for (uint32_t i = 0; i < pass->count; i++) {
+        if (bytes_equal(pass->values[i], value))
+            return true;
+    }
+    return false;
+}
+
+static bool
+rule_accepts(const struct meter_rule *rule, const struct entry *entry)
+{
+    for (uint32_t i = 0; i < rule->meter->filters_count; i++) {
+        if (!pass_accepts(&rule->passes[i], entry))
+            return false;
+    }
+    return true;
+}
+
 // The all-zero hash stands for a free place in a set.
 static struct hash128
 distinct_hash(struct bytes bytes, uint64_t kind)
@@ -315,7 +357,7 @@ meter_rule_apply(
         .index = place->index,
     };
     // Windows are counted from 1970; ingest lets nothing older in.
-    if (entry->time_ns < 0 || !rule_input(rule, entry, &out->input))
+    if (entry->time_ns < 0 || !rule_accepts(rule, entry) || !rule_input(rule, entry, &out->input))
         return false;
     out->start_s = entry->time_ns / QUARTER_HOUR_NS * QUARTER_HOUR_S;
     out->group.count = meter->dimensions_count;

@@ -21,12 +21,20 @@ struct meter_path {
     struct bytes steps[METER_PATH_DEPTH_MAX];
 };
 
+// The texts that pass at one path.
+struct meter_pass {
+    struct meter_path path;
+    uint32_t count;
+    const struct bytes *values;
+};
+
 struct meter_rule {
     const struct meter *meter;
     const struct meter_rule *next_of_type;
     bool has_value_path;
     struct meter_path value_path;
     struct meter_path dimension_paths[METER_DIMENSIONS_MAX];
+    const struct meter_pass *passes;  // meter->filters_count of them
 };
 
 struct meter_set *meter_set_make(const struct meter *meters, uint32_t count, struct arena *arena);
@@ -70,8 +78,8 @@ struct fold_step {
     struct cell_input input;
 };
 
-// False: the event's property cannot be used by this meter (no number), so the meter skips the
-// event. A dimension that is missing or nil is the empty string; numbers and booleans are their
+// False: the event does not pass the meter's filters, or its property cannot be used (no number), so
+// the meter skips it. A dimension that is missing or nil is the empty string; numbers and booleans are their
 // text; maps and arrays are the empty string. UNIQUE_COUNT compares the value's text: what is
 // missing is the empty text, which counts, nil does not; a map or array is compared by its bytes.
 bool meter_rule_apply(

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -12,6 +13,7 @@ enum {
     METER_UNIT_MAX = 64,
     METER_DESCRIPTION_MAX = 1000,
     METER_PATH_MAX = 255,
+    METER_FILTER_VALUE_MAX = 255,
 };
 
 static const char *const aggregation_names[AGGREGATION_KINDS] = {
@@ -171,6 +173,127 @@ check_dimension(const struct meter *meter, uint32_t index, struct error *error)
     return STATUS_OK;
 }
 
+static bool
+path_is_same(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    return strcmp(path_steps(a), path_steps(b)) == 0;
+}
+
+static const char *
+filter_value_fault(const struct meter_filter *filter, uint32_t index)
+{
+    const char *value = filter->values[index];
+    size_t size = strlen(value);
+    if (size == 0 || size > METER_FILTER_VALUE_MAX || !bytes_is_utf8(bytes_text(value)))
+        return "must be 1 to 255 bytes of UTF-8";
+    for (uint32_t i = 0; i < index; i++) {
+        if (strcmp(filter->values[i], value) == 0)
+            return "is there twice";
+    }
+    return NULL;
+}
+
+static enum status
+check_filter(const struct meter *meter, uint32_t index, struct error *error)
+{
+    const struct meter_filter *filter = &meter->filters[index];
+    const char *fault = filter->path != NULL ? path_fault(filter->path) : "a path is required";
+    for (uint32_t i = 0; i < index && fault == NULL; i++) {
+        if (path_is_same(meter->filters[i].path, filter->path))
+            fault = "it has a filter already";
+    }
+    if (fault != NULL) {
+        const char *path = filter->path != NULL ? filter->path : "";
+        return error_set(error, STATUS_INVALID, "filters: path \"%s\": %s", path, fault);
+    }
+    if (filter->values_count == 0 || filter->values_count > METER_FILTER_VALUES_MAX) {
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "filters: %s: 1 to %d values are allowed",
+            filter->path,
+            METER_FILTER_VALUES_MAX);
+    }
+    for (uint32_t i = 0; i < filter->values_count; i++) {
+        fault = filter_value_fault(filter, i);
+        if (fault != NULL) {
+            const char *value = filter->values[i];
+            return error_set(
+                error, STATUS_INVALID, "filters: %s: \"%s\" %s", filter->path, value, fault);
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status
+check_filters(const struct meter *meter, struct error *error)
+{
+    if (meter->filters_count > METER_FILTERS_MAX) {
+        return error_set(
+            error, STATUS_INVALID, "filters: at most %d are allowed", METER_FILTERS_MAX);
+    }
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; !status && i < meter->filters_count; i++)
+        status = check_filter(meter, i, error);
+    return status;
+}
+
+enum status
+meter_filter_add(
+    struct meter *meter,
+    const char *path,
+    const char *value,
+    struct arena *arena,
+    struct error *error)
+{
+    uint32_t at = 0;
+    while (at < meter->filters_count && !path_is_same(meter->filters[at].path, path))
+        at++;
+    if (at == METER_FILTERS_MAX) {
+        return error_set(
+            error, STATUS_INVALID, "filters: at most %d are allowed", METER_FILTERS_MAX);
+    }
+    struct meter_filter *filter = &meter->filters[at];
+    if (at == meter->filters_count) {
+        *filter = (struct meter_filter){.path = path};
+        meter->filters_count++;
+    }
+    const char **values = arena_array(arena, filter->values_count + 1, const char *);
+    for (uint32_t i = 0; i < filter->values_count; i++)
+        values[i] = filter->values[i];
+    values[filter->values_count++] = value;
+    filter->values = values;
+    return STATUS_OK;
+}
+
+static int
+value_compare(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int
+filter_compare(const void *a, const void *b)
+{
+    return strcmp(((const struct meter_filter *)a)->path, ((const struct meter_filter *)b)->path);
+}
+
+void
+meter_filters_sort(struct meter *meter, struct arena *arena)
+{
+    for (uint32_t i = 0; i < meter->filters_count; i++) {
+        struct meter_filter *filter = &meter->filters[i];
+        const char **values = arena_array(arena, filter->values_count, const char *);
+        for (uint32_t k = 0; k < filter->values_count; k++)
+            values[k] = filter->values[k];
+        qsort(values, filter->values_count, sizeof values[0], value_compare);
+        filter->values = values;
+    }
+    qsort(meter->filters, meter->filters_count, sizeof meter->filters[0], filter_compare);
+}
+
 enum status
 meter_check(const struct meter *meter, struct error *error)
 {
@@ -196,15 +319,45 @@ meter_check(const struct meter *meter, struct error *error)
     }
     for (uint32_t i = 0; status == STATUS_OK && i < meter->dimensions_count; i++)
         status = check_dimension(meter, i, error);
-    return status;
+    return status ? status : check_filters(meter, error);
 }
 
 static bool
-path_is_same(const char *a, const char *b)
+filter_has(const struct meter_filter *filter, const char *value)
 {
-    if (a == NULL || b == NULL)
-        return a == b;
-    return strcmp(path_steps(a), path_steps(b)) == 0;
+    for (uint32_t i = 0; i < filter->values_count; i++) {
+        if (strcmp(filter->values[i], value) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool
+filter_is_same(const struct meter_filter *a, const struct meter_filter *b)
+{
+    if (!path_is_same(a->path, b->path) || a->values_count != b->values_count)
+        return false;
+    for (uint32_t i = 0; i < a->values_count; i++) {
+        if (!filter_has(b, a->values[i]))
+            return false;
+    }
+    return true;
+}
+
+// In any order.
+static bool
+filters_are_same(const struct meter *a, const struct meter *b)
+{
+    if (a->filters_count != b->filters_count)
+        return false;
+    for (uint32_t i = 0; i < a->filters_count; i++) {
+        bool is_there = false;
+        for (uint32_t k = 0; k < b->filters_count && !is_there; k++)
+            is_there = filter_is_same(&a->filters[i], &b->filters[k]);
+        if (!is_there)
+            return false;
+    }
+    return true;
 }
 
 bool
@@ -221,7 +374,7 @@ meter_counts_same(const struct meter *a, const struct meter *b)
         if (other < 0 || !path_is_same(a->dimensions[i].path, b->dimensions[other].path))
             return false;
     }
-    return true;
+    return filters_are_same(a, b);
 }
 
 int

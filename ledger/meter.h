@@ -9,8 +9,8 @@
 //
 // The registry is one LMDB environment (DIR/meters), written by tools, api or tests under LMDB's
 // own lock and polled by tallyd. A definition's change that alters what it counts (event_type,
-// aggregation, value_property, dimensions) makes a new version with a new id; cells of the old id
-// are never read again. Other changes (unit, description) keep the id.
+// aggregation, value_property, dimensions, filters) makes a new version with a new id; cells of the
+// old id are never read again. Other changes (unit, description) keep the id.
 
 #include "base/arena.h"
 #include "base/status.h"
@@ -33,6 +33,8 @@ enum { AGGREGATION_KINDS = AGGREGATION_WEIGHTED_SUM + 1 };
 enum {
     METER_KEY_MAX = 64,
     METER_DIMENSIONS_MAX = 16,
+    METER_FILTERS_MAX = 8,
+    METER_FILTER_VALUES_MAX = 64,
     METER_PATH_DEPTH_MAX = 8,
     METERS_MAX = 1000,
 };
@@ -40,6 +42,14 @@ enum {
 struct meter_dimension {
     const char *name;  // ^[a-zA-Z_][0-9a-zA-Z_]*$, up to 64
     const char *path;  // "$.region" or "$.a.b"
+};
+
+// The text at path is one of the values. A number or boolean is its text, as a dimension's; what is
+// missing, nil, a map or an array passes no filter.
+struct meter_filter {
+    const char *path;
+    const char *const *values;  // 1-255 bytes of UTF-8 each; sorted in the registry
+    uint32_t values_count;      // 1 to METER_FILTER_VALUES_MAX
 };
 
 struct meter {
@@ -51,6 +61,8 @@ struct meter {
     const char *description;     // or NULL
     struct meter_dimension dimensions[METER_DIMENSIONS_MAX];  // sorted by name
     uint32_t dimensions_count;
+    struct meter_filter filters[METER_FILTERS_MAX];  // all must pass; sorted by path, one of a path
+    uint32_t filters_count;
     // Given by the registry:
     uint32_t id;  // rises with every version, never reused
     uint32_t version;
@@ -65,6 +77,16 @@ enum status meter_check(const struct meter *meter, struct error *error) CHECKED;
 // Accepts "$.a.b", "a.b"; writes the canonical "$.a.b" into the arena.
 enum status meter_path_canonical(
     const char *path, struct arena *arena, const char **out, struct error *error) CHECKED;
+// Adds a value to the filter of this path, which is made when there is none; the texts are
+// borrowed. error: too many.
+enum status meter_filter_add(
+    struct meter *meter,
+    const char *path,
+    const char *value,
+    struct arena *arena,
+    struct error *error) CHECKED;
+// Filters and their values in the order of the registry.
+void meter_filters_sort(struct meter *meter, struct arena *arena);
 // Whether both count the same things the same way.
 bool meter_counts_same(const struct meter *a, const struct meter *b);
 // The index of a dimension by name, or -1.

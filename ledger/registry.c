@@ -105,6 +105,25 @@ write_number(struct json_out *out, const char *key, int64_t number)
 }
 
 static void
+write_filters(struct json_out *out, const struct meter *meter)
+{
+    json_key(out, "filters");
+    json_begin(out, '[');
+    for (uint32_t i = 0; i < meter->filters_count; i++) {
+        const struct meter_filter *filter = &meter->filters[i];
+        json_begin(out, '{');
+        write_text(out, "path", filter->path);
+        json_key(out, "values");
+        json_begin(out, '[');
+        for (uint32_t k = 0; k < filter->values_count; k++)
+            json_text(out, filter->values[k]);
+        json_end(out, ']');
+        json_end(out, '}');
+    }
+    json_end(out, ']');
+}
+
+static void
 meter_write_json(const struct meter *meter, struct buffer *buffer)
 {
     struct json_out out = json_out_to(buffer);
@@ -121,6 +140,7 @@ meter_write_json(const struct meter *meter, struct buffer *buffer)
         write_text(&out, meter->dimensions[i].name, meter->dimensions[i].path);
     }
     json_end(&out, '}');
+    write_filters(&out, meter);
     write_number(&out, "id", meter->id);
     write_number(&out, "version", meter->version);
     write_number(&out, "created_ns", meter->created_ns);
@@ -165,6 +185,34 @@ meter_read_dimensions(const struct json *root, struct arena *arena, struct meter
 }
 
 static bool
+filter_read(const struct json *node, struct arena *arena, struct meter *meter)
+{
+    const char *path = member_text(node, "path", arena);
+    const struct json *values = json_member(node, "values");
+    if (path == NULL || values == NULL || values->type != JSON_ARRAY)
+        return false;
+    for (const struct json *each = values->first; each != NULL; each = each->next) {
+        if (each->type != JSON_STRING ||
+            meter_filter_add(meter, path, arena_text_of(arena, each->text), arena, NULL))
+            return false;
+    }
+    return true;
+}
+
+// Definitions older than filters have none.
+static bool
+meter_read_filters(const struct json *root, struct arena *arena, struct meter *meter)
+{
+    const struct json *filters = json_member(root, "filters");
+    if (filters == NULL)
+        return true;
+    bool is_sound = filters->type == JSON_ARRAY;
+    for (const struct json *each = filters->first; each != NULL && is_sound; each = each->next)
+        is_sound = filter_read(each, arena, meter);
+    return is_sound;
+}
+
+static bool
 meter_read_json(const struct json *root, struct arena *arena, struct meter *out)
 {
     struct meter meter = {
@@ -181,6 +229,7 @@ meter_read_json(const struct json *root, struct arena *arena, struct meter *out)
                     aggregation->type == JSON_STRING &&
                     aggregation_parse(aggregation->text, &meter.aggregation) &&
                     meter_read_dimensions(root, arena, &meter) &&
+                    meter_read_filters(root, arena, &meter) &&
                     member_number(root, "id", 1, UINT32_MAX, &id) &&
                     member_number(root, "version", 1, UINT32_MAX, &version) &&
                     member_number(root, "created_ns", INT64_MIN, INT64_MAX, &meter.created_ns) &&
@@ -256,8 +305,13 @@ meter_canonical(
         status =
             meter_path_canonical(meter->dimensions[i].path, arena, &out->dimensions[i].path, error);
     }
+    for (uint32_t i = 0; status == STATUS_OK && i < out->filters_count; i++)
+        status = meter_path_canonical(meter->filters[i].path, arena, &out->filters[i].path, error);
+    if (status)
+        return status;
     qsort(out->dimensions, out->dimensions_count, sizeof out->dimensions[0], dimension_compare);
-    return status;
+    meter_filters_sort(out, arena);
+    return STATUS_OK;
 }
 
 static bool

@@ -16,6 +16,7 @@ struct settings {
     const char *aggregation;
     const char *value;
     struct option_texts dimensions;
+    struct option_texts filters;
     const char *unit;
     const char *description;
 };
@@ -66,6 +67,11 @@ static const struct option_row add_rows[] = {
      .offset = offsetof(struct settings, dimensions),
      .value_name = "NAME=PATH",
      .help = "what usage can be grouped by"},
+    {.name = "filter",
+     .type = OPTION_TEXTS,
+     .offset = offsetof(struct settings, filters),
+     .value_name = "PATH=VALUE",
+     .help = "counts only events with this text there; several of one path: any of them"},
     {.name = "unit",
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, unit),
@@ -142,6 +148,23 @@ member_time(struct json_out *out, const char *key, int64_t time_ns)
     member_text(out, key, text);
 }
 
+// As in a catalogue.
+static void
+filters_write(struct json_out *out, const struct meter *meter)
+{
+    json_key(out, "filters");
+    json_begin(out, '{');
+    for (uint32_t i = 0; i < meter->filters_count; i++) {
+        const struct meter_filter *filter = &meter->filters[i];
+        json_key(out, filter->path);
+        json_begin(out, '[');
+        for (uint32_t k = 0; k < filter->values_count; k++)
+            json_text(out, filter->values[k]);
+        json_end(out, ']');
+    }
+    json_end(out, '}');
+}
+
 static void
 meter_write(struct json_out *out, const struct meter *meter)
 {
@@ -155,6 +178,7 @@ meter_write(struct json_out *out, const struct meter *meter)
     for (uint32_t i = 0; i < meter->dimensions_count; i++)
         member_text(out, meter->dimensions[i].name, meter->dimensions[i].path);
     json_end(out, '}');
+    filters_write(out, meter);
     member_text(out, "unit", meter->unit);
     member_text(out, "description", meter->description);
     json_key(out, "id");
@@ -278,6 +302,23 @@ dimensions_read(
     return STATUS_OK;
 }
 
+static enum status
+filters_read(
+    const struct option_texts *texts, struct arena *arena, struct meter *meter, struct error *error)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < texts->count && !status; i++) {
+        const char *equals = strchr(texts->items[i], '=');
+        if (equals == NULL || equals == texts->items[i])
+            return error_set(
+                error, STATUS_INVALID, "--filter %s is not PATH=VALUE", texts->items[i]);
+        size_t path_size = (size_t)(equals - texts->items[i]);
+        const char *path = arena_text_of(arena, bytes_of(texts->items[i], path_size));
+        status = meter_filter_add(meter, path, equals + 1, arena, error);
+    }
+    return status;
+}
+
 static void
 change_print(const struct meter *meter, enum meter_change change)
 {
@@ -306,6 +347,8 @@ run_add(const struct call *call, struct error *error)
     if (!aggregation_parse(bytes_text(settings->aggregation), &meter.aggregation))
         return error_set(error, STATUS_INVALID, "--aggregation is " AGGREGATION_NAMES);
     enum status status = dimensions_read(&settings->dimensions, call->arena, &meter, error);
+    if (!status)
+        status = filters_read(&settings->filters, call->arena, &meter, error);
     if (!status)
         status = registry_put(call->registry, &meter, clock_now_ns(), &change, error);
     if (!status)

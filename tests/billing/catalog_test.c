@@ -82,6 +82,16 @@ Test(catalog, names_the_place_of_what_it_refuses)
          "\"value_property\":\"..\"}],\"plans\":[]}", "meters[0].value_property", ""},
         {"{\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\","
          "\"dimensions\":[1]}],\"plans\":[]}", "meters[0].dimensions", "object"},
+        {"{\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\","
+         "\"filters\":[1]}],\"plans\":[]}", "meters[0].filters", "object"},
+        {"{\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\","
+         "\"filters\":{\"a\":[]}}],\"plans\":[]}", "meters[0].filters.a", "at least one"},
+        {"{\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\","
+         "\"filters\":{\"a\":[\"x\",5]}}],\"plans\":[]}", "meters[0].filters.a[1]", "string"},
+        {"{\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\","
+         "\"filters\":{\"a..b\":\"x\"}}],\"plans\":[]}", "meters[0].filters", "empty"},
+        {"{\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\","
+         "\"filters\":{\"a\":\"\"}}],\"plans\":[]}", "meters[0]", "255 bytes"},
         {"{\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\"},\n{"
          "\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\"}],\"plans\":[]}",
          "c.json:2: meters[1].key", "another meter"},
@@ -252,4 +262,27 @@ Test(catalog, aura_has_the_guides_prices)
         }
     }
     free(text);
+}
+
+Test(catalog, reads_and_writes_filters_of_meters)
+{
+    static const char text[] =
+        "{\"currency\":\"USD\",\"meters\":[{\"key\":\"m\",\"event_type\":\"t\","
+        "\"aggregation\":\"sum\",\"filters\":{\"$.z\":[\"b\",\"a\"],\"y\":\"1\"}}],"
+        "\"plans\":[]}";
+    scoped(arena_done) struct arena arena = {0};
+    scoped(buffer_done) struct buffer buffer = {0};
+    struct catalog catalog;
+    struct error error = {0};
+    cr_assert_eq(
+        catalog_read(bytes_text(text), "c.json", &arena, &catalog, &error),
+        STATUS_OK,
+        "%s",
+        error.text);
+    struct json_out out = json_out_to(&buffer);
+    meter_write(&out, &catalog.meters[0]);
+    static const char written[] =
+        "{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\",\"filters\":{"
+        "\"$.y\":[\"1\"],\"$.z\":[\"a\",\"b\"]}}";
+    cr_assert(bytes_equal(buffer_view(&buffer), bytes_text(written)));
 }

@@ -305,3 +305,60 @@ Test(fold, tells_distinct_values_apart_by_their_text)
     meter.value_property = NULL;
     cr_assert(apply(&meter, &entry, &step), "the event's value");
 }
+
+// {"region": "eu", "tier": 2, "on": true, "off": nil, "list": ["eu"], "a": {"b": "c"}}
+static const char filtered[] = "\xa6region\xa2"
+                               "eu\xa4tier\x02\xa2on\xc3\xa3off\xc0\xa4list\x91\xa2"
+                               "eu"
+                               "\xa1"
+                               "a\x81\xa1"
+                               "b\xa1"
+                               "c";
+
+Test(fold, counts_only_what_passes_every_filter)
+{
+    static const struct {
+        const char *texts[3][2];  // path, value
+        bool passes;
+    } rows[] = {
+        {{{"region", "eu"}},                            true },
+        {{{"region", "us"}},                            false},
+        {{{"region", "EU"}},                            false},
+        {{{"region", "e"}},                             false},
+        {{{"region", "us"}, {"region", "eu"}},          true },
+        {{{"region", "eu"}, {"tier", "2"}},             true },
+        {{{"region", "eu"}, {"tier", "3"}},             false},
+        {{{"region", "us"}, {"tier", "2"}},             false},
+        {{{"tier", "2.0"}},                             false},
+        {{{"on", "true"}},                              true },
+        {{{"off", "nil"}},                              false},
+        {{{"list", "eu"}},                              false},
+        {{{"a", "c"}},                                  false},
+        {{{"a.b", "c"}, {"on", "true"}, {"tier", "2"}}, true },
+        {{{"a.b.c", "c"}},                              false},
+        {{{"missing", "eu"}},                           false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        struct meter meter = {
+            .key = "m", .event_type = "llm", .aggregation = AGGREGATION_COUNT, .id = 1};
+        struct error error = {0};
+        for (size_t k = 0; k < 3 && rows[i].texts[k][0] != NULL; k++) {
+            const char *path = arena_format(&arena, "$.%s", rows[i].texts[k][0]);
+            const char *value = rows[i].texts[k][1];
+            cr_assert_eq(meter_filter_add(&meter, path, value, &arena, &error), STATUS_OK);
+        }
+        struct meter_set *set = meter_set_make(&meter, 1, &arena);
+        const struct meter_rule *rule = meter_set_first(set, bytes_text("llm"));
+        struct entry entry = {
+            .subject = bytes_text("s"),
+            .type = bytes_text("llm"),
+            .properties_count = 6,
+            .properties = bytes_of(filtered, sizeof filtered - 1),
+        };
+        struct fold_scratch scratch;
+        struct fold_step step;
+        bool passes = meter_rule_apply(rule, &entry, &place, &scratch, &step);
+        cr_assert_eq(passes, rows[i].passes, "row %zu", i);
+    }
+}

@@ -186,6 +186,79 @@ Test(meter, counts_the_same_when_only_its_words_differ)
     cr_assert_not(meter_counts_same(&good, &other));
 }
 
+Test(meter, accepts_and_refuses_filters)
+{
+    static const struct {
+        const char *texts[3][2];  // path, value
+        const char *fault;        // NULL: good
+    } rows[] = {
+        {{{"a", "x"}},                                NULL          },
+        {{{"$.a.b", "x"}, {"a.b", "y"}},              NULL          },
+        {{{"a", "x"}, {"b", "x"}, {"a", "\xc3\xbc"}}, NULL          },
+        {{{"a", ""}},                                 "255 bytes"   },
+        {{{"a", "\xff"}},                             "255 bytes"   },
+        {{{"", "x"}},                                 "255 bytes"   },
+        {{{"a[0]", "x"}},                             "between dots"},
+        {{{"a", "x"}, {"$.a", "x"}},                  "twice"       },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        struct meter meter = good;
+        struct error error = {0};
+        for (size_t k = 0; k < 3 && rows[i].texts[k][0] != NULL; k++) {
+            const char *const *text = rows[i].texts[k];
+            cr_assert_eq(meter_filter_add(&meter, text[0], text[1], &arena, &error), STATUS_OK);
+        }
+        enum status status = meter_check(&meter, &error);
+        cr_assert_eq(status == STATUS_OK, rows[i].fault == NULL, "row %zu: %s", i, error.text);
+        if (rows[i].fault != NULL)
+            cr_assert_not_null(strstr(error.text, rows[i].fault), "%zu: %s", i, error.text);
+    }
+}
+
+Test(meter, has_a_bound_of_filters_and_of_their_values)
+{
+    static const char *const paths[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    scoped(arena_done) struct arena arena = {0};
+    struct meter meter = good;
+    struct error error = {0};
+    for (size_t i = 0; i < METER_FILTERS_MAX; i++)
+        cr_assert_eq(meter_filter_add(&meter, paths[i], "x", &arena, &error), STATUS_OK);
+    cr_assert_eq(meter_check(&meter, &error), STATUS_OK);
+    cr_assert_eq(meter_filter_add(&meter, "i", "x", &arena, &error), STATUS_INVALID);
+    for (uint32_t i = 1; i < METER_FILTER_VALUES_MAX; i++) {
+        const char *value = arena_format(&arena, "%u", i);
+        cr_assert_eq(meter_filter_add(&meter, "$.a", value, &arena, &error), STATUS_OK);
+    }
+    cr_assert_eq(meter_check(&meter, &error), STATUS_OK, "%s", error.text);
+    cr_assert_eq(meter_filter_add(&meter, "a", "one more", &arena, &error), STATUS_OK);
+    cr_assert_eq(meter_check(&meter, &error), STATUS_INVALID);
+    cr_assert_not_null(strstr(error.text, "filters: a: 1 to 64"), "%s", error.text);
+}
+
+Test(meter, counts_the_same_with_the_same_filters_in_any_order)
+{
+    static const char *const values[] = {"x", "y"};
+    static const char *const turned[] = {"y", "x"};
+    struct meter one = good;
+    one.filters[0] = (struct meter_filter){"a", values, 2};
+    one.filters[1] = (struct meter_filter){"b", values, 1};
+    one.filters_count = 2;
+    struct meter other = good;
+    cr_assert_not(meter_counts_same(&one, &other));
+    other.filters[0] = (struct meter_filter){"$.b", values, 1};
+    other.filters[1] = (struct meter_filter){"$.a", turned, 2};
+    other.filters_count = 2;
+    cr_assert(meter_counts_same(&one, &other));
+    other.filters[1].values_count = 1;
+    cr_assert_not(meter_counts_same(&one, &other));
+    other.filters[1] = (struct meter_filter){"$.c", turned, 2};
+    cr_assert_not(meter_counts_same(&one, &other));
+    other.filters[1] = (struct meter_filter){"$.a", turned, 2};
+    other.filters[0].values = turned;
+    cr_assert_not(meter_counts_same(&one, &other));
+}
+
 Test(meter, finds_dimensions_by_name)
 {
     cr_assert_eq(meter_dimension_index(&good, "region"), 1);

@@ -96,6 +96,20 @@ Test(registry, tells_a_new_version_from_new_words)
     cr_assert_eq(read.id, 2);
     cr_assert_eq(read.version, 2);
     cr_assert_eq(read.created_ns, 1);
+    static const char *const values[] = {"b", "a"};
+    changed.filters[0] = (struct meter_filter){"x", values, 2};
+    changed.filters_count = 1;
+    cr_assert_eq(put(registry, &changed, 5), METER_REDEFINED);
+    cr_assert_eq(put(registry, &changed, 6), METER_UNCHANGED);
+    succeed(registry_find(registry, "tokens", &arena, &read, &error), &error);
+    cr_assert_eq(read.version, 3);
+    cr_assert_eq(read.filters_count, 1);
+    cr_assert_str_eq(read.filters[0].path, "$.x");
+    cr_assert_eq(read.filters[0].values_count, 2);
+    cr_assert_str_eq(read.filters[0].values[0], "a");
+    cr_assert_str_eq(read.filters[0].values[1], "b");
+    changed.filters[0].values_count = 1;
+    cr_assert_eq(put(registry, &changed, 7), METER_REDEFINED);
     registry_close(registry);
     writing_end(&writing);
 }

@@ -276,6 +276,8 @@ Test(cmd_reading, refusals_say_what_is_allowed)
         {cmd_meter, "meter add Bad --event-type llm", EXIT_USAGE, "Bad"},
         {cmd_meter, "meter add m --event-type llm --aggregation most", EXIT_USAGE, "unique_count"},
         {cmd_meter, "meter add m --event-type llm --dimension region", EXIT_USAGE, "NAME=PATH"},
+        {cmd_meter, "meter add m --event-type llm --filter region", EXIT_USAGE, "PATH=VALUE"},
+        {cmd_meter, "meter add m --event-type llm --filter region=", EXIT_USAGE, "255 bytes"},
     };
     // clang-format on
     struct reading reading;
@@ -376,6 +378,10 @@ Test(cmd_reading, meters_are_added_shown_and_removed)
          "calls\tcount\tllm\t\t\t\t2\n"
          "jobs\tsum\tjob\t\t\t\t1\n"
          "tokens\tsum\tllm\t$.tokens\tmodel, region\t\t1\n"},
+        {"meter add calls --event-type llm --aggregation count --filter region=eu --filter "
+         "$.region=us", "meter calls redefined: version 3\n"},
+        {"meter add calls --event-type llm --aggregation count --filter region=us --filter "
+         "region=eu", "meter calls is as it was\n"},
         {"meter remove calls", "meter calls removed\n"},
     };
     // clang-format on
