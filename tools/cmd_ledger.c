@@ -1,16 +1,15 @@
-// tally ledger: a look into a ledger on disk: stat, verify, dump. What makes or restores one is in
-// tools/ledger_ops, what changes one in cmd_change.
+// tally ledger: verify and dump. Its figures are in tools/ledger_stat, what makes or restores one
+// in tools/ledger_ops, what changes one in cmd_change.
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/progress.h"
-#include "base/table.h"
 #include "ledger/dump.h"
-#include "ledger/stat.h"
 #include "ledger/verify.h"
 #include "tools/cmd_change.h"
 #include "tools/command.h"
 #include "tools/ledger_ops.h"
+#include "tools/ledger_stat.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -26,19 +25,6 @@ struct settings {
     const char *from;
     const char *to;
 };
-
-// clang-format off
-static const struct option_row stat_rows[] = {
-    COMMAND_DATA_ROW(struct settings),
-    {.name = "format",
-     .type = OPTION_TEXT,
-     .offset = offsetof(struct settings, format),
-     .fallback = "table",
-     .value_name = "table|json|tsv",
-     .help = "form of the answer"},
-    {.name = NULL},
-};
-// clang-format on
 
 // clang-format off
 static const struct option_row verify_rows[] = {
@@ -88,16 +74,6 @@ static const struct option_row dump_rows[] = {
 };
 // clang-format on
 
-static const struct option_spec stat_spec = {
-    .program = "tally ledger stat",
-    .summary = "Shows a ledger in figures.",
-    .usage = "[options]",
-    .details =
-        "tail: blocks that are in the log and not yet in the cells on disk. reader: how many "
-        "commits the\noldest reader of the log is behind.",
-    .rows = stat_rows,
-};
-
 static const struct option_spec verify_spec = {
     .program = "tally ledger verify",
     .summary = "Checks every stored value, and the cells against the log.",
@@ -145,176 +121,6 @@ member_text(struct json_out *out, const char *key, const char *text)
 {
     json_key(out, key);
     json_text(out, text);
-}
-
-static uint64_t
-tail_blocks(const struct shard_stat *shard)
-{
-    return shard->head > shard->position ? shard->head - shard->position : 0;
-}
-
-static void
-stat_write_shard(
-    const struct ledger_stat *stat, const struct shard_stat *shard, struct json_out *out)
-{
-    json_begin(out, '{');
-    member_number(out, "shard", shard->shard);
-    member_number(out, "head", shard->head);
-    member_number(out, "events", shard->events);
-    member_number(out, "position", shard->position);
-    member_number(out, "tail_blocks", tail_blocks(shard));
-    member_number(out, "cells", shard->cells);
-    member_number(out, "dedup_position", shard->dedup_position);
-    member_number(out, "dedup_expired", shard->dedup_expired);
-    member_number(out, "identities", shard->identities);
-    member_number(out, "generations", shard->generations);
-    member_number(out, "runs", shard->runs);
-    member_number(out, "log_bytes", shard->log.used_bytes);
-    member_number(out, "state_bytes", shard->state.used_bytes);
-    member_number(out, "map_bytes", shard->log.map_size);
-    member_number(out, "readers", shard->log.readers_used);
-    member_number(out, "readers_max", shard->log.readers_max);
-    member_number(out, "oldest_reader_commits", shard->log.oldest_reader_txns);
-    json_key(out, "live_from");
-    json_begin(out, '{');
-    for (uint32_t i = 0; i < stat->meters_count; i++)
-        member_number(out, stat->meters[i].key, shard->live_from[i]);
-    json_end(out, '}');
-    json_end(out, '}');
-}
-
-static void
-stat_write_json(const struct ledger_stat *stat, struct buffer *buffer)
-{
-    struct json_out out = json_out_to(buffer);
-    json_begin(&out, '{');
-    json_key(&out, "shards");
-    json_begin(&out, '[');
-    for (uint32_t i = 0; i < stat->shards_count; i++)
-        stat_write_shard(stat, &stat->shards[i], &out);
-    json_end(&out, ']');
-    json_key(&out, "meters");
-    json_begin(&out, '[');
-    for (uint32_t i = 0; i < stat->meters_count; i++) {
-        json_begin(&out, '{');
-        member_text(&out, "key", stat->meters[i].key);
-        member_number(&out, "id", stat->meters[i].id);
-        member_number(&out, "version", stat->meters[i].version);
-        json_end(&out, '}');
-    }
-    json_end(&out, ']');
-    json_end(&out, '}');
-    buffer_text(buffer, "\n");
-}
-
-static const char *
-number(struct arena *arena, uint64_t value)
-{
-    return arena_format(arena, "%" PRIu64, value);
-}
-
-static void
-stat_write_shards(
-    const struct ledger_stat *stat,
-    enum table_format format,
-    struct arena *arena,
-    struct buffer *out)
-{
-    static const struct table_column columns[] = {
-        {"shard",       TABLE_RIGHT},
-        {"blocks",      TABLE_RIGHT},
-        {"events",      TABLE_RIGHT},
-        {"cells at",    TABLE_RIGHT},
-        {"tail",        TABLE_RIGHT},
-        {"cells",       TABLE_RIGHT},
-        {"ids on disk", TABLE_RIGHT},
-        {"generations", TABLE_RIGHT},
-        {"log bytes",   TABLE_RIGHT},
-        {"state bytes", TABLE_RIGHT},
-        {"map bytes",   TABLE_RIGHT},
-        {"readers",     TABLE_RIGHT},
-        {"reader",      TABLE_RIGHT},
-    };
-    struct table table = table_over(arena, columns, sizeof columns / sizeof columns[0]);
-    for (uint32_t i = 0; i < stat->shards_count; i++) {
-        const struct shard_stat *shard = &stat->shards[i];
-        const char *const cells[] = {
-            number(arena, shard->shard),
-            number(arena, shard->head),
-            number(arena, shard->events),
-            number(arena, shard->position),
-            number(arena, tail_blocks(shard)),
-            number(arena, shard->cells),
-            number(arena, shard->identities),
-            number(arena, shard->generations),
-            number(arena, shard->log.used_bytes),
-            number(arena, shard->state.used_bytes),
-            number(arena, shard->log.map_size),
-            number(arena, shard->log.readers_used),
-            number(arena, shard->log.oldest_reader_txns),
-        };
-        table_row(&table, cells);
-    }
-    table_print(&table, format, out);
-}
-
-// "0:1 1:27": the first block that the meter's cells cover, per shard.
-static const char *
-live_text(const struct ledger_stat *stat, uint32_t meter, struct arena *arena)
-{
-    const char *text = "";
-    for (uint32_t i = 0; i < stat->shards_count; i++)
-        text = arena_format(
-            arena, "%s%s%u:%" PRIu64, text, i > 0 ? " " : "", i, stat->shards[i].live_from[meter]);
-    return text;
-}
-
-static void
-stat_write_meters(
-    const struct ledger_stat *stat,
-    enum table_format format,
-    struct arena *arena,
-    struct buffer *out)
-{
-    static const struct table_column columns[] = {
-        {"meter",                 TABLE_LEFT },
-        {"version",               TABLE_RIGHT},
-        {"live from shard:block", TABLE_LEFT },
-    };
-    struct table table = table_over(arena, columns, sizeof columns / sizeof columns[0]);
-    for (uint32_t i = 0; i < stat->meters_count; i++) {
-        const char *const cells[] = {
-            stat->meters[i].key,
-            number(arena, stat->meters[i].version),
-            live_text(stat, i, arena),
-        };
-        table_row(&table, cells);
-    }
-    table_print(&table, format, out);
-}
-
-static int
-run_stat(const struct settings *settings, struct arena *arena)
-{
-    scoped(buffer_done) struct buffer buffer = {0};
-    struct ledger_stat stat;
-    struct error error = {0};
-    enum table_format format = TABLE_TEXT;
-    bool is_json = strcmp(settings->format, "json") == 0;
-    if (!is_json && !table_format_parse(settings->format, &format)) {
-        (void)error_set(&error, STATUS_INVALID, "--format is table, json or tsv");
-        return command_usage_error("ledger stat", &error);
-    }
-    if (stat_read(settings->data, arena, &stat, &error))
-        return command_failed("ledger stat", &error);
-    if (is_json) {
-        stat_write_json(&stat, &buffer);
-    } else {
-        stat_write_shards(&stat, format, arena, &buffer);
-        buffer_text(&buffer, "\n");
-        stat_write_meters(&stat, format, arena, &buffer);
-    }
-    return print(&buffer);
 }
 
 struct verification {
@@ -484,7 +290,6 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
-    {"stat",   &stat_spec,   run_stat,   NULL             },
     {"verify", &verify_spec, run_verify, NULL             },
     {"dump",   &dump_spec,   run_dump,   NULL             },
     {"cut",    &cut_spec,    NULL,       cmd_ledger_cut   },
@@ -521,6 +326,7 @@ help_print(FILE *out, int code)
         out);
     for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)
         (void)fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].spec->summary);
+    ledger_stat_help(out);
     ledger_ops_help(out);
     (void)fputs("\n`tally ledger stat --help` and so on say more.\n", out);
     return code;
@@ -533,6 +339,8 @@ cmd_ledger(int argc, char **argv)
     for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)
         if (strcmp(name, subcommands[i].name) == 0)
             return subcommand_run(&subcommands[i], argc - 1, argv + 1);
+    if (strcmp(name, "stat") == 0)
+        return ledger_stat_run(argc - 1, argv + 1);
     int code = argc > 1 ? ledger_ops_run(argc - 1, argv + 1) : -1;
     if (code >= 0)
         return code;

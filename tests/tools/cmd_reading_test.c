@@ -307,6 +307,12 @@ Test(cmd_reading, ledger_commands_show_check_and_print)
     cr_assert_not_null(strstr(ran.out, "\"live_from\":{\"jobs\":1,\"tokens\":1}"), "%s", ran.out);
     ran = run(&reading, cmd_ledger, "ledger stat");
     cr_assert_not_null(strstr(ran.out, "live from shard:block"), "%s", ran.out);
+    cr_assert_not_null(strstr(ran.out, "made until"), "%s", ran.out);
+    ran = run(&reading, cmd_ledger, "ledger stat --cells --format json");
+    cr_assert_not_null(strstr(ran.out, "\"cells_by_width\":{\"quarter-hour\":"), "%s", ran.out);
+    cr_assert_not_null(strstr(ran.out, "\"first_block\":{\"block\":1,"), "%s", ran.out);
+    ran = run(&reading, cmd_ledger, "ledger stat --cells --format tsv");
+    cr_assert_not_null(strstr(ran.out, "\n0\tquarter-hour\tUTC\t"), "%s", ran.out);
     ran = run(&reading, cmd_ledger, "ledger dump --subject acme --from 2026-11-02");
     cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
     cr_assert_eq(strncmp(ran.out, "{\"shard\":0,", 11), 0, "%s", ran.out);
