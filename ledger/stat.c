@@ -31,9 +31,15 @@ block_at(
     struct error *error)
 {
     struct bytes value;
-    if (!tx_get(log, LOG_DB_BLOCKS, bytes_of(&sequence, sizeof sequence), &value))
-        return error_set(
-            error, STATUS_CORRUPT, "block %llu is missing", (unsigned long long)sequence);
+    if (!tx_get(log, LOG_DB_BLOCKS, bytes_of(&sequence, sizeof sequence), &value)) {
+        enum status status = tx_check(log, error);
+        return status ? status
+                      : error_set(
+                            error,
+                            STATUS_CORRUPT,
+                            "block %llu is missing",
+                            (unsigned long long)sequence);
+    }
     *out_size = value.size;
     return block_look(sequence, value, out, error);
 }
@@ -49,7 +55,7 @@ stat_block_of(const struct block_header *header)
 static enum status
 stat_ends(struct tx *log, struct shard_stat *stat, struct error *error)
 {
-    struct block_header header;
+    struct block_header header = {0};
     uint64_t first = 0;
     uint64_t size = 0;
     if (stat->head == 0)
