@@ -95,7 +95,7 @@ bool
 control_request_read(struct bytes body, struct control_request *out)
 {
     struct cursor in = cursor_over(body);
-    struct control_request request = {0};
+    struct control_request request = {.kind = CONTROL_CUT};
     uint8_t version = cursor_u8(&in);
     uint8_t kind = cursor_u8(&in);
     uint16_t zero = cursor_u16le(&in);
