@@ -78,10 +78,11 @@ struct fold_step {
     struct cell_input input;
 };
 
-// False: the event does not pass the meter's filters, or its property cannot be used (no number), so
-// the meter skips it. A dimension that is missing or nil is the empty string; numbers and booleans are their
-// text; maps and arrays are the empty string. UNIQUE_COUNT compares the value's text: what is
-// missing is the empty text, which counts, nil does not; a map or array is compared by its bytes.
+// False: the event does not pass the meter's filters, or its property cannot be used (no number),
+// so the meter skips it. A dimension that is missing or nil is the empty string; numbers and
+// booleans are their text; maps and arrays are the empty string. UNIQUE_COUNT compares the value's
+// text: what is missing is the empty text, which counts, nil does not; a map or array is compared
+// by its bytes.
 bool meter_rule_apply(
     const struct meter_rule *rule,
     const struct entry *entry,
