@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 enum {
-    HASH_SIZE = 16,
+    HASH_SIZE = CELL_HASH_SIZE,
     SET_CAPACITY_MIN = 8,
 };
 
@@ -64,8 +64,8 @@ cell_set_add(struct cell_set *set, struct hash128 hash, struct arena *arena)
     return true;
 }
 
-static void
-put_hash(struct hash128 hash, uint8_t out[HASH_SIZE])
+void
+cell_hash_write(struct hash128 hash, uint8_t out[CELL_HASH_SIZE])
 {
     uint64_t high = __builtin_bswap64(hash.high);
     uint64_t low = __builtin_bswap64(hash.low);
@@ -73,8 +73,8 @@ put_hash(struct hash128 hash, uint8_t out[HASH_SIZE])
     memcpy(out + sizeof high, &low, sizeof low);
 }
 
-static struct hash128
-get_hash(const uint8_t *from)
+struct hash128
+cell_hash_read(const uint8_t from[CELL_HASH_SIZE])
 {
     struct hash128 hash;
     memcpy(&hash.high, from, sizeof hash.high);
@@ -96,7 +96,7 @@ cell_set_sorted(const struct cell_set *set, struct arena *arena)
     size_t count = 0;
     for (uint32_t i = 0; i < set->capacity; i++) {
         if (!place_is_free(&set->places[i]))
-            put_hash(set->places[i], list + HASH_SIZE * count++);
+            cell_hash_write(set->places[i], list + HASH_SIZE * count++);
     }
     must(count == set->count);
     qsort(list, count, HASH_SIZE, compare_hashes);
@@ -115,7 +115,7 @@ static void
 unique_merge(struct cell_unique *into, const struct cell_unique *from, struct arena *arena)
 {
     for (size_t at = 0; at < from->listed.size; at += HASH_SIZE)
-        (void)cell_set_add(&into->set, get_hash(from->listed.data + at), arena);
+        (void)cell_set_add(&into->set, cell_hash_read(from->listed.data + at), arena);
     for (uint32_t i = 0; i < from->set.capacity; i++) {
         if (!place_is_free(&from->set.places[i]))
             (void)cell_set_add(&into->set, from->set.places[i], arena);

@@ -107,6 +107,11 @@ void cell_merge(
 // Later in time; then in the log.
 bool cell_latest_after(const struct cell_latest *a, const struct cell_latest *b);
 
+// A hash as it is stored: its high half first, so that memcmp orders hashes by number.
+enum { CELL_HASH_SIZE = 16 };
+void cell_hash_write(struct hash128 hash, uint8_t out[CELL_HASH_SIZE]);
+struct hash128 cell_hash_read(const uint8_t from[CELL_HASH_SIZE]);
+
 // False: it is there already. The hash must not be all zero.
 bool cell_set_add(struct cell_set *set, struct hash128 hash, struct arena *arena);
 // The hashes in the order of their bytes, in the arena.

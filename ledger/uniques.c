@@ -2,25 +2,7 @@
 
 #include "base/assert.h"
 
-enum { HASH_SIZE = 16, UNIQUE_KEY_SIZE = 2 * HASH_SIZE };
-
-static void
-put_hash(struct hash128 hash, uint8_t out[HASH_SIZE])
-{
-    uint64_t high = __builtin_bswap64(hash.high);
-    uint64_t low = __builtin_bswap64(hash.low);
-    memcpy(out, &high, sizeof high);
-    memcpy(out + sizeof high, &low, sizeof low);
-}
-
-static struct hash128
-get_hash(const uint8_t *from)
-{
-    struct cursor in = cursor_over(bytes_of(from, HASH_SIZE));
-    struct hash128 hash = {.high = cursor_u64be(&in)};
-    hash.low = cursor_u64be(&in);
-    return hash;
-}
+enum { HASH_SIZE = CELL_HASH_SIZE, UNIQUE_KEY_SIZE = 2 * HASH_SIZE };
 
 static uint64_t
 key_checksum(struct bytes key)
@@ -35,7 +17,7 @@ uniques_put(struct tx *tx, struct bytes cell_key, const struct cell_set *set)
     struct bytes sorted = cell_set_sorted(set, &scratch);
     uint8_t key[UNIQUE_KEY_SIZE];
     uint64_t added = 0;
-    put_hash(hash128(cell_key, 0), key);
+    cell_hash_write(hash128(cell_key, 0), key);
     for (size_t at = 0; at < sorted.size && tx->status == STATUS_OK; at += HASH_SIZE) {
         struct bytes whole = bytes_of(key, sizeof key);
         struct bytes known;
@@ -66,12 +48,12 @@ uniques_read(
     uint8_t prefix[HASH_SIZE];
     uint64_t count = 0;
     enum status status = STATUS_OK;
-    put_hash(hash128(cell_key, 0), prefix);
+    cell_hash_write(hash128(cell_key, 0), prefix);
     struct walk walk = walk_open(tx, STATE_DB_UNIQUES);
     bool more = walk_seek(&walk, bytes_of(prefix, sizeof prefix));
     for (; more && is_of_cell(&walk, prefix) && !status; more = walk_next(&walk)) {
         uint64_t checksum = key_checksum(walk.key);
-        struct hash128 hash = get_hash(walk.key.data + HASH_SIZE);
+        struct hash128 hash = cell_hash_read(walk.key.data + HASH_SIZE);
         bool is_sound = bytes_equal(walk.value, bytes_of(&checksum, sizeof checksum)) &&
                         (hash.low | hash.high) != 0;
         if (is_sound)
@@ -89,7 +71,7 @@ uniques_delete(struct tx *tx, struct bytes cell_key)
 {
     uint8_t prefix[HASH_SIZE];
     uint8_t key[UNIQUE_KEY_SIZE];
-    put_hash(hash128(cell_key, 0), prefix);
+    cell_hash_write(hash128(cell_key, 0), prefix);
     for (;;) {
         struct walk walk = walk_open(tx, STATE_DB_UNIQUES);
         bool is_there =
