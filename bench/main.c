@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "bench/load.h"
+#include "bench/micro.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,8 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *summary;
 } COMMANDS[] = {
-    {"load", load_main, "events a second, acked, at which latency and cost"},
+    {"load",  load_main,  "events a second, acked, at which latency and cost"},
+    {"micro", micro_main, "single parts by themselves: usage questions"      },
 };
 
 static void

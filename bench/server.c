@@ -6,10 +6,10 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "bench/check.h"
+#include "bench/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
@@ -72,30 +72,12 @@ address_resolve(
 static enum status
 directory_make(struct server *server, const char *parent, struct error *error)
 {
-    int length = snprintf(server->dir, sizeof server->dir, "%s/tally-bench-XXXXXX", parent);
-    // Room for the longest name below it.
-    if (length < 0 || length >= PATH_MAX - 64) {
-        server->dir[0] = '\0';
-        return error_set(error, STATUS_INVALID, "the path %s is too long", parent);
-    }
-    if (mkdtemp(server->dir) == NULL) {
-        server->dir[0] = '\0';
-        return error_set_errno(error, "cannot make a directory in %s", parent);
-    }
+    enum status status = scratch_make(parent, server->dir, error);
+    if (status != STATUS_OK)
+        return status;
     (void)snprintf(server->data, sizeof server->data, "%.*s/data", PATH_MAX - 64, server->dir);
     (void)snprintf(server->log, sizeof server->log, "%.*s/log", PATH_MAX - 64, server->dir);
     return STATUS_OK;
-}
-
-static int
-entry_remove(const char *path, const struct stat *info, int type, struct FTW *place)
-{
-    (void)info;
-    (void)type;
-    (void)place;
-    // What cannot be removed stays; the directories above it stay then too, and that is seen.
-    (void)remove(path);
-    return 0;
 }
 
 // --- the process ---
@@ -344,8 +326,5 @@ server_done(struct server *server)
         (void)waitpid(server->pid, NULL, 0);
         server->pid = 0;
     }
-    if (server->dir[0] != '\0')
-        // NOLINTNEXTLINE(concurrency-mt-unsafe): main, and nothing else walks
-        (void)nftw(server->dir, entry_remove, 16, FTW_DEPTH | FTW_PHYS);
-    server->dir[0] = '\0';
+    scratch_remove(server->dir);
 }

@@ -75,22 +75,25 @@ window_order(const struct stream *stream, uint32_t a, uint32_t b)
     return order != 0 ? order : (a > b) - (a < b);
 }
 
+// A cursor that went on mostly belongs near the leaves: its place goes down to one of them with one
+// comparison a level, then up again as far as it has to (Wegener 1993: bottom-up heapsort).
 static void
 heap_sink(struct stream *stream, size_t at)
 {
-    uint32_t *heap = stream->heap;
-    for (;;) {
-        size_t least = at;
-        for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < stream->heap_count; child++)
-            if (window_order(stream, heap[child], heap[least]) < 0)
-                least = child;
-        if (least == at)
-            return;
-        uint32_t moved = heap[at];
-        heap[at] = heap[least];
-        heap[least] = moved;
-        at = least;
+    uint32_t *heap = stream->heap, sinking = heap[at];
+    size_t place = at, child;
+    for (; (child = 2 * place + 1) < stream->heap_count; place = child) {
+        bool has_right = child + 1 < stream->heap_count;
+        child += has_right && window_order(stream, heap[child + 1], heap[child]) < 0;
+        heap[place] = heap[child];
     }
+    for (size_t parent; place > at; place = parent) {
+        parent = (place - 1) / 2;
+        if (window_order(stream, sinking, heap[parent]) > 0)
+            break;
+        heap[place] = heap[parent];
+    }
+    heap[place] = sinking;
 }
 
 static enum status

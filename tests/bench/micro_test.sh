@@ -1,0 +1,48 @@
+#!/bin/sh
+# A small ledger made and asked by `tally-bench micro`: right answers, all figures, nothing left
+# behind, and bad options refused.
+#   micro_test.sh BIN_DIR
+set -u
+bench=$1/tally-bench
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "micro_test: $1" >&2
+    cat "$work/out" "$work/err" >&2
+    exit 1
+}
+
+micro() {
+    "$bench" micro --dir "$work" "$@" > "$work/out" 2> "$work/err"
+}
+
+micro --subjects 300 --cells 3000 --questions 20 --runs 2 --format json usage || fail "usage failed"
+for figure in '"usage_month_subjects":300,' '"usage_days_cells":2700,' '"usage_cells_on_disk":9300,'
+do
+    grep -q "$figure" "$work/out" || fail "the result lacks $figure"
+done
+for key in usage_subject_by_day_p50_us usage_subject_by_day_p99_us usage_month_totals_seconds \
+    usage_days_cells_per_second; do
+    grep -q "\"$key\":[0-9.]" "$work/out" || fail "the result lacks $key"
+done
+
+# Fewer cells than subjects, and a table.
+micro --subjects 50 --cells 20 --questions 5 --runs 1 || fail "few cells failed"
+grep -q 'usage_month_subjects  *20 ' "$work/out" || fail "a table was expected"
+
+[ -z "$(ls "$work" | grep tally-bench)" ] || fail "a directory was left behind"
+
+refuses() {
+    expected=$1
+    shift
+    micro "$@"
+    status=$?
+    [ $status -eq "$expected" ] || fail "\"$*\" ended with $status instead of $expected"
+    [ -s "$work/err" ] || fail "\"$*\" gave no reason"
+}
+refuses 2 no-such-part
+refuses 2 --cells none
+refuses 2 --format xml
+refuses 1 --dir /dev/null
+exit 0
