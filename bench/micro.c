@@ -26,7 +26,8 @@ struct micro_settings {
 static const struct option_row ROWS[] = {
     INTEGER("subjects", subjects, "1000000", 1, 100000000, "usage: subjects"),
     INTEGER("cells", cells, "10000000", 1, 1000000000, "usage: quarter-hour cells of the month"),
-    INTEGER("questions", questions, "1000", 1, 1000000, "usage: questions about one subject"),
+    INTEGER("identities", identities, "20000000", 1, INT64_C(1) << 32, "dedup: identities"),
+    INTEGER("questions", questions, "1000", 1, 1000000, "about one subject; 100 identities each"),
     INTEGER("runs", runs, "5", 1, 1000, "runs of what takes long; the median is told"),
     INTEGER("seed", seed, "1", 0, INT64_MAX, "of the made data"),
     {.name = "dir",
@@ -50,6 +51,7 @@ static const struct part {
     enum status (*run)(const struct micro_options *, struct micro_figures *, struct error *);
 } PARTS[] = {
     {"usage", micro_usage},
+    {"dedup", micro_dedup},
 };
 
 static const struct option_spec SPEC = {
@@ -60,6 +62,7 @@ static const struct option_spec SPEC = {
         "Parts (all when none is named):\n"
         "  usage   a month of events in a ledger, and questions about it: one subject's month by\n"
         "          day, all subjects' totals of the closed month, all subjects from day cells\n"
+        "  dedup   identities put into one shard and looked up, in memory and on disk\n"
         "Exit status: 0 success, 1 failure or wrong answer, 2 wrong options.\n",
     .rows = ROWS,
     .positional_max = sizeof PARTS / sizeof PARTS[0],

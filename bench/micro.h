@@ -15,6 +15,7 @@ struct micro_options {
     const char *dir;  // where data may be made
     int64_t subjects;
     int64_t cells;
+    int64_t identities;
     int64_t questions;
     int64_t runs;
     int64_t seed;
@@ -40,6 +41,10 @@ double micro_median(double *values, int64_t count);
 // Usage queries: a month of events is put into a ledger, the month closes, and questions are asked
 // as programs beside tallyd ask them. STATUS_CORRUPT: an answer was wrong.
 enum status micro_usage(
+    const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
+
+// The identities of one shard: what it costs to put and to find them. STATUS_CORRUPT as above.
+enum status micro_dedup(
     const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
 
 int micro_main(int argc, char **argv);

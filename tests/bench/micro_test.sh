@@ -27,8 +27,12 @@ for key in usage_subject_by_day_p50_us usage_subject_by_day_p99_us usage_month_t
     grep -q "\"$key\":[0-9.]" "$work/out" || fail "the result lacks $key"
 done
 
+micro --identities 70000 --questions 3 --format json dedup || fail "dedup failed"
+grep -q '"dedup_identities":131072,' "$work/out" || fail "identities come in whole groups"
+grep -q '"dedup_open_seconds":[0-9.]' "$work/out" || fail "the result lacks dedup_open_seconds"
+
 # Fewer cells than subjects, and a table.
-micro --subjects 50 --cells 20 --questions 5 --runs 1 || fail "few cells failed"
+micro --subjects 50 --cells 20 --questions 5 --runs 1 usage || fail "few cells failed"
 grep -q 'usage_month_subjects  *20 ' "$work/out" || fail "a table was expected"
 
 [ -z "$(ls "$work" | grep tally-bench)" ] || fail "a directory was left behind"
