@@ -38,7 +38,8 @@ control_alone(
 {
     struct ledger *ledger = NULL;
     struct error closing = {0};
-    enum status status = ledger_open(dir, &(struct ledger_options){0}, &ledger, error);
+    const struct ledger_options options = {.is_visit = true};
+    enum status status = ledger_open(dir, &options, &ledger, error);
     if (status)
         return status;
     status = control_run(ledger, request, out, error);

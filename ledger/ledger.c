@@ -57,7 +57,7 @@ options_complete(struct ledger_options *options)
     if (options->idle_flush_ns == 0)
         options->idle_flush_ns = IDLE_FLUSH_SECONDS * SECOND_NS;
     if (options->dedup_window_ns == 0)
-        options->dedup_window_ns = DEDUP_WINDOW_DAYS * DAY_NS;
+        options->dedup_window_ns = options->is_visit ? INT64_MAX : DEDUP_WINDOW_DAYS * DAY_NS;
     if (options->dedup_memory_bytes == 0)
         options->dedup_memory_bytes = DEDUP_MEMORY_DEFAULT;
     if (options->dedup_on_disk)
@@ -188,6 +188,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
         .policy = {ledger->options.past_max_ns, ledger->options.future_max_ns},
         .tail_max_bytes = ledger->options.tail_max_bytes,
         .idle_flush_ns = ledger->options.idle_flush_ns,
+        .leaves_cells = ledger->options.is_visit,
         .now_ns = ledger->options.now_ns,
     };
     const struct shard_dedup_options dedup = {
@@ -207,7 +208,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
             .number = i,
             .shards = ledger->conf.shards,
             .map_size = ledger->conf.map_size,
-            .tail_max_bytes = ledger->options.tail_max_bytes,
+            .tail_max_bytes = ledger->options.is_visit ? 0 : ledger->options.tail_max_bytes,
             .secret = &ledger->conf.secret,
             .zones = &ledger->zones,
             .retention =

@@ -79,6 +79,9 @@ struct ledger_options {
     uint32_t zones_count;
     int64_t keep_quarter_hours_ns;  // cells of that width; 0: for good
     int64_t keep_hours_ns;          // likewise
+    // For who makes a change and closes again, without knowing the options of the tallyd that is to
+    // come: what is done stays in the log, no identity is forgotten, no cell written.
+    bool is_visit;
 };
 
 struct ledger;

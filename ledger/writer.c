@@ -130,13 +130,13 @@ writer_is_behind(const struct writer *writer)
 {
     const struct shard *shard = &writer->shard;
     uint64_t told = shard_is_frozen(shard) ? shard->freeze.position : shard->flushed;
-    return shard->head > told && !writer_has_failed(writer);
+    return shard->head > told && !writer_has_failed(writer) && !writer->options.leaves_cells;
 }
 
 static void
 writer_flush(struct writer *writer)
 {
-    if (writer_has_failed(writer) || shard_is_frozen(&writer->shard))
+    if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
         return;
     keeper_offer_freeze(&writer->keeper, shard_freeze(&writer->shard));
     (void)env_clear_dead_readers(writer->shard.log);

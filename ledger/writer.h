@@ -30,6 +30,7 @@ struct writer_options {
     struct clock_policy policy;
     uint64_t tail_max_bytes;
     int64_t idle_flush_ns;
+    bool leaves_cells;  // none are flushed: the log has what they are made of
     int64_t (*now_ns)(void);
 };
 

@@ -18,6 +18,7 @@ struct settings {
     const char *at;
     int64_t map_size;
     int64_t shard;
+    int64_t dedup_window_ns;
 };
 
 #define AT(member) .offset = offsetof(struct settings, member)
@@ -49,6 +50,10 @@ static const struct option_row rebuild_rows[] = {
     COMMAND_DATA_ROW(struct settings),
     {.name = "shard", .type = OPTION_INT, AT(shard), .fallback = "-1", .min = -1, .max = 255,
      .value_name = "N", .help = "one shard; -1: all"},
+    {.name = "dedup-window", .type = OPTION_DURATION, AT(dedup_window_ns),
+     .env = "TALLY_DEDUP_WINDOW", .fallback = "36d", .min = 1, .max = INT64_MAX / 4,
+     .value_name = "TIME", .help = "what tallyd is started with, when that is longer: a shorter "
+                                   "one forgets what was sent"},
     {.name = NULL},
 };
 
@@ -230,7 +235,12 @@ run_rebuild(const struct settings *settings)
 {
     struct error error = {0};
     struct rebuild_summary summary;
-    const struct rebuild_options options = {.shard = (int32_t)settings->shard};
+    // No event comes in: only the window matters.
+    const struct rebuild_options options = {
+        .shard = (int32_t)settings->shard,
+        .ledger =
+            {.dedup_window_ns = settings->dedup_window_ns, .past_max_ns = 1, .future_max_ns = 1},
+    };
     if (rebuild_run(settings->data, &options, &summary, &error))
         return command_failed("ledger rebuild", &error);
     printf("%" PRIu32 " shards rebuilt from %" PRIu64 " blocks\n", summary.shards, summary.blocks);

@@ -2,6 +2,7 @@
 
 #include "ledger/control_wire.h"
 #include "ledger/cut_record.h"
+#include "ledger/horizon.h"
 #include "ledger/intake.h"
 #include "ledger/shard_view.h"
 #include "ledger/usage.h"
@@ -391,8 +392,66 @@ Test(control, other_processes_ask_on_the_read_socket_or_write_themselves)
     writing_close(&writing);
     // Nobody listens: the process opens the ledger, with the real clock.
     cr_assert_eq(ask_in_child(writing.dir, HOUR_NS, geteuid()), 3);
+    cr_assert_eq(ask_at_cut(&writing, 0, 3), STATUS_INVALID, "it is in the log, and of 01:00");
+    writing_open(&writing, NULL);
+    writing_close(&writing);
     cr_assert_eq(cuts_on_disk(&writing, 0, &last), 3);
     cr_assert_eq(last.time_s, 3600);
+    check_clean(&writing);
+    writing_end(&writing);
+}
+
+static int64_t
+berlin_days_made(const struct writing *writing)
+{
+    struct shard_view view = {0};
+    struct horizons horizons;
+    struct error error = {0};
+    succeed(shard_view_open(writing->dir, 0, &view, &error), &error);
+    struct tx tx = tx_read(view.state);
+    succeed(horizons_read(&tx, &horizons, &error), &error);
+    const struct horizon *days = horizons_find(&horizons, CELL_ZONE_DAY, 1);
+    int64_t made_s = days != NULL ? days->made_s : 0;
+    tx_done(&tx);
+    shard_view_done(&view);
+    return made_s;
+}
+
+// Who has no tallyd to ask does not know how long identities are kept, and which zones are listed.
+Test(control, a_change_without_tallyd_forgets_nothing_and_undoes_no_window)
+{
+    static const char *const zones[] = {"Europe/Berlin"};
+    const struct ledger_options options = {
+        .dedup_window_ns = 40000 * DAY_NS,
+        .dedup_hot_max = 16,
+        .group_events_max = 8,
+        .idle_flush_ns = INT64_MAX / 2,
+        .zones = zones,
+        .zones_count = 1,
+    };
+    struct writing writing;
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "calls", "llm", AGGREGATION_COUNT);
+    // 2001: older than any window but this one.
+    writing_now_ns = 1000000000 * SECOND_NS;
+    writing_open(&writing, &options);
+    for (int i = 0; i < 100; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "%d", i);
+        put(&writing, "s", id, 1, writing_now_ns - 3 * DAY_NS);
+    }
+    writing_close(&writing);
+    const int64_t made_s = berlin_days_made(&writing);
+    cr_assert_gt(made_s, 0);
+    cr_assert_eq(ask_in_child(writing.dir, HOUR_NS, geteuid()), 1);
+    cr_assert_eq(berlin_days_made(&writing), made_s);
+    writing_open(&writing, &options);
+    struct event_bytes event;
+    event_make(&event, "s", "0", 1);
+    event.event.time_ns = writing_now_ns - 3 * DAY_NS;
+    cr_assert_eq(writing_fate(&writing, &event.event), FATE_DUPLICATE);
+    writing_close(&writing);
+    cr_assert_eq(berlin_days_made(&writing), made_s);
     check_clean(&writing);
     writing_end(&writing);
 }
