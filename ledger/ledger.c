@@ -27,7 +27,9 @@ enum {
     GROUP_SIZE_MAX = 1 << 30,
     GROUP_EVENTS_DEFAULT = 65536,
     TAIL_DEFAULT = 1 << 30,
+    CELLS_DEFAULT = 1 << 30,
     IDLE_FLUSH_SECONDS = 2,
+    BUSY_FLUSH_MINUTES = 15,
     DEDUP_WINDOW_DAYS = 36,
 };
 
@@ -54,8 +56,12 @@ options_complete(struct ledger_options *options)
         options->group_events_max = GROUP_EVENTS_DEFAULT;
     if (options->tail_max_bytes == 0)
         options->tail_max_bytes = TAIL_DEFAULT;
+    if (options->cells_max_bytes == 0)
+        options->cells_max_bytes = CELLS_DEFAULT;
     if (options->idle_flush_ns == 0)
         options->idle_flush_ns = IDLE_FLUSH_SECONDS * SECOND_NS;
+    if (options->busy_flush_ns == 0)
+        options->busy_flush_ns = BUSY_FLUSH_MINUTES * MINUTE_NS;
     if (options->dedup_window_ns == 0)
         options->dedup_window_ns = options->is_visit ? INT64_MAX : DEDUP_WINDOW_DAYS * DAY_NS;
     if (options->dedup_memory_bytes == 0)
@@ -186,8 +192,8 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
 {
     const struct writer_options options = {
         .policy = {ledger->options.past_max_ns, ledger->options.future_max_ns},
-        .tail_max_bytes = ledger->options.tail_max_bytes,
         .idle_flush_ns = ledger->options.idle_flush_ns,
+        .busy_flush_ns = ledger->options.busy_flush_ns,
         .leaves_cells = ledger->options.is_visit,
         .now_ns = ledger->options.now_ns,
     };
@@ -209,6 +215,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
             .shards = ledger->conf.shards,
             .map_size = ledger->conf.map_size,
             .tail_max_bytes = ledger->options.is_visit ? 0 : ledger->options.tail_max_bytes,
+            .cells_max_bytes = ledger->options.cells_max_bytes / ledger->conf.shards,
             .secret = &ledger->conf.secret,
             .zones = &ledger->zones,
             .retention =

@@ -154,7 +154,7 @@ recover_state(struct shard *shard, struct error *error)
 static enum status
 recover_flush(struct shard *shard, uint64_t sequence, struct error *error)
 {
-    if (shard->tail_max_bytes == 0 || shard->tail_bytes < shard->tail_max_bytes)
+    if (!shard_wants_flush(shard, 1))
         return STATUS_OK;
     shard->head = sequence;
     enum status status = shard_flush(shard, error);

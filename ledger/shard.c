@@ -160,6 +160,7 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
     shard->zones = options->zones;
     shard->retention = options->retention;
     shard->tail_max_bytes = options->tail_max_bytes;
+    shard->cells_max_bytes = options->cells_max_bytes;
     shard_metrics_init(shard);
     enum status status = shard_open_env(options, "log", &log, &shard->log, error);
     if (status == STATUS_OK)
@@ -506,6 +507,16 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
 }
 
 // --- cells to disk ---
+
+bool
+shard_wants_flush(const struct shard *shard, uint32_t times)
+{
+    if (shard->tail_max_bytes == 0)
+        return false;
+    return shard->tail_bytes / times >= shard->tail_max_bytes ||
+           (shard->cells_max_bytes > 0 &&
+            cells_bytes(shard->cells) / times >= shard->cells_max_bytes);
+}
 
 bool
 shard_is_frozen(const struct shard *shard)

@@ -9,7 +9,7 @@
 //     shard_judge(&shard, group, &policy, now_ns, &survivors, &error);
 //     shard_store(&shard, group, &survivors, now_ns, &error);      // one block, one fsync
 //     shard_fold(&shard, group, now_ns);       // into the cells in memory
-//     if (shard_wants_flush(&shard, tail_max_bytes))
+//     if (shard_wants_flush(&shard, 1))
 //         keeper_offer_freeze(keeper, shard_freeze(&shard));       // cells and position to state/
 //     shard_thaw(&shard);                      // they are there
 //     if (shard_wants_seal(&shard))
@@ -105,7 +105,8 @@ struct shard {
     uint64_t head;
     uint64_t flushed;
     uint64_t tail_bytes;      // of the blocks in cells
-    uint64_t tail_max_bytes;  // at recovery: flushed when it is longer; 0: never
+    uint64_t tail_max_bytes;   // shard_wants_flush; 0: never
+    uint64_t cells_max_bytes;  // likewise; 0: no bound
     uint64_t unsealed_bytes;  // of the blocks whose identities are in the hot table
     int64_t newest_arrival_ns;
     struct shard_dedup_options dedup_options;
@@ -125,7 +126,8 @@ struct shard_options {
     uint32_t number;
     uint32_t shards;
     uint64_t map_size;
-    uint64_t tail_max_bytes;
+    uint64_t tail_max_bytes;   // 0: flushed by who opened it alone
+    uint64_t cells_max_bytes;  // 0: no bound
     const struct hash_secret *secret;
     const struct billing_zones *zones;  // whose days and months have cells of their own
     struct retention retention;
@@ -177,7 +179,9 @@ void shard_fold_correction(
 bool
 shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place);
 
-// Cells to disk: freeze, flush (the keeper), thaw. One at a time.
+// Cells to disk: freeze, flush (the keeper), thaw. One at a time. Wanted when those that are not
+// frozen are of so many times the tail's bound of log, or of so many times their own memory's.
+bool shard_wants_flush(const struct shard *shard, uint32_t times);
 bool shard_is_frozen(const struct shard *shard);
 struct freeze *shard_freeze(struct shard *shard);
 void shard_thaw(struct shard *shard);

@@ -10,12 +10,12 @@
 #include <limits.h>
 #include <stdio.h>
 
-enum { TAIL_BOUNDS_MAX = 2 };
+enum { FLUSH_BOUNDS_MAX = 2 };
 
 enum status
 writer_init(struct writer *writer, const struct writer_options *options, struct error *error)
 {
-    must(options->tail_max_bytes > 0 && options->idle_flush_ns > 0);
+    must(options->idle_flush_ns > 0 && options->busy_flush_ns > 0);
     writer->options = *options;
     return waker_init(&writer->waker, error);
 }
@@ -140,6 +140,22 @@ writer_flush(struct writer *writer)
         return;
     keeper_offer_freeze(&writer->keeper, shard_freeze(&writer->shard));
     (void)env_clear_dead_readers(writer->shard.log);
+    writer->behind_since_ns = 0;
+}
+
+// Nothing came in for a while, or something comes in all the time: windows are to be made when they
+// close, and a start is to be short, in either case.
+static bool
+writer_is_due(struct writer *writer, int64_t now_ns)
+{
+    const struct writer_options *options = &writer->options;
+    if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
+        return false;
+    if (writer->behind_since_ns == 0)
+        writer->behind_since_ns = now_ns;
+    return now_ns - writer->last_work_ns >= options->idle_flush_ns ||
+           now_ns - writer->behind_since_ns >= options->busy_flush_ns ||
+           shard_wants_flush(&writer->shard, 1);
 }
 
 static void
@@ -159,9 +175,8 @@ static bool
 writer_has_room(const struct writer *writer)
 {
     const struct shard *shard = &writer->shard;
-    bool is_tail_long = shard_is_frozen(shard) &&
-                        shard->tail_bytes / TAIL_BOUNDS_MAX >= writer->options.tail_max_bytes;
-    return writer_has_failed(writer) || (!is_tail_long && dedup_has_room(shard->dedup));
+    bool is_full = shard_is_frozen(shard) && shard_wants_flush(shard, FLUSH_BOUNDS_MAX);
+    return writer_has_failed(writer) || (!is_full && dedup_has_room(shard->dedup));
 }
 
 // The group's acks are on their way, so nobody waits for this but the next group, once a second.
@@ -195,7 +210,7 @@ writer_process(struct writer *writer, struct lane *lane, struct group *group)
     if (!is_lost)
         shard_fold(shard, group, now_ns);
     group_release(group);
-    if (shard->tail_bytes >= writer->options.tail_max_bytes)
+    if (shard_wants_flush(shard, 1))
         writer_flush(writer);
     writer_seal(writer);
 }
@@ -232,8 +247,7 @@ writer_step(struct writer *writer)
     if (has_taken || has_obeyed)
         writer->last_work_ns = now_ns;
     writer_sync_head(writer, now_ns);
-    bool is_idle = now_ns - writer->last_work_ns >= writer->options.idle_flush_ns;
-    if (is_idle && writer_is_behind(writer) && !shard_is_frozen(&writer->shard)) {
+    if (writer_is_due(writer, now_ns)) {
         writer_flush(writer);
         return true;
     }

@@ -11,7 +11,7 @@
 //     writer_stop(&writer);                   // commits what was offered, flushes, joins both
 //     writer_done(&writer);
 //
-// While the keeper is far behind (twice the tail's bound in memory, or a table and a half of
+// While the keeper is far behind (twice the bound of tail or cells in memory, or a table and a half of
 // identities) no group is taken: the front waits. After a failure, the writer's own or the
 // keeper's, no group goes to the log any more: groups come back lost, readers are still answered
 // from what is known to be in the log. Threads: what others may touch is a slot, a published value,
@@ -28,8 +28,8 @@ enum { INTAKES_MAX = 64 };
 
 struct writer_options {
     struct clock_policy policy;
-    uint64_t tail_max_bytes;
     int64_t idle_flush_ns;
+    int64_t busy_flush_ns;
     bool leaves_cells;  // none are flushed: the log has what they are made of
     int64_t (*now_ns)(void);
 };
@@ -54,6 +54,7 @@ struct writer {
     // The writer's alone.
     uint64_t next_lane;  // where to look first, so that every front has its turn
     int64_t last_work_ns;
+    int64_t behind_since_ns;  // monotonic: when there were blocks to flush first; 0: none since
 };
 
 enum status writer_init(

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 
 // A ledger whose tables are so small that the keeper is always at work.
@@ -104,6 +105,50 @@ Test(keeper, a_writer_waits_for_room)
     put_all(&writing, 0, 2000, FATE_DUPLICATE);
     writing_close(&writing);
     cr_assert_eq(writing_cells(&writing, 1).count, 2000);
+    writing_end(&writing);
+}
+
+// An event every now and then, for hours: no pause is long enough to flush in.
+Test(keeper, a_trickle_that_never_pauses_is_flushed)
+{
+    const struct ledger_options options = {
+        .idle_flush_ns = INT64_MAX / 2, .busy_flush_ns = SECOND_NS / 100};
+    struct writing writing;
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "n", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, &options);
+    int64_t deadline_ns = clock_monotonic_ns() + DEADLINE_NS;
+    for (int i = 0; writing_metric(&writing, "tally_ledger_flushes_total") < 2; i++) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "nothing was flushed");
+        (void)put(&writing, i, i, writing_now_ns, "");
+        writing_wait(&writing);
+    }
+    writing_close(&writing);
+    writing_end(&writing);
+}
+
+// A cell for each event, so that the log is short and the cells are not.
+Test(keeper, cells_in_memory_are_bounded)
+{
+    enum { EVENTS = 20000, CELLS_MAX = 256 << 10 };
+    const struct ledger_options options = {
+        .idle_flush_ns = INT64_MAX / 2, .cells_max_bytes = CELLS_MAX, .group_events_max = 64};
+    struct writing writing;
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "n", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, &options);
+    for (int i = 0; i < EVENTS; i++) {
+        (void)put(&writing, i, i, writing_now_ns - i % 3000 * QUARTER_HOUR_NS, "");
+        if (i % 64 == 63)
+            writing_wait(&writing);
+        // Frozen ones, twice as many behind them, and what tables grow by.
+        int64_t bytes = writing_metric(&writing, "tally_ledger_cells_bytes");
+        cr_assert_lt(bytes, 5 * CELLS_MAX, "%" PRId64, bytes);
+    }
+    writing_wait(&writing);
+    cr_assert_gt(writing_metric(&writing, "tally_ledger_flushes_total"), 2);
+    cr_assert_eq(writing_count(&writing, FATE_STORED), EVENTS);
+    writing_close(&writing);
     writing_end(&writing);
 }
 
