@@ -7,8 +7,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-// Generations expire by days: looking some times a minute is enough.
-enum { KEEPER_LOOK_MS = 10000 };
+// How often the keeper looks around when nobody wants anything of it.
+enum { KEEPER_LOOK_MS = 1000 };
 
 enum status
 freeze_flush(struct env *state, const struct freeze *freeze, struct error *error)
@@ -56,7 +56,6 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
         .now_s = keeper->options.now_ns() / SECOND_NS,
     };
     enum status status = freeze_flush(keeper->options.state, freeze, &keeper->error);
-    (void)env_clear_dead_readers(keeper->options.state);
     if (status)
         return status;
     slot_offer(&keeper->flushed, freeze);
@@ -94,12 +93,30 @@ keeper_publish(struct keeper *keeper)
     waker_wake(keeper->options.writer);
 }
 
+// At most once in KEEPER_LOOK_MS, however much there is to do.
+static void
+keeper_look(struct keeper *keeper)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (now_ns - keeper->looked_ns < KEEPER_LOOK_MS * (SECOND_NS / 1000))
+        return;
+    keeper->looked_ns = now_ns;
+    int cleared = readers_look(&keeper->log_readers, now_ns);
+    cleared += readers_look(&keeper->state_readers, now_ns);
+    int64_t age_ns = keeper->log_readers.age_ns > keeper->state_readers.age_ns
+                         ? keeper->log_readers.age_ns
+                         : keeper->state_readers.age_ns;
+    metric_add(keeper->options.dead_readers, cleared);
+    metric_set(keeper->options.reader_seconds, age_ns / SECOND_NS);
+}
+
 // One round. out_has_worked false: there was nothing to do.
 static enum status
 keeper_work(struct keeper *keeper, bool *out_has_worked)
 {
     struct generations *generations = keeper->options.generations;
     bool has_stepped = false;
+    keeper_look(keeper);
     generations_adopted(generations, published_get(&keeper->adopted));
     enum status status = keeper_flush(keeper, out_has_worked);
     if (!status)
@@ -150,6 +167,8 @@ keeper_start(struct keeper *keeper, const struct keeper_options *options, struct
     must(!keeper->is_running);
     char name[16];
     keeper->options = *options;
+    keeper->log_readers = (struct readers){.env = options->log};
+    keeper->state_readers = (struct readers){.env = options->state};
     keeper->view_number = generations_view(options->generations)->number;
     published_set(&keeper->adopted, keeper->view_number);
     enum status status = waker_init(&keeper->waker, error);

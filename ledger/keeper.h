@@ -1,7 +1,7 @@
 #pragma once
 // The thread that writes a shard's state/: cells that the writer froze, the windows that have
 // closed since, tables that it sealed, and the merging, expiring and deleting of generations. So
-// the writer never waits for state/.
+// the writer never waits for state/. Each second it clears dead readers of both environments.
 //
 //     keeper_start(&keeper, &options, &error);
 //     keeper_offer_freeze(&keeper, freeze);          // the writer: cells to flush; one at a time
@@ -25,6 +25,7 @@
 #include "ledger/flush.h"
 #include "ledger/generations.h"
 #include "ledger/meter.h"
+#include "ledger/readers.h"
 
 #include <pthread.h>
 
@@ -47,11 +48,13 @@ freeze_flush(struct env *state, const struct freeze *freeze, struct error *error
 
 struct keeper_options {
     uint32_t shard;
+    struct env *log;  // whose readers are looked at
     struct env *state;
     struct generations *generations;  // the keeper's while it runs
     struct waker *writer;
     int64_t (*now_ns)(void);
     struct metric *windows_made, *cells_deleted;
+    struct metric *dead_readers, *reader_seconds;
 };
 
 struct keeper {
@@ -72,6 +75,8 @@ struct keeper {
     // The keeper's alone.
     const struct seal *seal;  // taken, not yet written
     uint64_t view_number;     // the last that was offered
+    struct readers log_readers, state_readers;
+    int64_t looked_ns;  // monotonic
 };
 
 enum status keeper_start(

@@ -53,6 +53,10 @@ static const struct metric metric_rows[SHARD_METRICS] = {
     [SHARD_DEDUP_PROBES] = METRIC_COUNTER(
         "tally_ledger_dedup_probes_total", "runs on disk that an identity was looked up in"),
     [SHARD_TAIL_BYTES] = METRIC_GAUGE("tally_ledger_tail_bytes", "bytes of blocks not yet flushed"),
+    [SHARD_DEAD_READERS] = METRIC_COUNTER(
+        "tally_ledger_dead_readers_total", "readers that were cleared when their process had died"),
+    [SHARD_READER_SECONDS] = METRIC_GAUGE(
+        "tally_ledger_oldest_reader_seconds", "how long the oldest snapshot is held by a reader"),
 };
 
 static void

@@ -139,7 +139,6 @@ writer_flush(struct writer *writer)
     if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
         return;
     keeper_offer_freeze(&writer->keeper, shard_freeze(&writer->shard));
-    (void)env_clear_dead_readers(writer->shard.log);
     writer->behind_since_ns = 0;
 }
 
@@ -322,12 +321,15 @@ writer_start(struct writer *writer, struct error *error)
     char name[16];
     const struct keeper_options options = {
         .shard = writer->shard.number,
+        .log = writer->shard.log,
         .state = writer->shard.state,
         .generations = writer->shard.generations,
         .writer = &writer->waker,
         .now_ns = writer->options.now_ns,
         .windows_made = &writer->shard.metrics[SHARD_WINDOWS_MADE],
         .cells_deleted = &writer->shard.metrics[SHARD_CELLS_DELETED],
+        .dead_readers = &writer->shard.metrics[SHARD_DEAD_READERS],
+        .reader_seconds = &writer->shard.metrics[SHARD_READER_SECONDS],
     };
     enum status status = keeper_start(&writer->keeper, &options, error);
     if (status)

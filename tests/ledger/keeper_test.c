@@ -8,7 +8,10 @@
 #include <criterion/criterion.h>
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 // A ledger whose tables are so small that the keeper is always at work.
 
@@ -148,6 +151,68 @@ Test(keeper, cells_in_memory_are_bounded)
     writing_wait(&writing);
     cr_assert_gt(writing_metric(&writing, "tally_ledger_flushes_total"), 2);
     cr_assert_eq(writing_count(&writing, FATE_STORED), EVENTS);
+    writing_close(&writing);
+    writing_end(&writing);
+}
+
+// A process that begins to read both environments and stops; dies when it is told to.
+static pid_t
+reader_stuck(const struct writing *writing)
+{
+    int ready[2];
+    char byte = 0;
+    cr_assert_eq(pipe(ready), 0);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        struct shard_view view = {0};
+        struct error error;
+        bool is_open = shard_view_open(writing->dir, 0, &view, &error) == STATUS_OK;
+        struct tx log = tx_read(view.log);
+        struct tx state = tx_read(view.state);
+        is_open = is_open && tx_check(&log, &error) == STATUS_OK;
+        is_open = is_open && tx_check(&state, &error) == STATUS_OK;
+        if (!is_open || write(ready[1], "r", 1) != 1)
+            _exit(1);
+        for (;;)
+            (void)pause();
+    }
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+    return child;
+}
+
+// Events come in all the time, so that nothing but the clock says when to look.
+static void
+put_until(struct writing *writing, int *i, const char *metric, int64_t value)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + DEADLINE_NS;
+    while (writing_metric(writing, metric) < value) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "%s stays", metric);
+        ++*i;
+        (void)put(writing, *i, *i, writing_now_ns, "");
+        writing_wait(writing);
+    }
+}
+
+Test(keeper, a_stuck_reader_is_seen_and_a_dead_one_cleared)
+{
+    const struct ledger_options options = {.idle_flush_ns = INT64_MAX / 2};
+    struct writing writing;
+    int i = 0;
+    writing_begin(&writing, 1);
+    writing_open(&writing, &options);
+    pid_t reader = reader_stuck(&writing);
+    put_until(&writing, &i, "tally_ledger_oldest_reader_seconds", 2);
+    cr_assert_eq(writing_metric(&writing, "tally_ledger_dead_readers_total"), 0);
+    cr_assert_eq(kill(reader, SIGKILL), 0);
+    cr_assert_eq(waitpid(reader, NULL, 0), reader);
+    put_until(&writing, &i, "tally_ledger_dead_readers_total", 2);
+    // The next look, at the latest, finds nobody.
+    int64_t deadline_ns = clock_monotonic_ns() + DEADLINE_NS;
+    while (writing_metric(&writing, "tally_ledger_oldest_reader_seconds") > 0)
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
     writing_close(&writing);
     writing_end(&writing);
 }
