@@ -106,10 +106,10 @@ struct shard {
     const struct meters *meters;
     uint64_t head;
     uint64_t flushed;
-    uint64_t tail_bytes;      // of the blocks in cells
+    uint64_t tail_bytes;       // of the blocks in cells
     uint64_t tail_max_bytes;   // shard_wants_flush; 0: never
     uint64_t cells_max_bytes;  // likewise; 0: no bound
-    uint64_t unsealed_bytes;  // of the blocks whose identities are in the hot table
+    uint64_t unsealed_bytes;   // of the blocks whose identities are in the hot table
     int64_t newest_arrival_ns;
     struct shard_dedup_options dedup_options;
     struct buffer old;  // of struct past_event: those of a group that may be older than dedup

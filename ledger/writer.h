@@ -11,8 +11,8 @@
 //     writer_stop(&writer);                   // commits what was offered, flushes, joins both
 //     writer_done(&writer);
 //
-// While the keeper is far behind (twice the bound of tail or cells in memory, or a table and a half of
-// identities) no group is taken: the front waits. After a failure, the writer's own or the
+// While the keeper is far behind (twice the bound of tail or cells in memory, or a table and a half
+// of identities) no group is taken: the front waits. After a failure, the writer's own or the
 // keeper's, no group goes to the log any more: groups come back lost, readers are still answered
 // from what is known to be in the log. Threads: what others may touch is a slot, a published value,
 // a flag or the waker; the rest is the writer's while it runs. error is written before failed is
