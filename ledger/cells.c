@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/pool.h"
+#include "base/prefetch.h"
 
 #include <stdlib.h>
 
@@ -185,7 +186,7 @@ prefetch_node(const void *node, size_t size)
 {
     const char *at = node;
     for (size_t offset = 0; offset < size; offset += LINE)
-        __builtin_prefetch(at + offset);
+        prefetch(at + offset);
 }
 
 void
@@ -194,7 +195,7 @@ cells_prefetch(const struct cells *cells, uint64_t hash, enum cells_prefetch ste
     const struct table *table = &cells->subjects;
     size_t at = hash & table->mask;
     if (step == CELLS_PREFETCH_PLACE) {
-        __builtin_prefetch(&table->places[at]);
+        prefetch(&table->places[at]);
         return;
     }
     while (table->places[at].node != NULL && table->places[at].hash != hash)

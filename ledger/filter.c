@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "base/prefetch.h"
 #include "ledger/pages.h"
 
 #include <stdatomic.h>
@@ -57,7 +58,7 @@ filter_open(uint64_t blocks)
     if (filter == NULL)
         return NULL;
     filter->blocks = blocks;
-    filter->words = pages_take(blocks * FILTER_BLOCK_SIZE);
+    filter->words = pages_take_scattered(blocks * FILTER_BLOCK_SIZE);
     if (filter->words == NULL) {
         pool_give(filter);
         return NULL;
@@ -107,7 +108,7 @@ filter_load(struct filter *filter, uint64_t first, const void *blocks, uint64_t 
 void
 filter_prefetch(const struct filter *filter, struct fingerprint fingerprint)
 {
-    __builtin_prefetch(filter_words(filter, fingerprint), 0);
+    prefetch(filter_words(filter, fingerprint));
 }
 
 bool

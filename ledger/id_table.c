@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "base/prefetch.h"
 #include "ledger/pages.h"
 
 #include <string.h>
@@ -44,7 +45,7 @@ id_table_open(uint32_t count_max)
         return NULL;
     table->count_max = count_max;
     table->buckets_count = count_max / BUCKET_LOAD + 1;
-    table->buckets = pages_take((size_t)table->buckets_count * sizeof *table->buckets);
+    table->buckets = pages_take_scattered((size_t)table->buckets_count * sizeof *table->buckets);
     table->entries = pages_take((size_t)count_max * sizeof *table->entries);
     if (table->buckets == NULL || table->entries == NULL) {
         id_table_close(table);
@@ -78,7 +79,7 @@ bucket_after(const struct id_table *table, uint32_t at)
 void
 id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint)
 {
-    __builtin_prefetch(&table->buckets[bucket_of(table, fingerprint)], 1);
+    prefetch(&table->buckets[bucket_of(table, fingerprint)]);
 }
 
 struct fingerprint *

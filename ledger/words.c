@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/prefetch.h"
 #include "ledger/pages.h"
 
 // The writer finds a word by open addressing, at most half full. Slots carry the stamp of their
@@ -82,7 +83,7 @@ word_list_get(const struct word_list *list, uint32_t number)
 struct words *
 words_open(void)
 {
-    struct words *words = pages_take(sizeof *words);
+    struct words *words = pages_take_scattered(sizeof *words);
     if (words != NULL)
         words->stamp = 1;
     return words;
@@ -124,7 +125,7 @@ words_hash(struct bytes bytes, uint32_t count)
 void
 words_prefetch(const struct words *words, uint64_t hash)
 {
-    __builtin_prefetch(&words->slots[hash % SLOTS]);
+    prefetch(&words->slots[hash % SLOTS]);
 }
 
 void
@@ -132,7 +133,7 @@ words_prefetch_bytes(const struct words *words, uint64_t hash)
 {
     const struct slot_of_word *slot = &words->slots[hash % SLOTS];
     if (slot->stamp == words->stamp)
-        __builtin_prefetch(words->list.bytes.data + slot->offset);
+        prefetch(words->list.bytes.data + slot->offset);
 }
 
 // Whether it was there before; it is from now on.
