@@ -44,6 +44,7 @@ enum state_db {
     STATE_DB_RUNS,         // ledger/runs.h
     STATE_DB_FILTERS,      // ledger/runs.h
     STATE_DB_GENERATIONS,  // ledger/generations.h
+    STATE_DB_DIRTY,        // ledger/dirty.h
     STATE_DB_COUNT,
 };
 enum log_db { LOG_DB_BLOCKS, LOG_DB_COUNT };

@@ -125,6 +125,22 @@ unique_merge(struct cell_unique *into, const struct cell_unique *from, struct ar
 // --- events and states into a state ---
 
 bool
+cell_has_way_back(enum aggregation aggregation)
+{
+    switch (aggregation) {
+    case AGGREGATION_COUNT:
+    case AGGREGATION_SUM:
+    case AGGREGATION_AVG:
+    case AGGREGATION_WEIGHTED_SUM: return true;
+    case AGGREGATION_MIN:
+    case AGGREGATION_MAX:
+    case AGGREGATION_LATEST:
+    case AGGREGATION_UNIQUE_COUNT: break;
+    }
+    return false;
+}
+
+bool
 cell_latest_after(const struct cell_latest *a, const struct cell_latest *b)
 {
     if (a->time_ns != b->time_ns)

@@ -20,8 +20,8 @@
 //
 // Sums are exact in 256 bits, so they do not depend on the order; CELL_OVERFLOWED says that a SUM
 // is beyond what a quantity can be, and then nobody reads it. A cancelled event is taken out of
-// COUNT, SUM, AVG and WEIGHTED_SUM; the others keep no way back and are marked CELL_DIRTY: they are
-// made anew from the log before they are answered.
+// COUNT, SUM, AVG and WEIGHTED_SUM; the others keep no way back and are marked CELL_DIRTY: the log
+// answers for them until they are made anew (ledger/mend).
 // Owner: values; what they point to is in the arena given, or in what they were read from.
 
 #include "base/arena.h"
@@ -78,6 +78,10 @@ struct cell_state {
         struct cell_unique unique;
     };
 };
+
+// Whether a cancelled event can be taken out of the aggregation's state. Who cannot is marked
+// CELL_DIRTY.
+bool cell_has_way_back(enum aggregation aggregation);
 
 // One event as an aggregation sees it.
 struct cell_input {

@@ -13,6 +13,7 @@ static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 struct place {
     uint64_t block;
     uint64_t index;
+    uint64_t by;  // the block of what takes it out
 };
 
 uint32_t
@@ -47,7 +48,8 @@ read_block(
     while (!status && log_next(reader, &entry)) {
         if (entry.kind != ENTRY_CANCEL && entry.kind != ENTRY_AMEND)
             continue;
-        const struct place place = {.block = entry.note.block, .index = entry.note.index};
+        const struct place place = {
+            .block = entry.note.block, .index = entry.note.index, .by = sequence};
         buffer_put(&corrections->places, &place, sizeof place);
         corrections->count++;
     }
@@ -72,7 +74,7 @@ is_wanted(const struct block_header *header, int64_t from_ns, int64_t to_ns)
 }
 
 enum status
-corrections_read(
+corrections_add(
     struct corrections *corrections,
     struct env *log,
     uint64_t first,
@@ -85,7 +87,7 @@ corrections_read(
     scoped(log_reader_done) struct log_reader reader = {0};
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     enum status status = STATUS_OK;
-    must(corrections->count == 0 && first > 0);
+    must(first > 0);
     for (uint64_t sequence = first; !status && sequence <= last; sequence++) {
         if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&tx);
@@ -97,21 +99,47 @@ corrections_read(
     }
     if (!status && buffer_failed(&corrections->places))
         status = error_set(error, STATUS_NO_MEMORY, "no memory for the corrections of the log");
-    if (!status && corrections->count > 1)
-        qsort(corrections->places.data, corrections->count, sizeof(struct place), compare_places);
     return status;
+}
+
+void
+corrections_sort(struct corrections *corrections)
+{
+    if (corrections->count > 1)
+        qsort(corrections->places.data, corrections->count, sizeof(struct place), compare_places);
+}
+
+enum status
+corrections_read(
+    struct corrections *corrections,
+    struct env *log,
+    uint64_t first,
+    uint64_t last,
+    int64_t from_ns,
+    int64_t to_ns,
+    struct error *error)
+{
+    must(corrections->count == 0);
+    enum status status = corrections_add(corrections, log, first, last, from_ns, to_ns, error);
+    corrections_sort(corrections);
+    return status;
+}
+
+uint64_t
+corrections_find(const struct corrections *corrections, uint64_t block, uint32_t index)
+{
+    const struct place wanted = {.block = block, .index = index};
+    if (corrections->count == 0)
+        return 0;
+    const struct place *found = bsearch(
+        &wanted, corrections->places.data, corrections->count, sizeof wanted, compare_places);
+    return found != NULL ? found->by : 0;
 }
 
 bool
 corrections_have(const struct corrections *corrections, uint64_t block, uint32_t index)
 {
-    const struct place place = {.block = block, .index = index};
-    return corrections->count > 0 && bsearch(
-                                         &place,
-                                         corrections->places.data,
-                                         corrections->count,
-                                         sizeof place,
-                                         compare_places) != NULL;
+    return corrections_find(corrections, block, index) > 0;
 }
 
 void

@@ -47,5 +47,17 @@ enum status corrections_read(
     int64_t from_ns,
     int64_t to_ns,
     struct error *error) CHECKED;
+// The same in pieces: blocks after those before, then sorted once, before anything is looked up.
+enum status corrections_add(
+    struct corrections *corrections,
+    struct env *log,
+    uint64_t first,
+    uint64_t last,
+    int64_t from_ns,
+    int64_t to_ns,
+    struct error *error) CHECKED;
+void corrections_sort(struct corrections *corrections);
+// The block of what takes the entry out; 0: nothing does.
+uint64_t corrections_find(const struct corrections *corrections, uint64_t block, uint32_t index);
 bool corrections_have(const struct corrections *corrections, uint64_t block, uint32_t index);
 void corrections_done(struct corrections *corrections);

@@ -35,6 +35,16 @@ cuts_epoch(const struct cuts *cuts, int64_t end_s, uint32_t after)
     return 0;
 }
 
+uint64_t
+cuts_epoch_end(const struct cuts *cuts, int64_t end_s, uint32_t epoch)
+{
+    for (uint32_t i = 0; i < cuts->count; i++) {
+        if (cuts->list[i].number > epoch && cuts->list[i].time_s >= end_s)
+            return cuts->list[i].block;
+    }
+    return UINT64_MAX;
+}
+
 const struct cut *
 cuts_find(const struct cuts *cuts, uint32_t number)
 {

@@ -34,5 +34,8 @@ void cuts_add(struct cuts *cuts, const struct cut *cut, struct arena *arena);
 // The epoch, in a window that ends at end_s, of what stands behind cut number `after` and before
 // the next one; UINT32_MAX: behind all cuts.
 uint32_t cuts_epoch(const struct cuts *cuts, int64_t end_s, uint32_t after);
+// The block of the first cut behind number `epoch` that seals a window ending at end_s: what comes
+// from there on is of a later epoch. UINT64_MAX: there is none.
+uint64_t cuts_epoch_end(const struct cuts *cuts, int64_t end_s, uint32_t epoch);
 // NULL: there is none of that number.
 const struct cut *cuts_find(const struct cuts *cuts, uint32_t number);

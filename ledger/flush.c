@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/pool.h"
 #include "ledger/cut_record.h"
+#include "ledger/dirty.h"
 #include "ledger/shard_view.h"
 #include "ledger/uniques.h"
 
@@ -92,6 +93,8 @@ flush_into(
         return false;
     }
     tx_put(&flush->tx, STATE_DB_CELLS, key, buffer_view(&flush->value));
+    if (cell->state->flags & CELL_DIRTY)
+        dirty_put(&flush->tx, key);
     return flush->tx.status == STATUS_OK;
 }
 

@@ -33,8 +33,6 @@ keeper_roll(struct keeper *keeper, const struct roll_options *options)
     enum status status = roll_run(options, &result, &keeper->error);
     metric_add(keeper->options.windows_made, (int64_t)result.windows);
     metric_add(keeper->options.cells_deleted, (int64_t)result.deleted);
-    published_set(&keeper->rolled, published_get(&keeper->rolled) + 1);
-    waker_wake(keeper->options.writer);
     return status;
 }
 
@@ -47,6 +45,8 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
     *out_has_worked = true;
     // The freeze is the writer's again as soon as it is flushed.
     const struct cuts cuts = freeze->cuts;
+    const struct mend_facts facts = {
+        .meters = freeze->meters, .cuts = freeze->cuts, .zones = freeze->zones};
     const struct roll_options roll = {
         .state = keeper->options.state,
         .meters = freeze->meters,
@@ -60,7 +60,30 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
         return status;
     slot_offer(&keeper->flushed, freeze);
     waker_wake(keeper->options.writer);
-    return keeper_roll(keeper, &roll);
+    status = keeper_roll(keeper, &roll);
+    if (!status)
+        status = mend_know(keeper->mend, &facts, &keeper->error);
+    if (!status && mend_is_needed(keeper->mend))
+        flag_set(&keeper->is_mending, 1);
+    // From here on the freeze's meters are the writer's to free.
+    published_set(&keeper->rolled, published_get(&keeper->rolled) + 1);
+    waker_wake(keeper->options.writer);
+    return status;
+}
+
+static enum status
+keeper_mend(struct keeper *keeper, bool *out_has_worked)
+{
+    if (!mend_is_needed(keeper->mend))
+        return STATUS_OK;
+    *out_has_worked = true;
+    enum status status = mend_step(keeper->mend, &keeper->error);
+    metric_add(keeper->options.cells_mended, (int64_t)mend_take_count(keeper->mend));
+    if (!status && !mend_is_needed(keeper->mend)) {
+        flag_set(&keeper->is_mending, 0);
+        waker_wake(keeper->options.writer);
+    }
+    return status;
 }
 
 static enum status
@@ -124,6 +147,8 @@ keeper_work(struct keeper *keeper, bool *out_has_worked)
     if (!status)
         status =
             generations_step(generations, keeper->options.now_ns(), &has_stepped, &keeper->error);
+    if (!status)
+        status = keeper_mend(keeper, out_has_worked);
     if (status)
         return status;
     *out_has_worked = *out_has_worked || has_stepped;
@@ -171,12 +196,21 @@ keeper_start(struct keeper *keeper, const struct keeper_options *options, struct
     keeper->state_readers = (struct readers){.env = options->state};
     keeper->view_number = generations_view(options->generations)->number;
     published_set(&keeper->adopted, keeper->view_number);
-    enum status status = waker_init(&keeper->waker, error);
-    if (status)
+    keeper->mend = mend_open(options->log, options->state);
+    enum status status = mend_know(keeper->mend, &options->facts, error);
+    flag_set(&keeper->is_mending, !status && mend_is_needed(keeper->mend));
+    if (!status)
+        status = waker_init(&keeper->waker, error);
+    if (status) {
+        mend_close(keeper->mend);
+        keeper->mend = NULL;
         return status;
+    }
     int rc = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
     if (rc != 0) {
         waker_done(&keeper->waker);
+        mend_close(keeper->mend);
+        keeper->mend = NULL;
         errno = rc;
         return error_set_errno(error, "cannot start a keeper thread");
     }
@@ -196,6 +230,8 @@ keeper_stop(struct keeper *keeper)
     must(pthread_join(keeper->thread, NULL) == 0);
     waker_done(&keeper->waker);
     keeper->is_running = false;
+    mend_close(keeper->mend);
+    keeper->mend = NULL;
     const struct seal *left = keeper->seal != NULL ? keeper->seal : slot_take(&keeper->seals);
     if (left != NULL)
         id_table_close(left->table);
@@ -226,6 +262,12 @@ bool
 keeper_is_rolled(const struct keeper *keeper)
 {
     return published_get(&keeper->rolled) == keeper->frozen;
+}
+
+bool
+keeper_is_mended(const struct keeper *keeper)
+{
+    return flag_get(&keeper->is_mending) == 0;
 }
 
 const struct generations_view *

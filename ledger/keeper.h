@@ -1,7 +1,8 @@
 #pragma once
 // The thread that writes a shard's state/: cells that the writer froze, the windows that have
-// closed since, tables that it sealed, and the merging, expiring and deleting of generations. So
-// the writer never waits for state/. Each second it clears dead readers of both environments.
+// closed since, cells that corrections touched (ledger/mend), tables that it sealed, and the
+// merging, expiring and deleting of generations. So the writer never waits for state/. Each second
+// it clears dead readers of both environments.
 //
 //     keeper_start(&keeper, &options, &error);
 //     keeper_offer_freeze(&keeper, freeze);          // the writer: cells to flush; one at a time
@@ -24,6 +25,7 @@
 #include "base/ring.h"
 #include "ledger/flush.h"
 #include "ledger/generations.h"
+#include "ledger/mend.h"
 #include "ledger/meter.h"
 #include "ledger/readers.h"
 
@@ -48,12 +50,13 @@ freeze_flush(struct env *state, const struct freeze *freeze, struct error *error
 
 struct keeper_options {
     uint32_t shard;
-    struct env *log;  // whose readers are looked at
+    struct env *log;                  // read only
     struct env *state;
+    struct mend_facts facts;          // of the start; the meters are copied
     struct generations *generations;  // the keeper's while it runs
     struct waker *writer;
     int64_t (*now_ns)(void);
-    struct metric *windows_made, *cells_deleted;
+    struct metric *windows_made, *cells_deleted, *cells_mended;
     struct metric *dead_readers, *reader_seconds;
 };
 
@@ -67,6 +70,7 @@ struct keeper {
     struct published adopted;
     struct published rolled;  // freezes whose windows are made
     uint64_t frozen;          // the writer's: freezes offered
+    struct flag is_mending;   // there are dirty cells on disk
     struct flag stop;
     struct flag failed;
     struct error error;
@@ -77,6 +81,7 @@ struct keeper {
     uint64_t view_number;     // the last that was offered
     struct readers log_readers, state_readers;
     int64_t looked_ns;  // monotonic
+    struct mend *mend;
 };
 
 enum status keeper_start(
@@ -90,6 +95,8 @@ void keeper_offer_seal(struct keeper *keeper, struct seal *seal);
 struct freeze *keeper_take_flushed(struct keeper *keeper);
 // No freeze's meters are looked at any more.
 bool keeper_is_rolled(const struct keeper *keeper);
+// No cell on disk waits to be made anew, as far as the keeper has come.
+bool keeper_is_mended(const struct keeper *keeper);
 // NULL: no newer one.
 const struct generations_view *keeper_take_view(struct keeper *keeper);
 void keeper_adopted(struct keeper *keeper, uint64_t number);

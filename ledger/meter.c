@@ -360,6 +360,36 @@ filters_are_same(const struct meter *a, const struct meter *b)
     return true;
 }
 
+static const char *
+text_copy(const char *text, struct arena *arena)
+{
+    return text != NULL ? arena_text(arena, text) : NULL;
+}
+
+struct meter
+meter_copy(const struct meter *meter, struct arena *arena)
+{
+    struct meter copy = *meter;
+    copy.key = text_copy(meter->key, arena);
+    copy.event_type = text_copy(meter->event_type, arena);
+    copy.value_property = text_copy(meter->value_property, arena);
+    copy.unit = text_copy(meter->unit, arena);
+    copy.description = text_copy(meter->description, arena);
+    for (uint32_t i = 0; i < meter->dimensions_count; i++) {
+        copy.dimensions[i].name = text_copy(meter->dimensions[i].name, arena);
+        copy.dimensions[i].path = text_copy(meter->dimensions[i].path, arena);
+    }
+    for (uint32_t i = 0; i < meter->filters_count; i++) {
+        const struct meter_filter *filter = &meter->filters[i];
+        const char **values = arena_array(arena, filter->values_count, const char *);
+        for (uint32_t k = 0; k < filter->values_count; k++)
+            values[k] = text_copy(filter->values[k], arena);
+        copy.filters[i].path = text_copy(filter->path, arena);
+        copy.filters[i].values = values;
+    }
+    return copy;
+}
+
 bool
 meter_counts_same(const struct meter *a, const struct meter *b)
 {

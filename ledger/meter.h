@@ -87,6 +87,8 @@ enum status meter_filter_add(
     struct error *error) CHECKED;
 // Filters and their values in the order of the registry.
 void meter_filters_sort(struct meter *meter, struct arena *arena);
+// With all its texts in the arena.
+struct meter meter_copy(const struct meter *meter, struct arena *arena);
 // Whether both count the same things the same way.
 bool meter_counts_same(const struct meter *a, const struct meter *b);
 // The index of a dimension by name, or -1.

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ledger/dirty.h"
 #include "ledger/shard_view.h"
 #include "ledger/uniques.h"
 
@@ -197,11 +198,13 @@ source_is_replaced(const struct roll *roll, uint32_t index, uint32_t target)
     return false;
 }
 
+// Whether something of the epoch was made from the log.
 static bool
-sources_have_replaced(const struct roll *roll)
+sources_replace(const struct roll *roll, uint32_t target)
 {
     for (uint32_t i = 0; i < roll->sources_count; i++) {
-        if (roll->sources[i].state.flags & CELL_REPLACES)
+        const struct source *source = &roll->sources[i];
+        if (source->target == target && (source->state.flags & CELL_REPLACES))
             return true;
     }
     return false;
@@ -222,8 +225,9 @@ next_target(const struct roll *roll, bool is_first, uint32_t above, uint32_t *ou
     return has_one;
 }
 
-// Sums of one epoch are merged by themselves. Once something was made from the log again, each
-// later epoch says it all.
+// What came in one epoch is merged by itself. When something in it was made from the log again, it
+// says all of the earlier epochs, too: as a cell does that a late correction touched and that was
+// then made from the log, so that it does not matter which came first.
 static void
 sources_merge(
     struct roll *roll,
@@ -264,6 +268,10 @@ window_put(struct roll *roll, const struct making *making, struct cell_state *st
     if (buffer_failed(&roll->value))
         return error_set(roll->error, STATUS_NO_MEMORY, "no memory to make windows");
     tx_put(&roll->to, STATE_DB_CELLS, key, buffer_view(&roll->value));
+    if (state->flags & CELL_DIRTY)
+        dirty_put(&roll->to, key);
+    else
+        dirty_delete(&roll->to, key);
     roll->result.cells++;
     return roll->to.status;
 }
@@ -271,14 +279,13 @@ window_put(struct roll *roll, const struct making *making, struct cell_state *st
 static enum status
 sources_write(struct roll *roll, struct making *making)
 {
-    bool has_replaced = sources_have_replaced(roll);
     bool is_first = true;
     uint32_t target = 0;
     enum status status = STATUS_OK;
     while (!status && next_target(roll, is_first, target, &target)) {
         struct cell_state state = {0};
-        bool says_all = has_replaced && !is_first;
-        sources_merge(roll, making, target, has_replaced, &state);
+        bool says_all = sources_replace(roll, target);
+        sources_merge(roll, making, target, says_all, &state);
         if (says_all)
             state.flags |= CELL_REPLACES;
         making->key.epoch = target;
@@ -461,6 +468,7 @@ delete_some(struct roll *roll, const struct horizon *horizon, uint32_t meter_id,
         if (aggregation == AGGREGATION_UNIQUE_COUNT)
             uniques_delete(&roll->to, found);
         (void)tx_delete(&roll->to, STATE_DB_CELLS, found);
+        dirty_delete(&roll->to, found);
         roll->result.deleted++;
     }
     return false;

@@ -44,6 +44,8 @@ static const struct metric metric_rows[SHARD_METRICS] = {
         "tally_ledger_windows_made_total", "hours, days and months made of finer cells"),
     [SHARD_CELLS_DELETED] =
         METRIC_COUNTER("tally_ledger_cells_deleted_total", "cells beyond their retention"),
+    [SHARD_CELLS_MENDED] = METRIC_COUNTER(
+        "tally_ledger_cells_mended_total", "cells made anew from the log after a correction"),
     [SHARD_CELLS] = METRIC_GAUGE("tally_ledger_cells", "cells in memory, not yet flushed"),
     [SHARD_CELLS_BYTES] = METRIC_GAUGE("tally_ledger_cells_bytes", "memory of these cells"),
     [SHARD_DEDUP_ENTRIES] = METRIC_GAUGE("tally_ledger_dedup_entries", "identities known"),

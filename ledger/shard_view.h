@@ -26,6 +26,7 @@ static const struct env_db_row STATE_DBS[STATE_DB_COUNT] = {
     [STATE_DB_RUNS] = {"runs",        DB_KEY_BYTES},
     [STATE_DB_FILTERS] = {"filters",     DB_KEY_BYTES},
     [STATE_DB_GENERATIONS] = {"generations", DB_KEY_BYTES},
+    [STATE_DB_DIRTY] = {"dirty",       DB_KEY_BYTES},
 };
 
 struct shard_view {

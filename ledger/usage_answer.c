@@ -106,22 +106,39 @@ usage_answer_has_cut(struct reader *reader, uint32_t number, struct error *error
     return status;
 }
 
-enum status
-usage_answer_log(
-    const struct shard_answer *answer, const struct usage_rest *rest, struct error *error)
+// Without cells, or when too much is touched.
+static bool
+answer_is_log_alone(const struct shard_answer *answer, const struct usage_rest *rest)
 {
-    uint64_t head = 0;
-    uint64_t old_until = rest->old_until;
-    const uint64_t cut_block = answer->scan.cut_block;
-    enum status status = answer_head(answer, answer->scan.position, &head, error);
-    if (cut_block > 0 && head >= cut_block)
-        head = cut_block - 1;
-    if (cut_block > 0 && old_until > cut_block)
-        old_until = cut_block;
-    if (!status && old_until > 1)
-        status = usage_scan_log(&answer->scan, 1, old_until - 1, error);
+    return rest->tail_from == 1 || answer->needs_log;
+}
+
+enum status
+usage_answer_log(struct shard_answer *answer, const struct usage_rest *rest, struct error *error)
+{
+    const struct usage_scan *scan = &answer->scan;
+    const uint64_t cut_block = scan->cut_block;
+    struct usage_blocks blocks = {.first = 1, .part = USAGE_ALL};
+    uint64_t head = rest->head;
+    enum status status = head == 0 ? answer_head(answer, scan->position, &head, error) : STATUS_OK;
+    if (status)
+        return status;
+    blocks.head = cut_block > 0 && head >= cut_block ? cut_block - 1 : head;
+    blocks.last = blocks.head;
+    if (answer_is_log_alone(answer, rest))
+        return usage_scan_log(scan, &blocks, error);
+    blocks.part = USAGE_UNTOUCHED;
+    blocks.last = rest->old_until > 0 ? rest->old_until - 1 : 0;
+    blocks.last = blocks.last < blocks.head ? blocks.last : blocks.head;
+    status = usage_scan_log(scan, &blocks, error);
+    blocks.last = blocks.head;
+    blocks.first = rest->tail_from;
     if (!status && rest->tail_from > 0)
-        status = usage_scan_log(&answer->scan, rest->tail_from, head, error);
+        status = usage_scan_log(scan, &blocks, error);
+    blocks.first = 1;
+    blocks.part = USAGE_TOUCHED;
+    if (!status && answer->touched.count > 0)
+        status = usage_scan_log(scan, &blocks, error);
     return status;
 }
 
@@ -140,7 +157,8 @@ answer_reply(struct shard_answer *answer, struct memory_reply *reply, struct err
         if (!is_ours)
             return error_set(error, STATUS_CORRUPT, "tallyd answered another question");
         if (usage_plan_wants(plan, key.subject))
-            (void)usage_rows_cell(answer->scan.rows, &key, &group, &state);
+            (void)usage_rows_cell(
+                answer->scan.rows, &key, key.start_s + QUARTER_HOUR_S, &group, &state);
     }
     if (cursor_failed(&reply->cells))
         return error_set(error, STATUS_CORRUPT, "tallyd's answer is damaged");
@@ -168,6 +186,7 @@ usage_answer_memory(
     if (!has_reply)
         return STATUS_OK;
     out->tail_from = 0;
+    out->head = reply.head;
     return answer_reply(answer, &reply, error);
 }
 
@@ -229,13 +248,17 @@ usage_answer_shard(
     for (int attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
         arena_reset(arena);
         *rows = usage_rows_in(arena, plan);
+        rows->touched = &answer.touched;
+        answer.touched.has_grown = false;
         answer.scan.holds_snapshot = attempt > ATTEMPTS_BEFORE_HOLD;
         answer.needs_log = answer.needs_log || attempt == ATTEMPTS_MAX;
         status = answer_try(&answer, error);
-        if (!status && rows->needs_log)
+        if (!status && (rows->needs_log || answer.touched.is_full))
             answer.needs_log = true;
-        else if (status != STATUS_BUSY)
+        else if (status != STATUS_BUSY && (status || !answer.touched.has_grown))
             break;
     }
+    rows->touched = NULL;
+    usage_touched_done(&answer.touched);
     return status;
 }

@@ -5,10 +5,13 @@
 // With a state snapshot at position P, and L the first block that the meter's cells cover:
 //
 //   off the quarter hours, or L unknown:        log [1, head]
-//   a cell is of no use (usage_rows_cell):      log [1, head]
+//   cells lie across the answer's windows:      log [1, head]
 //   tallyd answers, its flushed == P:           cells(P) + its cells + log [1, L)
 //   tallyd answers, a flush came in between:    again, on a new snapshot
 //   tallyd is away (or busy, or has too many):  cells(P) + log [max(L, P + 1), head] + log [1, L)
+//
+// What is touched (ledger/usage_touched.h) is left out of all but the first and read from log
+// [1, head]; when something more turns out to be, the answer is tried again.
 //
 // A meter that was never flushed has no L on disk and no cells there; then L is what tallyd says.
 //
@@ -37,8 +40,9 @@ struct reader {
 struct shard_answer {
     struct reader *reader;
     struct usage_scan scan;
-    bool may_ask;    // whether tallyd is still worth asking
-    bool needs_log;  // the cells were tried, and cannot answer
+    bool may_ask;                  // whether tallyd is still worth asking
+    bool needs_log;                // the cells were tried, and cannot answer
+    struct usage_touched touched;  // found so far, by all attempts
 };
 
 // What is left to read once memory has answered.
@@ -46,6 +50,7 @@ struct usage_rest {
     bool has_cells;      // those of the snapshot belong to the answer
     uint64_t old_until;  // log [1, old_until): older than the meter's cells
     uint64_t tail_from;  // log [tail_from, head]; 0: nothing
+    uint64_t head;       // where memory's answer ends; 0: the log's end
 };
 
 // Fills rows, whose arena is emptied before each attempt, with one shard's part of the answer.
@@ -74,4 +79,4 @@ enum status usage_answer_memory(
     struct usage_rest *out,
     struct error *error) CHECKED;
 enum status usage_answer_log(
-    const struct shard_answer *answer, const struct usage_rest *rest, struct error *error) CHECKED;
+    struct shard_answer *answer, const struct usage_rest *rest, struct error *error) CHECKED;

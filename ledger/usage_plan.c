@@ -220,10 +220,16 @@ window_of_zone(
     *out_to_ns = ns_of(to_s);
 }
 
+uint32_t
+usage_plan_below(const struct usage_plan *plan)
+{
+    return plan->at_cut == 0 ? UINT32_MAX : plan->at_cut;
+}
+
 bool
 usage_plan_sees(const struct usage_plan *plan, uint32_t epoch)
 {
-    return plan->at_cut == 0 || epoch < plan->at_cut;
+    return epoch < usage_plan_below(plan);
 }
 
 void

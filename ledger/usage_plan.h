@@ -53,6 +53,8 @@ bool usage_plan_of_shard(
 
 // The order of subjects in cells' keys: by size, then by bytes.
 int usage_subject_order(struct bytes a, struct bytes b);
+// The epochs that usage sees are those below.
+uint32_t usage_plan_below(const struct usage_plan *plan);
 bool usage_plan_wants(const struct usage_plan *plan, struct bytes subject);
 // The first wanted subject that does not come before this one in the order of keys. False: none, or
 // the plan wants all.

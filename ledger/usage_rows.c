@@ -141,14 +141,20 @@ struct usage_sum *
 usage_rows_cell(
     struct usage_rows *rows,
     const struct cell_key *key,
+    int64_t end_s,
     const struct cell_group *group,
     const struct cell_state *state)
 {
     enum aggregation aggregation = rows->plan->meter->aggregation;
     if (!usage_plan_sees(rows->plan, key->epoch))
         return NULL;
+    if (!usage_cell_answers(rows->plan, state) ||
+        usage_is_touched(rows->touched, key->subject, key->start_s, end_s)) {
+        usage_touch(rows->touched, key->subject, key->start_s, end_s);
+        return NULL;
+    }
     rows_window(rows, key->start_s * SECOND_NS);
-    if (!usage_cell_answers(rows->plan, state) || window_splits(rows, key->start_s)) {
+    if (window_splits(rows, key->start_s)) {
         rows->needs_log = true;
         return NULL;
     }

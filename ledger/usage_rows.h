@@ -11,6 +11,7 @@
 // Everything lies in the arena; resetting it empties the table. Owner: the query. Thread: one.
 
 #include "ledger/usage_plan.h"
+#include "ledger/usage_touched.h"
 
 struct usage_sum {
     uint64_t hash;
@@ -25,22 +26,24 @@ struct usage_sum {
 struct usage_rows {
     struct arena *arena;
     const struct usage_plan *plan;
+    struct usage_touched *touched;  // what the log answers of it; NULL: cells are not asked
     struct usage_sum **slots;
     size_t capacity;  // a power of two, or 0
     size_t count;
     uint64_t blocks_read;
-    bool needs_log;                        // a cell was met that cannot answer
+    bool needs_log;                        // the log has to answer all of it
     int64_t window_from_ns, window_to_ns;  // the window that was asked for last
 };
 
 struct usage_rows usage_rows_in(struct arena *arena, const struct usage_plan *plan);
-// Merges a cell into the sum it belongs to, which is valid until the arena is reset. NULL: the cut
-// or the filter leaves it out, or the cell cannot answer, and needs_log is set: it lies in two
-// windows (a zone off the quarter hours), is to be made anew, or lacks the groups that are asked
-// for.
+// Merges a cell, whose window ends at end_s, into the sum it belongs to, which is valid until the
+// arena is reset. NULL: the cut or the filter leaves it out, or it is touched; or the cell cannot
+// answer: one that is to be made anew or lacks the groups that are asked for is touched from now
+// on, and for one that lies in two windows (a zone off the quarter hours) needs_log is set.
 struct usage_sum *usage_rows_cell(
     struct usage_rows *rows,
     const struct cell_key *key,
+    int64_t end_s,
     const struct cell_group *group,
     const struct cell_state *state);
 // Whether the cell's flags let it answer.

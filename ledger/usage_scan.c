@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/cell_place.h"
 #include "ledger/correction.h"
 #include "ledger/cover.h"
 #include "ledger/log_reader.h"
@@ -53,6 +54,7 @@ struct cell_walk {
     struct walk walk;
     struct horizons horizons;         // of the snapshot
     const struct cover_piece *piece;  // whose windows are walked
+    struct cell_place place;
     int64_t deadline_ns;
     uint32_t steps;
 };
@@ -94,23 +96,35 @@ cell_walk_renew(struct cell_walk *cells, bool *out_more, struct error *error)
 }
 
 static enum status
-cell_walk_use(struct cell_walk *cells, const struct cell_key *key, struct error *error)
+cell_walk_add(struct cell_walk *cells, const struct place_cell *cell, struct error *error)
 {
     const struct usage_plan *plan = cells->scan->plan;
     struct usage_rows *rows = cells->scan->rows;
-    struct bytes bytes = cells->walk.key;
-    struct cell_group group;
-    struct cell_state state;
-    if (cell_value_read(bytes, cells->walk.value, plan->meter->aggregation, &state, &group) ||
-        (group.count != plan->meter->dimensions_count && !(state.flags & CELL_CAPPED)))
-        return refuse_cell(bytes, error);
-    struct usage_sum *sum = usage_rows_cell(rows, key, &group, &state);
-    if (sum == NULL || !(state.flags & CELL_SPILLED))
+    int64_t end_s = window_end(&cells->piece->kind, cell->key.start_s);
+    if (cell->group.count != plan->meter->dimensions_count && !(cell->state.flags & CELL_CAPPED))
+        return refuse_cell(cell->key_bytes, error);
+    struct usage_sum *sum = usage_rows_cell(rows, &cell->key, end_s, &cell->group, &cell->state);
+    if (sum == NULL || !(cell->state.flags & CELL_SPILLED))
         return STATUS_OK;
     struct cell_set *set = &sum->state.unique.set;
-    if (uniques_read(cells->state, bytes, state.unique.spilled, set, rows->arena))
-        return refuse_cell(bytes, error);
+    if (uniques_read(cells->state, cell->key_bytes, cell->state.unique.spilled, set, rows->arena))
+        return refuse_cell(cell->key_bytes, error);
     return STATUS_OK;
+}
+
+// The cells of the place that the walk stands on, then the next place.
+static enum status
+cell_walk_use(struct cell_walk *cells, bool *out_more, struct error *error)
+{
+    const struct usage_plan *plan = cells->scan->plan;
+    struct cell_place *place = &cells->place;
+    uint32_t below = usage_plan_below(plan);
+    if (cell_place_read(place, &cells->walk, plan->meter->aggregation, below, out_more))
+        return refuse_cell(cells->walk.key, error);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < cell_place_count(place) && !status; i++)
+        status = cell_walk_add(cells, cell_place_at(place, i), error);
+    return status;
 }
 
 // Uses the current cell, or jumps over those of other subjects; *out_more says whether there is a
@@ -138,10 +152,7 @@ cell_walk_step(struct cell_walk *cells, bool *out_more, struct error *error)
         *out_more = walk_seek(&cells->walk, bytes_of(jump, jump_size));
         return STATUS_OK;
     }
-    enum status status = cell_walk_use(cells, &key, error);
-    if (!status)
-        *out_more = walk_next(&cells->walk);
-    return status;
+    return cell_walk_use(cells, out_more, error);
 }
 
 static enum status
@@ -238,33 +249,33 @@ usage_scan_cells(const struct usage_scan *scan, struct tx *state, struct error *
         status = cell_walk_run(&cells, error);
     }
     walk_done(&cells.walk);
+    cell_place_done(&cells.place);
     return status && status != STATUS_BUSY ? scan_fail(scan, error) : status;
 }
 
-// A run over blocks of the log, the first of them being `first`.
+// A run over blocks of the log.
 struct log_scan {
     const struct usage_scan *scan;
-    uint64_t first;
+    const struct usage_blocks *blocks;
     bool subtracts;                  // the aggregation can: a correction is one more step
-    struct corrections corrections;  // else: what those of these blocks take out
+    struct corrections corrections;  // else: what is taken out of these blocks
     struct log_reader reader;
     struct fold_scratch scratch;
 };
 
 static bool
-aggregation_subtracts(enum aggregation aggregation)
+scan_wants(const struct log_scan *log, const struct entry *entry)
 {
-    switch (aggregation) {
-    case AGGREGATION_COUNT:
-    case AGGREGATION_SUM:
-    case AGGREGATION_AVG:
-    case AGGREGATION_WEIGHTED_SUM: return true;
-    case AGGREGATION_MIN:
-    case AGGREGATION_MAX:
-    case AGGREGATION_LATEST:
-    case AGGREGATION_UNIQUE_COUNT: break;
-    }
-    return false;
+    const struct usage_plan *plan = log->scan->plan;
+    int64_t time_s = entry->time_ns / SECOND_NS;
+    if (entry->time_ns < 0 || entry->time_ns < plan->from_ns ||
+        (entry->time_ns >= plan->to_ns && plan->to_ns != INT64_MAX) ||
+        !usage_plan_wants(plan, entry->subject))
+        return false;
+    bool is_touched =
+        log->blocks->part != USAGE_ALL &&
+        usage_is_touched(log->scan->rows->touched, entry->subject, time_s, time_s + 1);
+    return log->blocks->part == USAGE_ALL || is_touched == (log->blocks->part == USAGE_TOUCHED);
 }
 
 static void
@@ -278,9 +289,20 @@ scan_event(struct log_scan *log, const struct entry *event, const struct fold_pl
         usage_rows_event(log->scan->rows, event->subject, &step);
 }
 
-// What was taken out before these blocks is in something that this scan cannot take it out of.
+// What was taken out before these blocks is in something that nobody can take it out of: all of the
+// quarter hour is read from the log.
 static void
-scan_correction(struct log_scan *log, const struct entry *entry, const struct fold_place *place)
+scan_taken(struct log_scan *log, const struct entry *event, const struct fold_place *place)
+{
+    const struct meter_rule *rule = meter_set_first(log->scan->plan->set, event->type);
+    struct fold_step step;
+    if (rule != NULL && meter_rule_apply(rule, event, place, &log->scratch, &step))
+        usage_touch(
+            log->scan->rows->touched, event->subject, step.start_s, step.start_s + QUARTER_HOUR_S);
+}
+
+static void
+scan_entry(struct log_scan *log, const struct entry *entry, const struct fold_place *place)
 {
     struct correction_part parts[CORRECTION_PARTS_MAX];
     uint32_t count = correction_parts(entry, parts);
@@ -289,24 +311,9 @@ scan_correction(struct log_scan *log, const struct entry *entry, const struct fo
         part.is_cancel = parts[i].is_cancel;
         if (!part.is_cancel || log->subtracts)
             scan_event(log, &parts[i].event, &part);
-        else if (entry->note.block < log->first)
-            log->scan->rows->needs_log = true;
+        else if (entry->note.block < log->blocks->first)
+            scan_taken(log, &parts[i].event, &part);
     }
-}
-
-static void
-scan_entry(struct log_scan *log, const struct entry *entry, const struct fold_place *place)
-{
-    const struct usage_plan *plan = log->scan->plan;
-    if (entry->time_ns < plan->from_ns ||
-        (entry->time_ns >= plan->to_ns && plan->to_ns != INT64_MAX))
-        return;
-    if (!usage_plan_wants(plan, entry->subject))
-        return;
-    if (entry->kind == ENTRY_EVENT)
-        scan_event(log, entry, place);
-    else
-        scan_correction(log, entry, place);
 }
 
 static enum status
@@ -319,45 +326,55 @@ scan_block(struct log_scan *scan, struct tx *log, uint64_t sequence, struct erro
         return status;
     const struct block_header *header = &reader->header;
     if (header->time_max_ns < plan->from_ns ||
-        (header->time_min_ns >= plan->to_ns && plan->to_ns != INT64_MAX))
+        (header->time_min_ns >= plan->to_ns && plan->to_ns != INT64_MAX) ||
+        (scan->blocks->part == USAGE_TOUCHED &&
+         !usage_touches(scan->scan->rows->touched, header->time_min_ns, header->time_max_ns)))
         return STATUS_OK;
     struct entry entry;
     status = log_open(reader, log, sequence, error);
     if (status)
         return status;
+    scan->scan->rows->blocks_read++;
     struct fold_place place = {.block = sequence, .arrival_ns = header->arrival_ns};
     while (log_next(reader, &entry)) {
         place.index = reader->block.index - 1;
-        scan_entry(scan, &entry, &place);
+        if (scan_wants(scan, &entry))
+            scan_entry(scan, &entry, &place);
     }
     return log_end(reader, error);
 }
 
 enum status
-usage_scan_log(const struct usage_scan *scan, uint64_t first, uint64_t last, struct error *error)
+usage_scan_log(
+    const struct usage_scan *scan, const struct usage_blocks *blocks, struct error *error)
 {
-    if (first > last)
+    if (blocks->first > blocks->last)
         return STATUS_OK;
-    must(scan->view->log != NULL && first > 0);
+    must(scan->view->log != NULL && blocks->first > 0 && blocks->head >= blocks->last);
     const struct usage_plan *plan = scan->plan;
     struct log_scan run = {
         .scan = scan,
-        .first = first,
-        .subtracts = aggregation_subtracts(plan->meter->aggregation),
+        .blocks = blocks,
+        .subtracts = cell_has_way_back(plan->meter->aggregation),
     };
     enum status status = STATUS_OK;
     if (!run.subtracts)
         status = corrections_read(
-            &run.corrections, scan->view->log, first, last, plan->from_ns, plan->to_ns, error);
+            &run.corrections,
+            scan->view->log,
+            blocks->first,
+            blocks->head,
+            plan->from_ns,
+            plan->to_ns,
+            error);
     scoped(tx_done) struct tx log = tx_read(scan->view->log);
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    for (uint64_t sequence = first; !status && sequence <= last; sequence++) {
+    for (uint64_t sequence = blocks->first; !status && sequence <= blocks->last; sequence++) {
         if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&log);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
         }
         status = scan_block(&run, &log, sequence, error);
-        scan->rows->blocks_read++;
     }
     log_reader_done(&run.reader);
     corrections_done(&run.corrections);

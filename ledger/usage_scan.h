@@ -23,6 +23,20 @@ struct usage_scan {
 // log.
 enum status
 usage_scan_cells(const struct usage_scan *scan, struct tx *state, struct error *error) CHECKED;
-// Adds the events of blocks [first, last]; nothing when first > last.
+
+// What of the plan a run over the log is to answer, beside its rows' touched stretches.
+enum usage_part {
+    USAGE_ALL,        // everything, whatever is touched
+    USAGE_UNTOUCHED,  // what is not touched; what these blocks take out of others is from then on
+    USAGE_TOUCHED,    // only what is
+};
+
+struct usage_blocks {
+    uint64_t first, last;
+    uint64_t head;  // the last block of the answer: corrections up to here count
+    enum usage_part part;
+};
+
+// Adds the events of the blocks; nothing when first > last.
 enum status usage_scan_log(
-    const struct usage_scan *scan, uint64_t first, uint64_t last, struct error *error) CHECKED;
+    const struct usage_scan *scan, const struct usage_blocks *blocks, struct error *error) CHECKED;

@@ -15,7 +15,9 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/cell_place.h"
 #include "ledger/cover.h"
+#include "ledger/dirty.h"
 #include "ledger/uniques.h"
 #include "ledger/usage_answer.h"
 
@@ -50,6 +52,7 @@ struct stream {
     struct stream_window *windows;
     uint32_t *heap;  // of windows, the least subject at its top
     size_t heap_count;
+    struct cell_place place;
     struct arena sum_arena;
 };
 
@@ -127,14 +130,14 @@ window_read(
     return STATUS_OK;
 }
 
-// The next cell of the window at the heap's top, or its end.
+// The window at the heap's top has moved on to its next cell, if there are more, or ends.
 static enum status
-top_advance(const struct totals *totals, struct stream *stream)
+top_advanced(const struct totals *totals, struct stream *stream, bool more)
 {
     struct stream_window *window = &stream->windows[stream->heap[0]];
     bool is_in = false;
     struct bytes before = window->key.subject;
-    if (walk_next(&window->walk)) {
+    if (more) {
         enum status status = window_read(totals, stream, window, &is_in);
         if (status)
             return status;
@@ -309,6 +312,24 @@ rest_sort(const struct totals *totals, struct stream *stream)
         qsort(stream->sorted, stream->sorted_count, sizeof(void *), sum_order);
 }
 
+// Subjects with a dirty cell, all at once: otherwise each would be found when its turn comes, and
+// read from the log by itself.
+static enum status
+dirty_touch(const struct totals *totals, struct stream *stream)
+{
+    const struct usage_plan *plan = &stream->plan;
+    struct walk walk = walk_open(&stream->state, STATE_DB_DIRTY);
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        struct cell_key key;
+        if (dirty_is_sound(walk.key, walk.value) && cell_key_read(walk.key, &key) &&
+            key.meter_id == plan->meter->id && key.start_s < plan->to_s &&
+            usage_plan_sees(plan, key.epoch) && usage_plan_wants(plan, key.subject))
+            usage_touch(&stream->answer.touched, key.subject, 0, INT64_MAX);
+    }
+    walk_done(&walk);
+    return tx_check(&stream->state, totals->error);
+}
+
 // Everything but the cells on disk, for a new snapshot. STATUS_BUSY: a flush came in between.
 static enum status
 rest_read(const struct totals *totals, struct stream *stream, bool holds_snapshot)
@@ -319,20 +340,26 @@ rest_read(const struct totals *totals, struct stream *stream, bool holds_snapsho
     enum status status = STATUS_OK;
     arena_reset(&stream->rest_arena);
     stream->rest = usage_rows_in(&stream->rest_arena, &stream->plan);
+    stream->rest.touched = &stream->answer.touched;
     stream->answer.may_ask = true;
     scan->position = 0;
     if (scan->view->state != NULL) {
         stream->state = tx_read(scan->view->state);
         status = usage_answer_snapshot(&stream->answer, &stream->state, &live_from, totals->error);
+        if (!status)
+            status = dirty_touch(totals, stream);
     }
+    stream->answer.touched.has_grown = false;
     if (!status && scan->view->state != NULL)
         status = usage_answer_memory(&stream->answer, live_from, &rest, totals->error);
     if (!holds_snapshot || !rest.has_cells)
         tx_done(&stream->state);
     if (!status)
         status = usage_answer_log(&stream->answer, &rest, totals->error);
-    if (!status && stream->rest.needs_log)
+    if (!status && (stream->rest.needs_log || stream->answer.touched.is_full))
         stream->answer.needs_log = true;
+    if (!status && stream->answer.touched.has_grown)
+        status = error_set(totals->error, STATUS_BUSY, "more of it was touched by corrections");
     if (status)
         return status;
     rest_sort(totals, stream);
@@ -398,34 +425,52 @@ stream_peek(const struct stream *stream)
 
 // STATUS_BUSY: the cell cannot answer, the log has to.
 static enum status
-cell_take(const struct totals *totals, struct stream *stream, struct usage_sum *sum)
+cell_take(
+    const struct totals *totals,
+    struct stream *stream,
+    const struct place_cell *cell,
+    struct usage_sum *sum)
 {
     const struct usage_plan *plan = &stream->plan;
-    const struct stream_window *window = &stream->windows[stream->heap[0]];
     enum aggregation aggregation = plan->meter->aggregation;
-    struct bytes bytes = window->walk.key;
-    struct cell_group group;
-    struct cell_state state;
-    if (cell_value_read(bytes, window->walk.value, aggregation, &state, &group) ||
-        (group.count != plan->meter->dimensions_count && !(state.flags & CELL_CAPPED)))
-        return refuse_cell(totals, stream, bytes);
-    if (!usage_plan_sees(plan, window->key.epoch))
-        return STATUS_OK;
-    if (!usage_cell_answers(plan, &state)) {
-        stream->answer.needs_log = true;
+    const struct cell_state *state = &cell->state;
+    if (cell->group.count != plan->meter->dimensions_count && !(state->flags & CELL_CAPPED))
+        return refuse_cell(totals, stream, cell->key_bytes);
+    if (!usage_cell_answers(plan, state)) {
+        usage_touch(&stream->answer.touched, cell->key.subject, 0, INT64_MAX);
         stream->is_ready = false;
         return error_set(totals->error, STATUS_BUSY, "a cell is to be made anew");
     }
-    if (!usage_filter_accepts(plan->filter, window->key.subject, &group))
+    if (!usage_filter_accepts(plan->filter, cell->key.subject, &cell->group))
         return STATUS_OK;
-    cell_merge(aggregation, &sum->state, &state, window->key.start_s, &stream->sum_arena);
+    cell_merge(aggregation, &sum->state, state, cell->key.start_s, &stream->sum_arena);
     if (cell_overflowed(aggregation, &sum->state))
-        sum->overflow_ns = window->key.start_s * SECOND_NS;
+        sum->overflow_ns = cell->key.start_s * SECOND_NS;
     struct cell_set *set = &sum->state.unique.set;
-    if ((state.flags & CELL_SPILLED) &&
-        uniques_read(&stream->state, bytes, state.unique.spilled, set, &stream->sum_arena))
-        return refuse_cell(totals, stream, bytes);
+    if ((state->flags & CELL_SPILLED) &&
+        uniques_read(
+            &stream->state, cell->key_bytes, state->unique.spilled, set, &stream->sum_arena))
+        return refuse_cell(totals, stream, cell->key_bytes);
     return STATUS_OK;
+}
+
+// The cells of the place at the heap's top, unless the log has them. The window moves on.
+static enum status
+place_take(const struct totals *totals, struct stream *stream, struct usage_sum *sum)
+{
+    struct stream_window *window = &stream->windows[stream->heap[0]];
+    const struct usage_plan *plan = &stream->plan;
+    struct cell_place *place = &stream->place;
+    bool more = false;
+    if (cell_place_read(
+            place, &window->walk, plan->meter->aggregation, usage_plan_below(plan), &more))
+        return refuse_cell(totals, stream, window->walk.key);
+    bool is_wanted = usage_plan_wants(plan, sum->subject) &&
+                     !usage_is_touched(&stream->answer.touched, sum->subject, 0, INT64_MAX);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; is_wanted && !status && i < cell_place_count(place); i++)
+        status = cell_take(totals, stream, cell_place_at(place, i), sum);
+    return status ? status : top_advanced(totals, stream, more);
 }
 
 static void
@@ -447,12 +492,8 @@ stream_take(struct totals *totals, struct stream *stream, struct usage_sum *sum)
         bytes_equal(stream->sorted[stream->sorted_at]->subject, sum->subject))
         rest_take(stream, sum);
     while (!status && stream->heap_count > 0 &&
-           bytes_equal(stream->windows[stream->heap[0]].key.subject, sum->subject)) {
-        if (usage_plan_wants(&stream->plan, sum->subject))
-            status = cell_take(totals, stream, sum);
-        if (!status)
-            status = top_advance(totals, stream);
-    }
+           bytes_equal(stream->windows[stream->heap[0]].key.subject, sum->subject))
+        status = place_take(totals, stream, sum);
     return status;
 }
 
@@ -540,7 +581,8 @@ totals_start(struct totals *totals)
             continue;
         stream->answer = (struct shard_answer){
             .reader = reader,
-            .scan = {.plan = &stream->plan, .view = view, .rows = &stream->rest},
+            .scan = {.plan = &stream->plan,  .view = view, .rows = &stream->rest},
+            .touched = {.is_by_subject = true},
         };
         status = usage_answer_cut(&stream->answer, totals->error);
         totals->streams_count += !status;
@@ -556,6 +598,8 @@ totals_done(struct totals *totals)
         arena_done(&totals->streams[i].rest_arena);
         arena_done(&totals->streams[i].slice_arena);
         arena_done(&totals->streams[i].sum_arena);
+        cell_place_done(&totals->streams[i].place);
+        usage_touched_done(&totals->streams[i].answer.touched);
     }
     arena_done(&totals->arena);
 }

@@ -110,6 +110,17 @@ void verify_each_derived(
     cell_view_fn use,
     void *context);
 
+// What the cells must hold that the fold marked as dirty, made anew from the log up to `folded`.
+// NULL: the log could not be read, which was told.
+struct verify_clean;
+struct verify_clean *verify_clean_make(struct verify_shard *shard, const struct horizons *horizons);
+// NULL: it is none of them. A UNIQUE_COUNT's is a set.
+const struct cell_state *
+verify_clean_find(const struct verify_clean *clean, const struct cell_key *key);
+void verify_clean_done(struct verify_clean *clean);
+// The list of dirty cells on disk.
+void verify_dirty_records(struct verify_shard *shard, struct tx *state);
+
 // An identity of the log. Sorted by what dedup keeps of it.
 struct verify_identity {
     struct hash128 hash;

@@ -1,6 +1,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/cut_record.h"
+#include "ledger/dirty.h"
 #include "ledger/fold.h"
 #include "ledger/uniques.h"
 #include "ledger/verify_parts.h"
@@ -22,6 +23,7 @@ struct comparison {
     struct tx tx;
     uint64_t revision;  // of the snapshot's environment
     struct horizons horizons;
+    struct verify_clean *clean;  // NULL: nothing is compared
     struct zone *zones[BILLING_ZONES_MAX];
     struct walk walk;
     bool has_cell;   // walk stands on one
@@ -283,6 +285,18 @@ expect_unique(
     return is_sound;
 }
 
+// Whether the cell is still to be made anew: then nobody reads it, and what it holds is not
+// compared.
+static bool
+is_waiting(struct comparison *comparison, struct bytes key, const struct cell_state *stored)
+{
+    if (!(stored->flags & CELL_DIRTY))
+        return false;
+    if (!dirty_is_there(&comparison->tx, key))
+        cell_finding(comparison, key, "it is dirty, and not in the list of what is made anew");
+    return true;
+}
+
 // Bit for bit.
 static void
 check_pair(struct comparison *comparison, struct bytes key, const struct cell_view *folded)
@@ -297,6 +311,14 @@ check_pair(struct comparison *comparison, struct bytes key, const struct cell_vi
     }
     struct cell_state expected = *folded->state;
     bool is_sound = true;
+    if (folded->state->flags & CELL_DIRTY) {
+        if (is_waiting(comparison, key, &state))
+            return;
+        const struct cell_state *clean = verify_clean_find(comparison->clean, &folded->key);
+        must(clean != NULL);
+        expected = *clean;
+        expected.flags |= CELL_REPLACES;
+    }
     arena_reset(&comparison->scratch);
     if (aggregation == AGGREGATION_UNIQUE_COUNT)
         is_sound = expect_unique(comparison, key, &state, &expected);
@@ -409,6 +431,25 @@ comparison_cuts(struct comparison *comparison)
     arena_reset(&comparison->scratch);
 }
 
+// Reading the log takes as long as it takes: no snapshot is kept meanwhile, unless flushes came in
+// between too often.
+static void
+comparison_clean(struct comparison *comparison)
+{
+    struct verify_shard *shard = comparison->shard;
+    if (!comparison->is_held)
+        tx_done(&comparison->tx);
+    if (comparison->compares)
+        comparison->clean = verify_clean_make(shard, &comparison->horizons);
+    comparison->compares = comparison->clean != NULL;
+    if (!comparison->is_held)
+        comparison->tx = tx_read(shard->view.state);
+    comparison->has_moved =
+        !comparison->is_held && env_revision(shard->view.state) != comparison->revision;
+    if (!comparison->has_moved)
+        verify_dirty_records(shard, &comparison->tx);
+}
+
 // Takes a snapshot whose position the fold has reached.
 static bool
 comparison_begin(struct comparison *comparison)
@@ -445,7 +486,10 @@ verify_cells(struct verify_shard *shard)
             return;
         comparison_horizons(&comparison);
         comparison_cuts(&comparison);
-        comparison_run(&comparison);
+        comparison_clean(&comparison);
+        if (!comparison.has_moved)
+            comparison_run(&comparison);
+        verify_clean_done(comparison.clean);
         for (uint32_t zone = 0; zone < comparison.horizons.zones_count; zone++)
             zone_close(&comparison.zones[zone]);
         has_moved = comparison.has_moved;

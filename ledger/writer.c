@@ -10,7 +10,9 @@
 #include <limits.h>
 #include <stdio.h>
 
-enum { FLUSH_BOUNDS_MAX = 2 };
+enum { FLUSH_BOUNDS_MAX = 2, DRAIN_LOOK_MS = 1000 };
+
+static const int64_t DRAIN_MEND_NS = 10 * SECOND_NS;
 
 enum status
 writer_init(struct writer *writer, const struct writer_options *options, struct error *error)
@@ -269,21 +271,24 @@ writer_sleep_ms(const struct writer *writer)
     return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
 }
 
-// All cells to disk. What was offered before the stop is in, nothing is offered after it.
+// All cells to disk. What was offered before the stop is in, nothing is offered after it. Cells
+// that are made anew are waited for a while; the next start goes on with the others.
 static void
 writer_drain(struct writer *writer)
 {
+    int64_t deadline_ns = clock_monotonic_ns() + DRAIN_MEND_NS;
     while (!writer_has_failed(writer)) {
         waker_prepare(&writer->waker);
         bool has_collected = writer_collect(writer);
         if (writer_is_behind(writer))
             writer_flush(writer);
         bool is_done = !shard_is_frozen(&writer->shard) && !writer_is_behind(writer) &&
-                       keeper_is_rolled(&writer->keeper);
+                       keeper_is_rolled(&writer->keeper) &&
+                       (keeper_is_mended(&writer->keeper) || clock_monotonic_ns() > deadline_ns);
         if (has_collected || is_done || writer_has_failed(writer))
             waker_cancel(&writer->waker);
         else
-            waker_wait(&writer->waker, -1);
+            waker_wait(&writer->waker, DRAIN_LOOK_MS);
         if (is_done)
             break;
     }
@@ -323,6 +328,12 @@ writer_start(struct writer *writer, struct error *error)
         .shard = writer->shard.number,
         .log = writer->shard.log,
         .state = writer->shard.state,
+        .facts =
+            {
+                    .meters = writer->shard.meters->set,
+                    .cuts = writer->shard.cuts,
+                    .zones = writer->shard.zones,
+                    },
         .generations = writer->shard.generations,
         .writer = &writer->waker,
         .now_ns = writer->options.now_ns,
@@ -330,6 +341,7 @@ writer_start(struct writer *writer, struct error *error)
         .cells_deleted = &writer->shard.metrics[SHARD_CELLS_DELETED],
         .dead_readers = &writer->shard.metrics[SHARD_DEAD_READERS],
         .reader_seconds = &writer->shard.metrics[SHARD_READER_SECONDS],
+        .cells_mended = &writer->shard.metrics[SHARD_CELLS_MENDED],
     };
     enum status status = keeper_start(&writer->keeper, &options, error);
     if (status)

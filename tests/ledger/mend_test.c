@@ -1,0 +1,386 @@
+#include "ledger/mend.h"
+
+#include "ledger/control.h"
+#include "ledger/dirty.h"
+#include "ledger/rebuild.h"
+#include "ledger/shard_view.h"
+#include "ledger/usage.h"
+#include "ledger/verify.h"
+#include "tests/ledger/operating.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+
+// Cells that corrections touched: dirty until they are made anew, which the keeper does after the
+// flush that brings them to disk.
+
+enum { METER_MOST = 1, METER_DISTINCT = 2, HOURS = 20, MANY = 400 };
+
+static int64_t
+test_now_ns(void)
+{
+    return writing_now_ns;
+}
+
+static void
+put_meter(struct writing *writing, const char *key, enum aggregation aggregation)
+{
+    struct error error = {0};
+    struct registry *registry;
+    const struct meter meter = {
+        .key = key, .event_type = "llm", .aggregation = aggregation, .value_property = "$.n"};
+    succeed(registry_open(writing->dir, &registry, &error), &error);
+    succeed(registry_put(registry, &meter, writing_now_ns, NULL, &error), &error);
+    registry_close(registry);
+}
+
+static void
+begin(struct writing *writing)
+{
+    writing_begin(writing, 1);
+    put_meter(writing, "most", AGGREGATION_MAX);
+    put_meter(writing, "distinct", AGGREGATION_UNIQUE_COUNT);
+    writing_open(writing, NULL);
+}
+
+static void
+put(struct writing *writing, const char *subject, const char *id, int64_t n, int64_t time_ns)
+{
+    struct event_bytes event;
+    event_make(&event, subject, id, n);
+    event.event.time_ns = time_ns;
+    cr_assert_eq(writing_fate(writing, &event.event), FATE_STORED);
+}
+
+static void
+cancel(struct writing *writing, const char *subject, const char *id)
+{
+    struct error error = {0};
+    uint64_t block = 0;
+    const struct correction correction = {
+        .kind = ENTRY_CANCEL,
+        .subject = bytes_text(subject),
+        .id = bytes_text(id),
+        .who = bytes_text("ops"),
+        .why = bytes_text("a test"),
+    };
+    succeed(ledger_correct(writing->ledger, &correction, &block, &error), &error);
+}
+
+static struct usage_query
+query_of(const char *meter, const char *subject)
+{
+    return (struct usage_query){
+        .meter = meter,
+        .subject = bytes_text(subject),
+        .from_ns = INT64_MIN,
+        .to_ns = INT64_MAX,
+    };
+}
+
+// The only row's value; -1: there is none.
+static int64_t
+ask(const struct writing *writing, const struct usage_query *query, uint64_t *out_blocks)
+{
+    struct error error = {0};
+    struct arena arena = {0};
+    struct reader *reader = NULL;
+    struct usage_result result;
+    succeed(reader_open(writing->dir, &reader, &error), &error);
+    succeed(usage_query(reader, query, &arena, &result, &error), &error);
+    cr_assert_leq(result.count, 1);
+    int64_t value =
+        result.count > 0 ? (int64_t)(result.rows[0].value.units / DECIMAL_ONE.units) : -1;
+    *out_blocks = result.blocks_read;
+    arena_done(&arena);
+    reader_close(reader);
+    return value;
+}
+
+// Cells on disk of MAX, of all widths, by their flags.
+struct flagged {
+    uint32_t dirty, replaces, others, records;
+};
+
+static struct env *
+state_open(const struct writing *writing)
+{
+    char path[128];
+    struct env *env = NULL;
+    struct error error = {0};
+    const struct env_options options = {
+        .map_size = 64 << 20, .dbs = STATE_DBS, .dbs_count = STATE_DB_COUNT};
+    (void)snprintf(path, sizeof path, "%s/shards/0000/state", writing->dir);
+    succeed(env_open(path, &options, &env, &error), &error);
+    return env;
+}
+
+static struct flagged
+count_flags(const struct writing *writing)
+{
+    struct flagged flagged = {0};
+    struct env *env = state_open(writing);
+    struct tx tx = tx_read(env);
+    flagged.records = (uint32_t)tx_count(&tx, STATE_DB_DIRTY);
+    struct walk walk = walk_open(&tx, STATE_DB_CELLS);
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        struct cell_state state;
+        struct cell_group group;
+        if (cell_value_read(walk.key, walk.value, AGGREGATION_MAX, &state, &group))
+            continue;
+        flagged.dirty += (state.flags & CELL_DIRTY) != 0;
+        flagged.replaces += (state.flags & CELL_REPLACES) != 0;
+        flagged.others += (state.flags & (CELL_DIRTY | CELL_REPLACES)) == 0;
+    }
+    walk_done(&walk);
+    tx_done(&tx);
+    env_close(env);
+    return flagged;
+}
+
+Test(mend, what_a_correction_touched_is_made_anew_and_answers_again)
+{
+    struct writing writing;
+    uint64_t blocks = 0;
+    begin(&writing);
+    put(&writing, "s", "a", 10, writing_now_ns - HOUR_NS);
+    put(&writing, "s", "b", 7, writing_now_ns - HOUR_NS);
+    put(&writing, "t", "c", 99, writing_now_ns - HOUR_NS);
+    writing_close(&writing);
+    struct flagged before = count_flags(&writing);
+    cr_assert_eq(before.replaces + before.dirty, 0);
+    writing_open(&writing, NULL);
+    cancel(&writing, "s", "a");
+    writing_close(&writing);
+    struct flagged after = count_flags(&writing);
+    cr_assert_eq(after.dirty, 0);
+    cr_assert_eq(after.records, 0);
+    cr_assert_eq(after.replaces * 2, before.others, "of two subjects one was touched");
+    struct usage_query query = query_of("most", "s");
+    cr_assert_eq(ask(&writing, &query, &blocks), 7);
+    cr_assert_eq(blocks, 0, "the cells answer again");
+    query = query_of("distinct", "s");
+    cr_assert_eq(ask(&writing, &query, &blocks), 1);
+    cr_assert_eq(blocks, 0);
+    operating_verify(writing.dir);
+    writing_open(&writing, NULL);
+    put(&writing, "s", "d", 8, writing_now_ns - HOUR_NS);
+    writing_close(&writing);
+    query = query_of("most", "s");
+    cr_assert_eq(ask(&writing, &query, &blocks), 8, "later events are added");
+    cr_assert_eq(blocks, 0);
+    operating_verify(writing.dir);
+    writing_end(&writing);
+}
+
+Test(mend, until_then_the_log_answers_what_was_touched_and_no_more)
+{
+    struct writing writing;
+    uint64_t blocks = 0;
+    begin(&writing);
+    for (int i = 0; i < HOURS; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "e%d", i);
+        put(&writing, "s", id, 100 + i, writing_now_ns - i * HOUR_NS - 1);
+        (void)snprintf(id, sizeof id, "f%d", i);
+        put(&writing, "t", id, 100 + i, writing_now_ns - i * HOUR_NS - 1);
+    }
+    writing_close(&writing);
+    writing_open(&writing, NULL);
+    // In memory: on disk the cell still holds it.
+    cancel(&writing, "s", "e19");
+    struct usage_query query = query_of("most", "s");
+    cr_assert_eq(ask(&writing, &query, &blocks), 118);
+    // Those of the hour at first: two subjects' events and the cancel. Where days are made, all of
+    // the day's.
+    cr_assert_geq(blocks, 3);
+    query.from_ns = writing_now_ns - 19 * HOUR_NS;
+    cr_assert_eq(ask(&writing, &query, &blocks), 118);
+    cr_assert_eq(blocks, 0, "an hour later nothing was touched");
+    query = query_of("most", "t");
+    cr_assert_eq(ask(&writing, &query, &blocks), 119);
+    cr_assert_eq(blocks, 0, "the other subject was not touched");
+    query = query_of("most", "s");
+    query.window = USAGE_WINDOW_QUARTER_HOUR;
+    query.from_ns = writing_now_ns - 20 * HOUR_NS;
+    query.to_ns = writing_now_ns - 19 * HOUR_NS;
+    cr_assert_eq(ask(&writing, &query, &blocks), -1, "its only event is gone");
+    cr_assert_eq(blocks, 3);
+    writing_close(&writing);
+    operating_verify(writing.dir);
+    writing_end(&writing);
+}
+
+// As a crash between the flush and the keeper's next step leaves it: dirty, listed, and wrong.
+static uint32_t
+spoil(const struct writing *writing)
+{
+    struct error error = {0};
+    struct buffer value = {0};
+    struct env *env = state_open(writing);
+    struct tx tx = tx_write(env);
+    uint32_t count = 0;
+    struct walk walk = walk_open(&tx, STATE_DB_CELLS);
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        struct cell_state state;
+        struct cell_group group;
+        uint8_t bytes[CELL_KEY_MAX];
+        struct bytes key = bytes_of(bytes, walk.key.size);
+        if (cell_value_read(walk.key, walk.value, AGGREGATION_MAX, &state, &group) ||
+            !(state.flags & CELL_REPLACES))
+            continue;
+        memcpy(bytes, walk.key.data, walk.key.size);
+        state.flags = CELL_DIRTY | CELL_HAS_VALUE;
+        state.extreme = decimal_from_int(999999);
+        buffer_reset(&value);
+        cell_value_write(key, AGGREGATION_MAX, &state, &group, &value);
+        walk_done(&walk);
+        tx_put(&tx, STATE_DB_CELLS, key, buffer_view(&value));
+        dirty_put(&tx, key);
+        count++;
+        walk = walk_open(&tx, STATE_DB_CELLS);
+        cr_assert(walk_seek(&walk, key));
+    }
+    walk_done(&walk);
+    succeed(tx_commit(&tx, &error), &error);
+    env_close(env);
+    buffer_done(&value);
+    return count;
+}
+
+Test(mend, a_start_goes_on_where_a_crash_left_it)
+{
+    struct writing writing;
+    uint64_t blocks = 0;
+    begin(&writing);
+    put(&writing, "s", "a", 10, writing_now_ns - HOUR_NS);
+    put(&writing, "s", "b", 7, writing_now_ns - HOUR_NS);
+    cancel(&writing, "s", "a");
+    writing_close(&writing);
+    uint64_t state = operating_state(writing.dir);
+    cr_assert_gt(spoil(&writing), 2);
+    operating_verify(writing.dir);
+    struct usage_query query = query_of("most", "s");
+    cr_assert_eq(ask(&writing, &query, &blocks), 7);
+    cr_assert_gt(blocks, 0);
+    writing_open(&writing, NULL);
+    writing_close(&writing);
+    cr_assert_eq(count_flags(&writing).dirty, 0, "without an event to flush");
+    cr_assert_eq(operating_state(writing.dir), state);
+    cr_assert_eq(ask(&writing, &query, &blocks), 7);
+    cr_assert_eq(blocks, 0);
+    writing_end(&writing);
+}
+
+static void
+count_finding(void *context, const struct verify_finding *finding)
+{
+    (void)finding;
+    ++*(int *)context;
+}
+
+// A dirty cell that no record lists would never be made anew.
+Test(mend, verify_sees_a_dirty_cell_without_a_record_and_a_record_without_one)
+{
+    struct writing writing;
+    struct error error = {0};
+    for (int i = 0; i < 2; i++) {
+        struct verify_summary summary;
+        int findings = 0;
+        const struct verify_options options = {.on_finding = count_finding, .context = &findings};
+        begin(&writing);
+        put(&writing, "s", "a", 10, writing_now_ns - HOUR_NS);
+        put(&writing, "s", "b", 7, writing_now_ns - HOUR_NS);
+        cancel(&writing, "s", "a");
+        writing_close(&writing);
+        if (i == 0)
+            (void)spoil(&writing);
+        struct env *env = state_open(&writing);
+        struct tx tx = tx_write(env);
+        struct walk walk = walk_open(&tx, i == 0 ? STATE_DB_DIRTY : STATE_DB_CELLS);
+        cr_assert(walk_first(&walk));
+        uint8_t bytes[CELL_KEY_MAX];
+        struct bytes key = bytes_of(bytes, walk.key.size);
+        memcpy(bytes, walk.key.data, walk.key.size);
+        walk_done(&walk);
+        if (i == 0)
+            dirty_delete(&tx, key);
+        else
+            dirty_put(&tx, key);
+        succeed(tx_commit(&tx, &error), &error);
+        env_close(env);
+        succeed(verify_run(writing.dir, &options, &summary, &error), &error);
+        cr_assert_gt(findings, 0);
+        writing_end(&writing);
+    }
+}
+
+Test(mend, a_cut_before_the_correction_keeps_its_answer)
+{
+    struct writing writing;
+    struct error error = {0};
+    uint64_t blocks = 0;
+    uint32_t cut = 0;
+    begin(&writing);
+    put(&writing, "s", "a", 10, writing_now_ns - 30 * HOUR_NS);
+    put(&writing, "s", "b", 7, writing_now_ns - 30 * HOUR_NS);
+    succeed(ledger_cut(writing.ledger, writing_now_ns - 24 * HOUR_NS, &cut, &error), &error);
+    cancel(&writing, "s", "a");
+    writing_close(&writing);
+    struct usage_query query = query_of("most", "s");
+    cr_assert_eq(ask(&writing, &query, &blocks), 7);
+    cr_assert_eq(blocks, 0);
+    query.at_cut = cut;
+    query.to_ns = writing_now_ns - 24 * HOUR_NS;
+    cr_assert_eq(ask(&writing, &query, &blocks), 10);
+    cr_assert_eq(blocks, 0);
+    operating_verify(writing.dir);
+    writing_end(&writing);
+}
+
+// With so many distinct values that they are spilled, and fewer of them afterwards.
+Test(mend, a_rebuild_makes_the_same_state_bit_for_bit, .timeout = 120)
+{
+    struct writing writing;
+    struct error error = {0};
+    uint64_t blocks = 0;
+    char id[16];
+    begin(&writing);
+    for (int i = 0; i < MANY; i++) {
+        struct event_bytes event;
+        (void)snprintf(id, sizeof id, "e%d", i);
+        event_make(&event, "s", id, i);
+        event.event.time_ns = writing_now_ns - HOUR_NS - i % 3 * 7 * HOUR_NS;
+        (void)writing_put(&writing, &event.event);
+    }
+    writing_wait(&writing);
+    for (int session = 0; session < 4; session++) {
+        for (int i = session; i < MANY - 80; i += 16) {
+            (void)snprintf(id, sizeof id, "e%d", i);
+            cancel(&writing, "s", id);
+        }
+        if (session == 2) {
+            uint32_t cut = 0;
+            int64_t time_ns = writing_now_ns - 2 * HOUR_NS;
+            succeed(ledger_cut(writing.ledger, time_ns, &cut, &error), &error);
+        }
+        writing_close(&writing);
+        operating_verify(writing.dir);
+        writing_open(&writing, NULL);
+    }
+    writing_close(&writing);
+    struct usage_query query = query_of("distinct", "s");
+    cr_assert_eq(ask(&writing, &query, &blocks), MANY - 4 * (MANY - 80) / 16);
+    cr_assert_eq(blocks, 0);
+    uint64_t state = operating_state(writing.dir);
+    struct rebuild_summary summary;
+    const struct rebuild_options options = {
+        .shard = REBUILD_ALL_SHARDS,
+        .ledger = {.now_ns = test_now_ns, .tail_max_bytes = 2000},
+    };
+    succeed(rebuild_run(writing.dir, &options, &summary, &error), &error);
+    cr_assert_eq(operating_state(writing.dir), state);
+    operating_verify(writing.dir);
+    writing_end(&writing);
+}
