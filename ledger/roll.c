@@ -405,42 +405,6 @@ parts_until(const struct roll *roll, const struct window_kind *kind, int64_t sta
     return horizons_find(&roll->horizons, source.width, source.zone_number)->made_s;
 }
 
-static enum status
-roll_kind(struct roll *roll, struct horizon *horizon)
-{
-    const struct window_kind *kind = &horizon->kind;
-    const int64_t before_s = horizon->made_s;
-    const int64_t kept_before_s = horizon->kept_s;
-    int64_t now_start_s = window_start(kind, roll->options->now_s);
-    enum status status = STATUS_OK;
-    int64_t start_s = 0;
-    while (!status && next_window(roll, kind, horizon->made_s, &start_s) && start_s < now_start_s &&
-           start_s >= horizon->made_s &&
-           window_end(kind, start_s) <= parts_until(roll, kind, start_s)) {
-        if (has_all_parts(roll, kind, start_s)) {
-            status = roll_window(roll, horizon, start_s);
-        } else {
-            horizon->made_s = window_end(kind, start_s);
-            horizon->kept_s = horizon->made_s;
-        }
-    }
-    // What is empty is made as well.
-    int64_t until_s = parts_until(roll, kind, horizon->made_s);
-    until_s = window_start(kind, until_s < now_start_s ? until_s : now_start_s);
-    if (!status && until_s > horizon->made_s)
-        horizon->made_s = until_s;
-    bool has_changed = horizon->made_s != before_s || horizon->kept_s != kept_before_s;
-    if (status || !has_changed)
-        return status;
-    scoped(tx_done) struct tx tx = tx_write(roll->options->state);
-    horizon_write(&tx, &roll->horizons, horizon);
-    status = tx_commit(&tx, roll->error);
-    tx_renew(&roll->from);
-    return status;
-}
-
-// --- what is too old ---
-
 // Deletes up to a bounded number of cells of one meter that start before the limit. True: all gone.
 static bool
 delete_some(struct roll *roll, const struct horizon *horizon, uint32_t meter_id, int64_t before_s)
@@ -473,6 +437,92 @@ delete_some(struct roll *roll, const struct horizon *horizon, uint32_t meter_id,
     }
     return false;
 }
+
+// All cells of the kind that start before the limit, in slices.
+static enum status
+delete_before(struct roll *roll, const struct horizon *horizon, int64_t before_s)
+{
+    const struct meter_set *set = roll->options->meters;
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
+        for (bool is_done = false; !is_done && !status;) {
+            roll->to = tx_write(roll->options->state);
+            is_done = delete_some(roll, horizon, meter_set_at(set, i)->id, before_s);
+            status = tx_commit(&roll->to, roll->error);
+        }
+    }
+    tx_renew(&roll->from);
+    return status;
+}
+
+// From where on there are parts for a window that begins at the moment.
+static int64_t
+parts_from(const struct roll *roll, const struct window_kind *kind, int64_t start_s)
+{
+    const struct window_kind source = window_source(kind, start_s);
+    return horizons_find(&roll->horizons, source.width, source.zone_number)->kept_s;
+}
+
+// The next window to be made is one whose parts are still there, whether or not something happened
+// in those before it. A zone that was listed before may have left older cells, which late
+// events did not reach.
+static enum status
+horizon_begin(struct roll *roll, struct horizon *horizon)
+{
+    const struct window_kind *kind = &horizon->kind;
+    int64_t begin_s = horizon->made_s;
+    // Days of a zone are made of quarter hours at some times and of hours at others, and hours
+    // reach back further.
+    if (kind->width == CELL_ZONE_DAY && begin_s < roll->horizons.list[1].kept_s)
+        begin_s = roll->horizons.list[1].kept_s;
+    while (begin_s < parts_from(roll, kind, window_start(kind, begin_s)))
+        begin_s = parts_from(roll, kind, window_start(kind, begin_s));
+    if (begin_s == horizon->made_s)
+        return STATUS_OK;
+    if (!window_is_start(kind, begin_s))
+        begin_s = window_end(kind, window_start(kind, begin_s));
+    horizon->made_s = begin_s;
+    horizon->kept_s = begin_s;
+    return delete_before(roll, horizon, begin_s);
+}
+
+static enum status
+roll_kind(struct roll *roll, struct horizon *horizon)
+{
+    const struct window_kind *kind = &horizon->kind;
+    const int64_t before_s = horizon->made_s;
+    const int64_t kept_before_s = horizon->kept_s;
+    int64_t now_start_s = window_start(kind, roll->options->now_s);
+    int64_t start_s = 0;
+    enum status status = horizon_begin(roll, horizon);
+    while (!status && next_window(roll, kind, horizon->made_s, &start_s) && start_s < now_start_s &&
+           start_s >= horizon->made_s &&
+           window_end(kind, start_s) <= parts_until(roll, kind, start_s)) {
+        if (has_all_parts(roll, kind, start_s)) {
+            status = roll_window(roll, horizon, start_s);
+        } else {
+            horizon->made_s = window_end(kind, start_s);
+            horizon->kept_s = horizon->made_s;
+        }
+        if (!status)
+            status = horizon_begin(roll, horizon);
+    }
+    // What is empty is made as well.
+    int64_t until_s = parts_until(roll, kind, horizon->made_s);
+    until_s = window_start(kind, until_s < now_start_s ? until_s : now_start_s);
+    if (!status && until_s > horizon->made_s)
+        horizon->made_s = until_s;
+    bool has_changed = horizon->made_s != before_s || horizon->kept_s != kept_before_s;
+    if (status || !has_changed)
+        return status;
+    scoped(tx_done) struct tx tx = tx_write(roll->options->state);
+    horizon_write(&tx, &roll->horizons, horizon);
+    status = tx_commit(&tx, roll->error);
+    tx_renew(&roll->from);
+    return status;
+}
+
+// --- what is too old ---
 
 // Days of a zone are made of hours or quarter hours, as its clock demands.
 static bool
@@ -510,16 +560,8 @@ retire_kind(struct roll *roll, struct horizon *horizon, int64_t kept_for_s)
     roll->to = tx_write(roll->options->state);
     horizon_write(&roll->to, &roll->horizons, horizon);
     enum status status = tx_commit(&roll->to, roll->error);
-    const struct meter_set *set = roll->options->meters;
-    for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
-        for (bool is_done = false; !is_done && !status;) {
-            roll->to = tx_write(roll->options->state);
-            is_done = delete_some(roll, horizon, meter_set_at(set, i)->id, before_s);
-            status = tx_commit(&roll->to, roll->error);
-        }
-    }
     tx_renew(&roll->from);
-    return status;
+    return status ? status : delete_before(roll, horizon, before_s);
 }
 
 static enum status

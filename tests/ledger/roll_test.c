@@ -401,6 +401,56 @@ Test(roll, a_zone_may_come_go_and_come_again)
     bench_end(&bench);
 }
 
+// What was before the hours that are left has no days of the zone, also when nothing happened at
+// their beginning.
+Test(roll, a_zone_listed_late_begins_where_its_parts_do)
+{
+    struct bench bench;
+    struct horizons horizons;
+    bench_begin(&bench, zones, 2);
+    bench.zones.count = 0;
+    bench.retention = (struct retention){.quarter_hours_s = 86400, .hours_s = 3 * 86400};
+    for (int i = 0; i < 50; i++)
+        happen(&bench, BEGIN_S + (int64_t)next_random(&bench, 2 * 86400));
+    flush_and_roll(&bench, BEGIN_S + 3 * 86400);
+    for (int i = 0; i < 50; i++)
+        happen(&bench, BEGIN_S + 8 * 86400 + (int64_t)next_random(&bench, 3 * 86400));
+    flush_and_roll(&bench, BEGIN_S + 11 * 86400);
+    bench.zones.count = 2;
+    flush_and_roll(&bench, BEGIN_S + 11 * 86400);
+    check_all(&bench);
+    struct tx tx = tx_read(bench.state);
+    read_horizons(&bench, &tx, &horizons);
+    // Berlin's midnights are at 22:00 UTC; Kathmandu's, at 18:15, need quarter hours.
+    cr_assert_eq(
+        horizons_find(&horizons, CELL_ZONE_DAY, 1)->kept_s, BEGIN_S + 8 * 86400 + 22 * 3600);
+    cr_assert_eq(horizons_find(&horizons, CELL_ZONE_DAY, 2)->kept_s, BEGIN_S + 10 * 86400 + 65700);
+    tx_done(&tx);
+    happen(&bench, BEGIN_S + 86400);
+    happen(&bench, BEGIN_S + 9 * 86400);
+    flush_and_roll(&bench, BEGIN_S + 11 * 86400);
+    check_all(&bench);
+    bench_end(&bench);
+}
+
+// Its cells from before are those of a time in which late events reached them.
+Test(roll, a_zone_that_comes_again_keeps_no_older_cells)
+{
+    struct bench bench;
+    bench_begin(&bench, zones, 1);
+    for (int i = 0; i < 50; i++)
+        happen(&bench, BEGIN_S + (int64_t)next_random(&bench, 2 * 86400));
+    flush_and_roll(&bench, BEGIN_S + 3 * 86400);
+    check_all(&bench);
+    bench.retention = (struct retention){.quarter_hours_s = 86400, .hours_s = 3 * 86400};
+    bench.zones.count = 0;
+    flush_and_roll(&bench, BEGIN_S + 11 * 86400);
+    bench.zones.count = 1;
+    flush_and_roll(&bench, BEGIN_S + 11 * 86400);
+    check_all(&bench);
+    bench_end(&bench);
+}
+
 // More distinct values than a cell keeps, gathered from parts that keep theirs.
 Test(roll, spilled_values_are_gathered)
 {
