@@ -9,7 +9,7 @@
 #include "ledger/uniques.h"
 
 // A look at the clock costs more than a cell, so it comes every so many steps.
-enum { CELLS_PER_LOOK = 1024, BLOCKS_PER_LOOK = 16 };
+enum { CELLS_PER_LOOK = 1024, BLOCKS_PER_LOOK = 16, HOUR_S = 3600 };
 
 static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
@@ -197,6 +197,43 @@ first_start(const struct cell_walk *cells)
     return first_s > plan->from_s ? first_s : plan->from_s;
 }
 
+// Whether the zone's hours are those of UTC all the time: then its days begin on such hours.
+static bool
+hours_are_whole(const struct zone *zone, int64_t from_s, int64_t to_s)
+{
+    bool is_whole = true;
+    for (int64_t at_s = from_s; zone != NULL && is_whole && at_s < to_s;) {
+        at_s = zone_day_next(zone, at_s);
+        is_whole = at_s % HOUR_S == 0;
+    }
+    return is_whole;
+}
+
+// Hours are read as quarter hours while these are kept, and as hours before; what is no whole hour
+// there is in the log.
+static struct cover
+hours_cover(
+    const struct horizons *horizons,
+    const struct cover_question *range,
+    const struct zone *zone,
+    struct arena *arena)
+{
+    const struct horizon *quarters = &horizons->list[0];
+    const struct horizon *hours = &horizons->list[1];
+    int64_t split_s = range->to_s - range->to_s % HOUR_S;
+    if (split_s > hours->made_s)
+        split_s = hours->made_s;
+    bool is_log = range->from_s < hours->kept_s || range->from_s % HOUR_S != 0 ||
+                  (range->to_s > split_s && split_s < quarters->kept_s) ||
+                  !hours_are_whole(zone, range->from_s, split_s);
+    struct cover_piece *pieces = arena_array(arena, 2, struct cover_piece);
+    pieces[0] = (struct cover_piece){
+        .is_log = is_log, .kind = {.width = CELL_HOUR}, .from_s = range->from_s, .to_s = split_s};
+    pieces[1] = (struct cover_piece){
+        .kind = {.width = CELL_QUARTER_HOUR}, .from_s = split_s, .to_s = range->to_s};
+    return (struct cover){.pieces = pieces, .count = 2};
+}
+
 // Whole ranges, days and months are covered by the widest cells that fit; finer windows by quarter
 // hours, so that nobody tries each hour of a range without end.
 static struct cover
@@ -217,11 +254,14 @@ cells_cover(const struct cell_walk *cells, struct arena *arena)
         question.within = &within;
     if (within.width != 0 || plan->window == USAGE_WINDOW_NONE)
         return cover_make(horizons, &question, arena);
+    bool has_quarters = question.from_s >= horizons->list[0].kept_s;
+    if (plan->window == USAGE_WINDOW_HOUR && !has_quarters && question.from_s < to_s)
+        return hours_cover(horizons, &question, plan->zone, arena);
     struct cover_piece *piece = arena_new(arena, struct cover_piece);
     *piece = (struct cover_piece){
-        .is_log = horizons->list[0].kept_s > plan->from_s,
+        .is_log = !has_quarters,
         .kind = {.width = CELL_QUARTER_HOUR},
-        .from_s = plan->from_s,
+        .from_s = question.from_s,
         .to_s = to_s,
     };
     return (struct cover){.pieces = piece, .count = 1};
