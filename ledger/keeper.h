@@ -50,7 +50,7 @@ freeze_flush(struct env *state, const struct freeze *freeze, struct error *error
 
 struct keeper_options {
     uint32_t shard;
-    struct env *log;                  // read only
+    struct env *log;  // read only
     struct env *state;
     struct mend_facts facts;          // of the start; the meters are copied
     struct generations *generations;  // the keeper's while it runs
