@@ -62,11 +62,10 @@ class Client {
     must(bytes <= bufferBytes, 'the buffer is full', 'TALLY_FULL');
     if (this.#size === 0) this.#ageTimer = setInterval(() => this.#pump(true), batchAgeMs);
     this.#size += entry.length;
-    this.#entries.push(entry);
     this.stats.bufferedBytes = bytes;
     this.stats.eventsSent++;
     this.stats.eventsBuffered++;
-    if (this.#size >= batchBytes || this.#entries.length >= batchEvents) this.#seal();
+    if (this.#entries.push(entry) >= batchEvents || this.#size >= batchBytes) this.#seal();
     return id;
   }
 
@@ -140,7 +139,7 @@ class Client {
     }
   }
 
-  // Until the connection ends. A unix socket has no TLS.
+  // Until the connection ends. A unix socket has no TLS, and no HELO for tallyd's own user.
   async #serve({ path, host, port }) {
     const { tls: secure, sharedKey, connectTimeoutMs } = this.#settings;
     const [dial, ready] = secure && host ? [tls, 'secureConnect'] : [net, 'connect'];
@@ -149,8 +148,9 @@ class Client {
     const late = () => new Error(`no ${this.stats.isConnected ? 'ack' : 'connection'} in time`);
     socket.on('error', () => {}).setTimeout(connectTimeoutMs, () => socket.destroy(late()));
     const messages = messagesOf(socket);
-    if (sharedKey) await handshake(this.#settings, socket, messages);
-    else await once(socket, ready);
+    await once(socket, ready);
+    const helo = () => Promise.race([once(socket, 'readable'), sleep(1000, null, { ref: false })]);
+    if (sharedKey && (host || (await helo()))) await handshake(this.#settings, socket, messages);
     Object.assign(this.stats, { isConnected: true, lastError: '' }).connects++;
     socket.setTimeout(0);
     this.#pump();

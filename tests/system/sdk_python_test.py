@@ -58,10 +58,6 @@ os.waitpid(child, 0)
 """), "told")
         self.assertEqual(server.usage("events", "acme"), "1")
 
-    def test_a_key_does_not_hinder_on_a_unix_socket(self):
-        server = self.guarded()
-        self.counted(server, self.driver("unix:" + server.unix(), shared_key=sdk_secure_cases.KEY))
-
     def test_a_failing_callback_does_not_stop_the_client(self):
         server = self.server()
         self.assertEqual(self.python(f"""

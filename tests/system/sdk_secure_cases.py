@@ -171,6 +171,28 @@ class SecureCases:
         support.wait_for(
             "the error", lambda: driver.stat("last_error") == "no connection in time")
 
+    def test_a_key_does_not_hinder_on_a_unix_socket(self):
+        server = self.guarded()
+        driver = self.driver("unix:" + server.unix(), shared_key=KEY)
+        self.counted(server, driver)
+        self.assertEqual(driver.stat("connects"), 1)
+
+    def test_shows_the_key_on_a_unix_socket_that_asks(self):
+        path = os.path.join(self.folder, "asks.sock")
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(path)
+        listener.listen()
+        listener.settimeout(30)
+        driver = self.driver("unix:" + path, shared_key=KEY)
+        with listener.accept()[0] as connection:
+            connection.sendall(support.pack(["HELO", {"nonce": "n", "auth": ""}]))
+            ping, _ = sdk_cases.frame_receive(connection)
+            self.assertEqual(ping[3], digest(ping[2], ping[1], "n", KEY))
+            proof = digest(ping[2], "other", "n", KEY)
+            connection.sendall(support.pack(["PONG", True, "", "other", proof]))
+            support.wait_for("the connection", lambda: driver.stat("connects") == 1)
+
     def test_speaks_tls(self):
         server = self.guarded()
         host, port = server.tcp().rsplit(":", 1)
