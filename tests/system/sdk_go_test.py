@@ -309,6 +309,32 @@ class Go(sdk_cases.Cases, unittest.TestCase):
             support.wait_for("their end", lambda driver=driver: driver.stat("goroutines") == 1)
         self.assertIsNotNone(listener)
 
+    def test_close_loses_nothing_that_was_taken(self):
+        server = self.server()
+        driver = self.driver(server.tcp(), buffer_bytes=sdk_cases.BUFFER_MIN)
+        done = driver.do("close_while_sending", count=5000, wait_ms=60000, timeout_ms=60000,
+                         event=EVENT)
+        self.assertEqual((done["told"], done["closed"]), (["closed"] * 8, ""))
+        self.assertGreaterEqual(done["taken"], 5000)
+        stats = driver.do("stats")
+        self.assertEqual((stats["events_sent"], stats["events_acked"]), (done["taken"],) * 2)
+        self.assertEqual(server.usage("events", "acme"), str(done["taken"]))
+        for name in ("close", "flush"):  # again, and nothing is left
+            driver.do(name, timeout_ms=60000)
+        self.refused(driver, "closed", **EVENT)
+
+    def test_close_ends_a_send_that_waits_for_room(self):
+        listener, name = self.listener()  # nobody acks
+        driver = self.driver(name, buffer_bytes=sdk_cases.BUFFER_MIN)
+        done = driver.do("close_while_sending", wait_ms=3600000, timeout_ms=50, event=EVENT)
+        self.assertEqual((done["told"], done["closed"]), (["closed"] * 8, "timeout"))
+        self.assertEqual(driver.stat("events_sent"), done["taken"])
+        for command in ("close", "flush"):  # an hour is not waited for what will not come
+            answer = driver.try_(command, timeout_ms=3600000)
+            self.assertEqual(answer["error"], "timeout")
+        support.wait_for("their end", lambda: driver.stat("goroutines") == 1)
+        self.assertIsNotNone(listener)
+
     def test_pauses_grow(self):
         listener, name = self.listener()
         driver = self.driver(name, retry_min_ms=40, retry_max_ms=160)

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"tally"
 	"time"
 )
@@ -140,6 +141,37 @@ func sendMany(c command) (any, error) {
 	return c.Count, nil
 }
 
+// Eight goroutines send until they may not any more; the client is closed when so many events are
+// taken and, with a count of 0, when the buffer is full. Returns how many were taken in all, what
+// the goroutines were told, and what Close said.
+func closeWhileSending(c command) map[string]any {
+	told, taken := make(chan string), int64(0)
+	for i := 0; i < 8; i++ {
+		go func() {
+			for {
+				if _, err := client.Send(c.Event.made(), timed(c.WaitMS)); err != nil {
+					told <- kind(err)
+					return
+				}
+				atomic.AddInt64(&taken, 1)
+			}
+		}()
+	}
+	for err := error(nil); c.Count == 0 && err == nil; {
+		if _, err = client.Send(c.Event.made(), 0); err == nil {
+			atomic.AddInt64(&taken, 1)
+		}
+	}
+	for atomic.LoadInt64(&taken) < int64(c.Count) {
+		runtime.Gosched()
+	}
+	closed, ends := client.Close(timed(c.TimeoutMS)), []string{}
+	for i := 0; i < 8; i++ {
+		ends = append(ends, <-told)
+	}
+	return map[string]any{"taken": taken, "told": ends, "closed": kind(closed)}
+}
+
 func stats() map[string]any {
 	snake := map[string]any{}
 	made := client.Stats()
@@ -167,6 +199,8 @@ func run(c command) (any, error) {
 		return nil, client.Flush(timed(c.TimeoutMS))
 	case "close":
 		return nil, client.Close(timed(c.TimeoutMS))
+	case "close_while_sending":
+		return closeWhileSending(c), nil
 	case "stats":
 		return stats(), nil
 	case "refusals":
@@ -178,8 +212,8 @@ func run(c command) (any, error) {
 }
 
 func kind(err error) string {
-	for each, name := range map[error]string{tally.ErrFull: "full", tally.ErrInvalid: "invalid",
-		tally.ErrUnacked: "timeout", tally.ErrClosed: "closed"} {
+	for each, name := range map[error]string{nil: "", tally.ErrFull: "full",
+		tally.ErrInvalid: "invalid", tally.ErrUnacked: "timeout", tally.ErrClosed: "closed"} {
 		if errors.Is(err, each) {
 			return name
 		}
