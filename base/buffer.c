@@ -5,13 +5,48 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { BUFFER_CAPACITY_MIN = 256 };
+// From BUFFER_MAPPED_MIN bytes on memory is mapped, and grows without its bytes being copied or the
+// new half being touched. Many buffers that grow together, as messages do that come in together,
+// would else be copied at the same moment, and whoever shares their thread waits for all of them.
+enum { BUFFER_CAPACITY_MIN = 256, BUFFER_MAPPED_MIN = 256 * 1024 };
+
+static void
+memory_give(uint8_t *data, size_t capacity)
+{
+    if (capacity < BUFFER_MAPPED_MIN) {
+        free(data);
+        return;
+    }
+    int rc = munmap(data, capacity);
+    must(rc == 0);
+}
+
+// Like realloc; the first size bytes are kept. NULL: no memory, and data is as it was.
+static uint8_t *
+memory_grow(uint8_t *data, size_t size, size_t capacity, size_t wanted)
+{
+    must(wanted > capacity && size <= capacity);
+    if (wanted < BUFFER_MAPPED_MIN)
+        return realloc(data, wanted);
+    bool is_mapped = capacity >= BUFFER_MAPPED_MIN;
+    void *grown =
+        is_mapped ? mremap(data, capacity, wanted, MREMAP_MAYMOVE)
+                  : mmap(NULL, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (grown == MAP_FAILED)
+        return NULL;
+    if (!is_mapped && size > 0)
+        memcpy(grown, data, size);
+    if (!is_mapped)
+        free(data);
+    return grown;
+}
 
 void
 buffer_done(struct buffer *buffer)
 {
-    free(buffer->data);
+    memory_give(buffer->data, buffer->capacity);
     *buffer = (struct buffer){0};
 }
 
@@ -32,7 +67,7 @@ buffer_grow(struct buffer *buffer, size_t needed)
     if (buffer->limit > 0 && capacity > buffer->limit)
         capacity = buffer->limit;
     must(capacity >= needed);
-    uint8_t *data = realloc(buffer->data, capacity);
+    uint8_t *data = memory_grow(buffer->data, buffer->size, buffer->capacity, capacity);
     if (data == NULL)
         return false;
     buffer->data = data;

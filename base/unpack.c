@@ -323,9 +323,12 @@ skip_short(struct cursor *cursor)
     return true;
 }
 
-bool
-unpack_skip(struct cursor *cursor, uint32_t depth_max)
+// Returns how many items that was; 0: it failed. A cursor's bytes are fewer than 2^32 in all uses,
+// and a claim beyond them fails, so the count does not wrap.
+static inline __attribute__((always_inline)) uint32_t
+value_skip(struct cursor *cursor, uint32_t depth_max)
 {
+    uint32_t items = 0;
     must(depth_max <= UNPACK_DEPTH_MAX);
     // Each level is set when it is entered. Clearing all of them first would be most of the work
     // for a small value, and whoever sends megabytes of these would have it done.
@@ -335,23 +338,36 @@ unpack_skip(struct cursor *cursor, uint32_t depth_max)
     for (;;) {
         while (left[depth] == 0) {
             if (depth == 0)
-                return true;
+                return items;
             depth--;
         }
         left[depth]--;
+        items++;
         struct header header;
         if (skip_short(cursor))
             continue;
         if (!cursor_header(cursor, &header))
-            return false;
+            return 0;
         if (header.form != FORM_ARRAY && header.form != FORM_MAP)
             continue;
         if (depth == depth_max) {
             cursor->failed = true;
-            return false;
+            return 0;
         }
         left[++depth] = header_items(&header);
     }
+}
+
+bool
+unpack_skip(struct cursor *cursor, uint32_t depth_max)
+{
+    return value_skip(cursor, depth_max) > 0;
+}
+
+uint32_t
+unpack_skip_counted(struct cursor *cursor, uint32_t depth_max)
+{
+    return value_skip(cursor, depth_max);
 }
 
 // Values that are still to come in all open containers, each at least a byte.

@@ -50,6 +50,9 @@ bool unpack_next(struct cursor *cursor, struct unpack_item *out);
 // Skips one whole value, nested at most depth_max containers deep. False: incomplete, 0xc1, or
 // deeper.
 bool unpack_skip(struct cursor *cursor, uint32_t depth_max);
+// The same, and counts: how many items the value is, itself included, which is what the work for it
+// goes by. 0: false.
+uint32_t unpack_skip_counted(struct cursor *cursor, uint32_t depth_max);
 
 enum { UNPACK_DEPTH_MAX = 32 };
 

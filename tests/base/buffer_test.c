@@ -46,6 +46,24 @@ Test(buffer, grows_and_keeps_what_is_there)
         cr_assert_eq(cursor_u32le(&in), i);
 }
 
+// From the heap to memory of its own, which grows several times.
+Test(buffer, keeps_what_is_there_when_it_becomes_large)
+{
+    enum { STEP = 4096 + 7, STEPS = 1000, LIMIT = STEP * STEPS };
+    scoped(buffer_done) struct buffer out = {.limit = LIMIT};
+    uint8_t step[STEP];
+    for (uint32_t i = 0; i < STEPS; i++) {
+        memset(step, (int)(i % 251), sizeof step);
+        buffer_put(&out, step, sizeof step);
+    }
+    cr_assert_not(buffer_failed(&out));
+    cr_assert_eq(out.size, LIMIT);
+    for (size_t i = 0; i < out.size; i++)
+        cr_assert_eq(out.data[i], i / STEP % 251, "byte %zu", i);
+    buffer_u8(&out, 1);
+    cr_assert(buffer_failed(&out), "no byte beyond its limit");
+}
+
 Test(buffer, formats_short_and_long_text)
 {
     scoped(buffer_done) struct buffer buffer = {0};

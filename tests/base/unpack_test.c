@@ -192,6 +192,15 @@ Test(unpack, counts_an_empty_container_as_a_level)
     cr_assert(unpack_skip(&in, 2));
 }
 
+Test(unpack, counts_the_items_of_a_value)
+{
+    const uint8_t values[] = {0x93, 0x01, 0x81, 0xa1, 'k', 0x90, 0xc0, 0xc0, 0xa3, 'c', 'u'};
+    struct cursor in = cursor_over(bytes_of(values, sizeof values));
+    cr_assert_eq(unpack_skip_counted(&in, 3), 6);
+    cr_assert_eq(unpack_skip_counted(&in, 2), 1);
+    cr_assert_eq(unpack_skip_counted(&in, 2), 0, "a text that is cut");
+}
+
 Test(unpack, skips_one_value_and_stops_behind_it)
 {
     struct cursor in = cursor_over((struct bytes)BYTES("\x82\xa1x\x93\x01\x02\x03\xa1y\xc0\x07"));
