@@ -18,9 +18,9 @@ enum {
     BUFFER_KEPT_MAX = 1024 * 1024,
 };
 
-// What is inflated in a turn, in pieces of 256 KiB (conn_input.c), and how many TLS handshakes are
-// gone on with (conn_tls.c): some milliseconds each.
-enum { INFLATE_PIECES = 8, HANDSHAKES = 4 };
+// What is inflated in a turn, in pieces of 64 KiB (conn_input.c), and how many TLS handshakes are
+// gone on with (conn_tls.c): a millisecond.
+enum { INFLATE_PIECES = 2, HANDSHAKES = 2 };
 
 static const int64_t QUIET_NS = INT64_C(1000000000);
 
@@ -35,6 +35,7 @@ desk_init(struct desk *desk, const struct desk_options *options, struct error *e
     desk->stalled_end = &desk->stalled;
     desk->inflating_left = INFLATE_PIECES;
     desk->handshakes_left = HANDSHAKES;
+    desk->turn = 1;
     desk->conns = pool_take(options->connections_max, sizeof *desk->conns);
     if (desk->conns == NULL)
         return error_set(
@@ -257,8 +258,11 @@ on_received(void *context, const struct loop_event *event)
 {
     struct conn *conn = context;
     conn_touch(conn);
-    if (event->data.size > 0)
+    if (event->data.size > 0) {
+        conn_bulk_note(conn, event->data.size);
         conn_receive(conn, event->data);
+        conn->has_spoken = true;
+    }
     if (!event->is_last || event->result > 0 || event->result == -ECANCELED ||
         event->result == -ENOBUFS)
         return;
@@ -318,10 +322,12 @@ void
 desk_resume(struct desk *desk)
 {
     struct conn *conn = desk->stalled;
+    struct conn **end = desk->stalled_end;
+    size_t worked_max = desk->worked + SLICE_WORK;
     desk->stalled = NULL;
     desk->stalled_end = &desk->stalled;
     desk->has_more_work = false;
-    while (conn != NULL) {
+    while (conn != NULL && desk->worked < worked_max) {
         struct conn *next = conn->next_stalled;
         conn->next_stalled = NULL;
         conn->is_stalled = false;
@@ -332,6 +338,15 @@ desk_resume(struct desk *desk)
         conn_touch(conn);
         conn = next;
     }
+    if (conn == NULL)
+        return;
+    // Those that did not get their turn come before those that had one.
+    desk->has_more_work = true;
+    *end = desk->stalled;
+    if (desk->stalled != NULL)
+        end = desk->stalled_end;
+    desk->stalled = conn;
+    desk->stalled_end = end;
 }
 
 size_t
@@ -418,10 +433,9 @@ conn_charge(struct conn *conn, bool is_tick)
 void
 desk_inflated_charge(struct desk *desk, bool is_tick)
 {
-    size_t kept_max = is_tick || desk->memory_is_full ? BUFFER_IDLE_MAX : BUFFER_KEPT_MAX;
-    // Its holder's entries point into it.
-    if (desk->inflating == NULL)
-        buffer_trim(&desk->inflated, kept_max);
+    // Its holder's entries point into it. It has memory of its own, so there is time until a tick.
+    if (desk->inflating == NULL && is_tick)
+        buffer_trim(&desk->inflated, BUFFER_IDLE_MAX);
     must(desk->memory_used >= desk->inflated_charged);
     desk->memory_used += desk->inflated.capacity - desk->inflated_charged;
     desk->inflated_charged = desk->inflated.capacity;
@@ -576,6 +590,10 @@ desk_settle(struct desk *desk)
     }
     desk->inflating_left = INFLATE_PIECES;
     desk->handshakes_left = HANDSHAKES;
+    desk->worked = 0;
+    desk->hungry_before = desk->hungry;
+    desk->hungry = 0;
+    desk->turn++;
     counts_publish(desk);
 }
 

@@ -27,8 +27,13 @@
 //    holder (desk.inflating) has a ticket already, so it waits for the ledger only, and gives the
 //    buffer back when the frame is put; others wait as in 3.
 //
-// 6. A connection works off a slice of entries (conn_input.c), then others have their turn; the
-//    rest of the frame waits as in 3. What is inflated in a turn is bounded too (INFLATE_PIECES).
+// 6. Work is shared out by turns. A connection may have a slice of it done (SLICE_WORK), then the
+//    rest of its frame waits as in 3. Every turn gives each connection its share of a slice again,
+//    which those divide who had not enough in the turn before. So who always wants more gets
+//    little at a time, a turn stays short however many these are, and a connection of less work
+//    than that has its frames put at once. Those that waited go on in the order in which they
+//    came, until a slice of work was done for all of them; what a turn inflates is bounded, too
+//    (INFLATE_PIECES), and beyond TURN_WORK_MAX everybody waits for the next.
 //
 // 7. A peer that is sent away may be in the middle of sending. Closing the socket on its bytes
 //    would reset the connection, and acks and reasons that are still on their way would be lost. So
@@ -60,7 +65,8 @@
 #include "ingest/tls.h"
 #include "ledger/ledger.h"
 
-enum { CONN_PEER_MAX = REJECT_PEER_MAX };
+// A slice is one to two milliseconds' work (conn_input.c), some 4,000 events.
+enum { CONN_PEER_MAX = REJECT_PEER_MAX, SLICE_WORK = 192 * 1024, TURN_WORK_MAX = 4 * SLICE_WORK };
 
 enum conn_state { CONN_FREE, CONN_OPEN, CONN_ENDED, CONN_CLOSING };
 
@@ -78,7 +84,8 @@ struct conn {
     bool is_touched;    // in desk->touched
     bool is_stalled;    // in desk->stalled
     char peer[CONN_PEER_MAX];
-    bool has_spoken;         // without TLS: some byte came
+    bool has_spoken;         // some byte came
+    uint8_t bulk_events;     // it sends much: until so often less came at once (conn_room.c)
     struct tls *tls;         // NULL: none
     int64_t waiting_ns;      // monotonic: when it ended, or the peer last took a part of its acks
     int64_t greeted_ns;      // monotonic
@@ -99,10 +106,13 @@ struct conn {
     bool has_frame;
     const uint8_t *frame_data;
     struct frame frame;
-    struct cursor entries;  // the next entry
-    uint32_t index;         // its number
-    struct ticket *ticket;  // of the frame
-    uint32_t tickets;       // frames of this connection under way, that one included
+    struct frame_walk walk;  // how far its entries were looked through
+    struct cursor entries;   // the next entry
+    uint32_t index;          // its number
+    uint32_t slice;          // work that was left in slice_turn
+    uint64_t slice_turn;     // desk->turn when it last worked; 0: never
+    struct ticket *ticket;   // of the frame
+    uint32_t tickets;        // frames of this connection under way, that one included
     // Output: acks are packed into one buffer while the other is being sent.
     struct buffer acks;
     struct buffer sent;
@@ -188,6 +198,10 @@ struct desk {
     struct conn *inflating;            // NULL: nobody
     enum gzip_result inflated_result;  // GZIP_MORE: of its entries there is more to come
     struct frame_walk inflated_walk;   // over what came
+    uint64_t turn;                     // number of this turn, from 1
+    size_t worked;                     // work done in it
+    uint32_t hungry;                   // connections that would have had more done
+    uint32_t hungry_before;            // in the turn before
     bool has_more_work;                // a frame was stopped at the end of its slice: do not wait
     int64_t ticked_ns;                 // monotonic: the last tick
     int64_t late_ns;                   // how much later than it should it came
@@ -234,8 +248,11 @@ void conn_charge(struct conn *conn, bool is_tick);
 // Whether more of its bytes could be worked with, memory aside.
 bool conn_wants_bytes(const struct conn *conn);
 size_t conn_acks_unread(const struct conn *conn);
-// How many bytes more it may be sent, for want of memory; SIZE_MAX: any (conn_room.c).
+// How many bytes more may be received now; SIZE_MAX: any number, for as long as this is so
+// (conn_room.c).
 size_t conn_ration(const struct conn *conn);
+// So many bytes came at once (conn_room.c).
+void conn_bulk_note(struct conn *conn, size_t size);
 // The head frame is done with (conn_room.c).
 void room_frame_done(struct conn *conn);
 // Decides whether memory is full, and who may go on then (conn_room.c).

@@ -11,10 +11,15 @@
 #include "ingest/conn.h"
 #include "ingest/frame_gzip.h"
 
-// SLICE_MAX: entries and frames that one connection works off before the others have their turn. At
-// the cost of an event that is some milliseconds; a message of megabytes of tiny entries would else
-// keep everybody waiting for seconds.
-enum { HOLD_STEP = 16 * 1024, SLICE_MAX = 8192, INFLATE_PIECE = 256 * 1024 };
+// Work is counted in units, each about as much as looking at an item of msgpack; measured, that is
+// 4 to 8 ns. A message of megabytes of tiny entries would else keep everybody waiting for a second.
+enum {
+    HOLD_STEP = 16 * 1024,
+    ENTRY_WORK = 32,
+    FRAME_WORK = 256,
+    INFLATE_PIECE = 64 * 1024,
+    LOOK_PIECE = 32 * 1024,
+};
 
 static struct bytes
 held_view(const struct conn *conn)
@@ -69,13 +74,14 @@ frame_find(struct conn *conn, struct bytes bytes)
     case UNPACK_TOO_LARGE: conn_break(conn, FRAME_TOO_LARGE); return false;
     case UNPACK_COMPLETE: break;
     }
-    enum frame_fault fault = frame_parse(bytes_of(bytes.data, conn->scan.size), &conn->frame);
+    enum frame_fault fault = frame_begin(bytes_of(bytes.data, conn->scan.size), &conn->frame);
     if (fault != FRAME_FINE) {
         conn_break(conn, fault);
         return false;
     }
     conn->frame_data = bytes.data;
     conn->entries = cursor_over(conn->frame.entries);
+    conn->walk = (struct frame_walk){0};
     conn->index = 0;
     conn->has_frame = true;
     return true;
@@ -130,11 +136,57 @@ entry_put(struct conn *conn)
     return true;
 }
 
-enum inflating { INFLATING_DONE, INFLATING_WAITS, INFLATING_FAILED };
+// --- slices ---
+
+// The most work that is still its in this turn. What it did not use in former turns is its as well,
+// up to a slice: who sends a frame now and then finds it whole.
+static uint32_t
+slice_left(struct conn *conn)
+{
+    struct desk *desk = conn->desk;
+    uint64_t turns = desk->turn - conn->slice_turn;
+    if (turns > 0) {
+        uint64_t share = SLICE_WORK / (desk->hungry_before + 1);
+        uint64_t slice = turns < SLICE_WORK ? conn->slice + turns * (share + 1) : SLICE_WORK;
+        conn->slice = slice < SLICE_WORK ? (uint32_t)slice : SLICE_WORK;
+        conn->slice_turn = desk->turn;
+    }
+    return desk->worked < TURN_WORK_MAX ? conn->slice : 0;
+}
+
+static void
+slice_charge(struct conn *conn, size_t work)
+{
+    uint32_t charge = work < conn->slice ? (uint32_t)work : conn->slice;
+    conn->slice -= charge;
+    conn->desk->worked += charge;
+}
+
+// Its frame goes on in the next turn.
+static void
+slice_ends(struct conn *conn)
+{
+    conn->desk->has_more_work = true;
+    conn->desk->hungry++;
+}
+
+// Whether there is work left for it in this turn, which is taken.
+static bool
+slice_take(struct conn *conn, uint32_t work)
+{
+    if (slice_left(conn) == 0) {
+        slice_ends(conn);
+        return false;
+    }
+    slice_charge(conn, work);
+    return true;
+}
+
+// --- what is to be done before entries can be put ---
 
 // What cannot be inflated cannot be counted; without an ack the client sends it again.
 static void
-frame_inflate_fail(struct conn *conn, enum frame_fault fault)
+frame_fail(struct conn *conn, enum frame_fault fault)
 {
     conn_frame_abandon(conn);
     if (fault != FRAME_FINE) {
@@ -144,6 +196,30 @@ frame_inflate_fail(struct conn *conn, enum frame_fault fault)
         conn_end(conn);
     }
 }
+
+// False: more of the head frame's entries is to be looked through, or it is forgotten and the
+// connection ends.
+static bool
+frame_is_looked_through(struct conn *conn)
+{
+    struct frame *frame = &conn->frame;
+    if (frame->is_whole)
+        return true;
+    size_t before = conn->walk.items;
+    enum frame_fault fault = frame_look(frame, slice_left(conn), &conn->walk);
+    slice_charge(conn, conn->walk.items - before);
+    if (fault != FRAME_FINE) {
+        frame_fail(conn, fault);
+        return false;
+    }
+    if (!frame->is_whole)
+        slice_ends(conn);
+    else
+        conn->entries = cursor_over(frame->entries);
+    return frame->is_whole;
+}
+
+enum inflating { INFLATING_DONE, INFLATING_WAITS, INFLATING_FAILED };
 
 // Inflates the head frame's entries, then looks through them, in pieces: a turn does a bounded
 // amount of both, whoever it is for. INFLATING_FAILED: the frame is forgotten and the connection
@@ -173,7 +249,7 @@ frame_inflate(struct conn *conn)
                 gzip_some(desk->gzip, frame->entries, INFLATE_PIECE, &desk->inflated);
         else if (desk->inflated_result == GZIP_FINE)
             fault = frame_inflated(
-                frame, buffer_view(&desk->inflated), INFLATE_PIECE, &desk->inflated_walk);
+                frame, buffer_view(&desk->inflated), LOOK_PIECE, &desk->inflated_walk);
         else
             break;
     }
@@ -182,36 +258,26 @@ frame_inflate(struct conn *conn)
         desk->counts.frames++;
         return INFLATING_DONE;
     }
-    frame_inflate_fail(
-        conn, fault != FRAME_FINE ? fault : frame_fault_of_gzip(desk->inflated_result));
+    frame_fail(conn, fault != FRAME_FINE ? fault : frame_fault_of_gzip(desk->inflated_result));
     return INFLATING_FAILED;
 }
 
-// Whether there is one more piece of work in the slice. Otherwise the frame goes on in the next
-// turn.
-static bool
-slice_take(struct conn *conn, uint32_t *slice)
-{
-    if (*slice == 0) {
-        conn->desk->has_more_work = true;
-        return false;
-    }
-    (*slice)--;
-    return true;
-}
+// --- a frame's way ---
 
 // Puts the rest of the head frame. False: stopped for want of a ticket or of room, in the ledger,
 // for one more ack or to inflate; at the end of the slice; or (has_frame is unset) for good.
 static bool
-frame_put(struct conn *conn, uint32_t *slice)
+frame_put(struct conn *conn)
 {
     struct desk *desk = conn->desk;
-    if (!slice_take(conn, slice))
+    if (!slice_take(conn, FRAME_WORK))
         return false;
     if (conn->frame.mode == FRAME_HEARTBEAT) {
         desk->counts.heartbeats++;
         return true;
     }
+    if (!conn->frame.is_gzip && !frame_is_looked_through(conn))
+        return false;
     if (conn->ticket == NULL) {
         if (conn->tickets == desk->options.conn_tickets || conn_acks_are_full(conn))
             return false;
@@ -226,7 +292,7 @@ frame_put(struct conn *conn, uint32_t *slice)
     if (is_packed && frame_inflate(conn) != INFLATING_DONE)
         return false;
     while (conn->index < conn->frame.entries_count)
-        if (!slice_take(conn, slice) || !entry_put(conn))
+        if (!slice_take(conn, ENTRY_WORK) || !entry_put(conn))
             return false;
     struct ticket *ticket = conn->ticket;
     conn->ticket = NULL;
@@ -252,12 +318,11 @@ static size_t
 frames_consume(struct conn *conn, struct bytes bytes)
 {
     size_t done = conn->is_stranger ? conn_ping_take(conn, bytes) : 0;
-    uint32_t slice = SLICE_MAX;
     while (conn->state != CONN_CLOSING && !conn->is_stranger) {
         struct bytes rest = bytes_of(bytes.data + done, bytes.size - done);
         if (!conn->has_frame && (rest.size == 0 || !frame_find(conn, rest)))
             break;
-        if (!frame_put(conn, &slice)) {
+        if (!frame_put(conn)) {
             // With a ticket the frame will be put, whatever the peer reads.
             if (conn->has_frame && (conn->ticket != NULL || !conn_acks_are_full(conn)))
                 conn_stall(conn);

@@ -6,7 +6,9 @@
 //    half of the memory for messages, so who sends messages smaller than that never waits for those
 //    who fill the other half.
 // 2. While that is full the kernel is asked for no more than what is left of the share, or many
-//    bursts at once would overfill it.
+//    bursts at once would overfill it. While it is not, who sends much is asked for a little in
+//    each turn, since the kernel would deliver 4 MiB of each, and others wait while that is
+//    copied.
 // 3. Beyond its share one connection at a time goes on (room.owner), in the room that is kept for
 //    one frame.
 // 4. The others wait in a queue, first come, first served: each gets its turn after as many as were
@@ -27,6 +29,11 @@
 enum {
     ROOM_WORDS_SIZE = 4096,
     RATION_MAX = 1 << 30,
+    // Of a message that is not whole after so many bytes, as many come in a turn.
+    RATION_LARGE = 64 * 1024,
+    RATION_BULK = 128 * 1024,
+    // So often something less came before it is believed to send less.
+    BULK_EVENTS = 8,
     // The same in looks: how often the kernel was asked for the owner's bytes, which has them ready
     // when the client sends more quickly than the loop turns.
     ROOM_QUIET_LOOKS = 2,
@@ -72,12 +79,33 @@ conn_share(const struct conn *conn)
     return conn->charged < share ? share - conn->charged : 0;
 }
 
+void
+conn_bulk_note(struct conn *conn, size_t size)
+{
+    if (size >= RATION_BULK)
+        conn->bulk_events = BULK_EVENTS;
+    else if (conn->bulk_events > 0)
+        conn->bulk_events--;
+}
+
+// How much at a time, memory aside. For who sends less than that, any number: then the kernel need
+// not be asked again for each message.
+static size_t
+conn_gulp(const struct conn *conn)
+{
+    if (conn->held.size >= RATION_LARGE)
+        return RATION_LARGE;
+    return conn->bulk_events > 0 || !conn->has_spoken ? RATION_BULK : SIZE_MAX;
+}
+
 size_t
 conn_ration(const struct conn *conn)
 {
     const struct desk *desk = conn->desk;
-    if (!desk->memory_is_full || desk->room.owner == conn)
+    if (desk->room.owner == conn)
         return SIZE_MAX;
+    if (!desk->memory_is_full)
+        return conn_gulp(conn);
     size_t share = conn_share(conn);
     if (conn_is_new(conn) && share < ROOM_WORDS_SIZE)
         return ROOM_WORDS_SIZE;

@@ -35,9 +35,7 @@ tls_give_up(struct conn *conn, enum tls_fault fault, const char *detail)
 static void
 plain_receive(struct conn *conn, struct bytes data)
 {
-    bool is_first = !conn->has_spoken;
-    conn->has_spoken = true;
-    if (is_first && data.data[0] == TLS_FIRST_BYTE && conn->state == CONN_OPEN)
+    if (!conn->has_spoken && data.data[0] == TLS_FIRST_BYTE && conn->state == CONN_OPEN)
         conn_break(conn, FRAME_TLS);
     conn_take(conn, data);
 }

@@ -172,33 +172,26 @@ options_parse(struct cursor *in, struct frame *frame)
     return FRAME_FINE;
 }
 
-// Counts the values that packed entries hold, until `most` bytes are walked over. No entry is
-// handed out unless all are whole.
+// Counts the entries that begin the bytes, count_max of them at most, until some `most` items are
+// walked over. No entry is handed out unless all are whole.
 static enum frame_fault
-entries_walk(struct bytes packed, size_t most, struct frame_walk *walk)
+entries_walk(struct bytes bytes, uint32_t count_max, size_t most, struct frame_walk *walk)
 {
-    must(walk->size <= packed.size);
-    struct cursor in = cursor_over(bytes_of(packed.data + walk->size, packed.size - walk->size));
-    size_t size = cursor_left(&in);
-    size_t stop = size > most ? size - most : 0;
-    while (cursor_left(&in) > stop) {
-        if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
+    must(walk->size <= bytes.size);
+    if (bytes.size == 0)
+        return FRAME_FINE;
+    struct cursor in = cursor_over(bytes_of(bytes.data + walk->size, bytes.size - walk->size));
+    size_t done = 0;
+    while (cursor_left(&in) > 0 && walk->count < count_max && done < most) {
+        uint32_t items = unpack_skip_counted(&in, UNPACK_DEPTH_MAX);
+        if (items == 0)
             return FRAME_ENTRIES_BROKEN;
+        done += items;
         walk->count++;
     }
-    walk->size = packed.size - cursor_left(&in);
+    walk->size = bytes.size - cursor_left(&in);
+    walk->items += done;
     return FRAME_FINE;
-}
-
-static enum frame_fault
-packed_count(struct bytes packed, uint32_t *out_count)
-{
-    struct frame_walk walk = {0};
-    enum frame_fault fault =
-        packed.size > 0 ? entries_walk(packed, packed.size, &walk) : FRAME_FINE;
-    if (fault == FRAME_FINE)
-        *out_count = walk.count;
-    return fault;
 }
 
 // Takes `count` whole values as one view.
@@ -213,7 +206,8 @@ values_take(struct cursor *in, uint32_t count, struct bytes *out)
     return true;
 }
 
-// The second element decides the mode. *out_used: elements of the message that are taken now.
+// The second element decides the mode. *out_used: elements of the message that are taken now. A
+// Forward message's entries are not: they are still to be looked through.
 static enum frame_fault
 entries_parse(struct cursor *in, uint32_t elements, struct frame *frame, uint32_t *out_used)
 {
@@ -230,7 +224,8 @@ entries_parse(struct cursor *in, uint32_t elements, struct frame *frame, uint32_
     if (second.type == UNPACK_ARRAY) {
         frame->mode = FRAME_FORWARD;
         frame->entries_count = second.count;
-        return values_take(in, second.count, &frame->entries) ? FRAME_FINE : FRAME_NOT_FORWARD;
+        frame->entries = bytes_of(in->at, cursor_left(in));
+        return FRAME_FINE;
     }
     if (second.type == UNPACK_MAP || elements < 3)
         return FRAME_NOT_FORWARD;
@@ -238,7 +233,20 @@ entries_parse(struct cursor *in, uint32_t elements, struct frame *frame, uint32_
     *out_used = 3;
     frame->mode = FRAME_MESSAGE;
     frame->entries_count = 1;
+    frame->is_whole = true;
     return values_take(in, 2, &frame->entries) ? FRAME_FINE : FRAME_NOT_FORWARD;
+}
+
+// What follows the entries, up to the message's end.
+static enum frame_fault
+rest_parse(struct cursor *in, struct frame *frame)
+{
+    enum frame_fault fault = frame->has_option ? options_parse(in, frame) : FRAME_FINE;
+    if (fault != FRAME_FINE)
+        return fault;
+    // The option speaks of packed entries; where there are none it says nothing.
+    frame->is_gzip = frame->is_gzip && frame->mode == FRAME_PACKED;
+    return cursor_left(in) > 0 ? FRAME_NOT_FORWARD : FRAME_FINE;
 }
 
 static enum frame_fault
@@ -256,43 +264,79 @@ elements_parse(struct cursor *in, uint32_t elements, struct frame *frame)
         return fault;
     if (elements > used + 1)
         return FRAME_NOT_FORWARD;
-    if (elements == used + 1)
-        fault = options_parse(in, frame);
+    frame->has_option = elements == used + 1;
+    return frame->mode == FRAME_FORWARD ? FRAME_FINE : rest_parse(in, frame);
+}
+
+enum frame_fault
+frame_begin(struct bytes message, struct frame *out)
+{
+    struct cursor in = cursor_over(message);
+    struct frame frame = {.mode = FRAME_HEARTBEAT, .is_whole = true};
+    struct unpack_item top;
+    if (!unpack_next(&in, &top))
+        return FRAME_NOT_MSGPACK;
+    enum frame_fault fault = FRAME_FINE;
+    if (top.type == UNPACK_ARRAY) {
+        frame.is_whole = false;
+        fault = elements_parse(&in, top.count, &frame);
+    } else if (top.type != UNPACK_NIL || cursor_left(&in) > 0) {
+        fault = FRAME_NOT_FORWARD;
+    }
     if (fault != FRAME_FINE)
         return fault;
-    // The option speaks of packed entries; where there are none it says nothing.
-    frame->is_gzip = frame->is_gzip && frame->mode == FRAME_PACKED;
-    if (frame->mode != FRAME_PACKED || frame->is_gzip)
-        return FRAME_FINE;
-    return packed_count(frame->entries, &frame->entries_count);
+    *out = frame;
+    return FRAME_FINE;
+}
+
+// The entries of a Forward message end where as many as it declared have been, and behind them it
+// goes on.
+static enum frame_fault
+forward_look(struct frame *frame, size_t most, struct frame_walk *walk)
+{
+    struct bytes bytes = frame->entries;
+    if (entries_walk(bytes, frame->entries_count, most, walk) != FRAME_FINE)
+        return FRAME_NOT_FORWARD;
+    if (walk->count < frame->entries_count)
+        return walk->size < bytes.size ? FRAME_FINE : FRAME_NOT_FORWARD;
+    struct cursor in = cursor_over(bytes);
+    frame->entries.size = walk->size;
+    frame->is_whole = true;
+    (void)cursor_take(&in, walk->size);
+    return rest_parse(&in, frame);
+}
+
+enum frame_fault
+frame_look(struct frame *frame, size_t most, struct frame_walk *walk)
+{
+    must(!frame->is_whole && !frame->is_gzip);
+    if (frame->mode == FRAME_FORWARD)
+        return forward_look(frame, most, walk);
+    must(frame->mode == FRAME_PACKED);
+    enum frame_fault fault = entries_walk(frame->entries, UINT32_MAX, most, walk);
+    frame->entries_count = walk->count;
+    frame->is_whole = walk->size == frame->entries.size;
+    return fault;
 }
 
 enum frame_fault
 frame_parse(struct bytes message, struct frame *out)
 {
-    struct cursor in = cursor_over(message);
-    struct frame frame = {.mode = FRAME_HEARTBEAT};
-    struct unpack_item top;
-    if (!unpack_next(&in, &top))
-        return FRAME_NOT_MSGPACK;
-    enum frame_fault fault = FRAME_FINE;
-    if (top.type == UNPACK_ARRAY)
-        fault = elements_parse(&in, top.count, &frame);
-    else if (top.type != UNPACK_NIL)
-        fault = FRAME_NOT_FORWARD;
-    if (fault != FRAME_FINE)
-        return fault;
-    if (cursor_left(&in) > 0)
-        return FRAME_NOT_FORWARD;
-    *out = frame;
-    return FRAME_FINE;
+    struct frame frame;
+    struct frame_walk walk = {0};
+    enum frame_fault fault = frame_begin(message, &frame);
+    if (fault == FRAME_FINE && !frame.is_whole && !frame.is_gzip)
+        fault = frame_look(&frame, SIZE_MAX, &walk);
+    if (fault == FRAME_FINE)
+        *out = frame;
+    return fault;
 }
 
 enum frame_fault
 frame_inflated(struct frame *frame, struct bytes entries, size_t most, struct frame_walk *walk)
 {
     must(frame->is_gzip && !frame->is_inflated);
-    enum frame_fault fault = entries.size > 0 ? entries_walk(entries, most, walk) : FRAME_FINE;
+    enum frame_fault fault = entries_walk(entries, UINT32_MAX, most, walk);
     if (fault != FRAME_FINE || walk->size < entries.size)
         return fault;
     frame->entries = entries;

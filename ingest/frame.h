@@ -5,6 +5,9 @@
 //     struct frame frame;
 //     enum frame_fault fault = frame_parse(message, &frame);      // one complete msgpack value
 //     if (fault != FRAME_FINE) close the connection
+//     // or, a bounded amount of work at a time:
+//     frame_begin(message, &frame);
+//     while (!frame.is_whole) { frame_look(&frame, most, &walk); ... others have their turn ... }
 //     struct cursor in = cursor_over(frame.entries);
 //     for (i = 0; i < frame.entries_count; i++) decode_entry(&frame, &in, i, &event);
 //     ... after frame_inflated(&frame, inflated, ...), when frame.is_gzip
@@ -15,7 +18,7 @@
 //                                             option compressed: "gzip"
 //     nil                                     heartbeat
 //
-// The whole structure is walked here, entries included, so an entry that was handed out is
+// The whole structure is walked here, entries included, so an entry of a frame that is_whole is
 // complete. What an entry says is the decoder's business: a bad event is refused, a broken frame
 // ends the connection. Options: chunk, size, compressed and our tally: {"results": bool,
 // "backfill": ID}; others are ignored.
@@ -38,6 +41,8 @@ struct frame {
     bool has_chunk;
     bool chunk_is_bin;  // it is answered as it came
     bool wants_results;
+    bool is_whole;          // its entries were looked through; not of a gzip frame's
+    bool has_option;        // behind them, while it is not whole
     bool is_gzip;           // entries are gzip members, to be inflated first
     bool is_inflated;       // entries lie elsewhere, frame_rebase leaves them alone
     struct bytes backfill;  // empty: live
@@ -76,10 +81,23 @@ enum frame_fault frame_parse(struct bytes message, struct frame *out)
 // How far entries were looked through.
 struct frame_walk {
     size_t size;     // bytes
+    size_t items;    // msgpack items: the work that it was
     uint32_t count;  // entries
 };
 
-// The entries of a compressed frame, inflated; their view is kept. Looks through some `most` bytes
+// The same without a look at the entries: when they are several, the frame is not whole, and
+// frame_look goes on with it, or frame_inflated when they are compressed. Of a Forward message that
+// is not whole nothing that follows the entries is known, and entries is all of that, too.
+enum frame_fault frame_begin(struct bytes message, struct frame *out)
+    __attribute__((warn_unused_result));
+
+// Looks through some `most` items of the entries, going on where walk stands, which begins zeroed;
+// an entry is not left in its middle, and of most 0 nothing is done. After a fault the frame is not
+// to be used any more.
+enum frame_fault frame_look(struct frame *frame, size_t most, struct frame_walk *walk)
+    __attribute__((warn_unused_result));
+
+// The entries of a compressed frame, inflated; their view is kept. Looks through some `most` items
 // of them, going on where walk stands; when all are, the frame is_inflated. FRAME_ENTRIES_BROKEN:
 // they are no sequence of msgpack values, and the frame is as it was.
 enum frame_fault

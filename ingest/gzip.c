@@ -8,7 +8,7 @@
 #include <zlib.h>
 
 // Room for output is offered in steps, so that a buffer grows with what a member really holds.
-enum { GZIP_STEP = 256 * 1024 };
+enum { GZIP_STEP = 64 * 1024 };
 // The largest window, and 16 for "gzip and nothing else".
 enum { GZIP_WINDOW_BITS = 15 + 16 };
 

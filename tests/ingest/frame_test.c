@@ -187,6 +187,47 @@ Test(frame, refuses)
     }
 }
 
+// One entry at a time it comes to the same, also when the message is moved in between.
+Test(frame, looks_through_entries_one_after_the_other)
+{
+    uint32_t looked = 0;
+    for (size_t i = 0; i < sizeof ACCEPTED / sizeof ACCEPTED[0]; i++) {
+        struct frame frame, whole;
+        struct frame_walk walk = {0};
+        struct bytes message = ACCEPTED[i].bytes;
+        uint8_t copy[4096];
+        cr_assert_leq(message.size, sizeof copy);
+        memcpy(copy, message.data, message.size);
+        cr_assert_eq(frame_parse(message, &whole), FRAME_FINE);
+        cr_assert_eq(frame_begin(message, &frame), FRAME_FINE, "%s", ACCEPTED[i].name);
+        frame_rebase(&frame, message.data, copy);
+        while (!frame.is_whole && !frame.is_gzip) {
+            uint32_t before = walk.count;
+            cr_assert_eq(frame_look(&frame, 1, &walk), FRAME_FINE, "%s", ACCEPTED[i].name);
+            cr_assert_leq(walk.count - before, 1, "%s", ACCEPTED[i].name);
+            looked += walk.count - before;
+        }
+        cr_assert_eq(frame.mode, whole.mode);
+        cr_assert_eq(frame.entries_count, whole.entries_count, "%s", ACCEPTED[i].name);
+        cr_assert(bytes_equal(frame.entries, whole.entries), "%s", ACCEPTED[i].name);
+        cr_assert(bytes_equal(frame.chunk, whole.chunk), "%s", ACCEPTED[i].name);
+        cr_assert_eq(frame.wants_results, whole.wants_results, "%s", ACCEPTED[i].name);
+    }
+    cr_assert_gt(looked, 1);
+}
+
+Test(frame, finds_each_fault_also_one_entry_after_the_other)
+{
+    for (size_t i = 0; i < sizeof REFUSED / sizeof REFUSED[0]; i++) {
+        struct frame frame;
+        struct frame_walk walk = {0};
+        enum frame_fault fault = frame_begin(REFUSED[i].bytes, &frame);
+        while (fault == FRAME_FINE && !frame.is_whole)
+            fault = frame_look(&frame, 1, &walk);
+        cr_assert_eq(fault, REFUSED[i].fault, "%s: %s", REFUSED[i].name, frame_fault_name(fault));
+    }
+}
+
 Test(frame, refuses_as_many_as_it_accepts)
 {
     cr_assert_geq(sizeof REFUSED / sizeof REFUSED[0], sizeof ACCEPTED / sizeof ACCEPTED[0]);
