@@ -491,6 +491,15 @@ cell_value_aggregation(struct bytes value, enum aggregation *out)
     return true;
 }
 
+bool
+cell_value_is_whole(struct bytes key, struct bytes value)
+{
+    struct cursor in = cursor_over(value);
+    uint64_t checksum = cursor_u64le(&in);
+    return !cursor_failed(&in) &&
+           checksum == value_checksum(key, bytes_of(in.at, cursor_left(&in)));
+}
+
 static bool
 take_group(struct cursor *in, struct cell_group *group)
 {
@@ -509,10 +518,10 @@ cell_value_read(
     struct cell_state *out,
     struct cell_group *out_group)
 {
-    struct cursor in = cursor_over(value);
-    uint64_t checksum = cursor_u64le(&in);
-    if (cursor_failed(&in) || checksum != value_checksum(key, bytes_of(in.at, cursor_left(&in))))
+    if (!cell_value_is_whole(key, value))
         return STATUS_CORRUPT;
+    struct cursor in = cursor_over(value);
+    (void)cursor_u64le(&in);
     uint8_t stored = cursor_u8(&in);
     struct cell_state state = {.flags = cursor_u8(&in)};
     struct cell_group group = {.count = cursor_u8(&in)};

@@ -135,6 +135,8 @@ void cell_value_write(
     const struct cell_state *state,
     const struct cell_group *group,
     struct buffer *out);
+// Whether the checksum fits, whatever the aggregation.
+bool cell_value_is_whole(struct bytes key, struct bytes value);
 // STATUS_CORRUPT when the checksum or the form is wrong, or the aggregation is another one. Views
 // into value.
 enum status cell_value_read(

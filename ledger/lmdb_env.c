@@ -644,6 +644,12 @@ walk_next(struct walk *walk)
     return walk_move(walk, (MDB_val){0}, MDB_NEXT);
 }
 
+bool
+walk_previous(struct walk *walk)
+{
+    return walk_move(walk, (MDB_val){0}, MDB_PREV);
+}
+
 void
 walk_put(struct walk *walk, struct bytes value)
 {

@@ -117,5 +117,7 @@ bool walk_last(struct walk *walk);
 // The first entry whose key is >= key.
 bool walk_seek(struct walk *walk, struct bytes key);
 bool walk_next(struct walk *walk);
+// False: there is none before; the walk stands where it stood.
+bool walk_previous(struct walk *walk);
 // Writes over the current entry (write transactions).
 void walk_put(struct walk *walk, struct bytes value);

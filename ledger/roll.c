@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ledger/cell_walk.h"
 #include "ledger/dirty.h"
 #include "ledger/shard_view.h"
 #include "ledger/uniques.h"
@@ -86,6 +87,9 @@ part_look(struct roll *roll, struct part *part, bool more)
         return refuse_cell(roll, part->walk.key);
     part->has_cell = part->key.width == window->width && part->key.zone == window->zone &&
                      part->key.meter_id == window->meter_id && part->key.start_s == window->start_s;
+    // One that is the part's is checked when it is read.
+    if (!part->has_cell && !cell_is_whole(&part->walk))
+        return refuse_cell(roll, part->walk.key);
     return STATUS_OK;
 }
 
@@ -129,7 +133,9 @@ parts_open(struct roll *roll, const struct making *making, const struct window_k
         part->walk = walk_open(&roll->from, STATE_DB_CELLS);
         size_t size =
             cell_seek_window(source.width, source.zone_number, making->meter->id, at_s, first);
-        status = part_look(roll, part, walk_seek(&part->walk, bytes_of(first, size)));
+        bool more = false;
+        status = cells_seek(&part->walk, bytes_of(first, size), &more);
+        status = status ? refuse_cell(roll, part->walk.key) : part_look(roll, part, more);
     }
     return status;
 }
@@ -337,29 +343,31 @@ roll_meter(
 
 // --- which windows ---
 
-// The first window at or after start_s that has a source for some meter. False: none before now.
-static bool
+// The first window at or after from_s that has a source for some meter; INT64_MAX: there is none.
+static enum status
 next_window(struct roll *roll, const struct window_kind *kind, int64_t from_s, int64_t *out_start_s)
 {
     const struct meter_set *set = roll->options->meters;
+    const struct window_kind source = window_source(kind, from_s);
     int64_t first_s = INT64_MAX;
-    for (uint32_t i = 0; i < meter_set_count(set); i++) {
-        const struct window_kind source = window_source(kind, from_s);
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
         const struct meter *meter = meter_set_at(set, i);
         uint8_t bytes[CELL_KEY_MAX];
         struct cell_key key;
+        bool more = false;
         size_t size = cell_seek_window(source.width, source.zone_number, meter->id, from_s, bytes);
         struct walk walk = walk_open(&roll->from, STATE_DB_CELLS);
-        if (walk_seek(&walk, bytes_of(bytes, size)) && cell_key_read(walk.key, &key) &&
-            key.width == source.width && key.zone == source.zone_number &&
-            key.meter_id == meter->id && key.start_s < first_s)
+        if (cells_seek(&walk, bytes_of(bytes, size), &more))
+            status = refuse_cell(roll, walk.key);
+        else if (
+            more && cell_key_read(walk.key, &key) && key.width == source.width &&
+            key.zone == source.zone_number && key.meter_id == meter->id && key.start_s < first_s)
             first_s = key.start_s;
         walk_done(&walk);
     }
-    if (first_s == INT64_MAX)
-        return false;
-    *out_start_s = window_start(kind, first_s);
-    return true;
+    *out_start_s = first_s == INT64_MAX ? INT64_MAX : window_start(kind, first_s);
+    return status;
 }
 
 static enum status
@@ -495,9 +503,12 @@ roll_kind(struct roll *roll, struct horizon *horizon)
     int64_t now_start_s = window_start(kind, roll->options->now_s);
     int64_t start_s = 0;
     enum status status = horizon_begin(roll, horizon);
-    while (!status && next_window(roll, kind, horizon->made_s, &start_s) && start_s < now_start_s &&
-           start_s >= horizon->made_s &&
-           window_end(kind, start_s) <= parts_until(roll, kind, start_s)) {
+    while (!status) {
+        status = next_window(roll, kind, horizon->made_s, &start_s);
+        bool is_due = !status && start_s < now_start_s && start_s >= horizon->made_s &&
+                      window_end(kind, start_s) <= parts_until(roll, kind, start_s);
+        if (!is_due)
+            break;
         if (has_all_parts(roll, kind, start_s)) {
             status = roll_window(roll, horizon, start_s);
         } else {

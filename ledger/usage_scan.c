@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/cell_place.h"
+#include "ledger/cell_walk.h"
 #include "ledger/correction.h"
 #include "ledger/cover.h"
 #include "ledger/log_reader.h"
@@ -90,9 +91,10 @@ cell_walk_renew(struct cell_walk *cells, bool *out_more, struct error *error)
     if (position != cells->scan->position || !keeps_same(&horizons, &cells->horizons))
         return error_set(error, STATUS_BUSY, "the cells were flushed while they were read");
     cells->walk = walk_open(cells->state, STATE_DB_CELLS);
-    *out_more = walk_seek(&cells->walk, bytes_of(key, key_size));
     cells->deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    return STATUS_OK;
+    return cells_seek(&cells->walk, bytes_of(key, key_size), out_more)
+               ? refuse_cell(cells->walk.key, error)
+               : STATUS_OK;
 }
 
 static enum status
@@ -141,15 +143,16 @@ cell_walk_step(struct cell_walk *cells, bool *out_more, struct error *error)
         key.meter_id != plan->meter->id || key.start_s >= cells->piece->to_s ||
         cells->scan->rows->needs_log) {
         *out_more = false;
-        return STATUS_OK;
+        return cell_is_whole(&cells->walk) ? STATUS_OK : refuse_cell(cells->walk.key, error);
     }
     if (!usage_plan_wants(plan, key.subject)) {
         uint8_t jump[CELL_KEY_MAX];
         size_t jump_size = jump_write(plan, kind, &key, jump);
         // Damaged pages may be out of order: a jump goes forward or not at all.
-        if (bytes_compare(bytes_of(jump, jump_size), cells->walk.key) <= 0)
+        if (bytes_compare(bytes_of(jump, jump_size), cells->walk.key) <= 0 ||
+            !cell_is_whole(&cells->walk) ||
+            cells_seek(&cells->walk, bytes_of(jump, jump_size), out_more))
             return refuse_cell(cells->walk.key, error);
-        *out_more = walk_seek(&cells->walk, bytes_of(jump, jump_size));
         return STATUS_OK;
     }
     return cell_walk_use(cells, out_more, error);
@@ -164,7 +167,9 @@ cell_walk_run(struct cell_walk *cells, struct error *error)
     size_t first_size = cell_seek_window(
         piece->kind.width, piece->kind.zone_number, plan->meter->id, piece->from_s, first);
     enum status status = STATUS_OK;
-    bool more = walk_seek(&cells->walk, bytes_of(first, first_size));
+    bool more = false;
+    if (cells_seek(&cells->walk, bytes_of(first, first_size), &more))
+        return refuse_cell(cells->walk.key, error);
     while (!status && more) {
         bool is_late = ++cells->steps % CELLS_PER_LOOK == 0 && !cells->scan->holds_snapshot &&
                        clock_monotonic_ns() > cells->deadline_ns;
@@ -178,8 +183,8 @@ cell_walk_run(struct cell_walk *cells, struct error *error)
 
 // Where the range's first cells can be: ranges without a beginning begin in 1970, and trying each
 // day from there on takes longer than reading what there is. What was deleted is in wider cells.
-static int64_t
-first_start(const struct cell_walk *cells)
+static enum status
+first_start(const struct cell_walk *cells, int64_t *out, struct error *error)
 {
     const struct usage_plan *plan = cells->scan->plan;
     int64_t first_s = plan->to_s;
@@ -188,13 +193,16 @@ first_start(const struct cell_walk *cells)
         uint8_t place[CELL_KEY_MAX];
         struct cell_key key;
         size_t size = cell_seek_window((enum cell_width)width, 0, plan->meter->id, 0, place);
-        bool is_found = walk_seek(&walk, bytes_of(place, size)) && walk.key.size <= CELL_KEY_MAX &&
-                        cell_key_read(walk.key, &key) && (int)key.width == width &&
+        bool more = false;
+        if (cells_seek(&walk, bytes_of(place, size), &more))
+            return refuse_cell(walk.key, error);
+        bool is_found = more && cell_key_read(walk.key, &key) && (int)key.width == width &&
                         key.meter_id == plan->meter->id;
         if (is_found && key.start_s < first_s)
             first_s = key.start_s;
     }
-    return first_s > plan->from_s ? first_s : plan->from_s;
+    *out = first_s > plan->from_s ? first_s : plan->from_s;
+    return STATUS_OK;
 }
 
 // Whether the zone's hours are those of UTC all the time: then its days begin on such hours.
@@ -237,12 +245,11 @@ hours_cover(
 // Whole ranges, days and months are covered by the widest cells that fit; finer windows by quarter
 // hours, so that nobody tries each hour of a range without end.
 static struct cover
-cells_cover(const struct cell_walk *cells, struct arena *arena)
+cells_cover(const struct cell_walk *cells, int64_t from_s, struct arena *arena)
 {
     const struct usage_plan *plan = cells->scan->plan;
     const struct horizons *horizons = &cells->horizons;
     int64_t to_s = (plan->to_s + QUARTER_HOUR_S - 1) / QUARTER_HOUR_S * QUARTER_HOUR_S;
-    int64_t from_s = first_start(cells);
     bool has_zone = plan->zone != NULL;
     struct window_kind within = {.zone = plan->zone};
     struct cover_question question = {.from_s = from_s - from_s % QUARTER_HOUR_S, .to_s = to_s};
@@ -277,10 +284,13 @@ usage_scan_cells(const struct usage_scan *scan, struct tx *state, struct error *
         .state = state,
         .deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS,
     };
+    int64_t from_s = 0;
     enum status status = horizons_read(state, &cells.horizons, error);
+    if (!status)
+        status = first_start(&cells, &from_s, error);
     if (status)
         return scan_fail(scan, error);
-    struct cover cover = cells_cover(&cells, &scratch);
+    struct cover cover = cells_cover(&cells, from_s, &scratch);
     for (uint32_t i = 0; i < cover.count; i++)
         scan->rows->needs_log = scan->rows->needs_log || cover.pieces[i].is_log;
     cells.walk = walk_open(state, STATE_DB_CELLS);

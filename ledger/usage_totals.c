@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/cell_place.h"
+#include "ledger/cell_walk.h"
 #include "ledger/cover.h"
 #include "ledger/dirty.h"
 #include "ledger/uniques.h"
@@ -127,6 +128,9 @@ window_read(
     *out_is_in = key.width == window->place.width && key.zone == window->place.zone &&
                  key.meter_id == window->place.meter_id && key.start_s == window->place.start_s;
     window->key = key;
+    // One that is in is checked when it is taken.
+    if (!*out_is_in && !cell_is_whole(&window->walk))
+        return refuse_cell(totals, stream, bytes);
     return STATUS_OK;
 }
 
@@ -193,7 +197,10 @@ piece_list(
         struct cell_key key;
         size_t size =
             cell_seek_window(place.width, place.zone, place.meter_id, place.start_s, bytes);
-        if (!walk_seek(&walk, bytes_of(bytes, size)))
+        bool more = false;
+        if (cells_seek(&walk, bytes_of(bytes, size), &more))
+            return refuse_cell(totals, stream, walk.key);
+        if (!more)
             break;
         bool is_sound = walk.key.size <= CELL_KEY_MAX && cell_key_read(walk.key, &key) &&
                         !(is_of_kind(&key, &place) && key.start_s < place.start_s);
@@ -251,13 +258,17 @@ window_open(
             : cell_seek_window(place.width, place.zone, place.meter_id, place.start_s, bytes);
     enum status status = STATUS_OK;
     window->walk = walk_open(&stream->state, STATE_DB_CELLS);
-    bool more = walk_seek(&window->walk, bytes_of(bytes, size));
+    bool more = false;
     bool is_in = false;
+    if (cells_seek(&window->walk, bytes_of(bytes, size), &more))
+        status = refuse_cell(totals, stream, window->walk.key);
     while (more && !status) {
         status = window_read(totals, stream, window, &is_in);
         if (!is_in || usage_subject_order(window->key.subject, totals->last) > 0)
             break;
-        more = walk_next(&window->walk);
+        if (!status && !cell_is_whole(&window->walk))
+            status = refuse_cell(totals, stream, window->walk.key);
+        more = !status && walk_next(&window->walk);
     }
     *out_has_cell = more && is_in && !status;
     if (!*out_has_cell)

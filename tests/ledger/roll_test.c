@@ -12,10 +12,13 @@
 
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EVENTS_MAX = 8000, SUBJECTS = 5, GROUPS = 3 };
@@ -465,6 +468,73 @@ Test(roll, spilled_values_are_gathered)
     flush_and_roll(&bench, BEGIN_S + 86400);
     check_all(&bench);
     bench_end(&bench);
+}
+
+// --- damage ---
+
+// Flips a bit of the key wherever it lies in the file.
+static void
+flip_key(const struct bench *bench, struct bytes key, size_t bit)
+{
+    char path[128];
+    struct stat stat;
+    uint32_t flips = 0;
+    (void)snprintf(path, sizeof path, "%s/data.mdb", bench->dir);
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(fstat(fd, &stat), 0);
+    size_t size = (size_t)stat.st_size;
+    uint8_t *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert_neq(data, MAP_FAILED);
+    for (uint8_t *at = data;
+         (at = memmem(at, size - (size_t)(at - data), key.data, key.size)) != NULL;
+         flips++)
+        at[bit / 8] ^= (uint8_t)(1U << (bit % 8));
+    cr_assert_gt(flips, 0);
+    (void)munmap(data, size);
+    (void)close(fd);
+}
+
+static struct bytes
+key_at(struct bench *bench, uint32_t number)
+{
+    struct tx tx = tx_read(bench->state);
+    struct walk walk = walk_open(&tx, STATE_DB_CELLS);
+    bool more = walk_first(&walk);
+    for (uint32_t i = 0; i < number && more; i++)
+        more = walk_next(&walk);
+    struct bytes key = more ? arena_bytes(&bench->arena, walk.key) : (struct bytes){0};
+    walk_done(&walk);
+    tx_done(&tx);
+    return key;
+}
+
+// Nothing is made of a window that lacks a cell, whichever it is.
+Test(roll, refuses_what_a_damaged_key_hides)
+{
+    enum { NUMBERS = 60, NUMBER_STEP = 7, BIT_STEP = 13 };
+    for (uint32_t number = 0; number < NUMBERS; number += NUMBER_STEP) {
+        struct bench bench;
+        struct error error = {0};
+        struct roll_result result;
+        bench_begin(&bench, zones, 1);
+        for (int i = 0; i < 30; i++)
+            happen(&bench, BEGIN_S + (int64_t)next_random(&bench, 4 * 3600));
+        flush_and_roll(&bench, BEGIN_S);
+        struct bytes key = key_at(&bench, number);
+        cr_assert_gt(key.size, 0);
+        flip_key(&bench, key, number * BIT_STEP % (key.size * 8));
+        const struct roll_options roll = {
+            .state = bench.state,
+            .meters = bench.set,
+            .cuts = &bench.cuts,
+            .zones = &bench.zones,
+            .now_s = BEGIN_S + 2 * 86400,
+        };
+        cr_assert_eq(roll_run(&roll, &result, &error), STATUS_CORRUPT, "cell %u", number);
+        cr_assert_not_null(strstr(error.text, "is damaged"), "%s", error.text);
+        bench_end(&bench);
+    }
 }
 
 // --- cover ---
