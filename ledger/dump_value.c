@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/decimal.h"
+#include "base/hash.h"
 #include "base/unpack.h"
 
 #include <inttypes.h>
@@ -9,7 +10,8 @@
 #include <stdlib.h>
 
 // JSON text of what arrived as msgpack. Depth is bounded by the check that dump_properties makes
-// first.
+// first. Keys are compared as they are written, by their hashes: what is taken for repeated is
+// still whole in the bytes behind.
 
 enum { NUMBER_TEXT_MAX = 352, NUMBER_DIGITS_MAX = 17, NUMBER32_DIGITS_MAX = 9, MEMBER_MAX = 64 };
 
@@ -136,49 +138,118 @@ dump_str(struct json_out *out, struct bytes text)
     json_end(out, '}');
 }
 
-static void dump_value(struct json_out *out, struct cursor *in);
+// is_exact: every key so far reads back as it was, and stands where it stood.
+struct dumping {
+    struct json_out *out;
+    bool is_exact;
+};
 
-// JSON wants text; anything else becomes the text of its JSON.
+struct seen_key {
+    uint64_t hash;
+    uint64_t number;
+};
+
+static void dump_value(struct dumping *dumping, struct cursor *in);
+
+// JSON wants text; anything else becomes the text of its JSON. Moves behind the key.
 static void
-dump_key(struct json_out *out, struct cursor *in)
+key_text(struct dumping *dumping, struct cursor *in, struct buffer *out)
 {
     struct cursor ahead = *in;
     struct unpack_item item;
-    bool is_text = unpack_next(&ahead, &item) && item.type == UNPACK_STR;
-    if (is_text) {
-        json_key_bytes(out, item.text);
+    if (unpack_next(&ahead, &item) && item.type == UNPACK_STR && bytes_is_utf8(item.text)) {
+        buffer_bytes(out, item.text);
         *in = ahead;
         return;
     }
+    struct json_out inner = json_out_to(out);
+    struct dumping of_key = {.out = &inner};
+    dump_value(&of_key, in);
+    dumping->is_exact = false;
+}
+
+static int
+seen_order(const void *a, const void *b)
+{
+    const struct seen_key *left = a;
+    const struct seen_key *right = b;
+    if (left->hash != right->hash)
+        return left->hash < right->hash ? -1 : 1;
+    return (left->number > right->number) - (left->number < right->number);
+}
+
+// The keys of count pairs, sorted: of equal ones the first comes first.
+static void
+keys_list(struct dumping *dumping, struct cursor in, uint32_t count, struct buffer *out)
+{
     scoped(buffer_done) struct buffer text = {0};
-    struct json_out inner = json_out_to(&text);
-    dump_value(&inner, in);
-    json_key_bytes(out, buffer_view(&text));
-}
-
-static void
-dump_pairs(struct json_out *out, struct cursor *in, uint32_t count)
-{
-    json_begin(out, '{');
-    for (uint32_t i = 0; i < count && !cursor_failed(in); i++) {
-        dump_key(out, in);
-        dump_value(out, in);
+    for (uint32_t i = 0; i < count && !cursor_failed(&in); i++) {
+        buffer_reset(&text);
+        key_text(dumping, &in, &text);
+        const struct seen_key key = {.hash = hash64(buffer_view(&text), 0), .number = i};
+        buffer_put(out, &key, sizeof key);
+        (void)unpack_skip(&in, UNPACK_DEPTH_MAX);
     }
-    json_end(out, '}');
+    must(!buffer_failed(out) && !buffer_failed(&text));
+    if (count > 1)
+        qsort(out->data, out->size / sizeof(struct seen_key), sizeof(struct seen_key), seen_order);
+}
+
+static bool
+key_is_first(const struct buffer *keys, struct bytes text, uint64_t number)
+{
+    const struct seen_key wanted = {.hash = hash64(text, 0), .number = number};
+    size_t low = 0;
+    size_t high = keys->size / sizeof wanted;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        struct seen_key key;
+        memcpy(&key, keys->data + middle * sizeof key, sizeof key);
+        if (key.hash < wanted.hash)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    struct seen_key first = wanted;
+    memcpy(&first, keys->data + low * sizeof first, sizeof first);
+    return first.number == number;
+}
+
+// Of equal keys the first, which is the one that meters read.
+static void
+dump_pairs(struct dumping *dumping, struct cursor *in, uint32_t count)
+{
+    scoped(buffer_done) struct buffer keys = {0};
+    scoped(buffer_done) struct buffer text = {0};
+    keys_list(dumping, *in, count, &keys);
+    json_begin(dumping->out, '{');
+    for (uint32_t i = 0; i < count && !cursor_failed(in); i++) {
+        buffer_reset(&text);
+        key_text(dumping, in, &text);
+        if (key_is_first(&keys, buffer_view(&text), i)) {
+            json_key_bytes(dumping->out, buffer_view(&text));
+            dump_value(dumping, in);
+        } else {
+            dumping->is_exact = false;
+            (void)unpack_skip(in, UNPACK_DEPTH_MAX);
+        }
+    }
+    json_end(dumping->out, '}');
 }
 
 static void
-dump_items(struct json_out *out, struct cursor *in, uint32_t count)
+dump_items(struct dumping *dumping, struct cursor *in, uint32_t count)
 {
-    json_begin(out, '[');
+    json_begin(dumping->out, '[');
     for (uint32_t i = 0; i < count && !cursor_failed(in); i++)
-        dump_value(out, in);
-    json_end(out, ']');
+        dump_value(dumping, in);
+    json_end(dumping->out, ']');
 }
 
 static void
-dump_value(struct json_out *out, struct cursor *in)
+dump_value(struct dumping *dumping, struct cursor *in)
 {
+    struct json_out *out = dumping->out;
     struct unpack_item item;
     char natural[24];
     if (!unpack_next(in, &item)) {
@@ -198,8 +269,8 @@ dump_value(struct json_out *out, struct cursor *in)
     case UNPACK_STR: dump_str(out, item.text); return;
     case UNPACK_BIN: base64_string(out, item.text); return;
     case UNPACK_EXT: dump_ext(out, &item); return;
-    case UNPACK_ARRAY: dump_items(out, in, item.count); return;
-    case UNPACK_MAP: dump_pairs(out, in, item.count); return;
+    case UNPACK_ARRAY: dump_items(dumping, in, item.count); return;
+    case UNPACK_MAP: dump_pairs(dumping, in, item.count); return;
     }
     must(false && "an unknown msgpack type");
 }
@@ -222,6 +293,9 @@ dump_properties(struct json_out *out, struct bytes pairs, uint32_t count)
         return;
     }
     struct cursor in = cursor_over(pairs);
+    struct dumping dumping = {.out = out, .is_exact = true};
     json_key(out, "properties");
-    dump_pairs(out, &in, count);
+    dump_pairs(&dumping, &in, count);
+    if (!dumping.is_exact)
+        base64_member(out, "properties", pairs);
 }

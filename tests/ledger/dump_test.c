@@ -169,6 +169,42 @@ Test(dump, properties_that_make_no_sense_are_shown_as_bytes)
     cr_assert_not_null(strstr((const char *)out.data, "\"properties_base64\":\"oXg=\""));
 }
 
+// Pairs without a NUL, and what comes behind "properties": in the line.
+static void
+check_keys(const char *pairs, uint32_t count, const char *json)
+{
+    scoped(buffer_done) struct buffer out = {0};
+    struct event event = plain_event();
+    event.properties[0] = bytes_text(pairs);
+    event.properties_runs = 1;
+    event.properties_count = count;
+    dump_one(&event, &out);
+    const char *properties = strstr((const char *)out.data, "\"properties\":");
+    cr_assert_not_null(properties);
+    properties += strlen("\"properties\":");
+    cr_assert_eq(strncmp(properties, json, strlen(json)), 0, "%s, not %s", properties, json);
+}
+
+Test(dump, keys_that_json_cannot_have_are_shown_as_bytes_too)
+{
+    check_keys("\xa1n\x05\xa1m\x06", 2, "{\"n\":5,\"m\":6},\"arrival\"");
+    // Twice, also in a map within.
+    check_keys("\xa1n\x05\xa1n\x06", 2, "{\"n\":5},\"properties_base64\":\"oW4FoW4G\"");
+    check_keys(
+        "\xa1m\x82\xa1n\x05\xa1n\x06",
+        1,
+        "{\"m\":{\"n\":5}},\"properties_base64\":\"oW2CoW4FoW4G\"");
+    // No text, and the text that it looks like.
+    check_keys(
+        "\xa1m\x91\x82\x01\x05\xa1\x31\x06",
+        1,
+        "{\"m\":[{\"1\":5}]},\"properties_base64\":\"oW2RggEFoTEG\"");
+    check_keys(
+        "\xa1\xff\x05",
+        1,
+        "{\"{\\\"text_base64\\\":\\\"/w==\\\"}\":5},\"properties_base64\":\"of8F\"");
+}
+
 struct lines {
     struct buffer text;
     size_t stop_after;  // calls; 0: never
