@@ -3,7 +3,7 @@
 // of keys. Read together, because one that was made anew from the log stands for those before it.
 //
 //     more = walk_seek(&walk, ...);
-//     cell_place_read(&place, &walk, aggregation, below_epoch, &more);   // STATUS_CORRUPT: walk.key
+//     cell_place_read(&place, &walk, aggregation, below_epoch, &more);   // CORRUPT: walk.key
 //     for (i = 0; i < cell_place_count(&place); i++) use(cell_place_at(&place, i));
 //     // the walk stands on the next place's first cell, when more
 //

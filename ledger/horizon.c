@@ -142,6 +142,19 @@ horizons_zone(struct horizons *horizons, const struct zone *zone, bool is_new)
     return true;
 }
 
+uint16_t
+horizons_use(struct horizons *horizons, const struct zone *zone)
+{
+    if (!horizons_zone(horizons, zone, false))
+        return 0;
+    for (uint32_t i = KINDS_UTC; i < horizons->count; i++) {
+        if (horizons->list[i].kind.zone == zone)
+            return horizons->list[i].kind.zone_number;
+    }
+    must(false && "a zone that was just given to its kinds");
+    return 0;
+}
+
 const struct horizon *
 horizons_find(const struct horizons *horizons, enum cell_width width, uint16_t zone_number)
 {

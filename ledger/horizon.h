@@ -37,6 +37,8 @@ enum status horizons_read(struct tx *state, struct horizons *out, struct error *
 // Gives the zone to its kinds. With is_new a zone without a number gets one. False: it has none, or
 // there is no room for another.
 bool horizons_zone(struct horizons *horizons, const struct zone *zone, bool is_new);
+// As horizons_zone of a zone that has a number, which is returned; 0: it has none.
+uint16_t horizons_use(struct horizons *horizons, const struct zone *zone);
 // NULL: there is no such kind.
 const struct horizon *
 horizons_find(const struct horizons *horizons, enum cell_width width, uint16_t zone_number);

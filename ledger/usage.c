@@ -53,7 +53,7 @@ reader_registry(struct reader *reader)
 }
 
 // Laying out a zone costs as much as a small query, so the last one stays.
-static enum status
+enum status
 reader_zone(struct reader *reader, const char *name, const struct zone **out, struct error *error)
 {
     *out = NULL;

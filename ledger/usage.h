@@ -50,7 +50,9 @@ struct usage_query {
     bool is_merged;
     int64_t from_ns, to_ns;  // half-open; INT64_MIN and INT64_MAX: unbounded
     enum usage_window window;
-    const char *zone;             // of the tz database ("Europe/Berlin"); NULL: UTC
+    // Of the tz database ("Europe/Berlin"); NULL: UTC. A billing zone of the ledger has days and
+    // months of its own, which also serve a range without windows.
+    const char *zone;
     const char *const *group_by;  // names of dimensions
     uint32_t group_by_count;
     const struct usage_filter *filter;  // NULL: none

@@ -36,6 +36,10 @@ struct reader {
     struct zone *zone;             // the last one that was asked for, or NULL
 };
 
+// The reader's until the next call; NULL for UTC. STATUS_NOT_FOUND and others: see base/zone.h.
+enum status reader_zone(
+    struct reader *reader, const char *name, const struct zone **out, struct error *error) CHECKED;
+
 // One shard's part of an answer.
 struct shard_answer {
     struct reader *reader;

@@ -242,24 +242,37 @@ hours_cover(
     return (struct cover){.pieces = pieces, .count = 2};
 }
 
-// Whole ranges, days and months are covered by the widest cells that fit; finer windows by quarter
-// hours, so that nobody tries each hour of a range without end.
+// Whole ranges, days and months are covered by the widest cells that fit, those of the query's zone
+// when it is a billing zone; finer windows by quarter hours, so that nobody tries each hour of a
+// range without end.
 static struct cover
-cells_cover(const struct cell_walk *cells, int64_t from_s, struct arena *arena)
+cells_cover(struct cell_walk *cells, int64_t from_s, struct arena *arena)
 {
     const struct usage_plan *plan = cells->scan->plan;
-    const struct horizons *horizons = &cells->horizons;
+    struct horizons *horizons = &cells->horizons;
     int64_t to_s = (plan->to_s + QUARTER_HOUR_S - 1) / QUARTER_HOUR_S * QUARTER_HOUR_S;
     bool has_zone = plan->zone != NULL;
-    struct window_kind within = {.zone = plan->zone};
-    struct cover_question question = {.from_s = from_s - from_s % QUARTER_HOUR_S, .to_s = to_s};
+    const struct window_kind month = {
+        .width = has_zone ? CELL_ZONE_MONTH : CELL_MONTH, .zone = plan->zone};
+    const struct window_kind day = {
+        .width = has_zone ? CELL_ZONE_DAY : CELL_DAY, .zone = plan->zone};
+    struct cover_question question = {
+        .from_s = from_s - from_s % QUARTER_HOUR_S,
+        .to_s = to_s,
+        .zone_number = has_zone ? horizons_use(horizons, plan->zone) : 0,
+    };
     if (plan->window == USAGE_WINDOW_MONTH)
-        within.width = has_zone ? CELL_ZONE_MONTH : CELL_MONTH;
+        question.within = &month;
     if (plan->window == USAGE_WINDOW_DAY)
-        within.width = has_zone ? CELL_ZONE_DAY : CELL_DAY;
-    if (within.width != 0)
-        question.within = &within;
-    if (within.width != 0 || plan->window == USAGE_WINDOW_NONE)
+        question.within = &day;
+    bool is_wide = question.within != NULL || plan->window == USAGE_WINDOW_NONE;
+    // A month of a zone may begin before the first cell of UTC does.
+    if (is_wide && question.zone_number > 0 && from_s < plan->to_s) {
+        from_s = window_start(&month, from_s);
+        from_s = from_s > plan->from_s ? from_s : plan->from_s;
+        question.from_s = from_s - from_s % QUARTER_HOUR_S;
+    }
+    if (is_wide)
         return cover_make(horizons, &question, arena);
     bool has_quarters = question.from_s >= horizons->list[0].kept_s;
     if (plan->window == USAGE_WINDOW_HOUR && !has_quarters && question.from_s < to_s)

@@ -222,10 +222,12 @@ windows_list(const struct totals *totals, struct stream *stream, struct buffer *
     scoped(arena_done) struct arena scratch = {0};
     struct horizons horizons;
     int64_t to_s = (stream->plan.to_s + QUARTER_HOUR_S - 1) / QUARTER_HOUR_S * QUARTER_HOUR_S;
-    const struct cover_question question = {.from_s = stream->plan.from_s, .to_s = to_s};
+    struct cover_question question = {.from_s = stream->plan.from_s, .to_s = to_s};
     enum status status = horizons_read(&stream->state, &horizons, totals->error);
     if (status)
         return error_prefix(totals->error, "shard %u", stream->answer.scan.view->shard);
+    if (stream->plan.zone != NULL)
+        question.zone_number = horizons_use(&horizons, stream->plan.zone);
     struct cover cover = cover_make(&horizons, &question, &scratch);
     for (uint32_t i = 0; i < cover.count && !status; i++) {
         if (!cover.pieces[i].is_log) {
@@ -629,9 +631,12 @@ usage_stream(
     if (query->window != USAGE_WINDOW_NONE || query->group_by_count > 0 || query->is_merged)
         return error_set(
             error, STATUS_INVALID, "a stream of subjects has no window, groups or merging");
+    const struct zone *zone = NULL;
     enum status status = registry_find(reader->registry, query->meter, &arena, &meter, error);
     if (!status)
-        status = usage_plan_make(query, &meter, NULL, &arena, &plan, error);
+        status = reader_zone(reader, query->zone, &zone, error);
+    if (!status)
+        status = usage_plan_make(query, &meter, zone, &arena, &plan, error);
     if (!status)
         status = usage_answer_has_cut(reader, query->at_cut, error);
     if (status || plan.from_ns == plan.to_ns)

@@ -241,9 +241,40 @@ is_accepted(const struct fold *fold, const struct model_event *event)
     return true;
 }
 
+// Days and months as the C library knows the zone; its clocks never change at midnight.
+static void
+window_of_zone(const struct usage_query *query, int64_t time_ns, int64_t *out_from, int64_t *out_to)
+{
+    struct tm date;
+    time_t seconds = (time_t)(time_ns / 1000000000);
+    bool is_month = query->window == USAGE_WINDOW_MONTH;
+    must(setenv("TZ", query->zone, 1) == 0);
+    tzset();
+    must(localtime_r(&seconds, &date) != NULL);
+    struct tm edge = {
+        .tm_year = date.tm_year,
+        .tm_mon = date.tm_mon,
+        .tm_mday = is_month ? 1 : date.tm_mday,
+        .tm_isdst = -1,
+    };
+    *out_from = (int64_t)mktime(&edge) * 1000000000;
+    edge = (struct tm){
+        .tm_year = date.tm_year,
+        .tm_mon = date.tm_mon + is_month,
+        .tm_mday = is_month ? 1 : date.tm_mday + 1,
+        .tm_isdst = -1,
+    };
+    *out_to = (int64_t)mktime(&edge) * 1000000000;
+}
+
 static void
 window_of(const struct usage_query *query, int64_t time_ns, int64_t *out_from, int64_t *out_to)
 {
+    bool has_days = query->window == USAGE_WINDOW_DAY || query->window == USAGE_WINDOW_MONTH;
+    if (query->zone != NULL && has_days) {
+        window_of_zone(query, time_ns, out_from, out_to);
+        return;
+    }
     static const int64_t minutes[] = {
         [USAGE_WINDOW_MINUTE] = 1,
         [USAGE_WINDOW_QUARTER_HOUR] = 15,

@@ -74,16 +74,14 @@ session_open(struct workload *workload)
 {
     static const uint64_t tails[] = {1, 3000, 20000, 1 << 30};
     static const uint32_t groups[] = {4, 50, 0};
-    static const char *const zones[] = {
-        "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe", "Europe/Berlin"};
     struct error error = {0};
     if (!workload->is_ending) {
-        workload->zones_first = (uint32_t)draw(workload, 4);
+        workload->zones_first = (uint32_t)draw(workload, WORKLOAD_ZONES);
         workload->zones_count = (uint32_t)draw(workload, 3);
     }
-    const uint32_t zones_left = 4 - workload->zones_first;
+    const uint32_t zones_left = WORKLOAD_ZONES - workload->zones_first;
     const struct ledger_options options = {
-        .zones = zones + workload->zones_first,
+        .zones = workload_zones + workload->zones_first,
         .zones_count = workload->zones_count < zones_left ? workload->zones_count : zones_left,
         .past_max_ns = workload->model.past_max_ns,
         .future_max_ns = workload->model.future_max_ns,

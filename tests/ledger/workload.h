@@ -14,6 +14,7 @@
 
 enum {
     WORKLOAD_METERS = 6,
+    WORKLOAD_ZONES = 4,
     WORKLOAD_BATCH_MAX = 400,
     WORKLOAD_FILTERS_MAX = 3,
     WORKLOAD_DIR_MAX = 128,
@@ -51,6 +52,8 @@ struct workload {
     struct intake *intake;
     struct reader *reader;
 };
+
+extern const char *const workload_zones[WORKLOAD_ZONES];
 
 // The clock of all ledgers here.
 extern int64_t workload_now_ns;

@@ -28,7 +28,8 @@ question_print(const struct workload_question *question, const struct meter *met
     int size = snprintf(
         out,
         1024,
-        "meter %s (%s of %s %s), subject %.*s, from %" PRId64 " to %" PRId64 ", window %d, by",
+        "meter %s (%s of %s %s), subject %.*s, from %" PRId64 " to %" PRId64
+        ", window %d of %s, by",
         query->meter,
         aggregation_name(meter->aggregation),
         meter->event_type,
@@ -37,7 +38,8 @@ question_print(const struct workload_question *question, const struct meter *met
         query->subject.data == NULL ? "" : (const char *)query->subject.data,
         query->from_ns,
         query->to_ns,
-        (int)query->window);
+        (int)query->window,
+        query->zone == NULL ? "UTC" : query->zone);
     for (uint32_t i = 0; i < query->group_by_count; i++)
         size += snprintf(out + size, 1024 - (size_t)size, " %s", query->group_by[i]);
     for (uint32_t i = 0; query->filter != NULL && i < query->filter->parts_count; i++) {

@@ -22,6 +22,9 @@ static const char *const subjects[] = {
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0] };
 
+const char *const workload_zones[WORKLOAD_ZONES] = {
+    "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe", "Europe/Berlin"};
+
 static const char *const types[] = {"llm", "llm", "job", "rare"};
 static const char *const dimension_names[] = {"model", "region", "tier"};
 static const char *const dimension_paths[] = {"$.model", "$.region", "$.deep.tier"};
@@ -478,6 +481,10 @@ make_question(struct workload *workload, struct workload_question *out)
         out->query.subject = bytes_text(subjects[draw(workload, SUBJECTS)]);
     make_range(workload, &out->query);
     out->query.window = (enum usage_window)draw(workload, USAGE_WINDOW_MONTH + 1);
+    // Hours of a zone off the hour are those of usage_window_test.
+    bool may_have_zone = out->query.window != USAGE_WINDOW_HOUR;
+    if (chance(workload, 40) && may_have_zone)
+        out->query.zone = workload_zones[draw(workload, WORKLOAD_ZONES)];
     if (meter->dimensions_count == 0)
         return;
     uint32_t count = (uint32_t)draw(workload, meter->dimensions_count + 1);
