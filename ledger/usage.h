@@ -93,6 +93,37 @@ enum status usage_query(
     struct usage_result *out,
     struct error *error) CHECKED;
 
+// What a cut did not see of the windows that it sealed: late events and corrections, as a row of
+// then beside the row of now. Only rows that differ.
+struct usage_late_row {
+    bool has_before, has_now;      // nothing usable is no row
+    struct usage_row before, now;  // subject, window and dimensions are in either
+    // COUNT, SUM and WEIGHTED_SUM add up: what came since, as in a usage_row; below zero when more
+    // was taken out than came. Of the others only both rows say what changed.
+    bool is_additive;
+    struct wide numerator;
+    uint64_t denominator;
+    int64_t count;  // events that count now and did not then, less those that count no more
+};
+
+struct usage_late_result {
+    struct meter meter;
+    struct usage_late_row *rows;  // in the order of a usage_result's
+    size_t count;
+    uint64_t blocks_read;
+};
+
+// The query names the cut (at_cut), whose rules for the range hold. STATUS_BUSY: the meter was
+// redefined meanwhile.
+enum status usage_late(
+    struct reader *reader,
+    const struct usage_query *query,
+    struct arena *arena,
+    struct usage_late_result *out,
+    struct error *error) CHECKED;
+// What came since as text, like usage_row_print. Of an additive row.
+size_t usage_late_print(const struct usage_late_row *row, char out[WIDE_TEXT_MAX]);
+
 bool usage_window_parse(
     const char *text,
     enum usage_window *out);  // none, minute, quarter-hour, hour, day, month

@@ -8,6 +8,7 @@
 #include "billing/store.h"
 #include "ledger/usage.h"
 #include "tools/command.h"
+#include "tools/usage_late_print.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,6 +30,7 @@ struct settings {
     const char *window;
     const char *zone;
     int64_t at_cut;
+    int64_t since_cut;
     struct option_texts group_by;
     struct option_texts filters;
     const char *where;
@@ -86,6 +88,13 @@ static const struct option_row rows[] = {
      .max = 100000,
      .value_name = "N",
      .help = "what was there before cut N (tally ledger cut); the range ends at its time"},
+    {.name = "since-cut",
+     .type = OPTION_INT,
+     .offset = offsetof(struct settings, since_cut),
+     .fallback = "0",
+     .max = 100000,
+     .value_name = "N",
+     .help = "what came since cut N for what it sealed: late events and corrections"},
     {.name = "zone",
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, zone),
@@ -128,6 +137,8 @@ static const struct option_spec spec = {
                "--where takes $eq $ne $in $nin $like $nlike $ilike $nilike $gt $gte $lt $lte $and "
                "$or, on\n"
                "dimensions and on subject. --from, --to and --period are UTC, whatever the zone.\n"
+               "--since-cut prints what came since, before and now; of MIN, MAX, AVG, LATEST and\n"
+               "UNIQUE_COUNT, which do not add up, only the last two.\n"
                "\n"
                "  tally usage --meter tokens --subject azure-conv --period 2023-11 --window day\n"
                "  tally usage --meter tokens --customer acme --group-by model --filter region=eu\n"
@@ -140,8 +151,15 @@ static const struct option_spec spec = {
 struct question {
     struct usage_query query;
     bool is_nobody;  // a customer without subjects
+    bool is_late;    // since the cut, not at it
     bool is_json;
     enum table_format format;
+};
+
+// One of both, as the question says.
+struct answer {
+    struct usage_result usage;
+    struct usage_late_result late;
 };
 
 static enum status
@@ -237,7 +255,8 @@ question_read(
     out->is_json = strcmp(settings->format, "json") == 0;
     out->query.meter = settings->meter;
     out->query.is_merged = settings->is_merged;
-    out->query.at_cut = (uint32_t)settings->at_cut;
+    out->is_late = settings->since_cut > 0;
+    out->query.at_cut = (uint32_t)(out->is_late ? settings->since_cut : settings->at_cut);
     out->query.zone = settings->zone;
     out->query.group_by = settings->group_by.items;
     out->query.group_by_count = (uint32_t)settings->group_by.count;
@@ -246,6 +265,8 @@ question_read(
     if (!usage_window_parse(settings->window, &out->query.window))
         return error_set(
             error, STATUS_INVALID, "--window %s is unknown: " USAGE_WINDOW_NAMES, settings->window);
+    if (settings->at_cut > 0 && settings->since_cut > 0)
+        return error_set(error, STATUS_INVALID, "--at-cut or --since-cut: not both");
     if (settings->subjects.count > 0 && settings->customer != NULL)
         return error_set(error, STATUS_INVALID, "--subject or --customer: not both");
     for (size_t i = 0; i < settings->subjects.count; i++) {
@@ -321,16 +342,20 @@ question_ask(
     const char *data,
     struct question *question,
     struct arena *arena,
-    struct usage_result *out,
+    struct answer *out,
     struct error *error)
 {
     struct reader *reader = NULL;
     enum status status = reader_open(data, &reader, error);
     if (!status && question->is_nobody)
         status = registry_find(
-            reader_registry(reader), question->query.meter, arena, &out->meter, error);
+            reader_registry(reader), question->query.meter, arena, &out->usage.meter, error);
+    else if (!status && question->is_late)
+        status = usage_late(reader, &question->query, arena, &out->late, error);
     else if (!status)
-        status = usage_query(reader, &question->query, arena, out, error);
+        status = usage_query(reader, &question->query, arena, &out->usage, error);
+    if (!status && question->is_nobody)
+        out->late.meter = out->usage.meter;
     reader_close(reader);
     return status;
 }
@@ -440,17 +465,20 @@ answer_write_table(
 }
 
 static int
-answer_print(
-    const struct question *question, const struct usage_result *answer, struct arena *arena)
+answer_print(const struct question *question, const struct answer *answer, struct arena *arena)
 {
     scoped(buffer_done) struct buffer buffer = {0};
+    const struct usage_late_printing late = {
+        .query = &question->query, .is_json = question->is_json, .format = question->format};
     bool is_for_people = !question->is_json && question->format == TABLE_TEXT;
-    if (question->is_json)
-        answer_write_json(question, answer, arena, &buffer);
-    else if (is_for_people && answer->count == 0)
+    if (question->is_late)
+        usage_late_write(&late, &answer->late, arena, &buffer);
+    else if (question->is_json)
+        answer_write_json(question, &answer->usage, arena, &buffer);
+    else if (is_for_people && answer->usage.count == 0)
         buffer_text(&buffer, "no usage\n");
     else
-        answer_write_table(question, answer, arena, &buffer);
+        answer_write_table(question, &answer->usage, arena, &buffer);
     bool is_written = fwrite(buffer.data, 1, buffer.size, stdout) == buffer.size &&
                       fflush(stdout) == 0 && !buffer_failed(&buffer);
     return is_written ? EXIT_OK : EXIT_FAILED;
@@ -463,7 +491,7 @@ cmd_usage(int argc, char **argv)
     struct settings settings = {0};
     struct option_texts_rest rest;
     struct question question = {0};
-    struct usage_result answer = {0};
+    struct answer answer = {0};
     struct error error = {0};
     switch (options_read(&spec, argc, argv, &settings, &arena, &rest, &error)) {
     case OPTION_EXIT: return EXIT_OK;

@@ -505,6 +505,53 @@ check_stream(
     }
 }
 
+// What came since a cut, additive or not; nothing when nothing changed.
+static void
+check_late(
+    struct reader *reader, const struct model *model, const struct question *question, bool is_max)
+{
+    struct error error = {0};
+    struct arena arena = {0};
+    struct usage_late_result late;
+    char name[16];
+    (void)snprintf(name, sizeof name, "s%u", question->subject);
+    const struct usage_query query = {
+        .meter = is_max ? "most" : "tokens",
+        .subject = bytes_text(name),
+        .from_ns = question->from_ns,
+        .to_ns = question->to_ns,
+        .at_cut = question->at_cut,
+    };
+    struct question now = *question;
+    now.at_cut = 0;
+    const struct expected before = model_expect(model, question);
+    const struct expected after = model_expect(model, &now);
+    bool is_same = before.count == after.count &&
+                   (is_max ? before.most : before.sum) == (is_max ? after.most : after.sum);
+    succeed(usage_late(reader, &query, &arena, &late, &error), &error);
+    cr_assert_eq(late.count, is_same ? 0 : 1);
+    if (is_same) {
+        arena_done(&arena);
+        return;
+    }
+    const struct usage_late_row *row = &late.rows[0];
+    cr_assert_eq(row->has_before, before.count > 0);
+    cr_assert_eq(row->has_now, after.count > 0);
+    cr_assert_eq(row->count, after.count - before.count);
+    cr_assert_eq(row->is_additive, !is_max);
+    if (is_max) {
+        int64_t most = (int64_t)(row->now.value.units / DECIMAL_ONE.units);
+        cr_assert(after.count == 0 || most == after.most);
+        most = (int64_t)(row->before.value.units / DECIMAL_ONE.units);
+        cr_assert(before.count == 0 || most == before.most);
+    } else {
+        int128 units = 0;
+        cr_assert(wide_to_int128(&row->numerator, &units) && row->denominator == 1);
+        cr_assert_eq((int64_t)(units / DECIMAL_ONE.units), after.sum - before.sum);
+    }
+    arena_done(&arena);
+}
+
 // Off the quarter hours the log answers alone; on them cells, memory and the log do together. At
 // each cut the answer is that of its moment, whatever came later.
 static void
@@ -537,6 +584,8 @@ model_ask(const struct writing *writing, const struct model *model)
         check_question(reader, model, &question);
         check_question(reader, model, &aligned);
         check_stream(reader, model, &aligned, i % 2 == 0);
+        check_late(reader, model, &aligned, false);
+        check_late(reader, model, &question, true);
     }
     reader_close(reader);
 }

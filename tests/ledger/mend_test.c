@@ -3,6 +3,7 @@
 #include "ledger/control.h"
 #include "ledger/dirty.h"
 #include "ledger/rebuild.h"
+#include "ledger/remake.h"
 #include "ledger/shard_view.h"
 #include "ledger/usage.h"
 #include "ledger/verify.h"
@@ -270,6 +271,107 @@ Test(mend, a_start_goes_on_where_a_crash_left_it)
     cr_assert_eq(operating_state(writing.dir), state);
     cr_assert_eq(ask(&writing, &query, &blocks), 7);
     cr_assert_eq(blocks, 0);
+    writing_end(&writing);
+}
+
+// The items of one subject and quarter hour, one for each meter of the test.
+static struct remake *
+remake_of(struct env *log, const char *const *keys, struct meter *meters)
+{
+    struct remake *remake = remake_open(log);
+    for (uint32_t i = 0; keys[i] != NULL; i++) {
+        meters[i] = (struct meter){
+            .key = keys[i],
+            .event_type = "llm",
+            .aggregation = AGGREGATION_MAX,
+            .value_property = "$.n",
+            .id = i + 1,
+        };
+        const int64_t start_s = (writing_now_ns - HOUR_NS) / SECOND_NS;
+        const struct remake_item item = {
+            .key =
+                {
+                      .width = CELL_QUARTER_HOUR,
+                      .meter_id = i + 1,
+                      .start_s = start_s,
+                      .subject = bytes_text("s"),
+                      },
+            .end_s = start_s + QUARTER_HOUR_S,
+            .live_from = 1,
+        };
+        remake_add(remake, &item, &meters[i]);
+    }
+    return remake;
+}
+
+static void
+remake_to(struct remake *remake, const struct cuts *cuts, uint64_t position)
+{
+    struct error error = {0};
+    bool is_done = false;
+    for (int i = 0; i < 1000 && !is_done; i++)
+        succeed(remake_step(remake, cuts, position, &is_done, &error), &error);
+    cr_assert(is_done);
+}
+
+// The position moves while cells are made: what is added counts, a cut ends the epoch, and a
+// correction of what was folded already spoils them.
+Test(mend, the_position_may_move_while_cells_are_made)
+{
+    static const char *const keys[] = {"most", NULL};
+    struct writing writing;
+    struct error error = {0};
+    struct meter meters[1];
+    struct env *log = NULL;
+    const struct env_options options = {
+        .is_read_only = true, .dbs = LOG_DBS, .dbs_count = LOG_DB_COUNT};
+    char path[128];
+    begin(&writing);
+    put(&writing, "s", "a", 50, writing_now_ns - HOUR_NS);
+    put(&writing, "s", "b", 70, writing_now_ns - HOUR_NS);
+    cancel(&writing, "s", "b");
+    put(&writing, "s", "c", 60, writing_now_ns - HOUR_NS);
+    put(&writing, "s", "d", 90, writing_now_ns - HOUR_NS);
+    cancel(&writing, "s", "d");
+    cancel(&writing, "s", "a");
+    writing_close(&writing);
+    (void)snprintf(path, sizeof path, "%s/shards/0000/log", writing.dir);
+    succeed(env_open(path, &options, &log, &error), &error);
+    static const struct {
+        uint64_t positions[3];
+        int64_t most;
+        bool is_spoiled;
+    } rows[] = {
+        {{2, 0, 0}, 70, false},
+        {{3, 0, 0}, 50, false},
+        {{3, 4, 0}, 60, false},
+        {{3, 6, 0}, 60, false},
+        {{2, 3, 0}, 0,  true },
+        {{3, 5, 6}, 0,  true },
+        {{7, 0, 0}, 60, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct cuts cuts = {0};
+        struct remake *remake = remake_of(log, keys, meters);
+        for (int k = 0; k < 3 && rows[i].positions[k] > 0; k++)
+            remake_to(remake, &cuts, rows[i].positions[k]);
+        const struct remake_item *item = remake_at(remake, 0);
+        cr_assert_eq(item->is_spoiled, rows[i].is_spoiled, "row %zu", i);
+        int64_t most = (int64_t)(item->state.extreme.units / DECIMAL_ONE.units);
+        cr_assert(rows[i].is_spoiled || most == rows[i].most, "row %zu: %ld", i, (long)most);
+        remake_close(remake);
+    }
+    // A cut at block 3: what comes from there on, the cancel too, is of the next epoch.
+    struct arena arena = {0};
+    struct cuts cuts = {0};
+    const struct cut cut = {.number = 1, .time_s = writing_now_ns / SECOND_NS, .block = 3};
+    cuts_add(&cuts, &cut, &arena);
+    struct remake *remake = remake_of(log, keys, meters);
+    remake_to(remake, &cuts, 7);
+    cr_assert_eq(decimal_compare(remake_at(remake, 0)->state.extreme, decimal_from_int(70)), 0);
+    remake_close(remake);
+    arena_done(&arena);
+    env_close(log);
     writing_end(&writing);
 }
 

@@ -437,6 +437,33 @@ Test(cmd_reading, cuts_have_numbers_and_are_printed_by_dump)
     ran = run(&reading, cmd_usage, "usage --meter jobs --to 2026-11-02 --at-cut 1");
     cr_assert_eq(ran.code, EXIT_FAILED);
     cr_assert_not_null(strstr(ran.err, "sealed what ended until 2026-11-01"), "%s", ran.err);
+    static const char since_cut[] = "usage --meter jobs --to 2026-11-01 --format tsv --since-cut 1";
+    static const char head[] = "subject\tfrom\tto\tjobs\tbefore\tnow\tevents\n";
+    ran = run(&reading, cmd_usage, since_cut);
+    cr_assert_str_eq(ran.out, head, "%s%s", ran.out, ran.err);
+    ran =
+        run(&reading,
+            cmd_ledger,
+            "ledger amend --subject acme --id e0 --who me --why typo --value 2.5");
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    ran = run(&reading, cmd_usage, since_cut);
+    cr_assert_str_eq(
+        ran.out + strlen(head),
+        "acme\t\t2026-11-01T00:00:00Z\t-2.5\t5\t2.5\t0\n",
+        "%s%s",
+        ran.out,
+        ran.err);
+    ran = run(&reading, cmd_ledger, "ledger cancel --subject acme --id e0 --who me --why gone");
+    cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
+    ran =
+        run(&reading, cmd_usage, "usage --meter jobs --to 2026-11-01 --format json --since-cut 1");
+    cr_assert_not_null(
+        strstr(ran.out, "\"value\":\"-5\",\"before\":\"5\",\"now\":null,\"count\":-1"),
+        "%s%s",
+        ran.out,
+        ran.err);
+    ran = run(&reading, cmd_usage, "usage --meter jobs --to 2026-11-01 --since-cut 1 --at-cut 1");
+    cr_assert_eq(ran.code, EXIT_USAGE);
     ran = run(&reading, cmd_ledger, "ledger dump");
     cr_assert_not_null(
         strstr(ran.out, "\"kind\":\"cut\",\"time\":\"2026-11-01T00:00:00Z\",\"cut\":1"),
