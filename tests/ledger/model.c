@@ -162,6 +162,18 @@ model_done(struct model *model)
     free(model->events);
 }
 
+static struct model_event *
+model_add(struct model *model, const struct model_event *event)
+{
+    if (model->count == model->capacity) {
+        model->capacity = model->capacity == 0 ? 256 : model->capacity * 2;
+        model->events = realloc(model->events, model->capacity * sizeof *model->events);
+        must(model->events != NULL);
+    }
+    model->events[model->count] = *event;
+    return &model->events[model->count++];
+}
+
 enum fate
 model_put(struct model *model, const struct model_event *event, int64_t now_ns)
 {
@@ -175,16 +187,53 @@ model_put(struct model *model, const struct model_event *event, int64_t now_ns)
         if (event->time_ns > now_ns + model->future_max_ns)
             return FATE_TOO_FAR_AHEAD;
     }
-    if (model->count == model->capacity) {
-        model->capacity = model->capacity == 0 ? 256 : model->capacity * 2;
-        model->events = realloc(model->events, model->capacity * sizeof *model->events);
-        must(model->events != NULL);
-    }
-    model->events[model->count] = *event;
+    struct model_event *stored = model_add(model, event);
     if (event->time_ns == 0)
-        model->events[model->count].time_ns = now_ns;
-    model->count++;
+        stored->time_ns = now_ns;
+    stored->from = ++model->place;
     return FATE_STORED;
+}
+
+enum status
+model_correct(
+    struct model *model,
+    const struct model_event *named,
+    const int128 *value,
+    const struct model_event *properties)
+{
+    struct model_event *current = NULL;
+    for (uint32_t i = 0; i < model->count; i++) {
+        if (same_identity(&model->events[i], named))
+            current = &model->events[i];
+    }
+    if (current == NULL || named->id[0] == '\0')
+        return STATUS_NOT_FOUND;
+    if (current->until > 0)
+        return STATUS_EXISTS;
+    current->until = ++model->place;
+    if (value == NULL && properties == NULL)
+        return STATUS_OK;
+    struct model_event amended = *current;
+    amended.from = model->place;
+    amended.until = 0;
+    amended.is_amend = true;
+    if (value != NULL)
+        amended.value = *value;
+    if (properties != NULL) {
+        amended.properties_count = properties->properties_count;
+        memcpy(amended.properties, properties->properties, sizeof amended.properties);
+    }
+    (void)model_add(model, &amended);
+    return STATUS_OK;
+}
+
+uint32_t
+model_cut(struct model *model, int64_t time_ns)
+{
+    must(model->cuts_count < MODEL_CUTS_MAX);
+    model->cuts[model->cuts_count] =
+        (struct model_cut){.time_ns = time_ns, .place = ++model->place};
+    return ++model->cuts_count;
 }
 
 // --- what a question is answered with ---
@@ -454,8 +503,19 @@ model_answer(
         .capacity = model->count,
     };
     enum status status = STATUS_OK;
-    for (uint32_t i = 0; i < model->count; i++)
-        fold_event(&fold, &model->events[i]);
+    uint64_t end = UINT64_MAX;
+    if (query->at_cut > 0) {
+        must(query->at_cut <= model->cuts_count);
+        const struct model_cut *cut = &model->cuts[query->at_cut - 1];
+        must(query->to_ns <= cut->time_ns);
+        end = cut->place;
+    }
+    for (uint32_t i = 0; i < model->count; i++) {
+        const struct model_event *event = &model->events[i];
+        bool is_taken = event->until > 0 && event->until < end;
+        if (event->from < end && !is_taken)
+            fold_event(&fold, event);
+    }
     for (size_t i = 0; i < fold.count; i++) {
         enum status row_status = row_finish(&fold, &fold.rows[i]);
         status = status ? status : row_status;

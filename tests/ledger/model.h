@@ -5,6 +5,8 @@
 //
 //     struct model model = {.past_max_ns = ..., .future_max_ns = ...};
 //     enum fate fate = model_put(&model, &event, now_ns);   // what the ledger must say
+//     status = model_correct(&model, &event, NULL, NULL);   // cancelled
+//     number = model_cut(&model, time_ns);
 //     status = model_answer(&model, &meter, &query, &arena, &rows, &count);  // what it must answer
 //     model_done(&model);
 //
@@ -21,6 +23,7 @@ enum {
     MODEL_TEXT_MAX = 40,
     MODEL_LIMBS = 12,
     MODEL_DIMENSIONS = 3,
+    MODEL_CUTS_MAX = 64,
 };
 
 enum model_kind {
@@ -54,18 +57,38 @@ struct model_event {
     int128 value;
     uint32_t properties_count;
     struct model_property properties[MODEL_PROPERTIES_MAX];
+    // Once stored: where in the log it begins to count, and where it is taken out (0: it is not).
+    uint64_t from, until;
+    bool is_amend;  // not an event: what an amend made of one
+};
+
+struct model_cut {
+    int64_t time_ns;
+    uint64_t place;
 };
 
 // Events in the log: what was put and acked as stored, in this order.
 struct model {
     struct model_event *events;
     uint32_t count, capacity;
+    uint64_t place;                         // of what came last
+    struct model_cut cuts[MODEL_CUTS_MAX];  // by number, from 1
+    uint32_t cuts_count;
     int64_t past_max_ns, future_max_ns;
 };
 
 void model_done(struct model *model);
 // The fate of the event at this time of the clock; stored ones are remembered.
 enum fate model_put(struct model *model, const struct model_event *event, int64_t now_ns);
+// What becomes of the correction of an event with this id and source: another value, other
+// properties, or (both NULL) it is cancelled.
+enum status model_correct(
+    struct model *model,
+    const struct model_event *named,
+    const int128 *value,
+    const struct model_event *properties) CHECKED;
+// Its number.
+uint32_t model_cut(struct model *model, int64_t time_ns);
 bool model_same_payload(const struct model_event *a, const struct model_event *b);
 
 struct model_number {

@@ -279,6 +279,12 @@ run_step(struct workload *workload)
     if (kind < 10) {
         make_burst(workload);
         batch_put(workload);
+    } else if (kind < 25) {
+        uint64_t count = 1 + draw(workload, 6);
+        for (uint64_t i = 0; i < count; i++)
+            change_event(workload);
+    } else if (kind < 29) {
+        change_cut(workload);
     } else if (kind < 70) {
         make_batch(workload, chance(workload, 20) ? 100 : 20, false);
         batch_put(workload);

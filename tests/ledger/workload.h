@@ -71,6 +71,8 @@ uint64_t draw(struct workload *workload, uint64_t below);
 bool chance(struct workload *workload, uint32_t percent);
 // Another event: new, resent, in conflict, late, broken.
 void make_event(struct workload *workload, struct model_event *out);
+// Another value and properties; nothing else is set.
+void make_payload(struct workload *workload, struct model_event *out);
 // Events with as many distinct values for one cell.
 void make_burst(struct workload *workload);
 void make_meter(struct workload *workload, uint32_t index);
@@ -87,6 +89,10 @@ void succeed(const struct workload *workload, enum status status, const struct e
 
 // workload_ask.c: asks the reader and the model as many questions, and fails when they differ.
 void check_answers(struct workload *workload, uint32_t questions);
+
+// workload_change.c: corrects an event that was put some time, or makes a cut.
+void change_event(struct workload *workload);
+void change_cut(struct workload *workload);
 
 // workload_dump.c: the log's events are the model's.
 void check_dump(const struct workload *workload);

@@ -29,7 +29,7 @@ question_print(const struct workload_question *question, const struct meter *met
         out,
         1024,
         "meter %s (%s of %s %s), subject %.*s, from %" PRId64 " to %" PRId64
-        ", window %d of %s, by",
+        ", window %d of %s, at cut %u, by",
         query->meter,
         aggregation_name(meter->aggregation),
         meter->event_type,
@@ -39,7 +39,8 @@ question_print(const struct workload_question *question, const struct meter *met
         query->from_ns,
         query->to_ns,
         (int)query->window,
-        query->zone == NULL ? "UTC" : query->zone);
+        query->zone == NULL ? "UTC" : query->zone,
+        query->at_cut);
     for (uint32_t i = 0; i < query->group_by_count; i++)
         size += snprintf(out + size, 1024 - (size_t)size, " %s", query->group_by[i]);
     for (uint32_t i = 0; query->filter != NULL && i < query->filter->parts_count; i++) {
@@ -174,6 +175,7 @@ ask_totals(
                   .meter = question->query.meter,
                   .from_ns = question->query.from_ns,
                   .to_ns = question->query.to_ns,
+                  .at_cut = question->query.at_cut,
                   }
     };
     question_print(&total, meter, asked);
@@ -181,14 +183,7 @@ ask_totals(
         model_answer(&workload->model, meter, &total.query, &arena, &rows, &totals.rows_count);
     totals.asked = asked;
     totals.rows = rows;
-    enum status status = usage_totals(
-        workload->reader,
-        total.query.meter,
-        total.query.from_ns,
-        total.query.to_ns,
-        on_total,
-        &totals,
-        &error);
+    enum status status = usage_stream(workload->reader, &total.query, on_total, &totals, &error);
     if (workload->is_damaged && status == STATUS_CORRUPT)
         return;
     if (status != expected || (!status && totals.count != totals.rows_count))

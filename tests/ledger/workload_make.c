@@ -293,6 +293,21 @@ make_new_event(struct workload *workload, struct model_event *event)
     make_properties(workload, event);
 }
 
+void
+make_payload(struct workload *workload, struct model_event *out)
+{
+    *out = (struct model_event){
+        .subject = "",
+        .type = "",
+        .source = "",
+        .batch = "",
+        .value = model_units(event_values[draw(workload, 10)]),
+    };
+    if (workload->seed % 8 == 0)
+        out->value = model_units("9999999999999999999");
+    make_properties(workload, out);
+}
+
 static bool
 has_key_twice(const struct model_event *event)
 {
@@ -471,6 +486,21 @@ make_filters(
     question->query.filter = count > 0 ? &question->filter : NULL;
 }
 
+// Usage at a cut goes to its time at most.
+static void
+make_cut(struct workload *workload, struct usage_query *query)
+{
+    const struct model *model = &workload->model;
+    if (model->cuts_count == 0 || chance(workload, 60))
+        return;
+    uint32_t number = 1 + (uint32_t)draw(workload, model->cuts_count);
+    const struct model_cut *cut = &model->cuts[number - 1];
+    if (query->from_ns >= cut->time_ns)
+        return;
+    query->at_cut = number;
+    query->to_ns = query->to_ns < cut->time_ns ? query->to_ns : cut->time_ns;
+}
+
 void
 make_question(struct workload *workload, struct workload_question *out)
 {
@@ -485,6 +515,7 @@ make_question(struct workload *workload, struct workload_question *out)
     bool may_have_zone = out->query.window != USAGE_WINDOW_HOUR;
     if (chance(workload, 40) && may_have_zone)
         out->query.zone = workload_zones[draw(workload, WORKLOAD_ZONES)];
+    make_cut(workload, &out->query);
     if (meter->dimensions_count == 0)
         return;
     uint32_t count = (uint32_t)draw(workload, meter->dimensions_count + 1);

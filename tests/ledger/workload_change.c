@@ -1,0 +1,90 @@
+#include "base/assert.h"
+#include "ledger/control.h"
+#include "tests/ledger/workload.h"
+
+// Corrections and cuts: what the model says of each must be what the ledger says. They are durable
+// when they are answered, so a death afterwards changes nothing.
+
+static void
+correct(
+    struct workload *workload,
+    const struct model_event *named,
+    const int128 *value,
+    const struct model_event *properties)
+{
+    scoped(buffer_done) struct buffer buffer = {0};
+    struct error error = {0};
+    struct event event = {0};
+    uint64_t block = 0;
+    enum status expected = model_correct(&workload->model, named, value, properties);
+    if (!workload->is_real)
+        return;
+    struct correction correction = {
+        .kind = value != NULL || properties != NULL ? ENTRY_AMEND : ENTRY_CANCEL,
+        .subject = bytes_text(named->subject),
+        .source = bytes_text(named->source),
+        .id = bytes_text(named->id),
+        .who = bytes_text("model"),
+        .why = bytes_text("drawn"),
+    };
+    if (value != NULL) {
+        correction.has_value = true;
+        correction.value.units = *value;
+    }
+    if (properties != NULL) {
+        event_encode(properties, &buffer, &event);
+        correction.has_properties = true;
+        correction.properties = buffer_view(&buffer);
+        correction.properties_count = event.properties_count;
+    }
+    enum status status = ledger_correct(workload->ledger, &correction, &block, &error);
+    if (status != expected)
+        fail(
+            workload,
+            "correction of subject %s, id %s: status %d (%s), the model says %d",
+            named->subject,
+            named->id,
+            status,
+            status ? error.text : "",
+            expected);
+}
+
+void
+change_event(struct workload *workload)
+{
+    struct model_event other;
+    if (workload->history_count == 0)
+        return;
+    // The newest ones twice as often.
+    uint64_t back = draw(workload, workload->history_count);
+    back = chance(workload, 50) ? back % 50 : back;
+    const struct model_event named = workload->history[workload->history_count - 1 - back];
+    uint64_t kind = draw(workload, 4);
+    make_payload(workload, &other);
+    if (named.id[0] == '\0')
+        return;
+    correct(
+        workload,
+        &named,
+        kind == 2 || kind == 3 ? &other.value : NULL,
+        kind == 1 || kind == 3 ? &other : NULL);
+}
+
+void
+change_cut(struct workload *workload)
+{
+    struct error error = {0};
+    uint32_t number = 0;
+    int64_t back_ns = (int64_t)draw(workload, (uint64_t)(6 * DAY_NS));
+    int64_t time_ns = workload_now_ns - back_ns;
+    // Whole seconds are what a cut keeps of its time.
+    time_ns -= time_ns % (chance(workload, 70) ? 15 * MINUTE_NS : SECOND_NS);
+    if (workload->model.cuts_count == MODEL_CUTS_MAX)
+        return;
+    uint32_t expected = model_cut(&workload->model, time_ns);
+    if (!workload->is_real)
+        return;
+    succeed(workload, ledger_cut(workload->ledger, time_ns, &number, &error), &error);
+    if (number != expected)
+        fail(workload, "a cut has number %u, the model says %u", number, expected);
+}
