@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -77,8 +78,21 @@ keeper_mend(struct keeper *keeper, bool *out_has_worked)
     if (!mend_is_needed(keeper->mend))
         return STATUS_OK;
     *out_has_worked = true;
-    enum status status = mend_step(keeper->mend, &keeper->error);
+    struct error error = {0};
+    enum status status = mend_step(keeper->mend, &error);
     metric_add(keeper->options.cells_mended, (int64_t)mend_take_count(keeper->mend));
+    // An old block that is damaged is none of ingest's business: questions name it, and the cells
+    // stay dirty.
+    if (status == STATUS_CORRUPT) {
+        log_warn(
+            "ledger_cells_not_mended",
+            LOG_INT("shard", keeper->options.shard),
+            LOG_TEXT("reason", error.text));
+        mend_give_up(keeper->mend);
+        status = STATUS_OK;
+    }
+    if (status)
+        return error_set(&keeper->error, status, "%s", error.text);
     if (!status && !mend_is_needed(keeper->mend)) {
         flag_set(&keeper->is_mending, 0);
         waker_wake(keeper->options.writer);

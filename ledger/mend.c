@@ -1,8 +1,10 @@
 #include "ledger/mend.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/pool.h"
 #include "ledger/dirty.h"
+#include "ledger/log_reader.h"
 #include "ledger/remake.h"
 #include "ledger/shard_view.h"
 #include "ledger/uniques.h"
@@ -93,11 +95,13 @@ struct gathering {
     struct mend *mend;
     struct tx *state;
     struct horizons horizons;
-    struct buffer gone;  // keys of records that nobody needs: u16 size, bytes
+    uint64_t first;           // block of the log
+    int64_t complete_from_s;  // of windows that start from here on no block was deleted
+    struct buffer gone;       // keys of records that nobody needs: u16 size, bytes
 };
 
-// False: nobody reads the cell any more (its meter or zone is gone, or it is deleted), or it is
-// clean.
+// *out_is_wanted false: nobody reads the cell any more (its meter or zone is gone, or it is
+// deleted), or it is clean.
 static enum status
 gather_cell(
     struct gathering *gathering, struct bytes bytes, bool *out_is_wanted, struct error *error)
@@ -126,8 +130,11 @@ gather_cell(
         state_live_from(gathering->state, item.key.meter_id, &item.live_from, error);
     if (status || item.live_from == 0)
         return status;
-    remake_add(mend->remake, &item, rule->meter);
+    // What was deleted cannot be made anew: the cell stays as it is, and listed.
     *out_is_wanted = true;
+    if (item.live_from < gathering->first && item.key.start_s < gathering->complete_from_s)
+        return STATUS_OK;
+    remake_add(mend->remake, &item, rule->meter);
     return STATUS_OK;
 }
 
@@ -174,13 +181,31 @@ records_delete(const struct mend *mend, struct bytes keys, struct error *error)
     return tx_commit(&tx, error);
 }
 
+// Blocks lie in the order of arrivals, and events come at most minutes before their time.
+static enum status
+log_begin(const struct mend *mend, struct gathering *gathering, struct error *error)
+{
+    scoped(tx_done) struct tx log = tx_read(mend->log);
+    scoped(log_reader_done) struct log_reader reader = {0};
+    enum status status = log_first(&log, &gathering->first, error);
+    if (status || gathering->first == 1)
+        return status;
+    status = log_look(&reader, &log, gathering->first, error);
+    if (!status)
+        gathering->complete_from_s = (reader.header.arrival_ns + DAY_NS) / SECOND_NS;
+    return status;
+}
+
 static enum status
 batch_begin(struct mend *mend, struct error *error)
 {
     scoped(tx_done) struct tx state = tx_read(mend->state);
     struct gathering gathering = {.mend = mend, .state = &state};
-    mend->remake = remake_open(mend->log);
-    enum status status = gather_all(&gathering, error);
+    enum status status = log_begin(mend, &gathering, error);
+    if (status)
+        return status;
+    mend->remake = remake_open(mend->log, gathering.first);
+    status = gather_all(&gathering, error);
     tx_done(&state);
     if (!status)
         status = records_delete(mend, buffer_view(&gathering.gone), error);
@@ -277,4 +302,12 @@ mend_step(struct mend *mend, struct error *error)
     if (!status)
         status = remake_step(mend->remake, &mend->cuts, position, &is_done, error);
     return status || !is_done ? status : batch_end(mend, error);
+}
+
+void
+mend_give_up(struct mend *mend)
+{
+    remake_close(mend->remake);
+    mend->remake = NULL;
+    mend->is_needed = false;
 }

@@ -33,7 +33,10 @@ void mend_close(struct mend *mend);
 enum status
 mend_know(struct mend *mend, const struct mend_facts *facts, struct error *error) CHECKED;
 bool mend_is_needed(const struct mend *mend);
-// Some milliseconds of work. STATUS_CORRUPT: a block or a cell is damaged, by name.
+// Some milliseconds of work. STATUS_CORRUPT: a block or a cell is damaged, by name. Cells of which
+// the log has deleted a part stay dirty.
 enum status mend_step(struct mend *mend, struct error *error) CHECKED;
+// Nothing more until the next mend_know.
+void mend_give_up(struct mend *mend);
 // Cells that were made anew since the last call.
 uint64_t mend_take_count(struct mend *mend);

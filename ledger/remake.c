@@ -31,17 +31,21 @@ struct remake {
     struct fold_scratch scratch;
     struct fold_step step;
     enum remake_phase phase;
+    bool has_begun;
     uint64_t done;   // blocks up to here are in the items
     uint64_t until;  // those that are being added
     uint64_t next;
 };
 
 struct remake *
-remake_open(struct env *log)
+remake_open(struct env *log, uint64_t first)
 {
+    must(first > 0);
     struct remake *remake = pool_take(1, sizeof *remake);
     must(remake != NULL && "no memory to make cells anew");
     remake->log = log;
+    remake->done = first - 1;
+    remake->until = first - 1;
     remake->items = arena_array(&remake->arena, REMAKE_ITEMS_MAX, struct remake_item);
     return remake;
 }
@@ -73,7 +77,7 @@ rule_of(struct remake *remake, const struct meter *meter)
 void
 remake_add(struct remake *remake, const struct remake_item *item, const struct meter *meter)
 {
-    must(remake->count < REMAKE_ITEMS_MAX && remake->until == 0);
+    must(remake->count < REMAKE_ITEMS_MAX && !remake->has_begun);
     must(!cell_has_way_back(meter->aggregation) && item->key.meter_id == meter->id);
     struct remake_item copy = *item;
     copy.rule = rule_of(remake, meter);
@@ -273,8 +277,9 @@ remake_gather(struct remake *remake, int64_t deadline_ns, struct error *error)
 static void
 remake_round(struct remake *remake, const struct cuts *cuts, uint64_t position)
 {
-    if (remake->until == 0)
+    if (!remake->has_begun)
         remake_arrange(remake);
+    remake->has_begun = true;
     for (uint32_t i = 0; i < remake->count; i++) {
         struct remake_item *item = &remake->items[i];
         item->limit = cuts_epoch_end(cuts, item->end_s, item->key.epoch);

@@ -2,7 +2,7 @@
 // Cells made anew from the log: what still counts in a window of one subject and group, whatever
 // was corrected. For the aggregations that cannot take anything out (cell_has_way_back).
 //
-//     struct remake *remake = remake_open(log);
+//     struct remake *remake = remake_open(log, first);        // the log's first block
 //     remake_add(remake, &item, meter);                       // each cell
 //     do remake_step(remake, &cuts, position, &is_done, &error); while (!is_done);
 //     for (i = 0; i < remake_count(remake); i++) use(remake_at(remake, i)->state);
@@ -43,7 +43,8 @@ struct remake_item {
 
 struct remake;
 
-struct remake *remake_open(struct env *log);
+// first: of the log. Whoever deletes blocks sees to it that they hold nothing of the items.
+struct remake *remake_open(struct env *log, uint64_t first);
 void remake_close(struct remake *remake);
 // Copies what the item and the meter point to. At most REMAKE_ITEMS_MAX, all before the first step.
 void remake_add(struct remake *remake, const struct remake_item *item, const struct meter *meter);

@@ -57,7 +57,7 @@ clean_add(void *context, const struct cell_view *folded)
         .live_from = live_from(clean->shard, folded->key.meter_id),
     };
     if (clean->count % REMAKE_ITEMS_MAX == 0) {
-        struct remake *remake = remake_open(clean->shard->view.log);
+        struct remake *remake = remake_open(clean->shard->view.log, 1);
         buffer_put(&clean->remakes, &remake, sizeof remake);
         must(!buffer_failed(&clean->remakes) && "no memory for the list of dirty cells");
     }

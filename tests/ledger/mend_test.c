@@ -278,7 +278,7 @@ Test(mend, a_start_goes_on_where_a_crash_left_it)
 static struct remake *
 remake_of(struct env *log, const char *const *keys, struct meter *meters)
 {
-    struct remake *remake = remake_open(log);
+    struct remake *remake = remake_open(log, 1);
     for (uint32_t i = 0; keys[i] != NULL; i++) {
         meters[i] = (struct meter){
             .key = keys[i],
@@ -416,6 +416,58 @@ Test(mend, verify_sees_a_dirty_cell_without_a_record_and_a_record_without_one)
         cr_assert_gt(findings, 0);
         writing_end(&writing);
     }
+}
+
+static void
+damage_block(const struct writing *writing, uint64_t sequence)
+{
+    char path[128];
+    struct env *env = NULL;
+    struct error error = {0};
+    struct buffer copy = {0};
+    struct bytes value;
+    const struct env_options options = {
+        .map_size = 64 << 20, .dbs = LOG_DBS, .dbs_count = LOG_DB_COUNT};
+    (void)snprintf(path, sizeof path, "%s/shards/0000/log", writing->dir);
+    succeed(env_open(path, &options, &env, &error), &error);
+    struct tx tx = tx_write(env);
+    struct bytes key = bytes_of(&sequence, sizeof sequence);
+    cr_assert(tx_get(&tx, LOG_DB_BLOCKS, key, &value));
+    buffer_bytes(&copy, value);
+    copy.data[copy.size - 1] ^= 1;
+    tx_put(&tx, LOG_DB_BLOCKS, key, buffer_view(&copy));
+    succeed(tx_commit(&tx, &error), &error);
+    env_close(env);
+    buffer_done(&copy);
+}
+
+Test(mend, a_damaged_old_block_leaves_cells_dirty_and_ends_nothing)
+{
+    struct writing writing;
+    begin(&writing);
+    put(&writing, "s", "a", 10, writing_now_ns - HOUR_NS);
+    put(&writing, "s", "b", 7, writing_now_ns - HOUR_NS);
+    writing_close(&writing);
+    writing_open(&writing, NULL);
+    // A start reads it, for its identities.
+    damage_block(&writing, 1);
+    cancel(&writing, "s", "b");
+    put(&writing, "s", "c", 8, writing_now_ns - HOUR_NS);
+    writing_close(&writing);
+    struct flagged flagged = count_flags(&writing);
+    cr_assert_gt(flagged.dirty, 0);
+    cr_assert_geq(flagged.records, flagged.dirty);
+    struct usage_query query = query_of("most", "s");
+    struct error error = {0};
+    struct arena arena = {0};
+    struct reader *reader = NULL;
+    struct usage_result result;
+    succeed(reader_open(writing.dir, &reader, &error), &error);
+    cr_assert_eq(usage_query(reader, &query, &arena, &result, &error), STATUS_CORRUPT);
+    cr_assert_not_null(strstr(error.text, "block 1"), "%s", error.text);
+    reader_close(reader);
+    arena_done(&arena);
+    writing_end(&writing);
 }
 
 Test(mend, a_cut_before_the_correction_keeps_its_answer)
