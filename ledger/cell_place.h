@@ -3,7 +3,7 @@
 // of keys. Read together, because one that was made anew from the log stands for those before it.
 //
 //     more = walk_seek(&walk, ...);
-//     cell_place_read(&place, &walk, aggregation, below_epoch, &more);   // CORRUPT: walk.key
+//     cell_place_read(&place, &walk, &key, aggregation, below, &more);   // CORRUPT: walk.key
 //     for (i = 0; i < cell_place_count(&place); i++) use(cell_place_at(&place, i));
 //     // the walk stands on the next place's first cell, when more
 //
@@ -23,11 +23,13 @@ struct cell_place {
     struct buffer cells;  // of struct place_cell
 };
 
-// What usage sees that looks at epochs below a cut's number; UINT32_MAX: at all of them. A place
-// whose aggregation can take out what was cancelled has one cell a call: its cells only add up.
+// What usage sees that looks at epochs below a cut's number; UINT32_MAX: at all of them. first: the
+// key that the walk stands on, which its caller has read. A place whose aggregation can take out
+// what was cancelled has one cell a call: its cells only add up.
 enum status cell_place_read(
     struct cell_place *place,
     struct walk *walk,
+    const struct cell_key *first,
     enum aggregation aggregation,
     uint32_t below_epoch,
     bool *out_more) CHECKED;

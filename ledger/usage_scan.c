@@ -116,12 +116,13 @@ cell_walk_add(struct cell_walk *cells, const struct place_cell *cell, struct err
 
 // The cells of the place that the walk stands on, then the next place.
 static enum status
-cell_walk_use(struct cell_walk *cells, bool *out_more, struct error *error)
+cell_walk_use(
+    struct cell_walk *cells, const struct cell_key *key, bool *out_more, struct error *error)
 {
     const struct usage_plan *plan = cells->scan->plan;
     struct cell_place *place = &cells->place;
     uint32_t below = usage_plan_below(plan);
-    if (cell_place_read(place, &cells->walk, plan->meter->aggregation, below, out_more))
+    if (cell_place_read(place, &cells->walk, key, plan->meter->aggregation, below, out_more))
         return refuse_cell(cells->walk.key, error);
     enum status status = STATUS_OK;
     for (size_t i = 0; i < cell_place_count(place) && !status; i++)
@@ -155,7 +156,7 @@ cell_walk_step(struct cell_walk *cells, bool *out_more, struct error *error)
             return refuse_cell(cells->walk.key, error);
         return STATUS_OK;
     }
-    return cell_walk_use(cells, out_more, error);
+    return cell_walk_use(cells, &key, out_more, error);
 }
 
 static enum status

@@ -475,8 +475,9 @@ place_take(const struct totals *totals, struct stream *stream, struct usage_sum 
     const struct usage_plan *plan = &stream->plan;
     struct cell_place *place = &stream->place;
     bool more = false;
-    if (cell_place_read(
-            place, &window->walk, plan->meter->aggregation, usage_plan_below(plan), &more))
+    enum aggregation aggregation = plan->meter->aggregation;
+    uint32_t below = usage_plan_below(plan);
+    if (cell_place_read(place, &window->walk, &window->key, aggregation, below, &more))
         return refuse_cell(totals, stream, window->walk.key);
     bool is_wanted = usage_plan_wants(plan, sum->subject) &&
                      !usage_is_touched(&stream->answer.touched, sum->subject, 0, INT64_MAX);

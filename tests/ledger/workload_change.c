@@ -75,7 +75,9 @@ change_cut(struct workload *workload)
 {
     struct error error = {0};
     uint32_t number = 0;
-    int64_t back_ns = (int64_t)draw(workload, (uint64_t)(6 * DAY_NS));
+    // Most events are of the last hours.
+    int64_t most_ns = chance(workload, 60) ? 4 * HOUR_NS : 6 * DAY_NS;
+    int64_t back_ns = (int64_t)draw(workload, (uint64_t)most_ns);
     int64_t time_ns = workload_now_ns - back_ns;
     // Whole seconds are what a cut keeps of its time.
     time_ns -= time_ns % (chance(workload, 70) ? 15 * MINUTE_NS : SECOND_NS);
