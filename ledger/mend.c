@@ -107,7 +107,7 @@ gather_cell(
     struct gathering *gathering, struct bytes bytes, bool *out_is_wanted, struct error *error)
 {
     struct mend *mend = gathering->mend;
-    struct remake_item item = {0};
+    struct remake_item item = {.live_from = 0};
     struct cell_state state;
     struct bytes value;
     *out_is_wanted = false;
