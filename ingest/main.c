@@ -83,6 +83,15 @@ files_raise(const struct settings *settings)
             LOG_TEXT("advice", "raise the hard limit (ulimit -Hn), or lower --connections-max"));
 }
 
+// As the ledger says it.
+static int64_t
+keep_of(int64_t keep_ns)
+{
+    if (keep_ns == SETTINGS_AS_IT_IS)
+        return 0;
+    return keep_ns == 0 ? LEDGER_FOR_GOOD : keep_ns;
+}
+
 static enum status
 ledger_start(struct server *server, struct error *error)
 {
@@ -100,6 +109,10 @@ ledger_start(struct server *server, struct error *error)
         .dedup_window_ns = settings->dedup_window_ns,
         .dedup_memory_bytes = (uint64_t)settings->dedup_memory,
         .dedup_on_disk = settings->dedup_memory == 0,
+        .zones = settings->billing_zones,
+        .zones_count = settings->billing_zones_count,
+        .keep_quarter_hours_ns = keep_of(settings->keep_quarter_hours_ns),
+        .keep_hours_ns = keep_of(settings->keep_hours_ns),
     };
     return ledger_open(settings->data, &options, &server->ledger, error);
 }

@@ -176,11 +176,34 @@ static const struct option_row ROWS[] = {
      .type = OPTION_DURATION,
      .offset = OFFSET(dedup_window_ns),
      .env = "TALLY_DEDUP_WINDOW",
-     .fallback = "36d",
      .min = 1,
      .max = INT64_MAX / 4,
      .value_name = "TIME",
-     .help = "how long a resent event is known; at least --past and --future together"},
+     .help = "how long a resent event is known; at least --past and --future together "
+             "(default: as the ledger has it, 36d in a new one)"},
+    {.name = "keep-quarter-hours",
+     .type = OPTION_DURATION,
+     .offset = OFFSET(keep_quarter_hours_ns),
+     .env = "TALLY_KEEP_QUARTER_HOURS",
+     .max = INT64_MAX / 4,
+     .value_name = "TIME",
+     .help = "how long usage is kept by the quarter hour; 0: for good "
+             "(default: as the ledger has it, 3d in a new one)"},
+    {.name = "keep-hours",
+     .type = OPTION_DURATION,
+     .offset = OFFSET(keep_hours_ns),
+     .env = "TALLY_KEEP_HOURS",
+     .max = INT64_MAX / 4,
+     .value_name = "TIME",
+     .help = "likewise by the hour; days and months are kept for good "
+             "(default: as the ledger has it, 400d in a new one)"},
+    {.name = "billing-zones",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(billing_zones_text),
+     .env = "TALLY_BILLING_ZONES",
+     .value_name = "LIST",
+     .help = "time zones, separated by commas, whose days and months are kept like those of UTC; "
+             "none: no other (default: as the ledger has it)"},
     {.name = "dedup-memory",
      .type = OPTION_SIZE,
      .offset = OFFSET(dedup_memory),
@@ -251,7 +274,7 @@ static const struct option_row ROWS[] = {
      .env = "TALLYD_CONFIG",
      .value_name = "FILE",
      .help = "file of `key = value` lines"},
-    {.name = NULL                                                          },
+    {.name = NULL                                                    },
 };
 
 static const struct option_spec SPEC = {
@@ -270,6 +293,8 @@ enum option_result
 settings_read(int argc, char **argv, struct arena *arena, struct settings *out, struct error *error)
 {
     struct option_texts_rest rest = {0};
+    out->keep_quarter_hours_ns = SETTINGS_AS_IT_IS;
+    out->keep_hours_ns = SETTINGS_AS_IT_IS;
     return options_read(&SPEC, argc, argv, out, arena, &rest, error);
 }
 
@@ -393,6 +418,33 @@ tls_check(const struct settings *settings, struct error *error)
     return STATUS_OK;
 }
 
+// The names between the commas; the ledger knows whether they are zones.
+static enum status
+zones_check(struct settings *settings, struct arena *arena, struct error *error)
+{
+    const char *text = settings->billing_zones_text;
+    if (text == NULL)
+        return STATUS_OK;
+    const char **zones = arena_array(arena, strlen(text) + 1, const char *);
+    settings->billing_zones = zones;
+    if (strcmp(text, "none") == 0)
+        return STATUS_OK;
+    for (const char *at = text;; at++) {
+        const char *end = strchrnul(at, ',');
+        if (end == at)
+            return error_set(
+                error,
+                STATUS_INVALID,
+                "--billing-zones %s: names such as Europe/Berlin, separated by commas, or none",
+                text);
+        zones[settings->billing_zones_count++] =
+            arena_text_of(arena, bytes_of(at, (size_t)(end - at)));
+        at = end;
+        if (*at == '\0')
+            return STATUS_OK;
+    }
+}
+
 enum status
 settings_check(struct settings *settings, struct arena *arena, struct error *error)
 {
@@ -407,7 +459,9 @@ settings_check(struct settings *settings, struct arena *arena, struct error *err
             settings->log_level_text);
     if (settings->unix_path == NULL)
         settings->unix_path = arena_format(arena, "%s/tallyd.sock", settings->data);
-    enum status status = tls_check(settings, error);
+    enum status status = zones_check(settings, arena, error);
+    if (status == STATUS_OK)
+        status = tls_check(settings, error);
     if (status == STATUS_OK)
         status = keys_check(settings, arena, error);
     bool may_be_far = settings->is_insecure || credentials_are_set(&settings->credentials);

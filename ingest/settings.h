@@ -12,6 +12,8 @@
 #include "ingest/tls.h"
 #include "ingest/users.h"
 
+enum { SETTINGS_AS_IT_IS = -1 };
+
 struct settings {
     const char *data;
     const char *tcp;  // "none": no TCP
@@ -39,13 +41,20 @@ struct settings {
     int64_t stall_ns;
     int64_t idle_ns;
     int64_t past_ns;
-    int64_t dedup_window_ns;
+    // What ledger.conf keeps: SETTINGS_AS_IT_IS when no source names it.
+    int64_t dedup_window_ns;        // 0: as it is
+    int64_t keep_quarter_hours_ns;  // 0: for good
+    int64_t keep_hours_ns;          // likewise
+    const char *billing_zones_text;
     int64_t dedup_memory;
     int64_t future_ns;
     bool is_insecure;
     // Derived from udp_allow:
     const struct network *udp_allowed;
     size_t udp_allowed_count;
+    // Derived from billing_zones_text; NULL: as it is.
+    const char *const *billing_zones;
+    uint32_t billing_zones_count;
     enum log_format log_format;
     enum log_level log_level;
 };

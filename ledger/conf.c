@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/buffer.h"
+#include "ledger/conf_text.h"
 #include "ledger/files.h"
 #include "ledger/head.h"
 #include "ledger/ledger.h"
@@ -24,7 +25,7 @@
 #include <unistd.h>
 
 enum {
-    CONF_SIZE_MAX = 4096,
+    CONF_SIZE_MAX = 16384,
     CONF_BUFFER_MAX = 1 << 20,
     CONF_SHARDS_DEFAULT = 2,
 };
@@ -137,6 +138,7 @@ conf_print(const struct ledger_conf *conf, struct buffer *out)
     for (size_t i = 0; i < sizeof conf->secret.bytes; i++)
         buffer_format(out, "%02x", conf->secret.bytes[i]);
     buffer_text(out, "\n");
+    terms_print(&conf->terms, out);
 }
 
 static void
@@ -146,6 +148,7 @@ shape_print(const struct ledger_conf *conf, struct buffer *out)
     buffer_format(out, "format = %" PRIu32 "\n", conf->format);
     buffer_format(out, "shards = %" PRIu32 "\n", conf->shards);
     buffer_format(out, "map_size = %" PRIu64 "\n", conf->map_size);
+    terms_print(&conf->terms, out);
 }
 
 // ledger.conf last: with it the ledger exists, and it is what counts where both can be read.
@@ -192,6 +195,7 @@ ledger_make(const char *dir, const struct ledger_create_options *options, struct
         .format = LEDGER_FORMAT,
         .shards = options->shards != 0 ? options->shards : CONF_SHARDS_DEFAULT,
         .map_size = options->map_size,
+        .terms = LEDGER_TERMS_DEFAULT,
     };
     if (conf.shards > SHARDS_MAX) {
         return error_set(
@@ -236,40 +240,6 @@ ledger_create(const char *dir, const struct ledger_create_options *options, stru
     return status;
 }
 
-// One "key = value" line of the text, NULL when there is none.
-static const char *
-conf_value(const char *text, const char *key, size_t *out_size)
-{
-    size_t key_size = strlen(key);
-    for (const char *line = text; *line != '\0';) {
-        const char *end = strchrnul(line, '\n');
-        if (strncmp(line, key, key_size) == 0 && strncmp(line + key_size, " = ", 3) == 0) {
-            const char *value = line + key_size + 3;
-            *out_size = (size_t)(end - value);
-            return value;
-        }
-        line = *end == '\n' ? end + 1 : end;
-    }
-    return NULL;
-}
-
-static bool
-conf_number(const char *text, const char *key, uint64_t min, uint64_t max, uint64_t *out)
-{
-    size_t size;
-    const char *value = conf_value(text, key, &size);
-    if (value == NULL || size == 0 || size > 19)
-        return false;
-    uint64_t number = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (value[i] < '0' || value[i] > '9')
-            return false;
-        number = number * 10 + (uint64_t)(value[i] - '0');
-    }
-    *out = number;
-    return number >= min && number <= max;
-}
-
 // -1: no digit.
 static int
 hex_value(char digit)
@@ -304,7 +274,7 @@ conf_parse(
     struct ledger_conf *out,
     struct error *error)
 {
-    struct ledger_conf conf = {0};
+    struct ledger_conf conf = {.terms = LEDGER_TERMS_DEFAULT};
     uint64_t format = 0;
     uint64_t shards = 0;
     if (!conf_number(text, "format", 1, UINT32_MAX, &format))
@@ -325,6 +295,9 @@ conf_parse(
     if (has_secret && !conf_secret(text, &conf.secret)) {
         return error_set(error, STATUS_INVALID, "%s: secret must be 384 digits 0-9 a-f", path);
     }
+    enum status status = terms_read(path, text, &conf.terms, error);
+    if (status)
+        return status;
     conf.format = (uint32_t)format;
     conf.shards = (uint32_t)shards;
     *out = conf;

@@ -30,7 +30,8 @@ enum {
     CELLS_DEFAULT = 1 << 30,
     IDLE_FLUSH_SECONDS = 2,
     BUSY_FLUSH_MINUTES = 15,
-    DEDUP_WINDOW_DAYS = 36,
+    KEEP_QUARTER_HOURS_MIN_S = 3600,
+    KEEP_HOURS_MIN_S = 86400,
 };
 
 static const uint64_t DEDUP_MEMORY_DEFAULT = 2ULL << 30;
@@ -39,13 +40,64 @@ _Static_assert(
     (int)GROUP_SIZE_MIN > (int)EVENT_SIZE_MAX + (int)ENTRY_HEADER_SIZE + (int)EVENT_CHUNK_MAX,
     "the largest event fits the smallest group");
 
-static void
-options_complete(struct ledger_options *options)
+static int64_t
+seconds_of(int64_t ns)
 {
-    if (options->past_max_ns == 0)
-        options->past_max_ns = PAST_MAX_DAYS * DAY_NS;
+    return ns / SECOND_NS + (ns % SECOND_NS > 0);
+}
+
+static void
+keep_adopt(int64_t keep_ns, int64_t *keep_s)
+{
+    if (keep_ns != 0)
+        *keep_s = keep_ns == LEDGER_FOR_GOOD ? 0 : seconds_of(keep_ns);
+}
+
+static enum status
+keep_check(const char *what, int64_t keep_s, int64_t min_s, struct error *error)
+{
+    if (keep_s == 0 || keep_s >= min_s)
+        return STATUS_OK;
+    return error_set(
+        error,
+        STATUS_INVALID,
+        "%s kept for %" PRId64 " s: at least %" PRId64 " s, or for good",
+        what,
+        keep_s,
+        min_s);
+}
+
+// What the options say, in the place of what stood there.
+static enum status
+terms_adopt(struct ledger_terms *terms, const struct ledger_options *options, struct error *error)
+{
+    if (options->dedup_window_ns != 0)
+        terms->dedup_window_s = seconds_of(options->dedup_window_ns);
+    keep_adopt(options->keep_quarter_hours_ns, &terms->keep_quarter_hours_s);
+    keep_adopt(options->keep_hours_ns, &terms->keep_hours_s);
+    enum status status =
+        keep_check("quarter hours", terms->keep_quarter_hours_s, KEEP_QUARTER_HOURS_MIN_S, error);
+    if (!status)
+        status = keep_check("hours", terms->keep_hours_s, KEEP_HOURS_MIN_S, error);
+    if (!status && options->zones != NULL)
+        status = terms_zones(terms, options->zones, options->zones_count, error);
+    return status;
+}
+
+static void
+options_complete(struct ledger_options *options, const struct ledger_terms *terms)
+{
     if (options->future_max_ns == 0)
         options->future_max_ns = FUTURE_MAX_MINUTES * MINUTE_NS;
+    if (options->dedup_window_ns == 0)
+        options->dedup_window_ns =
+            options->is_visit ? INT64_MAX : terms->dedup_window_s * SECOND_NS;
+    if (options->past_max_ns == 0) {
+        int64_t left_ns = options->dedup_window_ns - options->future_max_ns;
+        options->past_max_ns = PAST_MAX_DAYS * DAY_NS;
+        if (left_ns > 0 && left_ns < options->past_max_ns)
+            options->past_max_ns = left_ns;
+    }
     if (options->group_size_bytes == 0)
         options->group_size_bytes = GROUP_SIZE_DEFAULT;
     if (options->group_size_bytes < GROUP_SIZE_MIN)
@@ -62,8 +114,6 @@ options_complete(struct ledger_options *options)
         options->idle_flush_ns = IDLE_FLUSH_SECONDS * SECOND_NS;
     if (options->busy_flush_ns == 0)
         options->busy_flush_ns = BUSY_FLUSH_MINUTES * MINUTE_NS;
-    if (options->dedup_window_ns == 0)
-        options->dedup_window_ns = options->is_visit ? INT64_MAX : DEDUP_WINDOW_DAYS * DAY_NS;
     if (options->dedup_memory_bytes == 0)
         options->dedup_memory_bytes = DEDUP_MEMORY_DEFAULT;
     if (options->dedup_on_disk)
@@ -220,8 +270,8 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
             .zones = &ledger->zones,
             .retention =
                 {
-                            .quarter_hours_s = ledger->options.keep_quarter_hours_ns / SECOND_NS,
-                            .hours_s = ledger->options.keep_hours_ns / SECOND_NS,
+                            .quarter_hours_s = ledger->conf.terms.keep_quarter_hours_s,
+                            .hours_s = ledger->conf.terms.keep_hours_s,
                             },
             .dedup = dedup,
         };
@@ -363,30 +413,42 @@ ledger_free(struct ledger *ledger)
 static enum status
 zones_open(struct ledger *ledger, struct error *error)
 {
-    const struct ledger_options *options = &ledger->options;
-    if (options->zones_count > BILLING_ZONES_MAX) {
-        return error_set(
-            error, STATUS_INVALID, "at most %d billing zones may be listed", BILLING_ZONES_MAX);
-    }
+    const struct ledger_terms *terms = &ledger->conf.terms;
     enum status status = STATUS_OK;
-    for (uint32_t i = 0; i < options->zones_count && !status; i++) {
-        struct bytes name = bytes_text(options->zones[i]);
+    for (uint32_t i = 0; i < terms->zones_count && !status; i++) {
+        struct bytes name = bytes_text(terms->zones[i]);
         status = zone_open(name, &ledger->zones.list[ledger->zones.count], error);
         ledger->zones.count += !status;
     }
     return status;
 }
 
+// The lock is held: what was read before it may have changed.
+static enum status
+conf_settle(
+    struct ledger *ledger, const char *dir, struct ledger_terms *out_before, struct error *error)
+{
+    enum status status = ledger_conf_read(dir, &ledger->conf, error);
+    if (status)
+        return status;
+    *out_before = ledger->conf.terms;
+    status = terms_adopt(&ledger->conf.terms, &ledger->options, error);
+    if (status)
+        return status;
+    options_complete(&ledger->options, &ledger->conf.terms);
+    status = options_check(&ledger->options, error);
+    return status ? status : zones_open(ledger, error);
+}
+
 static enum status
 ledger_start(struct ledger *ledger, const char *dir, struct error *error)
 {
-    enum status status = options_check(&ledger->options, error);
-    if (status == STATUS_OK)
-        status = ledger_conf_read(dir, &ledger->conf, error);
-    if (status == STATUS_OK)
-        status = zones_open(ledger, error);
+    struct ledger_terms before;
+    enum status status = ledger_conf_read(dir, &ledger->conf, error);
     if (status == STATUS_OK)
         status = ledger_lock(ledger, dir, error);
+    if (status == STATUS_OK)
+        status = conf_settle(ledger, dir, &before, error);
     if (status == STATUS_OK)
         status = registry_open(dir, &ledger->registry, error);
     if (status == STATUS_OK)
@@ -397,6 +459,9 @@ ledger_start(struct ledger *ledger, const char *dir, struct error *error)
         status = metrics_list(ledger, error);
     if (status == STATUS_OK)
         status = shards_recover(ledger, error);
+    // Only what works is written down.
+    if (status == STATUS_OK && !terms_equal(&before, &ledger->conf.terms))
+        status = ledger_conf_write(dir, &ledger->conf, error);
     return status ? status : writers_start(ledger, dir, error);
 }
 
@@ -411,7 +476,6 @@ ledger_open(
     must(pthread_mutex_init(&ledger->lock, NULL) == 0);
     must(pthread_mutex_init(&ledger->control_lock, NULL) == 0);
     ledger->options = *options;
-    options_complete(&ledger->options);
     enum status status = ledger_start(ledger, dir, error);
     if (status)
         ledger_free(ledger);

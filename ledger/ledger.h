@@ -23,6 +23,7 @@
 #include "base/metric.h"
 #include "ledger/event.h"
 #include "ledger/meter.h"
+#include "ledger/terms.h"
 
 enum { LEDGER_FORMAT = 2, SHARDS_MAX = 256 };
 
@@ -42,6 +43,7 @@ struct ledger_conf {
     uint32_t format;
     uint32_t shards;
     uint64_t map_size;
+    struct ledger_terms terms;
     struct hash_secret secret;
 };
 
@@ -59,28 +61,34 @@ ledger_lay_out(const char *dir, const struct ledger_conf *conf, struct error *er
 enum status
 ledger_conf_write(const char *dir, const struct ledger_conf *conf, struct error *error) CHECKED;
 
+// What is kept for good, where 0 says something else.
+static const int64_t LEDGER_FOR_GOOD = INT64_MAX;
+
 struct ledger_options {
-    int64_t past_max_ns;        // clock policy; 0: 35 days
-    int64_t future_max_ns;      // 0: 5 minutes
-    uint64_t group_size_bytes;  // of a group's events; 0: 8 MiB
-    uint32_t group_events_max;  // 0: 65536
-    uint64_t tail_max_bytes;    // log not yet flushed to cells; 0: 1 GiB
-    uint64_t cells_max_bytes;   // cells in memory of all shards, not yet flushed; 0: 1 GiB
-    int64_t idle_flush_ns;      // flush cells after this long without an event; 0: 2 s
-    int64_t busy_flush_ns;      // and after this long with events all the time; 0: 15 minutes
-    // An identity is known for at least so long; at least past_max + future_max. 0: 36 days.
-    int64_t dedup_window_ns;
+    // Clock policy. 0: 35 days, or what the dedup window leaves of them.
+    int64_t past_max_ns;
+    int64_t future_max_ns;        // 0: 5 minutes
+    uint64_t group_size_bytes;    // of a group's events; 0: 8 MiB
+    uint32_t group_events_max;    // 0: 65536
+    uint64_t tail_max_bytes;      // log not yet flushed to cells; 0: 1 GiB
+    uint64_t cells_max_bytes;     // cells in memory of all shards, not yet flushed; 0: 1 GiB
+    int64_t idle_flush_ns;        // flush cells after this long without an event; 0: 2 s
+    int64_t busy_flush_ns;        // and after this long with events all the time; 0: 15 minutes
     uint64_t dedup_memory_bytes;  // for the filters of all shards; 0: 2 GiB
     bool dedup_on_disk;           // no filter is held, whatever the memory: slow, for tests
     uint32_t dedup_hot_max;       // identities of a shard that are in memory; 0: 4 Mi
     int64_t (*now_ns)(void);      // NULL: clock_now_ns
+    // What stands in ledger.conf (ledger/terms.h): ledger_open writes there what is said here; 0
+    // and NULL: as it stands there.
+    // An identity is known for at least so long; at least past_max + future_max.
+    int64_t dedup_window_ns;
     // Zones of the tz database whose days and months have cells of their own, at most
     // BILLING_ZONES_MAX; UTC has them always. Others are answered from hours, quarter hours or the
     // log. The list may change from one opening to the next.
     const char *const *zones;
     uint32_t zones_count;
-    int64_t keep_quarter_hours_ns;  // cells of that width; 0: for good
-    int64_t keep_hours_ns;          // likewise
+    int64_t keep_quarter_hours_ns;  // cells of that width, at least an hour; or LEDGER_FOR_GOOD
+    int64_t keep_hours_ns;          // likewise, at least a day
     // For who makes a change and closes again, without knowing the options of the tallyd that is to
     // come: what is done stays in the log, no identity is forgotten, no cell written.
     bool is_visit;

@@ -133,6 +133,25 @@ recover_head(const struct shard *shard, struct tx *tx, uint64_t head, struct err
         place->sequence);
 }
 
+// A zone keeps its number in state/ for good.
+static enum status
+recover_zones(const struct shard *shard, struct tx *state, struct error *error)
+{
+    struct horizons horizons;
+    enum status status = horizons_read(state, &horizons, error);
+    for (uint32_t i = 0; i < shard->zones->count && !status; i++) {
+        if (!horizons_zone(&horizons, shard->zones->list[i], true))
+            status = error_set(
+                error,
+                STATUS_INVALID,
+                "no room for the billing zone %s: with those that were listed before there are more"
+                " than %d; `tally ledger rebuild` forgets the ones that are listed no more",
+                zone_name(shard->zones->list[i]),
+                BILLING_ZONES_MAX);
+    }
+    return status;
+}
+
 // How far the cells on disk are, and from where on each meter's are complete. A meter that they do
 // not know yet is folded with the tail, hence complete from its first block on.
 static enum status
@@ -142,6 +161,8 @@ recover_state(struct shard *shard, struct error *error)
     enum status status = state_position(&tx, &shard->flushed, error);
     if (status == STATUS_OK)
         status = cuts_read(&tx, &shard->cuts, &shard->cuts_arena, error);
+    if (status == STATUS_OK)
+        status = recover_zones(shard, &tx, error);
     for (uint32_t i = 0; status == STATUS_OK && i < shard->live_count; i++) {
         uint64_t from = 0;
         status = state_live_from(&tx, shard->live[i].meter_id, &from, error);

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "ledger/ledger.h"
 #include "tests/ledger/writing.h"
 
@@ -174,6 +175,12 @@ Test(conf, refuses_a_file_that_was_changed)
         {"map_size = 8388608", "map_size = 5",                  "map_size"         },
         {"secret = ",          "secret = 0",                    "secret must be"   },
         {"secret = ",          "secret =",                      "secret must be"   },
+        {"hours_s = 2",        "hours_s = -2",                  "keep_quarter_hou" },
+        {"hours_s = 3",        "hours_s = x3",                  "keep_hours_s"     },
+        {"window_s = 3",       "window_s = 03d",                "dedup_window_s"   },
+        {"window_s = .*",      "window_s = 0",                  "dedup_window_s"   },
+        {"billing_zones = ",   "billing_zones = ,",             "1 to 64 bytes"    },
+        {"billing_zones = ",   "billing_zones = A,B,A",         "A is listed twice"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct place place;
@@ -195,6 +202,106 @@ Test(conf, refuses_a_file_that_was_changed)
         cr_assert_eq(ledger_create(place.dir, &small, &error), STATUS_INVALID);
         temp_dir_remove(place.root);
     }
+}
+
+static void
+open_and_close(const struct place *place, const struct ledger_options *options)
+{
+    struct error error = {0};
+    struct ledger *ledger;
+    succeed(ledger_open(place->dir, options, &ledger, &error), &error);
+    succeed(ledger_close(ledger, &error), &error);
+}
+
+static void
+check_terms(const struct place *place, int64_t quarter_hours_s, int64_t hours_s, int64_t window_s)
+{
+    struct error error = {0};
+    struct ledger_conf conf;
+    struct ledger_conf shape;
+    char path[256];
+    char text[8192] = {0};
+    succeed(ledger_conf_read(place->dir, &conf, &error), &error);
+    cr_assert_eq(conf.terms.keep_quarter_hours_s, quarter_hours_s);
+    cr_assert_eq(conf.terms.keep_hours_s, hours_s);
+    cr_assert_eq(conf.terms.dedup_window_s, window_s);
+    // Who only reads finds the same in the other file, without the secret.
+    path_in(place, "ledger.shape", path);
+    FILE *file = fopen(path, "r");
+    cr_assert_not_null(file);
+    cr_assert_gt(fread(text, 1, sizeof text - 1, file), 0);
+    (void)fclose(file);
+    shape = (struct ledger_conf){.terms = {.dedup_window_s = 1}};
+    succeed(terms_read(path, text, &shape.terms, &error), &error);
+    cr_assert(terms_equal(&shape.terms, &conf.terms));
+}
+
+// What one start says holds for those that say nothing, and for who only reads.
+Test(conf, keeps_the_terms_that_the_writer_was_given)
+{
+    static const char *const zones[] = {"Europe/Berlin", "Asia/Kathmandu"};
+    struct place place;
+    struct error error = {0};
+    struct ledger_conf conf;
+    place_make(&place);
+    succeed(ledger_create(place.dir, &small, &error), &error);
+    check_terms(&place, 3 * 86400, 400 * 86400, 36 * 86400);
+    open_and_close(
+        &place,
+        &(struct ledger_options){
+            .zones = zones,
+            .zones_count = 2,
+            .keep_quarter_hours_ns = 5 * DAY_NS,
+            .keep_hours_ns = LEDGER_FOR_GOOD,
+            .dedup_window_ns = 10 * DAY_NS + 1,
+        });
+    check_terms(&place, 5 * 86400, 0, 10 * 86400 + 1);
+    // A window of ten days leaves no room for events of 35, and nobody asked for that.
+    open_and_close(&place, &(struct ledger_options){0});
+    check_terms(&place, 5 * 86400, 0, 10 * 86400 + 1);
+    succeed(ledger_conf_read(place.dir, &conf, &error), &error);
+    cr_assert_eq(conf.terms.zones_count, 2);
+    cr_assert_str_eq(conf.terms.zones[1], "Asia/Kathmandu");
+    open_and_close(&place, &(struct ledger_options){.zones = zones, .keep_hours_ns = 2 * DAY_NS});
+    check_terms(&place, 5 * 86400, 2 * 86400, 10 * 86400 + 1);
+    succeed(ledger_conf_read(place.dir, &conf, &error), &error);
+    cr_assert_eq(conf.terms.zones_count, 0);
+    temp_dir_remove(place.root);
+}
+
+struct terms_row {
+    struct ledger_options options;
+    const char *complaint;
+};
+
+// Nothing of what is refused is written down.
+Test(conf, refuses_terms_that_cannot_be)
+{
+    static const char *const twice[] = {"Europe/Berlin", "Europe/Berlin"};
+    static const char *const nowhere[] = {"Europe/Nowhere"};
+    static const char *const good[] = {"Europe/Berlin"};
+    // clang-format off
+    const struct terms_row rows[] = {
+        {{.keep_quarter_hours_ns = 60 * SECOND_NS}, "quarter hours kept for 60 s"},
+        {{.keep_hours_ns = DAY_NS - SECOND_NS}, "hours kept for 86399 s"},
+        {{.zones = twice, .zones_count = 2}, "listed twice"},
+        {{.zones = nowhere, .zones_count = 1}, "Europe/Nowhere"},
+        {{.zones = good, .zones_count = 1, .dedup_window_ns = DAY_NS, .past_max_ns = DAY_NS},
+         "dedup window"},
+    };
+    // clang-format on
+    struct place place;
+    struct error error = {0};
+    struct ledger *ledger;
+    place_make(&place);
+    succeed(ledger_create(place.dir, &small, &error), &error);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cr_assert_eq(
+            ledger_open(place.dir, &rows[i].options, &ledger, &error), STATUS_INVALID, "%zu", i);
+        cr_assert_not_null(strstr(error.text, rows[i].complaint), "%s", error.text);
+        check_terms(&place, 3 * 86400, 400 * 86400, 36 * 86400);
+    }
+    temp_dir_remove(place.root);
 }
 
 Test(conf, refuses_what_it_cannot_make)

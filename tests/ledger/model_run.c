@@ -89,6 +89,8 @@ session_open(struct workload *workload)
         .group_events_max = groups[draw(workload, 3)],
         .tail_max_bytes = tails[draw(workload, 4)],
         .idle_flush_ns = INT64_MAX / 2,
+        .keep_quarter_hours_ns = keeps_quarter_hours(workload) ? LEDGER_FOR_GOOD : 3 * DAY_NS,
+        .keep_hours_ns = LEDGER_FOR_GOOD,
         .now_ns = now_ns,
     };
     if (!workload->is_real)

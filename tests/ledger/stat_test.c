@@ -101,7 +101,7 @@ Test(stat, counts_cells_by_width_and_knows_what_is_made)
         cr_assert_eq(sum, shard->cells);
         cr_assert_eq(shard->cells_by_width[0], 0);
         cr_assert_gt(shard->cells_by_width[CELL_DAY], 0);
-        cr_assert_gt(shard->cells_by_width[CELL_QUARTER_HOUR], shard->cells_by_width[CELL_DAY]);
+        cr_assert_gt(shard->cells_by_width[CELL_HOUR], shard->cells_by_width[CELL_DAY]);
         const struct horizon *day = horizons_find(shard->horizons, CELL_DAY, 0);
         cr_assert_not_null(day);
         cr_assert_gt(day->made_s, READING_NOW_NS / SECOND_NS - 3 * 86400);

@@ -104,4 +104,7 @@ void state_drop(const struct workload *workload, uint32_t shard);
 // it, and the next start what concerns the log's end. False: there is nothing to ask about it.
 bool check_damage(struct workload *workload);
 // reopen opens and closes the ledger, so that what is in memory is flushed.
+// Whether quarter hours are kept for good; else for three days, and a rebuild, which comes later,
+// keeps fewer.
+bool keeps_quarter_hours(const struct workload *workload);
 void check_rebuild(struct workload *workload, void (*reopen)(struct workload *workload));

@@ -50,6 +50,18 @@ temp_dir_remove(const char *dir)
     cr_assert_eq(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+// What is folded is looked for in quarter hours, however old its events are.
+static void
+keep_all_cells(const char *dir)
+{
+    struct ledger_conf conf;
+    struct error error = {0};
+    succeed(ledger_conf_read(dir, &conf, &error), &error);
+    conf.terms.keep_quarter_hours_s = 0;
+    conf.terms.keep_hours_s = 0;
+    succeed(ledger_conf_write(dir, &conf, &error), &error);
+}
+
 void
 writing_begin(struct writing *writing, uint32_t shards)
 {
@@ -58,6 +70,7 @@ writing_begin(struct writing *writing, uint32_t shards)
     temp_dir_make(writing->dir);
     const struct ledger_create_options options = {.shards = shards, .map_size = 64 << 20};
     succeed(ledger_create(writing->dir, &options, &error), &error);
+    keep_all_cells(writing->dir);
     writing->fates = malloc(WRITING_EVENTS_MAX);
     cr_assert_not_null(writing->fates);
 }

@@ -29,7 +29,8 @@ TIMES = {"ms": 10 ** 6, "s": 10 ** 9, "min": 60 * 10 ** 9, "m": 60 * 10 ** 9,
 SECOND = TIMES["s"]
 
 # Options that clients do not notice.
-NOT_OF_THE_WIRE = {"dedup-window", "dedup-memory", "shards", "map-size"}
+NOT_OF_THE_WIRE = {"dedup-window", "dedup-memory", "shards", "map-size", "keep-quarter-hours",
+                   "keep-hours", "billing-zones"}
 # Options whose default follows others: what the page says, and what --help says.
 DERIVED = {
     "connection-memory": ("twice the message", "0: twice --frame-max"),
