@@ -124,7 +124,7 @@ struct tally_options {
     uint32_t connect_timeout_ms;  // for each: name, connection with TLS, handshake; 0: 5000
     uint32_t retry_min_ms;        // pause after all servers failed, doubled each time up to
     uint32_t retry_max_ms;        // this; 0: 100 and 10000
-    // Batch name: events of any age are accepted (needs the right); NULL: live
+    // Name of an open backfill: events of any age are accepted (needs the right); NULL: live
     const char *backfill;
     // Directory where batches wait for their acks, so that they survive the end of the process;
     // made when it is missing, one handle at a time. NULL: memory only. See "The spool" above.

@@ -164,6 +164,7 @@ fate_apply(const struct delivery *delivery, enum fate fate)
     case FATE_CONFLICT: fate_conflict(delivery); break;
     case FATE_TOO_OLD: fate_reject(delivery, REFUSAL_TOO_OLD); break;
     case FATE_TOO_FAR_AHEAD: fate_reject(delivery, REFUSAL_TOO_FAR_AHEAD); break;
+    case FATE_BATCH_NOT_OPEN: fate_reject(delivery, REFUSAL_BATCH_NOT_OPEN); break;
     case FATE_COUNT: must(fate != FATE_COUNT); break;
     }
 }

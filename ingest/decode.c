@@ -33,6 +33,7 @@ static const struct {
     [REFUSAL_BACKFILL] = {"backfill not permitted",                       "backfill"       },
     [REFUSAL_TOO_OLD] = {"time too old",                                 "too_old"        },
     [REFUSAL_TOO_FAR_AHEAD] = {"time too far ahead",                           "too_far_ahead"  },
+    [REFUSAL_BATCH_NOT_OPEN] = {"backfill is not open",                         "batch_not_open" },
 };
 
 const char *

@@ -36,8 +36,9 @@ enum refusal {
     REFUSAL_SIZE,             // larger than EVENT_SIZE_MAX
     REFUSAL_SIZE_UDP,         // larger than UDP_EVENT_MAX, in a datagram
     REFUSAL_BACKFILL,         // this connection may not backfill
-    REFUSAL_TOO_OLD,  // fates of the ledger's clock policy, listed here so that they count alike
+    REFUSAL_TOO_OLD,          // from here on fates of the ledger, so that they count alike
     REFUSAL_TOO_FAR_AHEAD,
+    REFUSAL_BATCH_NOT_OPEN,
     REFUSAL_COUNT,
 };
 

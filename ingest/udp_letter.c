@@ -196,6 +196,9 @@ fate_apply(struct udp *udp, const struct receipt *receipt, size_t position, enum
     case FATE_TOO_FAR_AHEAD:
         letter_reject(letter, receipt->index, REFUSAL_TOO_FAR_AHEAD, &name);
         break;
+    case FATE_BATCH_NOT_OPEN:
+        letter_reject(letter, receipt->index, REFUSAL_BATCH_NOT_OPEN, &name);
+        break;
     case FATE_COUNT: must(fate != FATE_COUNT); break;
     }
 }

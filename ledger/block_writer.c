@@ -340,11 +340,10 @@ entry_block_flags(const struct entry *entry)
 static void
 header_add(struct block_header *header, const struct entry *entry)
 {
-    int64_t last_ns = entry_time_last_ns(entry);
     if (entry->time_ns < header->time_min_ns)
         header->time_min_ns = entry->time_ns;
-    if (last_ns > header->time_max_ns)
-        header->time_max_ns = last_ns;
+    if (entry->time_ns > header->time_max_ns)
+        header->time_max_ns = entry->time_ns;
     // An event without a time of its own has that of its arrival.
     bool is_arrival = entry->kind == ENTRY_EVENT && (entry->flags & ENTRY_TIME_IS_ARRIVAL) != 0;
     if (is_arrival && entry->time_ns < header->arrival_min_ns)

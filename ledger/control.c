@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/pool.h"
 #include "ledger/intake.h"
 
@@ -76,6 +77,17 @@ order_run(struct ledger *ledger, uint32_t shard, struct order *order, struct err
     return orders_check(order, 1, error);
 }
 
+enum status
+orders_run_all(struct ledger *ledger, struct order *orders, struct error *error)
+{
+    scoped(waker_done) struct waker waker = {.fd = -1};
+    enum status status = waker_init(&waker, error);
+    if (status)
+        return status;
+    orders_run(ledger, 0, orders, ledger->writers_count, &waker);
+    return orders_check(orders, ledger->writers_count, error);
+}
+
 // First every shard says what it has, so that one that has failed stops a cut before it begins.
 static enum status
 cut_shards(
@@ -121,8 +133,10 @@ ledger_cut(struct ledger *ledger, int64_t time_ns, uint32_t *out_number, struct 
     }
     control_begin(ledger);
     struct order *orders = pool_take(ledger->writers_count, sizeof *orders);
-    enum status status = orders != NULL ? cut_shards(ledger, orders, time_ns, out_number, error)
+    enum status status = orders != NULL ? backfill_finish(ledger, error)
                                         : error_set(error, STATUS_NO_MEMORY, "no memory for a cut");
+    if (!status)
+        status = cut_shards(ledger, orders, time_ns, out_number, error);
     pool_give(orders);
     control_end(ledger);
     return status;
@@ -144,6 +158,7 @@ control_run(
         return status;
     }
     case CONTROL_CORRECT: return ledger_correct(ledger, &request->correction, &out->number, error);
+    case CONTROL_BACKFILL: return ledger_backfill(ledger, &request->backfill, &out->number, error);
     }
     return error_set(error, STATUS_INVALID, "no such change: %d", (int)request->kind);
 }
@@ -160,10 +175,23 @@ control_work(struct control *control, struct control_job *job)
     waker_wake(asker);
 }
 
+// What an earlier process left half done. A writer that has failed says so itself.
+static void
+control_finish(struct ledger *ledger)
+{
+    struct error error = {0};
+    control_begin(ledger);
+    enum status status = backfill_finish(ledger, &error);
+    control_end(ledger);
+    if (status && status != STATUS_CLOSED)
+        log_error("backfill_revert_interrupted", LOG_TEXT("reason", error.text));
+}
+
 static void *
 control_main(void *argument)
 {
     struct control *control = argument;
+    control_finish(control->ledger);
     while (!flag_get(&control->stop)) {
         waker_prepare(&control->waker);
         struct control_job *job = slot_take(&control->jobs);
@@ -206,6 +234,7 @@ control_stop(struct control *control)
 {
     if (control == NULL || flag_get(&control->stop))
         return;
+    flag_set(&control->ledger->is_stopping, 1);
     flag_set(&control->stop, 1);
     waker_wake(&control->waker);
     must(pthread_join(control->thread, NULL) == 0);

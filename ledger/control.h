@@ -1,6 +1,6 @@
 #pragma once
-// Changes to what the ledger says that are no events: cuts, and corrections of events
-// (ledger/correct.h). One at a time, each done when it is in
+// Changes to what the ledger says that are no events: cuts, corrections of events
+// (ledger/correct.h) and backfill batches (ledger/backfill.h). One at a time, each done when it is in
 // the log of every shard it concerns and fsynced.
 //
 //     ledger_cut(ledger, time_ns, &number, &error);         // in the process that writes
@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/ring.h"
 #include "base/status.h"
+#include "ledger/backfill.h"
 #include "ledger/correct.h"
 
 struct ledger;
@@ -30,16 +31,21 @@ struct ledger;
 enum status ledger_cut(
     struct ledger *ledger, int64_t time_ns, uint32_t *out_number, struct error *error) CHECKED;
 
-enum control_kind { CONTROL_CUT = 1, CONTROL_CORRECT = 2 };
+enum control_kind {
+    CONTROL_CUT = 1,
+    CONTROL_CORRECT = 2,
+    CONTROL_BACKFILL = 3,
+};
 
 struct control_request {
     enum control_kind kind;
     int64_t time_ns;               // a cut's
     struct correction correction;  // views borrowed
+    struct backfill backfill;      // likewise
 };
 
 struct control_answer {
-    uint64_t number;  // a cut's; of a correction the block of its shard's log
+    uint64_t number;  // a cut's; of a correction the block of its shard's log; a revert's events
 };
 
 // In the process that writes: does what a request asks.

@@ -56,8 +56,11 @@ control_do(
     struct error *error)
 {
     struct memory_client *client = NULL;
-    const char *fault =
-        request->kind == CONTROL_CORRECT ? correction_fault(&request->correction) : NULL;
+    const char *fault = NULL;
+    if (request->kind == CONTROL_CORRECT)
+        fault = correction_fault(&request->correction);
+    if (request->kind == CONTROL_BACKFILL)
+        fault = backfill_fault(&request->backfill);
     if (fault != NULL)
         return error_set(error, STATUS_INVALID, "%s", fault);
     enum status status = memory_client_open(dir, &client, error);

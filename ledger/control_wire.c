@@ -76,6 +76,34 @@ correction_read(struct cursor *in, struct correction *out)
     out->has_properties = (has & HAS_PROPERTIES) != 0;
 }
 
+static void
+backfill_write(const struct backfill *backfill, struct buffer *out)
+{
+    must(backfill_fault(backfill) == NULL);
+    buffer_u8(out, (uint8_t)backfill->act);
+    buffer_u8(out, (uint8_t)backfill->id.size);
+    buffer_u8(out, (uint8_t)backfill->who.size);
+    buffer_u8(out, 0);
+    buffer_u16le(out, (uint16_t)backfill->why.size);
+    buffer_bytes(out, backfill->id);
+    buffer_bytes(out, backfill->who);
+    buffer_bytes(out, backfill->why);
+}
+
+static void
+backfill_read(struct cursor *in, struct backfill *out)
+{
+    out->act = (enum backfill_act)cursor_u8(in);
+    uint8_t id_size = cursor_u8(in);
+    uint8_t who_size = cursor_u8(in);
+    if (cursor_u8(in) != 0)
+        in->failed = true;
+    uint16_t why_size = cursor_u16le(in);
+    out->id = cursor_take(in, id_size);
+    out->who = cursor_take(in, who_size);
+    out->why = cursor_take(in, why_size);
+}
+
 void
 control_request_write(const struct control_request *request, struct buffer *out)
 {
@@ -87,6 +115,7 @@ control_request_write(const struct control_request *request, struct buffer *out)
     switch (request->kind) {
     case CONTROL_CUT: buffer_u64le(out, (uint64_t)request->time_ns); break;
     case CONTROL_CORRECT: correction_write(&request->correction, out); break;
+    case CONTROL_BACKFILL: backfill_write(&request->backfill, out); break;
     }
     frame_end(out, at);
 }
@@ -99,14 +128,15 @@ control_request_read(struct bytes body, struct control_request *out)
     uint8_t version = cursor_u8(&in);
     uint8_t kind = cursor_u8(&in);
     uint16_t zero = cursor_u16le(&in);
-    if (cursor_failed(&in) || version != MEMORY_VERSION || zero != 0 ||
-        (kind != CONTROL_CUT && kind != CONTROL_CORRECT))
+    if (cursor_failed(&in) || version != MEMORY_VERSION || zero != 0 || kind < CONTROL_CUT ||
+        kind > CONTROL_BACKFILL)
         return false;
     request.kind = (enum control_kind)kind;
-    if (kind == CONTROL_CUT)
-        request.time_ns = (int64_t)cursor_u64le(&in);
-    else
-        correction_read(&in, &request.correction);
+    switch (request.kind) {
+    case CONTROL_CUT: request.time_ns = (int64_t)cursor_u64le(&in); break;
+    case CONTROL_CORRECT: correction_read(&in, &request.correction); break;
+    case CONTROL_BACKFILL: backfill_read(&in, &request.backfill); break;
+    }
     if (cursor_failed(&in) || cursor_left(&in) > 0)
         return false;
     *out = request;

@@ -6,6 +6,7 @@
 //              CORRECT  u8 entry kind  u8 has: 1 time, 2 value, 4 properties  u8 subject  u8 source
 //                       u8 id  u8 who (lengths)  u16 why (length)  i64 time  i128 value
 //                       u32 pairs  u32 properties (length)  subject source id who why properties
+//              BACKFILL u8 act  u8 id  u8 who (lengths)  u8 zero  u16 why (length)  id who why
 //   answer   u8 version  u8 status  u16 zero  u64 number  u16 text length  text
 //
 // Only the user that runs tallyd is heard. Both sides refuse what does not fit. Thread: any.

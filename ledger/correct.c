@@ -277,7 +277,9 @@ ledger_correct(
         return error_set(error, STATUS_INVALID, "%s", fault);
     scoped(arena_done) struct arena arena = {0};
     control_begin(ledger);
-    enum status status = correct_locked(ledger, correction, &arena, out_block, error);
+    enum status status = backfill_finish(ledger, error);
+    if (!status)
+        status = correct_locked(ledger, correction, &arena, out_block, error);
     control_end(ledger);
     return status;
 }

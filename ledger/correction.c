@@ -35,18 +35,26 @@ correction_parts(const struct entry *entry, struct correction_part out[CORRECTIO
     return 2;
 }
 
+struct wanted {
+    uint64_t first, last;    // blocks
+    int64_t from_ns, to_ns;  // times that matter
+    struct bytes batch;      // size 0: of any, and of none
+};
+
 static enum status
 read_block(
     struct corrections *corrections,
     struct log_reader *reader,
     struct tx *log,
-    uint64_t sequence,
+    const struct wanted *wanted,
     struct error *error)
 {
+    const uint64_t sequence = reader->header.sequence;
     struct entry entry;
     enum status status = log_open(reader, log, sequence, error);
     while (!status && log_next(reader, &entry)) {
-        if (entry.kind != ENTRY_CANCEL && entry.kind != ENTRY_AMEND)
+        bool is_correction = entry.kind == ENTRY_CANCEL || entry.kind == ENTRY_AMEND;
+        if (!is_correction || (wanted->batch.size > 0 && !bytes_equal(entry.batch, wanted->batch)))
             continue;
         const struct place place = {
             .block = entry.note.block, .index = entry.note.index, .by = sequence};
@@ -67,10 +75,36 @@ compare_places(const void *a, const void *b)
 }
 
 static bool
-is_wanted(const struct block_header *header, int64_t from_ns, int64_t to_ns)
+is_wanted(const struct block_header *header, const struct wanted *wanted)
 {
-    return (header->flags & BLOCK_HAS_CORRECTIONS) != 0 && header->time_max_ns >= from_ns &&
-           (header->time_min_ns < to_ns || to_ns == INT64_MAX);
+    return (header->flags & BLOCK_HAS_CORRECTIONS) != 0 && header->time_max_ns >= wanted->from_ns &&
+           (header->time_min_ns < wanted->to_ns || wanted->to_ns == INT64_MAX);
+}
+
+static enum status
+read_wanted(
+    struct corrections *corrections,
+    struct env *log,
+    const struct wanted *wanted,
+    struct error *error)
+{
+    scoped(tx_done) struct tx tx = tx_read(log);
+    scoped(log_reader_done) struct log_reader reader = {0};
+    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+    enum status status = STATUS_OK;
+    must(wanted->first > 0);
+    for (uint64_t sequence = wanted->first; !status && sequence <= wanted->last; sequence++) {
+        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
+            tx_renew(&tx);
+            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+        }
+        status = log_look(&reader, &tx, sequence, error);
+        if (!status && is_wanted(&reader.header, wanted))
+            status = read_block(corrections, &reader, &tx, wanted, error);
+    }
+    if (!status && buffer_failed(&corrections->places))
+        status = error_set(error, STATUS_NO_MEMORY, "no memory for the corrections of the log");
+    return status;
 }
 
 enum status
@@ -83,23 +117,8 @@ corrections_add(
     int64_t to_ns,
     struct error *error)
 {
-    scoped(tx_done) struct tx tx = tx_read(log);
-    scoped(log_reader_done) struct log_reader reader = {0};
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    enum status status = STATUS_OK;
-    must(first > 0);
-    for (uint64_t sequence = first; !status && sequence <= last; sequence++) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&tx);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-        }
-        status = log_look(&reader, &tx, sequence, error);
-        if (!status && is_wanted(&reader.header, from_ns, to_ns))
-            status = read_block(corrections, &reader, &tx, sequence, error);
-    }
-    if (!status && buffer_failed(&corrections->places))
-        status = error_set(error, STATUS_NO_MEMORY, "no memory for the corrections of the log");
-    return status;
+    const struct wanted wanted = {first, last, from_ns, to_ns, bytes_of(NULL, 0)};
+    return read_wanted(corrections, log, &wanted, error);
 }
 
 void
@@ -107,6 +126,21 @@ corrections_sort(struct corrections *corrections)
 {
     if (corrections->count > 1)
         qsort(corrections->places.data, corrections->count, sizeof(struct place), compare_places);
+}
+
+enum status
+corrections_read_batch(
+    struct corrections *corrections,
+    struct env *log,
+    uint64_t first,
+    uint64_t last,
+    struct bytes batch,
+    struct error *error)
+{
+    const struct wanted wanted = {first, last, INT64_MIN, INT64_MAX, batch};
+    enum status status = read_wanted(corrections, log, &wanted, error);
+    corrections_sort(corrections);
+    return status;
 }
 
 enum status

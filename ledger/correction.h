@@ -57,6 +57,14 @@ enum status corrections_add(
     int64_t to_ns,
     struct error *error) CHECKED;
 void corrections_sort(struct corrections *corrections);
+// The entries of that backfill batch that these blocks take out, whatever their times.
+enum status corrections_read_batch(
+    struct corrections *corrections,
+    struct env *log,
+    uint64_t first,
+    uint64_t last,
+    struct bytes batch,
+    struct error *error) CHECKED;
 // The block of what takes the entry out; 0: nothing does.
 uint64_t corrections_find(const struct corrections *corrections, uint64_t block, uint32_t index);
 bool corrections_have(const struct corrections *corrections, uint64_t block, uint32_t index);

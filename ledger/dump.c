@@ -55,6 +55,10 @@ dump_flags(struct json_out *out, const struct entry *entry)
     }
     if (entry->flags & ENTRY_IS_BACKFILL)
         dump_text(out, "batch", entry->batch);
+    if (entry->flags & ENTRY_IS_REVERT) {
+        json_key(out, "is_revert");
+        json_bool(out, true);
+    }
 }
 
 static void
@@ -77,12 +81,11 @@ dump_note(struct json_out *out, const struct entry *entry)
     const struct entry_note *note = &entry->note;
     if (entry->kind == ENTRY_CUT)
         member_int(out, "cut", note->cut);
-    if (note->block > 0)
-        member_int(out, "of_block", (int64_t)note->block);
-    if (entry->kind == ENTRY_CANCEL || entry->kind == ENTRY_AMEND)
-        member_int(out, "of_index", note->index);
-    if (entry->kind == ENTRY_BATCH_REVERT)
-        member_time(out, "time_end", note->time_end_ns);
+    const bool is_revert = entry->kind == ENTRY_BATCH_REVERT;
+    if (note->block > 0) {
+        member_int(out, is_revert ? "rest_from_block" : "of_block", (int64_t)note->block);
+        member_int(out, is_revert ? "rest_from_index" : "of_index", note->index);
+    }
     if (entry->kind == ENTRY_AMEND) {
         json_key(out, "amended");
         dump_payload(out, &note->amended);
@@ -165,8 +168,15 @@ dump_block(struct dump *dump, struct tx *log, uint64_t sequence, struct error *e
         return status;
     struct dump_place place = {
         .shard = dump->view.shard, .block = sequence, .arrival_ns = reader->header.arrival_ns};
+    struct entry_note revert = {0};
     while (log_next(reader, &entry)) {
         place.index = reader->block.index - 1;
+        if (entry.kind == ENTRY_BATCH_REVERT)
+            revert = entry.note;
+        if (entry.flags & ENTRY_IS_REVERT) {
+            entry.note.who = revert.who;
+            entry.note.why = revert.why;
+        }
         if (is_wanted(dump->options, &entry))
             dump_entry(&place, &entry, &dump->lines);
     }

@@ -3,7 +3,8 @@
 #include "base/assert.h"
 
 enum {
-    ENTRY_FLAGS_KNOWN = ENTRY_TIME_IS_ARRIVAL | ENTRY_ID_IS_CHUNK | ENTRY_IS_BACKFILL,
+    ENTRY_FLAGS_KNOWN =
+        ENTRY_TIME_IS_ARRIVAL | ENTRY_ID_IS_CHUNK | ENTRY_IS_BACKFILL | ENTRY_IS_REVERT,
     ENTRY_SIZE_FIELD = 4,
 };
 
@@ -23,6 +24,7 @@ fate_name(enum fate fate)
     case FATE_CONFLICT: return "conflict";
     case FATE_TOO_OLD: return "time too old";
     case FATE_TOO_FAR_AHEAD: return "time too far ahead";
+    case FATE_BATCH_NOT_OPEN: return "backfill is not open";
     case FATE_COUNT: break;
     }
     must(false);
@@ -183,7 +185,6 @@ put_note(uint8_t *at, const struct entry *entry)
     at = put(at, &note->block, sizeof note->block);
     at = put(at, &note->index, sizeof note->index);
     at = put(at, &note->cut, sizeof note->cut);
-    at = put(at, &note->time_end_ns, sizeof note->time_end_ns);
     at = put(at, &note->amended.value.units, sizeof note->amended.value.units);
     at = put(at, &properties_size, sizeof properties_size);
     at = put(at, &note->amended.properties_count, sizeof note->amended.properties_count);
@@ -225,13 +226,15 @@ event_part_is_sound(const struct entry *entry)
 {
     bool is_chunk = (entry->flags & ENTRY_ID_IS_CHUNK) != 0;
     bool is_backfill = (entry->flags & ENTRY_IS_BACKFILL) != 0;
+    bool is_revert = (entry->flags & ENTRY_IS_REVERT) != 0;
     size_t id_max = is_chunk ? EVENT_CHUNK_MAX : EVENT_ID_MAX;
     return (entry->flags & ~ENTRY_FLAGS_KNOWN) == 0 && entry->subject.size > 0 &&
            entry->subject.size <= EVENT_SUBJECT_MAX && entry->type.size > 0 &&
            entry->type.size <= EVENT_TYPE_MAX && entry->id.size <= id_max &&
            entry->source.size <= EVENT_SOURCE_MAX && is_backfill == (entry->batch.size > 0) &&
            entry->batch.size <= EVENT_BATCH_MAX && (!is_chunk || entry->id.size > 0) &&
-           (is_chunk || entry->chunk_position == 0);
+           (is_chunk || entry->chunk_position == 0) &&
+           (!is_revert || (is_backfill && entry->kind == ENTRY_CANCEL));
 }
 
 static bool
@@ -247,8 +250,9 @@ correction_is_sound(const struct entry *entry)
 {
     const struct entry_note *note = &entry->note;
     bool is_amended = entry->kind == ENTRY_AMEND;
+    bool is_revert = (entry->flags & ENTRY_IS_REVERT) != 0;
     return event_part_is_sound(entry) && note->block > 0 && note->cut == 0 &&
-           note->time_end_ns == 0 && note->who.size > 0 && note->why.size > 0 &&
+           (note->who.size == 0) == is_revert && (note->why.size == 0) == is_revert &&
            (is_amended ? note->amended.type.size > 0 : payload_is_empty(&note->amended));
 }
 
@@ -257,12 +261,11 @@ batch_is_sound(const struct entry *entry)
 {
     const struct entry_note *note = &entry->note;
     bool is_revert = entry->kind == ENTRY_BATCH_REVERT;
-    bool has_reach = is_revert ? note->block > 0 && note->time_end_ns >= entry->time_ns
-                               : note->block == 0 && note->time_end_ns == 0;
+    bool has_rest = is_revert && note->block > 0;
     return event_part_is_empty(entry) && entry->batch.size > 0 &&
-           entry->batch.size <= EVENT_BATCH_MAX && has_reach && note->index == 0 &&
-           note->cut == 0 && note->who.size > 0 && (!is_revert || note->why.size > 0) &&
-           payload_is_empty(&note->amended);
+           entry->batch.size <= EVENT_BATCH_MAX && (is_revert || note->block == 0) &&
+           (has_rest || note->index == 0) && note->cut == 0 && note->who.size > 0 &&
+           (!is_revert || note->why.size > 0) && payload_is_empty(&note->amended);
 }
 
 static bool
@@ -270,8 +273,7 @@ cut_is_sound(const struct entry *entry)
 {
     const struct entry_note *note = &entry->note;
     return event_part_is_empty(entry) && entry->batch.size == 0 && note->cut > 0 &&
-           note->block == 0 && note->index == 0 && note->time_end_ns == 0 &&
-           payload_is_empty(&note->amended);
+           note->block == 0 && note->index == 0 && payload_is_empty(&note->amended);
 }
 
 bool
@@ -343,7 +345,6 @@ note_read(struct cursor *in, const uint8_t *head, struct entry *out)
     note->block = cursor_u64le(in);
     note->index = cursor_u32le(in);
     note->cut = cursor_u32le(in);
-    note->time_end_ns = (int64_t)cursor_u64le(in);
     uint64_t low = cursor_u64le(in);
     uint64_t high = cursor_u64le(in);
     units = (int128)((uint128)high << 64 | low);
@@ -383,10 +384,4 @@ entry_read(struct cursor *cursor, struct entry *out)
         return false;
     }
     return true;
-}
-
-int64_t
-entry_time_last_ns(const struct entry *entry)
-{
-    return entry->kind == ENTRY_BATCH_REVERT ? entry->note.time_end_ns : entry->time_ns;
 }

@@ -11,7 +11,7 @@
 //          u8 subject  u8 type  u8 id  u8 source  u8 batch (lengths)  u8 zero
 //          u32 chunk_position  u32 properties_count  i64 time  i128 value
 //          [unless it is an event, the note:
-//          u64 block  u32 index  u32 cut  i64 time_end  i128 new value  u32 properties (length)
+//          u64 block  u32 index  u32 cut  i128 new value  u32 properties (length)
 //          u32 new properties_count  u8 new type  u8 who (lengths)  u16 why (length)]
 //          subject type id source batch bytes  [new type  who  why]  the properties' msgpack pairs
 //          [the new properties' pairs]  to the end
@@ -28,7 +28,7 @@
 
 enum {
     ENTRY_HEADER_SIZE = 44,
-    ENTRY_NOTE_SIZE = 52,
+    ENTRY_NOTE_SIZE = 44,
     ENTRY_WHO_MAX = 255,
     ENTRY_WHY_MAX = 1000,
 };
@@ -47,6 +47,7 @@ enum entry_flag {
     ENTRY_TIME_IS_ARRIVAL = 1,
     ENTRY_ID_IS_CHUNK = 2,
     ENTRY_IS_BACKFILL = 4,  // an event (or the event that is corrected) came in a batch
+    ENTRY_IS_REVERT = 8,    // a cancel: its batch is reverted, so the identity is free
 };
 
 struct entry_payload {
@@ -58,11 +59,13 @@ struct entry_payload {
 
 // What only corrections, batches and cuts have. Unused members are zero.
 struct entry_note {
-    struct bytes who, why;  // who: required but for cuts; why: required for cancel, amend, revert
-    uint64_t block;         // cancel, amend: where the event lies; revert: the batch's first block
-    uint32_t index;         // cancel, amend: in that block
-    uint32_t cut;           // its number, from 1
-    int64_t time_end_ns;    // revert: the batch's events lie in [time_ns, time_end_ns]
+    // who: required but for cuts; why: required for cancel, amend, batch revert. Cancels of a revert
+    // have neither: the batch revert before them in their block has.
+    struct bytes who, why;
+    uint64_t block;  // cancel, amend: where the event lies; revert: where the rest of the batch
+                     // begins, 0: all of it is taken out
+    uint32_t index;  // in that block
+    uint32_t cut;    // its number, from 1
     struct entry_payload amended;  // amend: what counts from now on
 };
 
@@ -71,7 +74,8 @@ struct entry {
     uint8_t flags;  // enum entry_flag
     uint32_t chunk_position;
     uint32_t properties_count;
-    int64_t time_ns;  // cut: its time; batch open and close: when that was
+    // cut: its time; batch open and close: when that was; revert: the time of what it takes out.
+    int64_t time_ns;
     struct decimal value;
     struct bytes subject, type, id, source, batch;
     struct bytes properties;  // msgpack pairs
@@ -93,8 +97,6 @@ bool entry_read(struct cursor *cursor, struct entry *out);
 
 // Whether sizes, flags and kind go together: what is promised of every entry that is read.
 bool entry_is_sound(const struct entry *entry);
-// The event times that it speaks of: what the time bounds of its block must cover.
-int64_t entry_time_last_ns(const struct entry *entry);
 
 // DESIGN section 4, identity: a tagged keyed hash of length-prefixed fields. False: the entry has
 // none (it is counted as it comes).

@@ -36,17 +36,19 @@ struct event {
     uint32_t properties_count;  // key/value pairs
     uint32_t properties_runs;
     struct bytes properties[EVENT_RUNS_MAX];  // msgpack pairs as sent, in order
-    struct bytes batch;                       // backfill batch; empty: live, the clock policy holds
+    struct bytes batch;                       // an open backfill batch's; empty: live
 };
 
 enum fate {
-    FATE_STORED,         // in the log and fsynced
-    FATE_DUPLICATE,      // known identity, same payload
-    FATE_CONFLICT,       // known identity, another payload: not counted, reported
-    FATE_TOO_OLD,        // beyond the past bound of the clock policy
-    FATE_TOO_FAR_AHEAD,  // beyond the future bound
+    FATE_STORED,          // in the log and fsynced
+    FATE_DUPLICATE,       // known identity, same payload
+    FATE_CONFLICT,        // known identity, another payload: not counted, reported
+    FATE_TOO_OLD,         // beyond the past bound of the clock policy
+    FATE_TOO_FAR_AHEAD,   // beyond the future bound
+    FATE_BATCH_NOT_OPEN,  // of a backfill batch that takes no events
     FATE_COUNT,
 };
 
-// "stored", "duplicate", "conflict", "time too old", "time too far ahead".
+// "stored", "duplicate", "conflict", "time too old", "time too far ahead",
+// "backfill is not open".
 const char *fate_name(enum fate fate);

@@ -206,6 +206,7 @@ flush_run(const struct flush_options *options, struct error *error)
         state_number_put(&flush->tx, bytes_text("position"), options->position);
         flush_meters(flush);
         cuts_write(&flush->tx, options->cuts, flushed);
+        batches_write(&flush->tx, options->batches, options->batches_count);
         status = tx_commit(&flush->tx, error);
     }
     tx_done(&flush->tx);

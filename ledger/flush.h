@@ -10,6 +10,7 @@
 // quarter hours that are not kept any more go to the wider windows only. A crash before the commit
 // leaves everything as it was. Thread: the one that writes the shard's state/.
 
+#include "ledger/batches.h"
 #include "ledger/cells.h"
 #include "ledger/roll.h"
 
@@ -25,7 +26,9 @@ struct flush_options {
     uint64_t position;
     const struct shard_live *live;  // the meters that are folded
     uint32_t live_count;
-    const struct cuts *cuts;  // up to the position
+    const struct cuts *cuts;      // up to the position
+    const struct batch *batches;  // whose records change
+    uint32_t batches_count;
     const struct billing_zones *zones;
 };
 

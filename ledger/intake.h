@@ -39,6 +39,8 @@ struct ledger {
     struct serve *serve;
     struct control *control;
     pthread_mutex_t control_lock;  // one change at a time
+    bool is_unfinished;            // under control_lock: a revert may have been interrupted
+    struct flag is_stopping;       // control is being stopped: a revert is left as it is
     const struct metric **metrics;
     pthread_mutex_t lock;
     uint64_t owners;  // openings so far
@@ -54,3 +56,6 @@ void control_end(struct ledger *ledger);
 // Gives a shard's writer an order, and waits until it is done or refused.
 enum status
 order_run(struct ledger *ledger, uint32_t shard, struct order *order, struct error *error) CHECKED;
+// The same for all shards at once: orders has one for each. The first refusal is the answer.
+enum status
+orders_run_all(struct ledger *ledger, struct order *orders, struct error *error) CHECKED;

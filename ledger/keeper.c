@@ -21,6 +21,8 @@ freeze_flush(struct env *state, const struct freeze *freeze, struct error *error
         .live = freeze->live,
         .live_count = freeze->live_count,
         .cuts = &freeze->cuts,
+        .batches = freeze->batches,
+        .batches_count = freeze->batches_count,
         .zones = freeze->zones,
     };
     return flush_run(&options, error);

@@ -23,6 +23,7 @@
 
 #include "base/metric.h"
 #include "base/ring.h"
+#include "ledger/batches.h"
 #include "ledger/flush.h"
 #include "ledger/generations.h"
 #include "ledger/mend.h"
@@ -40,6 +41,8 @@ struct freeze {
     struct shard_live live[METERS_MAX];
     // As they were then: the list of cuts only grows, and the meters stay until keeper_is_rolled.
     struct cuts cuts;
+    const struct batch *batches;  // those that changed since the last freeze
+    uint32_t batches_count;
     const struct meter_set *meters;
     const struct billing_zones *zones;
     struct retention retention;

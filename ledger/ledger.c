@@ -476,6 +476,7 @@ ledger_open(
     must(pthread_mutex_init(&ledger->lock, NULL) == 0);
     must(pthread_mutex_init(&ledger->control_lock, NULL) == 0);
     ledger->options = *options;
+    ledger->is_unfinished = true;
     enum status status = ledger_start(ledger, dir, error);
     if (status)
         ledger_free(ledger);

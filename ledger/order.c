@@ -57,9 +57,8 @@ obey_cut(struct shard *shard, struct order *order, int64_t now_ns, struct error 
     return status ? status : shard_know_cut(shard, &entry, shard->head, error);
 }
 
-void
-shard_fold_correction(
-    struct shard *shard, const struct entry *entry, const struct fold_place *place)
+static void
+fold_correction(struct shard *shard, const struct entry *entry, const struct fold_place *place)
 {
     struct correction_part parts[CORRECTION_PARTS_MAX];
     uint32_t count = correction_parts(entry, parts);
@@ -67,6 +66,67 @@ shard_fold_correction(
         struct fold_place part = *place;
         part.is_cancel = parts[i].is_cancel;
         (void)shard_fold_entry(shard, &parts[i].event, &part);
+    }
+}
+
+enum status
+shard_learn(
+    struct shard *shard,
+    const struct entry *entry,
+    const struct fold_place *place,
+    struct error *error)
+{
+    must(entry->kind != ENTRY_EVENT);
+    if (entry->kind == ENTRY_CUT)
+        return shard_know_cut(shard, entry, place->block, error);
+    fold_correction(shard, entry, place);
+    return batches_learn(&shard->batches, entry, place->block, &shard->batches_arena, error);
+}
+
+// Whoever comes with the identity next counts.
+static void
+free_identity(struct shard *shard, const struct entry *entry)
+{
+    struct hash128 identity;
+    if ((entry->flags & ENTRY_IS_REVERT) != 0 && entry_identity(entry, shard->secret, &identity))
+        dedup_free(shard->dedup, identity);
+}
+
+static enum status
+obey_batch(struct shard *shard, struct order *order, int64_t now_ns, struct error *error)
+{
+    struct entry entry;
+    struct cursor in = cursor_over(order->raw);
+    enum status status = shard_append(shard, order->raw, now_ns, error);
+    if (status)
+        return status;
+    struct fold_place place = {.block = shard->head, .arrival_ns = now_ns};
+    for (; cursor_left(&in) > 0 && !status; place.index++) {
+        bool is_sound = entry_read(&in, &entry);
+        must(is_sound);
+        status = shard_learn(shard, &entry, &place, error);
+        free_identity(shard, &entry);
+    }
+    order->block = shard->head;
+    return status;
+}
+
+static void
+obey_find_batch(struct shard *shard, struct order *order)
+{
+    const struct batch *batch = batches_find(&shard->batches, order->batch_id);
+    order->has_batch = batch != NULL;
+    if (batch != NULL)
+        order->batch = *batch;
+}
+
+static void
+obey_unfinished(const struct shard *shard, struct order *order)
+{
+    order->has_batch = false;
+    for (uint32_t i = 0; i < shard->batches.count && !order->has_batch; i++) {
+        order->batch = shard->batches.list[i];
+        order->has_batch = order->batch.state == BATCH_REVERTING;
     }
 }
 
@@ -80,9 +140,8 @@ obey_correct(struct shard *shard, struct order *order, int64_t now_ns, struct er
     if (status)
         return status;
     const struct fold_place place = {.block = shard->head, .arrival_ns = now_ns};
-    shard_fold_correction(shard, entry, &place);
     order->block = shard->head;
-    return STATUS_OK;
+    return shard_learn(shard, entry, &place, error);
 }
 
 enum status
@@ -93,6 +152,9 @@ shard_obey(struct shard *shard, struct order *order, int64_t now_ns, struct erro
     case ORDER_LOOK: order->number = last_cut(shard); return STATUS_OK;
     case ORDER_CUT: return obey_cut(shard, order, now_ns, error);
     case ORDER_CORRECT: return obey_correct(shard, order, now_ns, error);
+    case ORDER_FIND_BATCH: obey_find_batch(shard, order); return STATUS_OK;
+    case ORDER_UNFINISHED: obey_unfinished(shard, order); return STATUS_OK;
+    case ORDER_BATCH: return obey_batch(shard, order, now_ns, error);
     }
     must(false);
     return STATUS_OK;

@@ -16,6 +16,9 @@ enum order_kind {
     ORDER_LOOK,  // the number of the shard's last cut
     ORDER_CUT,
     ORDER_CORRECT,
+    ORDER_FIND_BATCH,  // what is known of a batch
+    ORDER_UNFINISHED,  // any batch whose revert has begun and not ended
+    ORDER_BATCH,       // entries of a batch: open, close, a part of its revert
 };
 
 struct order {
@@ -23,8 +26,11 @@ struct order {
     uint32_t number;            // a cut's; LOOK: the answer, 0: there is none
     int64_t time_ns;            // a cut's
     const struct entry *entry;  // a cancel or an amend, sound, of what counts now
-    struct bytes raw;           // the same, raw
-    uint64_t block;             // CORRECT: where it lies now
+    struct bytes raw;           // the same, raw; of BATCH all that are to be written, as one block
+    uint64_t block;             // CORRECT, BATCH: where it lies now
+    struct bytes batch_id;      // FIND_BATCH
+    bool has_batch;             // FIND_BATCH, UNFINISHED: there is one
+    struct batch batch;         // it, as it is; its id stays until the ledger is closed
     struct error error;         // the refusal; its status is the answer: STATUS_OK when it is done
     struct waker *asker;
     struct flag is_done;

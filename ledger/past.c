@@ -10,6 +10,7 @@ enum { RENEW_BLOCKS = 64 };
 struct bounds {
     int64_t time_min_ns;
     int64_t time_max_ns;
+    bool has_corrections;
 };
 
 static int
@@ -20,22 +21,27 @@ compare_times(const void *a, const void *b)
     return (left->time_ns > right->time_ns) - (left->time_ns < right->time_ns);
 }
 
-// The bounds of the blocks up to expired that are not known yet.
+// The bounds of the blocks up to the head that are not known yet.
 static enum status
 bounds_learn(struct past *past, const struct past_question *question, struct error *error)
 {
     uint64_t known = past->bounds.size / sizeof(struct bounds);
-    if (known >= question->expired)
+    if (known >= question->head)
         return STATUS_OK;
     scoped(tx_done) struct tx tx = tx_read(question->log);
     scoped(log_reader_done) struct log_reader reader = {0};
-    for (uint64_t sequence = known + 1; sequence <= question->expired; sequence++) {
+    for (uint64_t sequence = known + 1; sequence <= question->head; sequence++) {
         if (sequence % RENEW_BLOCKS == 0)
             tx_renew(&tx);
         enum status status = log_look(&reader, &tx, sequence, error);
         if (status)
             return status;
-        const struct bounds bounds = {reader.header.time_min_ns, reader.header.time_max_ns};
+        const struct block_header *header = &reader.header;
+        const struct bounds bounds = {
+            .time_min_ns = header->time_min_ns,
+            .time_max_ns = header->time_max_ns,
+            .has_corrections = (header->flags & BLOCK_HAS_CORRECTIONS) != 0,
+        };
         buffer_put(&past->bounds, &bounds, sizeof bounds);
         if (buffer_failed(&past->bounds))
             return error_set(error, STATUS_NO_MEMORY, "no memory for the bounds of old blocks");
@@ -59,7 +65,8 @@ first_from(const struct past_question *question, int64_t time_ns)
     return from;
 }
 
-// The first in the log decides, as it did when it came.
+// The first in the log decides, as it did when it came, and so does the first one after it was
+// freed.
 static void
 check_entry(const struct past_question *question, const struct entry *entry)
 {
@@ -70,8 +77,11 @@ check_entry(const struct past_question *question, const struct entry *entry)
         return;
     for (; i < question->count && question->events[i].time_ns == entry->time_ns; i++) {
         struct past_event *event = &question->events[i];
-        if (event->is_known || event->identity.low != identity.low ||
-            event->identity.high != identity.high)
+        if (event->identity.low != identity.low || event->identity.high != identity.high)
+            continue;
+        if (entry->kind != ENTRY_EVENT)
+            event->is_known = false;
+        if (entry->kind != ENTRY_EVENT || event->is_known)
             continue;
         event->is_known = true;
         event->is_same = event->payload == entry_payload_hash(entry, question->secret);
@@ -91,7 +101,7 @@ check_block(
     if (status)
         return status;
     while (log_next(reader, &entry)) {
-        if (entry.kind == ENTRY_EVENT)
+        if (entry.kind == ENTRY_EVENT || (entry.flags & ENTRY_IS_REVERT) != 0)
             check_entry(question, &entry);
     }
     return log_end(reader, error);
@@ -108,7 +118,9 @@ past_check(struct past *past, const struct past_question *question, struct error
     scoped(tx_done) struct tx tx = tx_read(question->log);
     scoped(log_reader_done) struct log_reader reader = {0};
     uint32_t read = 0;
-    for (uint64_t i = 0; i < question->expired && !status; i++) {
+    for (uint64_t i = 0; i < question->head && !status; i++) {
+        if (i >= question->expired && !bounds[i].has_corrections)
+            continue;
         size_t first = first_from(question, bounds[i].time_min_ns);
         if (first == question->count || question->events[first].time_ns > bounds[i].time_max_ns)
             continue;

@@ -7,10 +7,11 @@
 //     if (events[i].is_known) ... events[i].is_same
 //     past_done(&past);
 //
-// Only the blocks up to `expired` are looked at, of these only those whose time bounds hold one of
-// the times, and of their entries only those of that very time: an event is known if one of the
-// same time and identity is in the log. Each block is read once for all events of a call. The
-// bounds are kept in memory (16 bytes a block) from the first call on. Slower, never wrong. Owner
+// Only the blocks up to `expired` are looked at, and those behind it that have corrections; of these
+// only those whose time bounds hold one of the times, and of their entries only those of that very
+// time: an event is known if one of the same time and identity is in the log, and was not freed
+// since. Each block is read once for all events of a call. The bounds are kept in memory (24 bytes
+// a block) from the first call on. Slower, never wrong. Owner
 // and only thread: the shard's writer.
 
 #include "base/buffer.h"
@@ -33,7 +34,8 @@ struct past {
 
 struct past_question {
     struct env *log;
-    uint64_t expired;
+    uint64_t head;
+    uint64_t expired;  // dedup knows all events of later blocks
     const struct hash_secret *secret;
     struct past_event *events;  // put into the order of their times
     size_t count;

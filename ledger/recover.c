@@ -19,6 +19,7 @@ enum {
 struct known {
     struct hash128 identity;
     uint32_t payload;
+    bool is_freed;
 };
 
 struct recovery {
@@ -36,6 +37,10 @@ recover_known(struct recovery *recovery, uint64_t complete, struct error *error)
     struct dedup *dedup = recovery->shard->dedup;
     for (uint32_t i = 0; i < recovery->count; i++) {
         const struct known *known = &recovery->ahead[i];
+        if (known->is_freed) {
+            dedup_free(dedup, known->identity);
+            continue;
+        }
         // The first wins, as it did when it came.
         enum dedup_result result = dedup_find(dedup, known->identity, known->payload);
         if (result == DEDUP_NEW)
@@ -55,7 +60,9 @@ recover_identity(
 {
     const struct shard *shard = recovery->shard;
     struct known *known = &recovery->ahead[recovery->count];
-    if (!entry_identity(entry, shard->secret, &known->identity))
+    known->is_freed = (entry->flags & ENTRY_IS_REVERT) != 0;
+    if ((entry->kind != ENTRY_EVENT && !known->is_freed) ||
+        !entry_identity(entry, shard->secret, &known->identity))
         return STATUS_OK;
     known->payload = entry_payload_hash(entry, shard->secret);
     dedup_prefetch(shard->dedup, known->identity);
@@ -70,6 +77,20 @@ block_bytes(const struct block_header *header)
 }
 
 static enum status
+recover_entry(
+    struct shard *shard,
+    const struct entry *entry,
+    const struct fold_place *place,
+    struct error *error)
+{
+    if (entry->kind != ENTRY_EVENT)
+        return shard_learn(shard, entry, place, error);
+    (void)shard_fold_entry(shard, entry, place);
+    batches_count(&shard->batches, entry, place->block);
+    return STATUS_OK;
+}
+
+static enum status
 recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struct error *error)
 {
     struct shard *shard = recovery->shard;
@@ -80,17 +101,11 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
         return status;
     struct fold_place place = {.block = sequence, .arrival_ns = reader->header.arrival_ns};
     while (!status && log_next(reader, &entry)) {
-        if (entry.kind == ENTRY_CUT && sequence > shard->flushed)
-            status = shard_know_cut(shard, &entry, sequence, error);
         place.index = reader->block.index - 1;
-        if (entry.kind != ENTRY_EVENT && sequence > shard->flushed)
-            shard_fold_correction(shard, &entry, &place);
-        if (entry.kind != ENTRY_EVENT)
-            continue;
-        if (sequence > recovery->dedup_position)
-            status = recover_identity(recovery, &entry, sequence - 1, error);
         if (sequence > shard->flushed)
-            (void)shard_fold_entry(shard, &entry, &place);
+            status = recover_entry(shard, &entry, &place, error);
+        if (sequence > recovery->dedup_position && !status)
+            status = recover_identity(recovery, &entry, sequence - 1, error);
     }
     const struct block_header *header = &reader->header;
     if (sequence > shard->flushed)
@@ -163,6 +178,8 @@ recover_state(struct shard *shard, struct error *error)
         status = cuts_read(&tx, &shard->cuts, &shard->cuts_arena, error);
     if (status == STATUS_OK)
         status = recover_zones(shard, &tx, error);
+    if (status == STATUS_OK)
+        status = batches_read(&tx, &shard->batches, &shard->batches_arena, error);
     for (uint32_t i = 0; status == STATUS_OK && i < shard->live_count; i++) {
         uint64_t from = 0;
         status = state_live_from(&tx, shard->live[i].meter_id, &from, error);

@@ -31,6 +31,8 @@ static const struct metric metric_rows[SHARD_METRICS] = {
         METRIC_COUNTER("tally_events_too_old_total", "events beyond the clock policy's past"),
     [SHARD_TOO_FAR_AHEAD] = METRIC_COUNTER(
         "tally_events_too_far_ahead_total", "events beyond the clock policy's future"),
+    [SHARD_BATCH_NOT_OPEN] = METRIC_COUNTER(
+        "tally_events_batch_not_open_total", "events of a backfill batch that is not open"),
     [SHARD_UNMETERED] =
         METRIC_COUNTER("tally_events_unmetered_total", "stored events that no meter wants yet"),
     [SHARD_GROUPS] = METRIC_COUNTER("tally_ledger_groups_total", "groups of events processed"),
@@ -201,6 +203,8 @@ shard_close(struct shard *shard)
     block_writer_done(&shard->writer);
     head_close(&shard->head_file);
     arena_done(&shard->cuts_arena);
+    arena_done(&shard->batches_arena);
+    arena_done(&shard->freeze_arena);
     shard->cells = NULL;
     shard->spare = NULL;
     shard->freeze.cells = NULL;
@@ -239,7 +243,7 @@ shard_adopt(struct shard *shard, const struct meters *meters)
 static enum fate
 judge_time(const struct group_item *item, const struct clock_policy *policy, int64_t now_ns)
 {
-    if ((item->flags & (ENTRY_IS_BACKFILL | ENTRY_TIME_IS_ARRIVAL)) != 0)
+    if ((item->flags & ENTRY_TIME_IS_ARRIVAL) != 0)
         return FATE_STORED;
     if (item->time_ns < now_ns - policy->past_max_ns)
         return FATE_TOO_OLD;
@@ -248,11 +252,24 @@ judge_time(const struct group_item *item, const struct clock_policy *policy, int
     return FATE_STORED;
 }
 
+// A batch that is not open takes nothing; the clock does not matter to one that is.
+static enum fate
+judge_batch(struct shard *shard, const struct group *group, const struct group_item *item)
+{
+    struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
+    struct entry entry;
+    bool is_sound = entry_read(&in, &entry);
+    must(is_sound);
+    const struct batch *batch = batches_find(&shard->batches, entry.batch);
+    return batch != NULL && batch->state == BATCH_OPEN ? FATE_STORED : FATE_BATCH_NOT_OPEN;
+}
+
 // The lookup comes first: a known identity is a duplicate, never a reject. A rejected one is not
 // remembered. False: the lookup failed.
 static bool
 judge_item(
     struct shard *shard,
+    const struct group *group,
     const struct group_item *item,
     const struct clock_policy *policy,
     int64_t now_ns,
@@ -264,7 +281,8 @@ judge_item(
         if (known != DEDUP_NEW)
             return known != DEDUP_FAILED;
     }
-    *out_fate = judge_time(item, policy, now_ns);
+    bool is_backfill = (item->flags & ENTRY_IS_BACKFILL) != 0;
+    *out_fate = is_backfill ? judge_batch(shard, group, item) : judge_time(item, policy, now_ns);
     if (*out_fate == FATE_STORED && item->has_identity)
         dedup_add(shard->dedup, item->identity, item->payload);
     return true;
@@ -277,6 +295,7 @@ judge_count(struct shard *shard, const int64_t counts[FATE_COUNT])
     metric_add(&shard->metrics[SHARD_CONFLICT], counts[FATE_CONFLICT]);
     metric_add(&shard->metrics[SHARD_TOO_OLD], counts[FATE_TOO_OLD]);
     metric_add(&shard->metrics[SHARD_TOO_FAR_AHEAD], counts[FATE_TOO_FAR_AHEAD]);
+    metric_add(&shard->metrics[SHARD_BATCH_NOT_OPEN], counts[FATE_BATCH_NOT_OPEN]);
     metric_add(&shard->metrics[SHARD_GROUPS], 1);
 }
 
@@ -304,6 +323,7 @@ judge_old(struct shard *shard, struct group *group, struct error *error)
         return error_set(error, STATUS_NO_MEMORY, "no memory to judge backfilled events");
     struct past_question question = {
         .log = shard->log,
+        .head = shard->head,
         .expired = dedup_expired(shard->dedup),
         .secret = shard->secret,
         .events = (void *)shard->old.data,
@@ -340,7 +360,7 @@ shard_judge(
         if (i + JUDGE_AHEAD < group->count)
             dedup_prefetch(shard->dedup, group->items[i + JUDGE_AHEAD].identity);
         if (fate == FATE_STORED)
-            is_sound = judge_item(shard, item, policy, now_ns, &fate);
+            is_sound = judge_item(shard, group, item, policy, now_ns, &fate);
         group->fates[i] = (uint8_t)fate;
         counts[fate]++;
         survivors.count += fate == FATE_STORED;
@@ -506,6 +526,8 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
         bool is_sound = entry_read(&in, &entry);
         must(is_sound);
         unmetered += !fold_entry(shard, &entry, item->subject_hash, &place);
+        if ((entry.flags & ENTRY_IS_BACKFILL) != 0)
+            batches_count(&shard->batches, &entry, place.block);
         place.index++;
     }
     metric_add(&shard->metrics[SHARD_UNMETERED], unmetered);
@@ -541,6 +563,9 @@ shard_freeze(struct shard *shard)
     freeze->live_count = shard->live_count;
     memcpy(freeze->live, shard->live, shard->live_count * sizeof shard->live[0]);
     freeze->cuts = shard->cuts;
+    arena_reset(&shard->freeze_arena);
+    freeze->batches_count =
+        batches_changed(&shard->batches, shard->flushed, &shard->freeze_arena, &freeze->batches);
     freeze->meters = shard->meters->set;
     freeze->zones = shard->zones;
     freeze->retention = shard->retention;

@@ -28,6 +28,7 @@
 // identities that the log does not hold. Owner and only thread: the shard's writer; before it
 // starts, whoever opens and recovers the shard.
 
+#include "ledger/batches.h"
 #include "ledger/block_writer.h"
 #include "ledger/cells.h"
 #include "ledger/dedup.h"
@@ -58,6 +59,7 @@ enum shard_metric {
     SHARD_CONFLICT,
     SHARD_TOO_OLD,
     SHARD_TOO_FAR_AHEAD,
+    SHARD_BATCH_NOT_OPEN,
     SHARD_UNMETERED,
     SHARD_GROUPS,
     SHARD_COMMITS,
@@ -93,6 +95,9 @@ struct shard {
     struct retention retention;
     struct cuts cuts;
     struct arena cuts_arena;
+    struct batches batches;
+    struct arena batches_arena;
+    struct arena freeze_arena;  // of the frozen batches
     struct env *log;
     struct env *state;
     struct dedup *dedup;
@@ -175,9 +180,13 @@ shard_append(struct shard *shard, struct bytes raw, int64_t now_ns, struct error
 enum status shard_sync_head(struct shard *shard, int64_t monotonic_ns, struct error *error) CHECKED;
 // The block that was just stored; arrival_ns as it was stored with.
 void shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns);
-// What a cancel or an amend means: an event that counts no more, and one that does.
-void shard_fold_correction(
-    struct shard *shard, const struct entry *entry, const struct fold_place *place);
+// What an entry that is no event means to cuts, batches and cells; identities are the caller's.
+// STATUS_CORRUPT: it cannot come after what came before.
+enum status shard_learn(
+    struct shard *shard,
+    const struct entry *entry,
+    const struct fold_place *place,
+    struct error *error) CHECKED;
 // An event. False: no meter wants its type.
 bool
 shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place);

@@ -49,6 +49,39 @@ identity_find(const struct check *check, struct fingerprint fingerprint)
     return &check->all[from];
 }
 
+static bool
+is_of(const struct check *check, const struct verify_identity *one, struct fingerprint fingerprint)
+{
+    return one < check->all + check->all_count &&
+           fingerprint_compare(fingerprint_of(one->hash, 1), fingerprint) == 0;
+}
+
+// Between two runs it was, and came again.
+static bool
+is_ever_freed(const struct check *check, const struct verify_identity *first)
+{
+    const struct fingerprint fingerprint = fingerprint_of(first->hash, 1);
+    for (const struct verify_identity *one = first; is_of(check, one, fingerprint); one++) {
+        if (one->is_freed)
+            return true;
+    }
+    return false;
+}
+
+// Whether the log has an event of that payload under this identity, or frees it.
+static bool
+has_payload(
+    const struct check *check, const struct verify_identity *first, struct fingerprint entry)
+{
+    bool is_freed = entry.payload == PAYLOAD_FREED;
+    for (const struct verify_identity *one = first; is_of(check, one, entry); one++) {
+        if (one->is_freed == is_freed &&
+            (is_freed || fingerprint_of(one->hash, one->payload).payload == entry.payload))
+            return true;
+    }
+    return false;
+}
+
 static void
 check_entry(struct run_check *run, struct fingerprint entry)
 {
@@ -62,9 +95,9 @@ check_entry(struct run_check *run, struct fingerprint entry)
         return;
     }
     bool is_freed = entry.payload == PAYLOAD_FREED;
-    if (identity->is_known && !is_freed)
+    if (identity->is_known && !is_freed && !is_ever_freed(check, identity))
         run->again++;
-    if (!is_freed && entry.payload != fingerprint_of(identity->hash, identity->payload).payload)
+    if (!has_payload(check, identity, entry))
         run->other++;
     identity->is_known = !is_freed;
 }
@@ -151,34 +184,66 @@ check_read(struct check *check)
     return is_sound;
 }
 
+// The entries of one identity, side by side; those behind the position do not matter.
+struct identity_group {
+    const struct verify_identity *first, *last;  // last NULL: all lie behind it
+    size_t next;                                 // where the next group begins
+};
+
+static struct identity_group
+group_at(const struct check *check, size_t at)
+{
+    const struct verify_identity *first = &check->all[at];
+    struct identity_group group = {.first = first, .next = at};
+    while (group.next < check->all_count && check->all[group.next].hash.low == first->hash.low &&
+           check->all[group.next].hash.high == first->hash.high) {
+        const struct verify_identity *one = &check->all[group.next++];
+        if (one->place >> VERIFY_INDEX_BITS <= check->position)
+            group.last = one;
+    }
+    return group;
+}
+
+static void
+tell_missing(const struct check *check, const struct verify_identity *identity)
+{
+    char key[64];
+    (void)snprintf(key, sizeof key, "log block %" PRIu64, identity->place >> VERIFY_INDEX_BITS);
+    report_finding(
+        check->shard->report,
+        key,
+        "the identity of entry %" PRIu64 " is in no run",
+        identity->place & ((1U << VERIFY_INDEX_BITS) - 1));
+}
+
+static void
+tell_count(const struct check *check, uint64_t count, const char *what)
+{
+    if (count > 0)
+        report_finding(check->shard->report, "identities", "%" PRIu64 " %s", count, what);
+}
+
+// What the log says last of each identity holds.
 static void
 check_missing(const struct check *check)
 {
-    const struct verify_shard *shard = check->shard;
     uint64_t missing = 0;
-    for (size_t i = 0; i < check->all_count; i++) {
-        const struct verify_identity *identity = &check->all[i];
-        uint64_t block = identity->place >> VERIFY_INDEX_BITS;
-        char key[64];
-        if (identity->is_known || block <= check->expired || block > check->position ||
-            (i > 0 && identity->hash.low == check->all[i - 1].hash.low &&
-             identity->hash.high == check->all[i - 1].hash.high))
+    uint64_t unfreed = 0;
+    for (size_t i = 0; i < check->all_count;) {
+        const struct identity_group group = group_at(check, i);
+        i = group.next;
+        if (group.last == NULL)
             continue;
-        if (++missing > MISSING_MAX)
+        bool is_expired = group.last->place >> VERIFY_INDEX_BITS <= check->expired;
+        unfreed += group.last->is_freed && group.first->is_known;
+        if (group.last->is_freed || group.first->is_known || is_expired)
             continue;
-        (void)snprintf(key, sizeof key, "log block %" PRIu64, block);
-        report_finding(
-            shard->report,
-            key,
-            "the identity of entry %" PRIu64 " is in no run",
-            identity->place & ((1U << VERIFY_INDEX_BITS) - 1));
+        if (++missing <= MISSING_MAX)
+            tell_missing(check, group.last);
     }
-    if (missing > MISSING_MAX)
-        report_finding(
-            shard->report,
-            "identities",
-            "%" PRIu64 " more of the log are in no run",
-            missing - MISSING_MAX);
+    tell_count(
+        check, missing > MISSING_MAX ? missing - MISSING_MAX : 0, "more of the log are in no run");
+    tell_count(check, unfreed, "that the log has freed are known");
 }
 
 // The log may have grown since it was read.

@@ -22,6 +22,8 @@ struct corrected {
     uint64_t place;
     uint64_t target;
     bool is_cancel;
+    bool is_revert;
+    bool has_identity;
 };
 
 struct block_facts {
@@ -60,7 +62,8 @@ static void
 gather_identity(
     struct verify_shard *shard, uint64_t sequence, uint32_t index, const struct entry *entry)
 {
-    struct verify_identity identity = {.place = sequence << VERIFY_INDEX_BITS | index};
+    struct verify_identity identity = {
+        .place = sequence << VERIFY_INDEX_BITS | index, .is_freed = entry->kind != ENTRY_EVENT};
     if (!entry_identity(entry, &shard->conf->secret, &identity.hash))
         return;
     identity.payload = entry_payload_hash(entry, &shard->conf->secret);
@@ -76,9 +79,12 @@ gather_correction(
         .place = sequence << VERIFY_INDEX_BITS | index,
         .target = entry->note.block << VERIFY_INDEX_BITS | entry->note.index,
         .is_cancel = entry->kind == ENTRY_CANCEL,
+        .is_revert = (entry->flags & ENTRY_IS_REVERT) != 0,
     };
-    // Without an identity nobody could have named it.
-    (void)entry_identity(entry, &shard->conf->secret, &corrected.hash);
+    corrected.has_identity = entry_identity(entry, &shard->conf->secret, &corrected.hash);
+    // Then only a revert takes it out, once.
+    if (!corrected.has_identity)
+        corrected.hash = (struct hash128){.low = corrected.target};
     buffer_put(&shard->corrections, &corrected, sizeof corrected);
     must(!buffer_failed(&shard->corrections));
 }
@@ -111,6 +117,16 @@ cut_follows(const struct cuts *cuts, const struct entry *entry)
     return entry->note.cut > last && cuts->count < CUTS_MAX && entry->time_ns >= 0;
 }
 
+// A batch entry that does not follow is told by batch_fault.
+static void
+learn_batches(
+    struct batches *batches, const struct entry *entry, uint64_t block, struct arena *arena)
+{
+    struct error error;
+    if (batches_learn(batches, entry, block, arena, &error))
+        must(error.status == STATUS_CORRUPT);
+}
+
 // An entry of a block that the cells on disk cover.
 static void
 fold_any(struct verify_shard *shard, const struct block_reader *block, const struct entry *entry)
@@ -121,6 +137,7 @@ fold_any(struct verify_shard *shard, const struct block_reader *block, const str
         .index = block->index - 1,
         .arrival_ns = block->header.arrival_ns,
     };
+    learn_batches(&shard->folded_batches, entry, place.block, &shard->arena);
     if (entry->kind == ENTRY_EVENT) {
         fold_entry(shard, &place, entry);
         return;
@@ -162,8 +179,27 @@ correction_fault(uint64_t sequence, const struct entry *entry)
     return NULL;
 }
 
+// What an entry says of batches, given what came before.
 static const char *
-entry_fault(const struct verify_shard *shard, uint64_t sequence, const struct entry *entry)
+batch_fault(struct verify_shard *shard, uint64_t sequence, const struct entry *entry)
+{
+    bool is_revert = (entry->flags & ENTRY_IS_REVERT) != 0;
+    bool is_event = entry->kind == ENTRY_EVENT && (entry->flags & ENTRY_IS_BACKFILL) != 0;
+    if (entry->kind == ENTRY_BATCH_OPEN || entry->kind == ENTRY_BATCH_CLOSE ||
+        entry->kind == ENTRY_BATCH_REVERT)
+        return batches_fault(&shard->batches, entry);
+    if (!is_event && !is_revert)
+        return NULL;
+    const struct batch *batch = batches_find(&shard->batches, entry->batch);
+    if (is_event)
+        return batch != NULL && batch->state == BATCH_OPEN ? NULL : "its batch is not open";
+    bool is_announced = batch != NULL && batch->changed == sequence &&
+                        (batch->state == BATCH_REVERTING || batch->state == BATCH_REVERTED);
+    return is_announced ? NULL : "it reverts a batch that its block does not revert";
+}
+
+static const char *
+entry_fault(struct verify_shard *shard, uint64_t sequence, const struct entry *entry)
 {
     const char *fault = NULL;
     bool has_event =
@@ -176,6 +212,8 @@ entry_fault(const struct verify_shard *shard, uint64_t sequence, const struct en
         fault = "its number does not follow that of the cut before it";
     if (fault == NULL && entry->time_ns < 0)
         fault = "its time is before 1970";
+    if (fault == NULL)
+        fault = batch_fault(shard, sequence, entry);
     return fault;
 }
 
@@ -188,18 +226,18 @@ verify_entry(
 {
     char what[128];
     const char *fault = entry_fault(shard, block->sequence, entry);
-    const int64_t last_ns = entry_time_last_ns(entry);
+    learn_batches(&shard->batches, entry, block->sequence, &shard->arena);
     if (fault != NULL) {
         (void)snprintf(what, sizeof what, "entry %u: %s", index, fault);
         log_finding(shard, block, what);
     }
     if (index == 0 || entry->time_ns < block->time_min_ns)
         block->time_min_ns = entry->time_ns;
-    if (index == 0 || last_ns > block->time_max_ns)
-        block->time_max_ns = last_ns;
+    if (index == 0 || entry->time_ns > block->time_max_ns)
+        block->time_max_ns = entry->time_ns;
     if (entry->kind == ENTRY_CUT && entry->note.cut > shard->last_cut)
         shard->last_cut = entry->note.cut;
-    if (entry->kind == ENTRY_EVENT)
+    if (entry->kind == ENTRY_EVENT || (entry->flags & ENTRY_IS_REVERT) != 0)
         gather_identity(shard, block->sequence, index, entry);
     if (entry->kind == ENTRY_CANCEL || entry->kind == ENTRY_AMEND)
         gather_correction(shard, block->sequence, index, entry);
@@ -303,11 +341,19 @@ verify_identities(struct verify_shard *shard)
     const uint64_t index_mask = (1U << VERIFY_INDEX_BITS) - 1;
     if (count > 1)
         qsort(all, count, sizeof *all, identity_compare);
-    for (size_t i = 1; i < count; i++) {
-        if (all[i].hash.high != all[i - 1].hash.high || all[i].hash.low != all[i - 1].hash.low)
-            continue;
+    for (size_t i = 0; i < count; i++) {
         char key[64];
+        bool is_same = i > 0 && all[i].hash.high == all[i - 1].hash.high &&
+                       all[i].hash.low == all[i - 1].hash.low;
         (void)snprintf(key, sizeof key, "log block %" PRIu64, all[i].place >> VERIFY_INDEX_BITS);
+        if (all[i].is_freed && (!is_same || all[i - 1].is_freed))
+            report_finding(
+                shard->report,
+                key,
+                "entry %" PRIu64 " frees an identity that is free",
+                all[i].place & index_mask);
+        if (!is_same || all[i].is_freed || all[i - 1].is_freed)
+            continue;
         report_finding(
             shard->report,
             key,
@@ -330,14 +376,15 @@ corrected_compare(const void *a, const void *b)
     return (left->place > right->place) - (left->place < right->place);
 }
 
-// The place of the event with this identity; 0: there is none. The list is sorted.
+// The place of the first event with this identity behind this place; 0: there is none. The list is
+// sorted.
 static uint64_t
-identity_place(const struct verify_shard *shard, struct hash128 hash)
+identity_next(const struct verify_shard *shard, struct hash128 hash, uint64_t after)
 {
     const struct verify_identity *all = (const void *)shard->identities.data;
     size_t low = 0;
     size_t high = shard->identities.size / sizeof(struct verify_identity);
-    const struct verify_identity wanted = {.hash = hash};
+    const struct verify_identity wanted = {.hash = hash, .place = after + 1};
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (identity_compare(&all[middle], &wanted) < 0)
@@ -345,13 +392,15 @@ identity_place(const struct verify_shard *shard, struct hash128 hash)
         else
             high = middle;
     }
+    // Nothing is freed twice without an event between.
     bool is_found = low < shard->identities.size / sizeof(struct verify_identity) &&
-                    all[low].hash.high == hash.high && all[low].hash.low == hash.low;
+                    all[low].hash.high == hash.high && all[low].hash.low == hash.low &&
+                    !all[low].is_freed;
     return is_found ? all[low].place : 0;
 }
 
 // Each correction of an identity takes out what counted until then: the event, then the last amend;
-// nothing after a cancel.
+// nothing after a cancel, but after one that freed it the next event with it.
 static void
 verify_corrections(struct verify_shard *shard)
 {
@@ -363,8 +412,11 @@ verify_corrections(struct verify_shard *shard)
     for (size_t i = 0; i < count; i++) {
         bool is_first = i == 0 || all[i].hash.high != all[i - 1].hash.high ||
                         all[i].hash.low != all[i - 1].hash.low;
-        if (is_first)
-            counts = identity_place(shard, all[i].hash);
+        bool is_freed = !is_first && all[i - 1].is_revert;
+        if (is_first || is_freed)
+            counts = identity_next(shard, all[i].hash, is_first ? 0 : all[i - 1].place);
+        if (is_first && !all[i].has_identity && all[i].is_revert)
+            counts = all[i].target;
         if (counts == 0 || all[i].target != counts) {
             char key[64];
             (void)snprintf(
@@ -373,6 +425,29 @@ verify_corrections(struct verify_shard *shard)
             shard->is_log_sound = false;
         }
         counts = all[i].is_cancel ? 0 : all[i].place;
+    }
+}
+
+// Of a reverted batch nothing counts.
+static void
+verify_batches(struct verify_shard *shard)
+{
+    for (uint32_t i = 0; i < shard->batches.count; i++) {
+        const struct batch *batch = &shard->batches.list[i];
+        char key[VERIFY_KEY_MAX];
+        char id[4 * EVENT_BATCH_MAX + 1];
+        if (batch->state != BATCH_REVERTED || batch->taken + batch->cancelled == batch->stored)
+            continue;
+        bytes_print(batch->id, id, sizeof id);
+        (void)snprintf(key, sizeof key, "batch %s", id);
+        report_finding(
+            shard->report,
+            key,
+            "it is reverted, but of %" PRIu64 " events %" PRIu64 " were taken out and %" PRIu64
+            " cancelled",
+            batch->stored,
+            batch->taken,
+            batch->cancelled);
     }
 }
 
@@ -407,6 +482,7 @@ verify_log(struct verify_shard *shard, uint64_t position)
     tx_done(&log);
     verify_identities(shard);
     verify_corrections(shard);
+    verify_batches(shard);
     buffer_done(&shard->corrections);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "base/ring.h"
+#include "ledger/batches.h"
 #include "ledger/cells.h"
 #include "ledger/cuts.h"
 #include "ledger/head.h"
@@ -77,9 +78,11 @@ struct verify_shard {
     struct meter *registered;  // NULL: the registry could not be read
     uint32_t registered_count;
     struct verify_meters meters;
-    struct cells *cells;  // the fold of blocks [live_from, folded]
-    struct cuts cuts;     // those of blocks [1, folded]
-    uint32_t last_cut;    // number of the last one that was read
+    struct cells *cells;            // the fold of blocks [live_from, folded]
+    struct cuts cuts;               // those of blocks [1, folded]
+    uint32_t last_cut;              // number of the last one that was read
+    struct batches batches;         // of all blocks that were read
+    struct batches folded_batches;  // of blocks [1, folded]
     uint64_t folded;
     uint64_t head;  // of the log, when its turn came
     uint64_t cells_on_disk;
@@ -126,7 +129,8 @@ struct verify_identity {
     struct hash128 hash;
     uint64_t place;  // block and index
     uint32_t payload;
-    uint32_t is_known;  // to dedup, 0 or 1
+    bool is_known;  // to dedup
+    bool is_freed;  // it is a cancel that frees it; else an event
 };
 enum { VERIFY_INDEX_BITS = 24 };
 // The runs on disk against the identities of the log.

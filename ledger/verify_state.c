@@ -38,14 +38,15 @@ struct comparison {
 
 // Their checksums; what they say is held against the log later.
 static void
-meta_cut(struct verify_shard *shard, struct bytes key, struct bytes value)
+meta_list(struct verify_shard *shard, struct bytes key, struct bytes value)
 {
     struct cut cut;
+    struct batch batch;
     char text[VERIFY_KEY_MAX];
     char name[CELL_TEXT_MAX];
     bytes_print(key, name, sizeof name);
     (void)snprintf(text, sizeof text, "state %s", name);
-    if (cut_read(key, value, &cut))
+    if (cut_key_is(key) ? cut_read(key, value, &cut) : batch_read(key, value, &batch))
         report_finding(shard->report, text, "its checksum does not match");
 }
 
@@ -98,8 +99,8 @@ meta_use(struct verify_shard *shard, struct bytes key, struct bytes value, struc
 {
     bool is_sound = false;
     uint32_t meter_id = 0;
-    if (cut_key_is(key)) {
-        meta_cut(shard, key, value);
+    if (cut_key_is(key) || batch_key_is(key)) {
+        meta_list(shard, key, value);
         return;
     }
     uint64_t number = meta_record(shard, key, value, &is_sound);
@@ -450,6 +451,36 @@ comparison_clean(struct comparison *comparison)
         verify_dirty_records(shard, &comparison->tx);
 }
 
+static bool
+batch_is_same(const struct batch *a, const struct batch *b)
+{
+    return a->state == b->state && a->opened == b->opened && a->closed == b->closed &&
+           a->reverted == b->reverted && a->rest_block == b->rest_block &&
+           a->rest_index == b->rest_index && a->stored == b->stored && a->taken == b->taken &&
+           a->cancelled == b->cancelled;
+}
+
+// Likewise the batches, in any order.
+static void
+comparison_batches(struct comparison *comparison)
+{
+    struct verify_shard *shard = comparison->shard;
+    struct batches stored = {0};
+    struct error error;
+    if (!comparison->compares)
+        return;
+    if (batches_read(&comparison->tx, &stored, &comparison->scratch, &error))
+        return;
+    bool is_same = stored.count == shard->folded_batches.count;
+    for (uint32_t i = 0; is_same && i < stored.count; i++) {
+        const struct batch *folded = batches_find(&shard->folded_batches, stored.list[i].id);
+        is_same = folded != NULL && batch_is_same(&stored.list[i], folded);
+    }
+    if (!is_same)
+        report_finding(shard->report, "state batches", "they are not those of the log");
+    arena_reset(&comparison->scratch);
+}
+
 // Takes a snapshot whose position the fold has reached.
 static bool
 comparison_begin(struct comparison *comparison)
@@ -486,6 +517,7 @@ verify_cells(struct verify_shard *shard)
             return;
         comparison_horizons(&comparison);
         comparison_cuts(&comparison);
+        comparison_batches(&comparison);
         comparison_clean(&comparison);
         if (!comparison.has_moved)
             comparison_run(&comparison);

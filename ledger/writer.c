@@ -107,25 +107,6 @@ writer_collect(struct writer *writer)
     return flushed != NULL || view != NULL;
 }
 
-// False: there was no order.
-static bool
-writer_obey(struct writer *writer)
-{
-    struct order *order = slot_take(&writer->orders);
-    if (order == NULL)
-        return false;
-    if (!writer_has_failed(writer) &&
-        shard_obey(&writer->shard, order, writer->options.now_ns(), &writer->error))
-        writer_fail(writer);
-    if (writer_has_failed(writer))
-        order->error = writer->error;
-    struct waker *asker = order->asker;
-    flag_set(&order->is_done, 1);
-    // From here on the order is its asker's again.
-    waker_wake(asker);
-    return true;
-}
-
 // There are blocks whose cells nobody has been told to flush.
 static bool
 writer_is_behind(const struct writer *writer)
@@ -180,6 +161,37 @@ writer_has_room(const struct writer *writer)
     return writer_has_failed(writer) || (!is_full && dedup_has_room(shard->dedup));
 }
 
+// After what was written: memory beyond its bounds goes to the keeper.
+static void
+writer_relieve(struct writer *writer)
+{
+    if (shard_wants_flush(&writer->shard, 1))
+        writer_flush(writer);
+    writer_seal(writer);
+}
+
+// False: there was no order, or no room for what it may free.
+static bool
+writer_obey(struct writer *writer)
+{
+    if (!writer_has_room(writer))
+        return false;
+    struct order *order = slot_take(&writer->orders);
+    if (order == NULL)
+        return false;
+    if (!writer_has_failed(writer) &&
+        shard_obey(&writer->shard, order, writer->options.now_ns(), &writer->error))
+        writer_fail(writer);
+    if (writer_has_failed(writer))
+        order->error = writer->error;
+    struct waker *asker = order->asker;
+    flag_set(&order->is_done, 1);
+    // From here on the order is its asker's again.
+    waker_wake(asker);
+    writer_relieve(writer);
+    return true;
+}
+
 // The group's acks are on their way, so nobody waits for this but the next group, once a second.
 static void
 writer_sync_head(struct writer *writer, int64_t monotonic_ns)
@@ -211,9 +223,7 @@ writer_process(struct writer *writer, struct lane *lane, struct group *group)
     if (!is_lost)
         shard_fold(shard, group, now_ns);
     group_release(group);
-    if (shard_wants_flush(shard, 1))
-        writer_flush(writer);
-    writer_seal(writer);
+    writer_relieve(writer);
 }
 
 static bool

@@ -104,16 +104,12 @@ static const struct option_row audit_rows[] = {
 };
 // clang-format on
 
-#define WHO_WRITES                                                                                 \
-    "Asks the tallyd that writes the directory, as the user that runs it; without a tallyd it\n"   \
-    "writes the ledger itself."
-
 const struct option_spec cut_spec = {
     .program = "tally ledger cut",
     .summary = "Appends a cut to every shard, and prints its number.",
     .usage = "[options]",
     .details = "Usage at a cut never changes: what comes later for a window that it sealed is "
-               "late usage.\n" WHO_WRITES,
+               "late usage.\n" CHANGE_WHO_WRITES,
     .rows = cut_rows,
 };
 
@@ -122,7 +118,7 @@ const struct option_spec cancel_spec = {
     .summary = "Takes an event out: it counts no more.",
     .usage = "--subject SUBJECT --id ID --who NAME --why TEXT [options]",
     .details = "The event stays in the log, and its id stays used: a resend is a duplicate.\n"  //
-    WHO_WRITES,
+    CHANGE_WHO_WRITES,
     .rows = cancel_rows,
 };
 
@@ -131,7 +127,7 @@ const struct option_spec amend_spec = {
     .summary = "Gives an event another value or other properties.",
     .usage = "--subject SUBJECT --id ID --who NAME --why TEXT [--value N] [--properties JSON]",
     .details = "Identity, type and time stay, and so does the one of the two that is not "
-               "given.\n" WHO_WRITES,
+               "given.\n" CHANGE_WHO_WRITES,
     .rows = amend_rows,
 };
 

@@ -1,12 +1,16 @@
 // tally import: rows of CSV and NDJSON files as events.
 
 #include "base/clock.h"
+#include "ledger/backfill_list.h"
+#include "ledger/control.h"
 #include "tools/command.h"
 #include "tools/import_run.h"
 #include "tools/tallyd.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct settings {
     const char *data;
@@ -74,7 +78,7 @@ static const struct option_row rows[] = {
         "properties",
         mapping.has_all_properties,
         "all columns with no other use become properties"),
-    TEXT_ROW("backfill", backfill, "NAME", "accept rows of any age, as a batch of this name"),
+    TEXT_ROW("backfill", backfill, "NAME", "accept rows of any age, as a backfill of this name"),
     TEXT_ROW("server", server, "ADDR", "HOST:PORT or unix:PATH instead of the tallyd of --data"),
     TEXT_ROW("rejects", rejects, "FILE", "write every refused row's line and reason as NDJSON"),
     REPORT_ROW,
@@ -96,7 +100,8 @@ static const struct option_spec spec = {
         "became plus its ordinal among equal rows of its file: importing a file again, renamed or "
         "not,\n"
         "counts nothing twice, and equal rows of one file count each.\n"
-        "--backfill without =NAME names the batch after the time.\n"
+        "--backfill without =NAME names the backfill after the time. It is opened and, when every\n"
+        "row is answered, closed; with --server it must be open (`tally ledger backfill open`).\n"
         "\n"
         "  tally import trace.csv --subject acme --type llm_request --time-column TIMESTAMP \\\n"
         "      --property context_tokens=ContextTokens --property "
@@ -207,14 +212,70 @@ exit_code(const struct settings *settings, const struct import_outcome *outcome,
     return has_refused && !settings->has_allow_rejects ? EXIT_FAILED : EXIT_OK;
 }
 
-static int
-import_files(struct import_plan *plan, const struct settings *settings, struct error *error)
+// STATUS_EXISTS: done before, by an import that was interrupted or by hand.
+static enum status
+backfill_change(
+    const struct settings *settings,
+    enum backfill_act act,
+    struct arena *arena,
+    struct error *error)
 {
+    const char *user = getenv("USER");
+    struct control_answer answer;
+    const struct control_request request = {
+        .kind = CONTROL_BACKFILL,
+        .backfill =
+            {
+                       .act = act,
+                       .id = bytes_text(settings->backfill),
+                       .who = bytes_text(
+                    user != NULL && user[0] != '\0' ? user
+                                                    : arena_format(arena, "uid %u", getuid())),
+                       .why = bytes_text("tally import"),
+                       },
+    };
+    return control_do(settings->data, &request, &answer, error);
+}
+
+// One that is open already is gone on with.
+static enum status
+backfill_open(
+    const struct settings *settings, struct arena *arena, bool *out_is_ours, struct error *error)
+{
+    struct backfill_row *known = NULL;
+    size_t count = 0;
+    struct error ignored;
+    *out_is_ours = settings->backfill != NULL && settings->server == NULL && !settings->is_dry_run;
+    if (!*out_is_ours)
+        return STATUS_OK;
+    enum status status = backfill_change(settings, BACKFILL_OPEN, arena, error);
+    if (status != STATUS_EXISTS || backfill_list(settings->data, arena, &known, &count, &ignored))
+        return status;
+    for (size_t i = 0; i < count; i++) {
+        if (known[i].state == BATCH_OPEN &&
+            bytes_equal(known[i].id, bytes_text(settings->backfill)))
+            return STATUS_OK;
+    }
+    return status;
+}
+
+static int
+import_files(
+    struct import_plan *plan,
+    const struct settings *settings,
+    struct arena *arena,
+    struct error *error)
+{
+    bool closes = false;
     enum status status = report_open(settings->rejects, &plan->report, error);
+    if (!status)
+        status = backfill_open(settings, arena, &closes, error);
     if (status)
         return command_failed("import", error);
     struct import_outcome outcome;
     status = import_run(plan, &outcome, error);
+    if (!status && closes && outcome.unanswered == 0)
+        status = backfill_change(settings, BACKFILL_CLOSE, arena, error);
     report_list(plan->report, stderr);
     if (status)
         command_failed("import", error);
@@ -247,5 +308,5 @@ cmd_import(int argc, char **argv)
         return command_usage_error("import", &error);
     if (server_find(&settings, &arena, &plan.server, &error))
         return command_failed("import", &error);
-    return import_files(&plan, &settings, &error);
+    return import_files(&plan, &settings, &arena, &error);
 }

@@ -290,12 +290,13 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
-    {"verify", &verify_spec, run_verify, NULL             },
-    {"dump",   &dump_spec,   run_dump,   NULL             },
-    {"cut",    &cut_spec,    NULL,       cmd_ledger_cut   },
-    {"cancel", &cancel_spec, NULL,       cmd_ledger_cancel},
-    {"amend",  &amend_spec,  NULL,       cmd_ledger_amend },
-    {"audit",  &audit_spec,  NULL,       cmd_ledger_audit },
+    {"verify",   &verify_spec,   run_verify, NULL               },
+    {"dump",     &dump_spec,     run_dump,   NULL               },
+    {"cut",      &cut_spec,      NULL,       cmd_ledger_cut     },
+    {"cancel",   &cancel_spec,   NULL,       cmd_ledger_cancel  },
+    {"amend",    &amend_spec,    NULL,       cmd_ledger_amend   },
+    {"audit",    &audit_spec,    NULL,       cmd_ledger_audit   },
+    {"backfill", &backfill_spec, NULL,       cmd_ledger_backfill},
 };
 enum { SUBCOMMANDS_COUNT = sizeof subcommands / sizeof subcommands[0] };
 
@@ -321,7 +322,9 @@ static int
 help_print(FILE *out, int code)
 {
     (void)fputs(
-        "usage: tally ledger stat|verify|dump|cut|cancel|amend|audit|backup|restore|rebuild|resize "
+        "usage: tally ledger "
+        "stat|verify|dump|cut|cancel|amend|audit|backfill|backup|restore|rebuild|"
+        "resize "
         "[options]\n\n",
         out);
     for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "ingest/front.h"
+#include "ledger/backfill.h"
 #include "tests/ingest/wire.h"
 
 #include <criterion/criterion.h>
@@ -499,8 +500,23 @@ Test(conn, lets_its_own_user_backfill)
     struct wire wire = {.events = 2, .chunk = "c1", .results = true, .backfill = "b1"};
     wire.time_ns = wall_ns - 400 * DAY_NS;
     wire_send(&bench, wire_forward, &wire);
+    const struct expected not_open = {
+        .chunk = "c1",
+        .has_results = true,
+        .rejected_count = 2,
+        .rejected = {{0, "backfill is not open"}, {1, "backfill is not open"}},
+    };
+    answer_expect(&bench, &not_open);
+    cr_assert_eq(metric_get(&bench.metrics.rejected[REFUSAL_BATCH_NOT_OPEN]), 2);
+    struct error error = {0};
+    uint64_t count = 0;
+    const struct backfill open = {
+        .act = BACKFILL_OPEN, .id = bytes_text("b1"), .who = bytes_text("ann")};
+    cr_assert_eq(ledger_backfill(bench.ledger, &open, &count, &error), STATUS_OK, "%s", error.text);
+    wire_send(&bench, wire_forward, &wire);
     answer_expect(&bench, &(struct expected){.chunk = "c1", .has_results = true});
-    cr_assert_eq(metric_get(&bench.metrics.events), 2);
+    cr_assert_eq(metric_get(&bench.metrics.events), 4);
+    cr_assert_eq(metric_get(&bench.metrics.rejected[REFUSAL_BATCH_NOT_OPEN]), 2);
     bench_close(&bench);
 }
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/unpack.h"
+#include "ledger/control.h"
 #include "tests/ingest/ping.h"
 #include "tests/ingest/wire.h"
 
@@ -392,6 +393,15 @@ Test(tallyd, lets_its_own_user_backfill_over_the_unix_socket_only)
     wire_send(tcp, &wire);
     results_expect(&place, tcp, "c1", 0, "backfill not permitted");
     int local = unix_connect(daemon.unix_path);
+    wire_send(local, &wire);
+    results_expect(&place, local, "c1", 0, "backfill is not open");
+    const struct control_request open = {
+        .kind = CONTROL_BACKFILL,
+        .backfill = {.act = BACKFILL_OPEN, .id = bytes_text("b1"), .who = bytes_text("ann")},
+    };
+    struct control_answer answer;
+    struct error error = {0};
+    cr_assert_eq(control_do(place.data, &open, &answer, &error), STATUS_OK, "%s", error.text);
     wire_send(local, &wire);
     results_expect(&place, local, "c1", 0, NULL);
     close(tcp);

@@ -83,13 +83,14 @@ struct kind_row {
     }
 #define EVENT_PART .subject = TEXT("s"), .type = TEXT("t"), .id = TEXT("i")
 #define SIGNED     .who = TEXT("ann"), .why = TEXT("so")
+#define REVERTED   .batch = TEXT("b"), .flags = ENTRY_IS_BACKFILL | ENTRY_IS_REVERT
 
 // clang-format off
 static const struct kind_row kind_rows[] = {
     {{.kind = ENTRY_EVENT, EVENT_PART}, true},
     {{.kind = ENTRY_EVENT, .type = TEXT("t")}, false},
     {{.kind = ENTRY_EVENT, .subject = TEXT("s")}, false},
-    {{.kind = ENTRY_EVENT, EVENT_PART, .flags = 8}, false},
+    {{.kind = ENTRY_EVENT, EVENT_PART, .flags = 16}, false},
     {{.kind = ENTRY_EVENT, EVENT_PART, .chunk_position = 1}, false},
     {{.kind = ENTRY_EVENT, EVENT_PART, .chunk_position = 1, .flags = ENTRY_ID_IS_CHUNK}, true},
     {{.kind = ENTRY_EVENT, EVENT_PART, .flags = ENTRY_IS_BACKFILL}, false},
@@ -97,6 +98,11 @@ static const struct kind_row kind_rows[] = {
     {{.kind = ENTRY_EVENT, EVENT_PART, .batch = TEXT("b"), .flags = ENTRY_IS_BACKFILL}, true},
     {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {SIGNED, .block = 1}}, true},
     {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {SIGNED}}, false},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, REVERTED, .note = {.block = 1}}, true},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, REVERTED, .note = {SIGNED, .block = 1}}, false},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, REVERTED, .note = {.who = TEXT("ann"), .block = 1}}, false},
+    {{.kind = ENTRY_CANCEL, EVENT_PART, .flags = ENTRY_IS_REVERT, .note = {.block = 1}}, false},
+    {{.kind = ENTRY_EVENT, EVENT_PART, REVERTED}, false},
     {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {.who = TEXT("ann"), .block = 1}}, false},
     {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {.why = TEXT("so"), .block = 1}}, false},
     {{.kind = ENTRY_CANCEL, EVENT_PART, .note = {SIGNED, .block = 1, .cut = 1}}, false},
@@ -111,9 +117,10 @@ static const struct kind_row kind_rows[] = {
     {{.kind = ENTRY_BATCH_CLOSE, .batch = TEXT("b"), .note = {.who = TEXT("ann")}}, true},
     {{.kind = ENTRY_BATCH_CLOSE, .batch = TEXT("b"), .note = {SIGNED, .block = 1}}, false},
     {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .note = {SIGNED, .block = 1}}, true},
-    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .note = {SIGNED}}, false},
-    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .time_ns = 2,
-      .note = {SIGNED, .block = 1, .time_end_ns = 1}}, false},
+    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .note = {SIGNED, .block = 1, .index = 7}}, true},
+    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .note = {SIGNED}}, true},
+    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .note = {SIGNED, .index = 7}}, false},
+    {{.kind = ENTRY_BATCH_REVERT, .batch = TEXT("b"), .note = {.who = TEXT("ann")}}, false},
     {{.kind = ENTRY_CUT, .note = {.cut = 1}}, true},
     {{.kind = ENTRY_CUT}, false},
     {{.kind = ENTRY_CUT, .subject = TEXT("s"), .note = {.cut = 1}}, false},

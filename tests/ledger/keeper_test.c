@@ -274,6 +274,7 @@ Test(keeper, backfilled_events_older_than_the_window_are_looked_up_in_the_log)
     writing_begin(&writing, 1);
     writing_open(&writing, &small);
     int64_t then_ns = writing_now_ns;
+    cr_assert_eq(writing_backfill(&writing, BACKFILL_OPEN, "b", NULL), STATUS_OK);
     put_all(&writing, 0, COUNT, FATE_STORED);
     writing_now_ns += 40 * DAY_NS;
     wait_expired(&writing);

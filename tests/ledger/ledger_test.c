@@ -50,6 +50,9 @@ static const struct fate_row fate_rows[] = {
     {"at the past bound", "s", "", "b", "", 0, 1, -35, 0, "", false, FATE_STORED},
     {"beyond it", "s", "", "c", "", 0, 1, -35, -1, "", false, FATE_TOO_OLD},
     {"beyond it, in a batch", "s", "", "c", "", 0, 1, -35, -1, "b", false, FATE_STORED},
+    {"in a batch of no such name", "s", "", "g", "", 0, 1, 0, 0, "x", false, FATE_BATCH_NOT_OPEN},
+    {"its resend in none", "s", "", "g", "", 0, 1, 0, 0, "", false, FATE_STORED},
+    {"known, whatever the batch", "s", "", "g", "", 0, 1, 0, 0, "x", false, FATE_DUPLICATE},
     {"and now known", "s", "", "c", "", 0, 1, -35, -1, "", false, FATE_DUPLICATE},
     {"at the future bound", "s", "", "d", "", 0, 1, 0, 300000000000, "", false, FATE_STORED},
     {"past it", "s", "", "e", "", 0, 1, 0, 300000000001, "", false, FATE_TOO_FAR_AHEAD},
@@ -96,18 +99,22 @@ Test(ledger, decides_each_fate_alone)
     struct event_bytes event;
     writing_begin(&writing, 1);
     writing_open(&writing, NULL);
+    cr_assert_eq(writing_backfill(&writing, BACKFILL_OPEN, "b", NULL), STATUS_OK);
     for (size_t i = 0; i < FATE_ROWS; i++) {
         row_make(&fate_rows[i], &event);
         enum fate fate = writing_fate(&writing, &event.event);
         cr_assert_eq(fate, fate_rows[i].fate, "%s: %s", fate_rows[i].name, fate_name(fate));
     }
     cr_assert_eq(writing_metric(&writing, "tally_events_stored_total"), (int64_t)rows_stored());
-    cr_assert_eq(writing_metric(&writing, "tally_ledger_commits_total"), (int64_t)rows_stored());
+    // One block more says that the batch is open.
+    cr_assert_eq(
+        writing_metric(&writing, "tally_ledger_commits_total"), (int64_t)rows_stored() + 1);
+    cr_assert_eq(writing_metric(&writing, "tally_events_batch_not_open_total"), 1);
     cr_assert_eq(writing_metric(&writing, "tally_events_conflict_total"), 2);
     cr_assert_eq(writing_metric(&writing, "tally_events_too_old_total"), 1);
     cr_assert_eq(writing_metric(&writing, "tally_events_too_far_ahead_total"), 2);
     writing_close(&writing);
-    cr_assert_eq(writing_log(&writing).events, rows_stored());
+    cr_assert_eq(writing_log(&writing).events, rows_stored() + 1);
     writing_end(&writing);
 }
 
@@ -117,6 +124,7 @@ Test(ledger, decides_the_same_inside_one_group)
     struct event_bytes event;
     writing_begin(&writing, 1);
     writing_open(&writing, NULL);
+    cr_assert_eq(writing_backfill(&writing, BACKFILL_OPEN, "b", NULL), STATUS_OK);
     for (size_t i = 0; i < FATE_ROWS; i++) {
         row_make(&fate_rows[i], &event);
         (void)writing_put(&writing, &event.event);
@@ -126,8 +134,8 @@ Test(ledger, decides_the_same_inside_one_group)
         cr_assert_eq(writing.fates[i], fate_rows[i].fate, "%s", fate_rows[i].name);
     writing_close(&writing);
     struct log_total log = writing_log(&writing);
-    cr_assert_eq(log.events, rows_stored());
-    cr_assert_eq(log.blocks, 1);
+    cr_assert_eq(log.events, rows_stored() + 1);
+    cr_assert_eq(log.blocks, 2);
     writing_end(&writing);
 }
 

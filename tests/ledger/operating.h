@@ -1,7 +1,7 @@
 #pragma once
 // What the tests of backup, rebuild and retention hold ledgers together by.
 //
-//     uint64_t before = operating_state(dir);      // of every cell and spilled value, bit for bit
+//     uint64_t before = operating_state(dir);      // of cells, spilled values, batches
 //     uint64_t text = operating_dump(dir);         // of every event that dump prints
 //     operating_verify(dir);                       // no findings, or the test fails with the first
 //     operating_fill(&writing, 100);               // random events of some subjects, stored

@@ -181,7 +181,7 @@ put_kinds(struct buffer *raw)
         if (kind == ENTRY_BATCH_OPEN || kind == ENTRY_BATCH_CLOSE || kind == ENTRY_CUT)
             entry.note.block = 0;
         if (kind == ENTRY_BATCH_REVERT)
-            entry.note.time_end_ns = 9;
+            entry.note.index = 9;
         if (kind == ENTRY_CUT)
             entry.note.cut = 1;
         uint8_t *at = buffer_reserve(raw, entry_raw_size(&entry));

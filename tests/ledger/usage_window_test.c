@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "ledger/backfill.h"
 #include "ledger/usage.h"
 #include "tests/ledger/oracle.h"
 
@@ -124,6 +125,33 @@ put(struct reading *reading, const char *subject, int64_t time_ns)
     reading_put(reading, &event);
 }
 
+// Days of some zones are made of quarter hours.
+static void
+keep_quarter_hours(const struct reading *reading)
+{
+    struct ledger_conf conf;
+    struct error error = {0};
+    cr_assert_eq(ledger_conf_read(reading->dir, &conf, &error), STATUS_OK, "%s", error.text);
+    conf.terms.keep_quarter_hours_s = 0;
+    cr_assert_eq(ledger_conf_write(reading->dir, &conf, &error), STATUS_OK, "%s", error.text);
+}
+
+// With the batch that put names open.
+static void
+begin(struct reading *reading)
+{
+    struct error error = {0};
+    uint64_t count = 0;
+    const struct backfill open = {
+        .act = BACKFILL_OPEN, .id = bytes_text("old"), .who = bytes_text("ann")};
+    reading_begin(reading, 1);
+    keep_quarter_hours(reading);
+    reading_write_begin(reading, HOUR_NS);
+    reading_put_meter(reading, "jobs");
+    cr_assert_eq(
+        ledger_backfill(reading->ledger, &open, &count, &error), STATUS_OK, "%s", error.text);
+}
+
 static void
 check_case(struct reader *reader, size_t index)
 {
@@ -157,24 +185,10 @@ check_case(struct reader *reader, size_t index)
     cr_assert_eq(result.blocks_read > 0, needs_log, "row %zu", index);
 }
 
-// Days of some zones are made of quarter hours.
-static void
-keep_quarter_hours(const struct reading *reading)
-{
-    struct ledger_conf conf;
-    struct error error = {0};
-    cr_assert_eq(ledger_conf_read(reading->dir, &conf, &error), STATUS_OK, "%s", error.text);
-    conf.terms.keep_quarter_hours_s = 0;
-    cr_assert_eq(ledger_conf_write(reading->dir, &conf, &error), STATUS_OK, "%s", error.text);
-}
-
 Test(usage_window, zones_have_windows_of_their_own)
 {
     struct reading reading;
-    reading_begin(&reading, 1);
-    keep_quarter_hours(&reading);
-    reading_write_begin(&reading, HOUR_NS);
-    reading_put_meter(&reading, "jobs");
+    begin(&reading);
     for (size_t i = 0; i < CASES_COUNT; i++) {
         char subject[16];
         snprintf(subject, sizeof subject, "s%zu", i);
@@ -206,9 +220,7 @@ Test(usage_window, days_of_a_zone_follow_each_other)
     };
     const int64_t from_ns = time_of("2026-03-01T00:00:00Z");
     struct reading reading;
-    reading_begin(&reading, 1);
-    reading_write_begin(&reading, HOUR_NS);
-    reading_put_meter(&reading, "jobs");
+    begin(&reading);
     for (int64_t hour = 0; hour < 45 * 24; hour++)
         put(&reading, "steady", from_ns + hour * HOUR_NS + 30 * MINUTE_NS);
     reading_write_end(&reading);

@@ -164,6 +164,25 @@ writing_fate(struct writing *writing, const struct event *event)
     return (enum fate)writing->fates[index];
 }
 
+enum status
+writing_backfill(
+    struct writing *writing, enum backfill_act act, const char *id, uint64_t *out_count)
+{
+    struct error error = {0};
+    uint64_t count = 0;
+    const struct backfill backfill = {
+        .act = act,
+        .id = bytes_text(id),
+        .who = bytes_text("ann"),
+        .why = bytes_text("a test"),
+    };
+    enum status status = ledger_backfill(writing->ledger, &backfill, &count, &error);
+    cr_assert_eq(status, error.status, "%s", error.text);
+    if (out_count != NULL)
+        *out_count = count;
+    return status;
+}
+
 uint64_t
 writing_count(const struct writing *writing, enum fate fate)
 {

@@ -12,6 +12,7 @@
 //
 // The clock of these ledgers is writing_now_ns, which tests move.
 
+#include "ledger/backfill.h"
 #include "ledger/ledger.h"
 
 enum { WRITING_EVENTS_MAX = 200000, FATE_UNKNOWN = 255 };
@@ -41,6 +42,9 @@ uint32_t writing_put(struct writing *writing, const struct event *event);
 void writing_wait(struct writing *writing);
 // Puts one event and returns its fate.
 enum fate writing_fate(struct writing *writing, const struct event *event);
+// Opens, closes or reverts a backfill batch. count NULL: nobody asks.
+enum status writing_backfill(
+    struct writing *writing, enum backfill_act act, const char *id, uint64_t *out_count);
 uint64_t writing_count(const struct writing *writing, enum fate fate);
 uint64_t writing_random(struct writing *writing, uint64_t below);
 // The sum of a metric over the shards.

@@ -153,6 +153,7 @@ class Go(sdk_cases.Cases, unittest.TestCase):
 
     def test_the_user_may_backfill(self):
         server = self.server_with_key()
+        server.tally("ledger", "backfill", "open", "--id", "july", "--who", "ann")
         for user, text in (("acme", "0"), ("staple", "1")):
             driver = self.driver(server.tcp(), shared_key="secret", username=user, password="word",
                                  backfill="july")

@@ -259,6 +259,7 @@ class Handshake(unittest.TestCase):
                     {"user": "nobody", "password": "correct-horse"}):
             self.fails(server, wrong, **who)
         old = [[int(time.time()) - 400 * DAY, {"subject": "s"}]]
+        server.tally("ledger", "backfill", "open", "--id", "b", "--who", "ann")
         for user, password, rejected in (
                 ("acme", "correct-horse", [[0, "backfill not permitted"]]),
                 ("importer", "staple", [])):

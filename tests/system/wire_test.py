@@ -342,6 +342,8 @@ class Options(WireTest):
             message = ["api_call", old, {
                 "chunk": chunk_name(), "tally": {"results": True, "backfill": name}}]
             with self.server.connect_unix() as wire:
+                self.assertEqual(wire.ask(message)["rejected"], [[0, "backfill is not open"]])
+                self.server.tally("ledger", "backfill", "open", "--id", name, "--who", "ann")
                 self.assertEqual(wire.ask(message)["rejected"], [])
             self.assertEqual(self.server.ask(message)["rejected"],
                              [[0, "backfill not permitted"]])
@@ -349,6 +351,36 @@ class Options(WireTest):
         with self.server.connect_unix() as wire:
             self.assertEqual(wire.ask(message)["rejected"], [[0, "time too old"]])
         self.counted(2)
+
+    @proves("W243", "W244")
+    def test_a_backfill_is_opened_closed_and_reverted(self):
+        def send(number):
+            with self.server.connect_unix() as wire:
+                return wire.ask(["api_call", [[1, self.record(id=f"e{number}")]], {
+                    "chunk": chunk_name(), "tally": {"results": True, "backfill": name}}])
+
+        def change(act, code=0):
+            return self.server.tally("ledger", "backfill", act, "--id", name, "--who", "ann",
+                                     "--why", "a test", code=code)
+
+        for name in ("first", "second"):
+            self.assertEqual(send(1)["rejected"], [[0, "backfill is not open"]])
+            self.assertEqual(change("open").strip(), name)
+            self.assertEqual(send(1)["rejected"], [])
+            change("close")
+            self.assertEqual(send(1)["duplicates"], 1)
+            self.assertEqual(send(2)["rejected"], [[0, "backfill is not open"]])
+            self.counted(1)
+            self.assertEqual(change("revert").strip(), "1 events")
+            self.assertEqual(send(1)["rejected"], [[0, "backfill is not open"]])
+            self.counted(0)
+            change("revert", code=1)
+            change("open", code=1)
+        listed = json.loads(self.server.tally("ledger", "backfill", "list", "--format", "json"))
+        self.assertEqual(
+            [(one["id"], one["state"], one["events"], one["reverted_events"],
+              one["reverted"]["why"]) for one in listed["backfills"]],
+            [("first", "reverted", 1, 1, "a test"), ("second", "reverted", 1, 1, "a test")])
 
 
 class Acks(WireTest):
