@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/events_fault.h"
+#include "ledger/events_status.h"
 #include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
 #include "ledger/usage_answer.h"
@@ -301,6 +302,8 @@ row_make(const struct kept *kept, const struct meter_set *set, struct arena *are
         .shard = kept->place.shard,
         .block = kept->place.block,
         .index = kept->place.index,
+        .last_block = kept->place.block,
+        .last_index = kept->place.index,
     };
     struct bytes copy = arena_bytes(arena, buffer_view(&kept->bytes));
     size_t at = 0;
@@ -338,8 +341,12 @@ listing_page(
     result.rows = arena_array(arena, result.count, struct events_row);
     for (size_t i = 0; i < result.count; i++)
         result.rows[i] = row_make(listing->heap[i], set, arena);
-    *out = result;
-    return STATUS_OK;
+    for (uint32_t shard = 0; shard < listing->reader->shards && !status; shard++)
+        status =
+            events_status_find(&listing->reader->views[shard], result.rows, result.count, error);
+    if (!status)
+        *out = result;
+    return status;
 }
 
 static void

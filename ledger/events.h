@@ -1,5 +1,6 @@
 #pragma once
-// The events themselves, newest first, a page at a time, each with what its meters say against it.
+// The events themselves, newest first, a page at a time, each with what became of it and what its
+// meters say against it.
 //
 //     struct events_query query = EVENTS_ALL;
 //     query.subject = bytes_text("acme");
@@ -10,7 +11,8 @@
 //
 // Order: by the event's time, the latest first; of the same time by shard, block and index, the
 // greatest first. So a page does not change when others come in, but for what is newer or late.
-// Every header of the log is looked at; a block is read when its times can matter. Memory: limit
+// Every header of the log is looked at, of blocks behind the page's first one twice; a block is read
+// when its times can matter. Memory: limit
 // events. Owner: reader by who opened it; results in the arena.
 
 #include "ledger/entry.h"
@@ -34,12 +36,25 @@ struct events_query {
         .arrived_to_ns = INT64_MAX, .limit = 100                                                   \
     }
 
+enum events_status {
+    EVENTS_COUNTED,
+    EVENTS_AMENDED,    // with another payload than it came with
+    EVENTS_CANCELLED,  // no more
+    EVENTS_REVERTED,   // no more, with its backfill batch
+};
+
+// "counted", "amended", "cancelled", "reverted".
+const char *events_status_name(enum events_status status);
+
 struct events_row {
-    struct entry entry;  // an event; its views are in the arena
+    struct entry entry;  // an event as it came; its views are in the arena
     int64_t arrival_ns;
     uint32_t shard;
     uint64_t block;
     uint32_t index;
+    enum events_status status;
+    uint64_t last_block;  // where its last correction lies; without one as block and index
+    uint32_t last_index;
     // One line for each different fault of the meters of its type, or that there is no such meter;
     // NULL: all can use it. OpenMeter's words.
     const char *validation_error;

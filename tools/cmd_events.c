@@ -177,6 +177,10 @@ row_write(const struct events_row *row, struct json_out *out)
     json_key(out, "value");
     json_text(out, value);
     dump_properties(out, row->entry.properties, row->entry.properties_count);
+    json_key(out, "status");
+    json_text(out, events_status_name(row->status));
+    if (row->entry.batch.size > 0)
+        dump_text(out, "backfill", row->entry.batch);
     json_key(out, "validation_error");
     json_text(out, row->validation_error);
     json_end(out, '}');
@@ -213,6 +217,7 @@ write_table(
         {"id",      TABLE_LEFT },
         {"source",  TABLE_LEFT },
         {"value",   TABLE_RIGHT},
+        {"status",  TABLE_LEFT },
         {"error",   TABLE_LEFT },
     };
     struct table table = table_over(arena, columns, sizeof columns / sizeof columns[0]);
@@ -232,6 +237,7 @@ write_table(
             arena_text_of(arena, row->entry.id),
             arena_text_of(arena, row->entry.source),
             value,
+            events_status_name(row->status),
             row->validation_error,
         };
         table_row(&table, cells);

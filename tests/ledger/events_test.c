@@ -1,6 +1,7 @@
 #include "ledger/events.h"
 
 #include "base/clock.h"
+#include "ledger/control.h"
 #include "tests/ledger/reading.h"
 
 #include <criterion/criterion.h>
@@ -341,5 +342,110 @@ Test(events, refuses_limits_and_cursors_that_make_no_sense)
     query.after = "9223372036854775807-4294967295-18446744073709551615-4294967295";
     cr_assert_eq(list(reader, &query, &arena).count, 0);  // an empty ledger
     reader_close(reader);
+    reading_end(&reading);
+}
+
+// --- what became of them ---
+
+static void
+correct(struct reading *reading, const char *id, enum entry_kind kind, int64_t value)
+{
+    struct error error = {0};
+    uint64_t block = 0;
+    const struct correction correction = {
+        .kind = kind,
+        .subject = bytes_text("acme"),
+        .id = bytes_text(id),
+        .who = bytes_text("ann"),
+        .why = bytes_text("a test"),
+        .has_value = kind == ENTRY_AMEND,
+        .value = decimal_from_int(value),
+    };
+    cr_assert_eq(
+        ledger_correct(reading->ledger, &correction, &block, &error), STATUS_OK, "%s", error.text);
+}
+
+static void
+backfill(struct reading *reading, enum backfill_act act)
+{
+    struct error error = {0};
+    uint64_t count = 0;
+    const struct backfill backfill = {
+        .act = act,
+        .id = bytes_text("jan"),
+        .who = bytes_text("ann"),
+        .why = bytes_text("a test"),
+    };
+    cr_assert_eq(
+        ledger_backfill(reading->ledger, &backfill, &count, &error), STATUS_OK, "%s", error.text);
+}
+
+static void
+check_status(
+    struct reader *reader, const char *id, const enum events_status *expected, size_t count)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct events_query query = EVENTS_ALL;
+    query.id = bytes_text(id);
+    const struct events_result result = list(reader, &query, &arena);
+    cr_assert_eq(result.count, count, "%s", id);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_str_eq(
+            events_status_name(result.rows[i].status), events_status_name(expected[i]), "%s", id);
+}
+
+// Of events of one time, so that only their places tell them apart.
+Test(events, says_what_became_of_each)
+{
+    static const struct {
+        const char *id;
+        enum events_status before, after;
+    } rows[] = {
+        {"plain",     EVENTS_COUNTED,   EVENTS_REVERTED },
+        {"cancelled", EVENTS_CANCELLED, EVENTS_CANCELLED},
+        {"amended",   EVENTS_AMENDED,   EVENTS_REVERTED },
+        {"both",      EVENTS_CANCELLED, EVENTS_CANCELLED},
+        {"twice",     EVENTS_AMENDED,   EVENTS_REVERTED },
+    };
+    enum { ROWS = sizeof rows / sizeof rows[0] };
+    struct reading reading;
+    reading_begin(&reading, 2);
+    reading_write_begin(&reading, HOUR_NS);
+    backfill(&reading, BACKFILL_OPEN);
+    struct event event = {
+        .subject = bytes_text("acme"),
+        .type = bytes_text("llm"),
+        .time_ns = READING_NOW_NS,
+        .value = DECIMAL_ONE,
+        .batch = bytes_text("jan"),
+    };
+    for (size_t i = 0; i < ROWS; i++) {
+        event.id = bytes_text(rows[i].id);
+        reading_put(&reading, &event);
+    }
+    event.id = bytes_text("live");
+    event.batch = bytes_of(NULL, 0);
+    reading_put(&reading, &event);
+    reading_wait(&reading);
+    correct(&reading, "cancelled", ENTRY_CANCEL, 0);
+    correct(&reading, "amended", ENTRY_AMEND, 2);
+    correct(&reading, "both", ENTRY_AMEND, 3);
+    correct(&reading, "both", ENTRY_CANCEL, 0);
+    correct(&reading, "twice", ENTRY_AMEND, 4);
+    correct(&reading, "twice", ENTRY_AMEND, 5);
+    struct reader *reader = open_reader(&reading);
+    for (size_t i = 0; i < ROWS; i++)
+        check_status(reader, rows[i].id, &rows[i].before, 1);
+    backfill(&reading, BACKFILL_REVERT);
+    for (size_t i = 0; i < ROWS; i++)
+        check_status(reader, rows[i].id, &rows[i].after, 1);
+    event.id = bytes_text("plain");
+    reading_put(&reading, &event);
+    reading_wait(&reading);
+    const enum events_status again[] = {EVENTS_COUNTED, EVENTS_REVERTED};
+    check_status(reader, "plain", again, 2);
+    check_status(reader, "live", &again[0], 1);
+    reader_close(reader);
+    reading_write_end(&reading);
     reading_end(&reading);
 }

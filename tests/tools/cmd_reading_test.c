@@ -169,16 +169,16 @@ Test(cmd_reading, events_are_listed_in_three_forms)
     // clang-format off
     static const struct usage_line lines[] = {
         {"events --subject acme --to 2026-11-01 --format tsv",
-         "time\tarrival\tsubject\ttype\tid\tsource\tvalue\terror\n"
-         "2026-10-31T23:59:59Z\t2026-11-10T00:00:00Z\tacme\tjob\te0\t\t5\t\n"},
+         "time\tarrival\tsubject\ttype\tid\tsource\tvalue\tstatus\terror\n"
+         "2026-10-31T23:59:59Z\t2026-11-10T00:00:00Z\tacme\tjob\te0\t\t5\tcounted\t\n"},
         {"events --id e3 --format json",
          "{\"events\":[{\"time\":\"2026-11-02T12:00:00Z\",\"arrival\":\"2026-11-10T00:00:00Z\","
          "\"subject\":\"zeta\",\"type\":\"job\",\"id\":\"e3\",\"source\":\"\",\"value\":\"1\","
-         "\"properties\":{},\"validation_error\":null}],\"next\":null}\n"},
+         "\"properties\":{},\"status\":\"counted\",\"validation_error\":null}],\"next\":null}\n"},
         {"events --type llm", "no events\n"},
         {"events --id-part 1 --arrived-from 2026-11-10 --arrived-to 2026-11-11 --format tsv",
-         "time\tarrival\tsubject\ttype\tid\tsource\tvalue\terror\n"
-         "2026-11-01T00:00:00Z\t2026-11-10T00:00:00Z\tacme\tjob\te1\t\t10\t\n"},
+         "time\tarrival\tsubject\ttype\tid\tsource\tvalue\tstatus\terror\n"
+         "2026-11-01T00:00:00Z\t2026-11-10T00:00:00Z\tacme\tjob\te1\t\t10\tcounted\t\n"},
         {"events --source elsewhere --from 2026-11-01", "no events\n"},
     };
     // clang-format on
