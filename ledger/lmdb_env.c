@@ -308,10 +308,8 @@ env_close(struct env *env)
 uint64_t
 env_revision(struct env *env)
 {
-    MDB_envinfo info;
-    int code = mdb_env_info(env->handle, &info);
-    must(code == 0);
-    return info.me_last_txnid;
+    scoped(tx_done) struct tx tx = tx_read(env);
+    return tx_revision(&tx);
 }
 
 uint64_t
@@ -485,6 +483,14 @@ tx_renew(struct tx *tx)
         return;
     mdb_txn_reset(tx->handle);
     tx_fail(tx, "renew a transaction", mdb_txn_renew(tx->handle));
+}
+
+// Not MDB_envinfo's number: the meta page shows a commit some moments before readers get it, so
+// that a snapshot taken behind it could be older than the number.
+uint64_t
+tx_revision(const struct tx *tx)
+{
+    return tx->status == STATUS_OK ? mdb_txn_id(tx->handle) : 0;
 }
 
 uint64_t

@@ -46,7 +46,8 @@ enum status
 env_open(const char *path, const struct env_options *options, struct env **out, struct error *error)
     CHECKED;
 void env_close(struct env *env);
-// The last committed transaction's number: changes with every commit.
+// The last committed transaction's number: changes with every commit. A transaction begun later
+// sees that commit. 0: it cannot be read.
 uint64_t env_revision(struct env *env);
 
 struct env_stat {
@@ -82,6 +83,8 @@ struct tx {
 
 struct tx tx_write(struct env *env);
 struct tx tx_read(struct env *env);
+// The number of the commit that a read transaction sees. 0: the transaction failed.
+uint64_t tx_revision(const struct tx *tx);
 // Ends a transaction that is still open (abort for a write). Accepts a zeroed or ended one.
 void tx_done(struct tx *tx);
 // Durable when it returns STATUS_OK. On failure nothing was written, and error says which step

@@ -175,7 +175,7 @@ comparison_renew(struct comparison *comparison)
     comparison->deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     comparison->has_cell = false;
     if (state_position(&comparison->tx, &position, NULL) || position != comparison->shard->folded ||
-        env_revision(comparison->shard->view.state) != comparison->revision) {
+        tx_revision(&comparison->tx) != comparison->revision) {
         comparison->has_moved = true;
         return false;
     }
@@ -446,7 +446,7 @@ comparison_clean(struct comparison *comparison)
     if (!comparison->is_held)
         comparison->tx = tx_read(shard->view.state);
     comparison->has_moved =
-        !comparison->is_held && env_revision(shard->view.state) != comparison->revision;
+        !comparison->is_held && tx_revision(&comparison->tx) != comparison->revision;
     if (!comparison->has_moved)
         verify_dirty_records(shard, &comparison->tx);
 }
@@ -488,8 +488,8 @@ comparison_begin(struct comparison *comparison)
     struct verify_shard *shard = comparison->shard;
     uint64_t position = 0;
     for (;;) {
-        comparison->revision = env_revision(shard->view.state);
         comparison->tx = tx_read(shard->view.state);
+        comparison->revision = tx_revision(&comparison->tx);
         if (!comparison->compares)
             return true;
         if (state_position(&comparison->tx, &position, NULL) || position == shard->folded)

@@ -326,3 +326,33 @@ Test(lmdb_env, stops_at_a_number_of_another_size, .signal = SIGABRT)
     struct tx tx = tx_write(env);
     tx_put(&tx, NUMBER, bytes_of("1234", 4), bytes_of("", 0));
 }
+
+// A commit shows in the meta page before readers get it: a number taken from there would be ahead of
+// the snapshot that is taken next, and what it was taken for would never be looked at again.
+Test(lmdb_env, a_snapshot_is_never_behind_a_revision_taken_before)
+{
+    enum { COMMITS = 300 };
+    char dir[64];
+    int status;
+    temp_dir_make(dir);
+    env_close(open_env(dir, false));
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        struct env *env = open_env(dir, false);
+        for (int i = 0; i < COMMITS; i++)
+            put_text(env, "a", i % 2 == 0 ? "1" : "2");
+        _exit(0);
+    }
+    struct env *env = open_env(dir, true);
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        uint64_t revision = env_revision(env);
+        struct tx tx = tx_read(env);
+        cr_assert_geq(tx_revision(&tx), revision);
+        tx_done(&tx);
+    }
+    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    cr_assert_gt(env_revision(env), COMMITS);
+    env_close(env);
+    temp_dir_remove(dir);
+}
