@@ -33,10 +33,66 @@ bytes_text(const char *text)
     return (struct bytes){(const uint8_t *)text, strlen(text)};
 }
 
+// Whether size bytes are the same: memcmp for short texts, without the call.
+static inline bool
+bytes_same(const void *a, const void *b, size_t size)
+{
+    const uint8_t *left = a, *right = b;
+    uint64_t first[2], last[2];
+    uint32_t head[2], tail[2];
+    if (size == 0)
+        return true;
+    if (__builtin_expect(size > 16, 0))
+        return memcmp(left, right, size) == 0;
+    // The last bytes overlap the first ones.
+    if (size >= 8) {
+        memcpy(&first[0], left, 8);
+        memcpy(&first[1], right, 8);
+        memcpy(&last[0], left + size - 8, 8);
+        memcpy(&last[1], right + size - 8, 8);
+        return ((first[0] ^ first[1]) | (last[0] ^ last[1])) == 0;
+    }
+    if (size >= 4) {
+        memcpy(&head[0], left, 4);
+        memcpy(&head[1], right, 4);
+        memcpy(&tail[0], left + size - 4, 4);
+        memcpy(&tail[1], right + size - 4, 4);
+        return ((head[0] ^ head[1]) | (tail[0] ^ tail[1])) == 0;
+    }
+    return left[0] == right[0] && left[size / 2] == right[size / 2] &&
+           left[size - 1] == right[size - 1];
+}
+
 static inline bool
 bytes_equal(struct bytes a, struct bytes b)
 {
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+    return a.size == b.size && bytes_same(a.data, b.data, a.size);
+}
+
+// memcpy for the short texts that events are made of, without the call.
+static inline void
+bytes_copy(void *to, const void *from, size_t size)
+{
+    uint8_t *out = to;
+    const uint8_t *in = from;
+    if (__builtin_expect(size > 64, 0)) {
+        memcpy(out, in, size);
+    } else if (size >= 16) {
+        // The last block overlaps the one before it.
+        for (size_t at = 0; at + 16 < size; at += 16)
+            memcpy(out + at, in + at, 16);
+        memcpy(out + size - 16, in + size - 16, 16);
+    } else if (size >= 8) {
+        memcpy(out, in, 8);
+        memcpy(out + size - 8, in + size - 8, 8);
+    } else if (size >= 4) {
+        memcpy(out, in, 4);
+        memcpy(out + size - 4, in + size - 4, 4);
+    } else if (size > 0) {
+        out[0] = in[0];
+        out[size / 2] = in[size / 2];
+        out[size - 1] = in[size - 1];
+    }
 }
 
 // Lexicographic, shorter first: <0, 0, >0.

@@ -79,8 +79,7 @@ block_begin(struct block_writer *writer, int64_t now_ns)
 static uint8_t *
 put(uint8_t *at, struct bytes bytes)
 {
-    if (bytes.size > 0)
-        memcpy(at, bytes.data, bytes.size);
+    bytes_copy(at, bytes.data, bytes.size);
     return at + bytes.size;
 }
 
@@ -194,7 +193,7 @@ pairs_split_as_last(struct block_writer *writer, const struct entry *entry)
     const uint8_t *keys = word_list_get(words_list(writer->words), last->word).bytes.data;
     for (uint32_t i = 0; i < last->count; i++) {
         struct bytes key = cursor_take(&in, last->sizes[i]);
-        if (cursor_failed(&in) || memcmp(key.data, keys, key.size) != 0)
+        if (cursor_failed(&in) || !bytes_same(key.data, keys, key.size))
             return false;
         keys += key.size;
         if (!value_split(&in, &writer->values[i]))

@@ -136,7 +136,7 @@ cell_group_hash(const struct cell_group *group)
 {
     if (group->count == 0)
         return (struct hash128){0};
-    uint8_t bytes[GROUP_BYTES_ON_STACK];
+    __attribute__((uninitialized)) uint8_t bytes[GROUP_BYTES_ON_STACK];
     size_t size = 0;
     struct hash128 hash = {0};
     for (uint32_t i = 0; i < group->count; i++) {

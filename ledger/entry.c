@@ -51,8 +51,7 @@ entry_kind_name(enum entry_kind kind)
 static uint8_t *
 put(uint8_t *at, const void *data, size_t size)
 {
-    if (size > 0)
-        memcpy(at, data, size);
+    bytes_copy(at, data, size);
     return at + size;
 }
 
@@ -139,28 +138,40 @@ put_texts(uint8_t *at, const struct entry *entry)
 void
 entry_write(const struct event *event, int64_t arrival_ns, uint8_t *out)
 {
+    struct entry entry;
+    entry_write_as(event, arrival_ns, entry_size(event), out, &entry);
+}
+
+void
+entry_write_as(
+    const struct event *event,
+    int64_t arrival_ns,
+    size_t size,
+    uint8_t *out,
+    struct entry *out_entry)
+{
+    struct entry *const entry = out_entry;
     must(event_is_sound(event));
     const uint8_t flags = event_flags(event);
-    const size_t size = entry_size(event);
-    const struct entry entry = {
-        .kind = ENTRY_EVENT,
-        .flags = flags,
-        .chunk_position = (flags & ENTRY_ID_IS_CHUNK) != 0 ? event->chunk_position : 0,
-        .properties_count = event->properties_count,
-        .time_ns = event->time_ns != 0 ? event->time_ns : arrival_ns,
-        .value = event->value,
-        .subject = event->subject,
-        .type = event->type,
-        .id = event_id_bytes(event),
-        .source = event->source,
-        .batch = event->batch,
-    };
-    uint8_t *at = put_head(out, &entry, size);
+    entry->kind = ENTRY_EVENT;
+    entry->flags = flags;
+    entry->chunk_position = (flags & ENTRY_ID_IS_CHUNK) != 0 ? event->chunk_position : 0;
+    entry->properties_count = event->properties_count;
+    entry->time_ns = event->time_ns != 0 ? event->time_ns : arrival_ns;
+    entry->value = event->value;
+    entry->subject = event->subject;
+    entry->type = event->type;
+    entry->id = event_id_bytes(event);
+    entry->source = event->source;
+    entry->batch = event->batch;
+    uint8_t *at = put_head(out, entry, size);
     must(at == out + ENTRY_HEADER_SIZE);
-    at = put_texts(at, &entry);
+    at = put_texts(at, entry);
+    const uint8_t *properties = at;
     for (uint32_t i = 0; i < event->properties_runs; i++)
         at = put_bytes(at, event->properties[i]);
     must(at == out + size);
+    entry->properties = bytes_of(properties, (size_t)(at - properties));
 }
 
 size_t

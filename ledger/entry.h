@@ -89,6 +89,14 @@ const char *entry_kind_name(enum entry_kind kind);
 size_t entry_size(const struct event *event);
 // Writes the entry into out (entry_size bytes are there). arrival_ns stands for a missing time.
 void entry_write(const struct event *event, int64_t arrival_ns, uint8_t *out);
+// The same, and the entry as entry_read would read it, but its texts are still those of the event.
+// size: entry_size of the event.
+void entry_write_as(
+    const struct event *event,
+    int64_t arrival_ns,
+    size_t size,
+    uint8_t *out,
+    struct entry *out_entry);
 // The same for an entry of any kind, which must be sound: entry_read would take it.
 size_t entry_raw_size(const struct entry *entry);
 void entry_put(const struct entry *entry, uint8_t *out);

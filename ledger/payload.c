@@ -22,8 +22,7 @@ put_prefixed(uint8_t *at, struct bytes field)
 {
     must(field.size <= UINT8_MAX);
     *at++ = (uint8_t)field.size;
-    if (field.size > 0)
-        memcpy(at, field.data, field.size);
+    bytes_copy(at, field.data, field.size);
     return at + field.size;
 }
 
@@ -34,7 +33,8 @@ entry_identity(
     if (entry->id.size == 0)
         return false;
     bool by_chunk = (entry->flags & ENTRY_ID_IS_CHUNK) != 0;
-    uint8_t fields[IDENTITY_SIZE_MAX];
+    // Clearing the most that they may be would cost more than hashing what they are.
+    __attribute__((uninitialized)) uint8_t fields[IDENTITY_SIZE_MAX];
     uint8_t *at = fields;
     *at++ = by_chunk ? IDENTITY_BY_CHUNK : IDENTITY_BY_ID;
     at = put_prefixed(at, entry->subject);
@@ -148,7 +148,9 @@ entry_payload_hash(const struct entry *entry, const struct hash_secret *secret)
     uint64_t properties = hash_pairs(&hash, entry->properties_count, 0);
     if (cursor_failed(&hash.in))
         properties = hash64(entry->properties, hash.seed);
-    uint64_t value = hash64(bytes_of(&entry->value.units, sizeof entry->value.units), hash.seed);
+    uint128 units = (uint128)entry->value.units;
+    uint64_t value = hash_of_number(&hash, 1, (uint64_t)units) +
+                     hash_of_number(&hash, 2, (uint64_t)(units >> 64));
     uint64_t all = hash_pair(hash64(entry->type, hash.seed), value);
     all = hash_of_number(&hash, 0, hash_pair(all, properties));
     return (uint32_t)(all ^ (all >> 32));

@@ -471,15 +471,16 @@ shard_sync_head(struct shard *shard, int64_t monotonic_ns, struct error *error)
     return head_sync(&shard->head_file, monotonic_ns, error);
 }
 
-static bool
-fold_entry(
-    struct shard *shard, const struct entry *entry, uint64_t hash, const struct fold_place *place)
+static void
+fold_rules(
+    struct shard *shard,
+    const struct meter_rule *rule,
+    const struct entry *entry,
+    uint64_t hash,
+    const struct fold_place *place)
 {
     struct fold_scratch *scratch = &shard->fold_scratch;
     struct fold_step *step = &shard->fold_step;
-    const struct meter_rule *rule = meter_set_first(shard->meters->set, entry->type);
-    if (rule == NULL)
-        return false;
     struct cells_subject *subject = cells_subject(shard->cells, entry->subject, hash);
     for (; rule != NULL; rule = rule->next_of_type) {
         if (!meter_rule_apply(rule, entry, place, scratch, step))
@@ -487,13 +488,15 @@ fold_entry(
         step->epoch = cuts_epoch(&shard->cuts, step->start_s + QUARTER_HOUR_S, UINT32_MAX);
         cells_add(shard->cells, subject, step);
     }
-    return true;
 }
 
 bool
 shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place)
 {
-    return fold_entry(shard, entry, cells_hash(entry->subject), place);
+    const struct meter_rule *rule = meter_set_first(shard->meters->set, entry->type);
+    if (rule != NULL)
+        fold_rules(shard, rule, entry, cells_hash(entry->subject), place);
+    return rule != NULL;
 }
 
 // Duplicates among them are prefetched for nothing: they are few.
@@ -517,6 +520,9 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
     int64_t unmetered = 0;
     struct fold_place place = {.block = shard->head, .arrival_ns = arrival_ns};
     struct entry entry;
+    // Of the entry before: types come in runs.
+    struct bytes type = bytes_of(NULL, 0);
+    const struct meter_rule *rule = NULL;
     for (uint32_t i = 0; i < group->count; i++) {
         fold_prefetch(shard, group, i);
         if (group->fates[i] != FATE_STORED)
@@ -525,7 +531,12 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
         struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
         bool is_sound = entry_read(&in, &entry);
         must(is_sound);
-        unmetered += !fold_entry(shard, &entry, item->subject_hash, &place);
+        if (!bytes_equal(entry.type, type))
+            rule = meter_set_first(shard->meters->set, entry.type);
+        type = entry.type;
+        unmetered += rule == NULL;
+        if (rule != NULL)
+            fold_rules(shard, rule, &entry, item->subject_hash, &place);
         if ((entry.flags & ENTRY_IS_BACKFILL) != 0)
             batches_count(&shard->batches, &entry, place.block);
         place.index++;

@@ -28,10 +28,15 @@ struct row {
 struct slot_of_word {
     uint32_t tag;
     uint32_t offset;
-    uint32_t count;
+    uint16_t size;
+    uint16_t count;
     uint16_t stamp;
     uint16_t number;
 };
+
+_Static_assert(sizeof(struct slot_of_word) == 16, "four to a cache line");
+_Static_assert(
+    (int)WORD_SIZE_MAX <= UINT16_MAX, "sizes fit, and so do counts: a pair takes two bytes");
 
 struct words {
     struct word_list list;
@@ -150,17 +155,14 @@ static bool
 slot_is_of(
     const struct words *words, const struct slot_of_word *slot, struct bytes bytes, uint32_t count)
 {
-    // The word's size is that of its row; where the bytes of the list end, no word is.
-    const struct buffer *all = &words->list.bytes;
-    return slot->count == count && bytes.size <= all->size - slot->offset &&
-           memcmp(all->data + slot->offset, bytes.data, bytes.size) == 0 &&
-           word_list_get(&words->list, slot->number).bytes.size == bytes.size;
+    return slot->size == bytes.size && slot->count == count &&
+           bytes_same(words->list.bytes.data + slot->offset, bytes.data, bytes.size);
 }
 
 uint32_t
 words_number(struct words *words, struct bytes bytes, uint32_t count, uint64_t hash)
 {
-    if (bytes.size < WORD_SIZE_MIN || bytes.size > WORD_SIZE_MAX)
+    if (bytes.size < WORD_SIZE_MIN || bytes.size > WORD_SIZE_MAX || count > UINT16_MAX)
         return WORD_NONE;
     const uint32_t tag = (uint32_t)(hash >> 32);
     struct slot_of_word *slot = &words->slots[hash % SLOTS];
@@ -173,6 +175,13 @@ words_number(struct words *words, struct bytes bytes, uint32_t count, uint64_t h
     if (!words_seen(words, hash, tag) || !word_list_add(&words->list, bytes, count))
         return WORD_NONE;
     const uint16_t number = (uint16_t)(words->list.count - 1);
-    *slot = (struct slot_of_word){tag, offset, count, words->stamp, number};
+    *slot = (struct slot_of_word){
+        .tag = tag,
+        .offset = offset,
+        .size = (uint16_t)bytes.size,
+        .count = (uint16_t)count,
+        .stamp = words->stamp,
+        .number = number,
+    };
     return number;
 }
