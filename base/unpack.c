@@ -242,42 +242,12 @@ item_container(const struct header *header, struct unpack_item *out)
     out->count = (uint32_t)header->number;
 }
 
-// Small naturals and strings of a byte's length (ids are 36 bytes long), of which events mostly
-// consist, without the detour by a header. False: it is something else, or too short; nothing
-// moved.
-static inline bool
-next_short(struct cursor *cursor, struct unpack_item *out)
-{
-    size_t left = cursor_left(cursor);
-    uint8_t tag = left > 0 ? cursor->at[0] : TAG_FIRST;
-    size_t head = 1;
-    size_t size = tag & 0x1f;
-    if (tag == TAG_STR8 && left > 1) {
-        head = 2;
-        size = cursor->at[1];
-    }
-    if (((tag & 0xe0) == 0xa0 || head == 2) && size <= left - head) {
-        out->type = UNPACK_STR;
-        out->text = bytes_of(cursor->at + head, size);
-        cursor->at += head + size;
-        return true;
-    }
-    if (tag >= 0x80)
-        return false;
-    out->type = UNPACK_UINT;
-    out->natural = tag;
-    cursor->at++;
-    return true;
-}
-
 bool
-unpack_next(struct cursor *cursor, struct unpack_item *out)
+unpack_next_any(struct cursor *cursor, struct unpack_item *out)
 {
     struct header header;
     out->ext_type = 0;
     out->count = 0;
-    if (next_short(cursor, out))
-        return true;
     if (!cursor_header(cursor, &header))
         return false;
     switch (header.form) {
@@ -368,6 +338,87 @@ uint32_t
 unpack_skip_counted(struct cursor *cursor, uint32_t depth_max)
 {
     return value_skip(cursor, depth_max);
+}
+
+// Where the word lies in a value: side by side, but for the last one, which ends with the value.
+static inline size_t
+shape_offset(const struct unpack_shape *shape, uint32_t word)
+{
+    return word + 1 < shape->words ? word * sizeof(uint64_t) : shape->size - sizeof(uint64_t);
+}
+
+static inline bool
+shape_fits(const struct unpack_shape *shape, const uint8_t *value)
+{
+    uint64_t differs = 0;
+    for (uint32_t i = 0; i + 1 < shape->words; i++) {
+        uint64_t word;
+        memcpy(&word, value + i * sizeof word, sizeof word);
+        differs |= (word ^ shape->wanted[i]) & shape->mask[i];
+    }
+    uint64_t word;
+    memcpy(&word, value + shape->size - sizeof word, sizeof word);
+    const uint32_t last = shape->words - 1;
+    return (differs | ((word ^ shape->wanted[last]) & shape->mask[last])) == 0;
+}
+
+// Marks the bytes of a header that decide what follows it. A number's own bytes are free; of a
+// number in its tag only the bits that make it one are not.
+static void
+shape_mark(uint8_t *mask, const struct header *header, uint8_t tag)
+{
+    bool is_tag_all = header->size == 1 || form_has_body(header->form) ||
+                      header->form == FORM_ARRAY || header->form == FORM_MAP;
+    if (tag < 0x80)
+        mask[0] = 0x80;
+    else if (tag > TAG_LAST)
+        mask[0] = 0xe0;
+    else
+        memset(mask, 0xff, is_tag_all ? header->size : 1);
+}
+
+// The value is whole and no deeper than it may be: so is every one that has its marked bytes.
+static void
+shape_learn(struct unpack_shape *shape, struct bytes value)
+{
+    uint8_t mask[UNPACK_SHAPE_MAX] = {0};
+    size_t at = 0;
+    while (at < value.size) {
+        struct header header;
+        bool is_whole = header_read(value.data + at, value.size - at, &header);
+        must(is_whole);
+        shape_mark(mask + at, &header, value.data[at]);
+        at += header.size + (form_has_body(header.form) ? header.number : 0);
+    }
+    must(at == value.size);
+    shape->size = value.size;
+    shape->words = (uint32_t)((value.size + sizeof(uint64_t) - 1) / sizeof(uint64_t));
+    for (uint32_t i = 0; i < shape->words; i++) {
+        size_t offset = shape_offset(shape, i);
+        memcpy(&shape->wanted[i], value.data + offset, sizeof shape->wanted[i]);
+        memcpy(&shape->mask[i], mask + offset, sizeof shape->mask[i]);
+    }
+}
+
+uint32_t
+unpack_skip_alike(struct cursor *cursor, struct unpack_shape *shape)
+{
+    const uint8_t *start = cursor->at;
+    if (shape->size > 0 && shape->size <= cursor_left(cursor) && shape_fits(shape, start)) {
+        cursor->at = start + shape->size;
+        return shape->items;
+    }
+    uint32_t items = unpack_skip_counted(cursor, UNPACK_DEPTH_MAX);
+    if (items == 0)
+        return 0;
+    // Learning costs some skips: only what came twice in a row is likely to come again.
+    size_t size = (size_t)(cursor->at - start);
+    if (size == shape->last_size && size >= sizeof(uint64_t) && size <= UNPACK_SHAPE_MAX) {
+        shape_learn(shape, bytes_of(start, size));
+        shape->items = items;
+    }
+    shape->last_size = size == shape->last_size ? 0 : size;
+    return items;
 }
 
 // Values that are still to come in all open containers, each at least a byte.

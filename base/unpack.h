@@ -44,8 +44,45 @@ struct unpack_item {
     };
 };
 
+// unpack_next for what is not short, or not whole.
+bool unpack_next_any(struct cursor *cursor, struct unpack_item *out);
+
 // False (and the cursor failed) when the bytes end before the item does, or for the byte 0xc1.
-bool unpack_next(struct cursor *cursor, struct unpack_item *out);
+// Inline for what events mostly consist of, small naturals and containers, and strings of a byte's
+// length (ids are 36 bytes long): a call and a detour by a header cost more than reading it. Sets
+// what the type has.
+static inline bool
+unpack_next(struct cursor *cursor, struct unpack_item *out)
+{
+    const uint8_t *at = cursor->at;
+    size_t left = cursor_left(cursor);
+    if (__builtin_expect(left < 2, 0))
+        return unpack_next_any(cursor, out);
+    size_t head = at[0] == 0xd9 ? 2 : 1;
+    size_t size = head == 2 ? at[1] : at[0] & 0x1f;
+    if ((at[0] & 0xe0) == 0xa0 || head == 2) {
+        if (__builtin_expect(size > left - head, 0))
+            return unpack_next_any(cursor, out);
+        out->type = UNPACK_STR;
+        out->text = bytes_of(at + head, size);
+        cursor->at = at + head + size;
+        return true;
+    }
+    if (at[0] < 0x80) {
+        out->type = UNPACK_UINT;
+        out->natural = at[0];
+    } else if (at[0] < 0xa0) {
+        bool is_map = at[0] < 0x90;
+        out->type = is_map ? UNPACK_MAP : UNPACK_ARRAY;
+        out->count = at[0] & 0x0f;
+        if (__builtin_expect((size_t)out->count << is_map > left - 1, 0))
+            return unpack_next_any(cursor, out);
+    } else {
+        return unpack_next_any(cursor, out);
+    }
+    cursor->at = at + 1;
+    return true;
+}
 
 // Skips one whole value, nested at most depth_max containers deep. False: incomplete, 0xc1, or
 // deeper.
@@ -55,6 +92,30 @@ bool unpack_skip(struct cursor *cursor, uint32_t depth_max);
 uint32_t unpack_skip_counted(struct cursor *cursor, uint32_t depth_max);
 
 enum { UNPACK_DEPTH_MAX = 32 };
+
+// What the values of a run have in common when they were made by the same program: the same size,
+// and the same header bytes at the same places. Then a value that fits is known to be whole without
+// reading one header after another, each of which says where the next one is.
+enum { UNPACK_SHAPE_MAX = 256, UNPACK_SHAPE_WORDS = UNPACK_SHAPE_MAX / 8 };
+
+struct unpack_shape {
+    size_t size;       // of the values that it is of; 0: none was learnt
+    size_t last_size;  // of the value before
+    uint32_t items;    // of such a value
+    uint32_t words;    // that are compared; the last one ends with the value
+    uint64_t wanted[UNPACK_SHAPE_WORDS];
+    uint64_t mask[UNPACK_SHAPE_WORDS];
+};
+
+static inline void
+unpack_shape_begin(struct unpack_shape *shape)
+{
+    shape->size = shape->last_size = 0;
+}
+
+// unpack_skip_counted with UNPACK_DEPTH_MAX, one after another of a run; learns the shape as it
+// goes.
+uint32_t unpack_skip_alike(struct cursor *cursor, struct unpack_shape *shape);
 
 enum unpack_result {
     UNPACK_COMPLETE,    // scan.size is the message's length in bytes

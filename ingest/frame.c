@@ -182,8 +182,10 @@ entries_walk(struct bytes bytes, uint32_t count_max, size_t most, struct frame_w
         return FRAME_FINE;
     struct cursor in = cursor_over(bytes_of(bytes.data + walk->size, bytes.size - walk->size));
     size_t done = 0;
+    __attribute__((uninitialized)) struct unpack_shape shape;
+    unpack_shape_begin(&shape);
     while (cursor_left(&in) > 0 && walk->count < count_max && done < most) {
-        uint32_t items = unpack_skip_counted(&in, UNPACK_DEPTH_MAX);
+        uint32_t items = unpack_skip_alike(&in, &shape);
         if (items == 0)
             return FRAME_ENTRIES_BROKEN;
         done += items;

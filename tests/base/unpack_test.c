@@ -340,3 +340,91 @@ Test(unpack, agrees_with_the_reference_decoder_on_random_bytes)
     }
     cr_assert_gt(whole, 1000, "the test must have seen whole values");
 }
+
+// --- unpack_skip_alike ---
+
+static const uint8_t alike_value[] = {
+    0x92, 0xd7, 0x00, 1,   2,    3,   4,    5,    6,   7,    8,    0x87, 0xa1, 'a',
+    0xa3, 'x',  'y',  'z', 0xa1, 'b', 0xd9, 2,    'u', 'v',  0xa1, 'c',  0x05, 0xa1,
+    'd',  0xcd, 1,    2,   0xa1, 'e', 0xff, 0xa1, 'f', 0x93, 0xc0, 0xc3, 0xcb, 1,
+    2,    3,    4,    5,   6,    7,   8,    0xa1, 'g', 0xc4, 2,    9,    9,
+};
+
+// One byte anywhere replaced by any other: whatever shape was learnt, it says what unpack_skip
+// says, and moves as far.
+Test(unpack, skips_alike_what_it_skips_alone)
+{
+    enum { SIZE = sizeof alike_value };
+    uint8_t bytes[3 * SIZE];
+    size_t fitted = 0;
+    for (size_t at = 0; at < SIZE; at++) {
+        for (int byte = 0; byte < 256; byte++) {
+            struct unpack_shape shape;
+            unpack_shape_begin(&shape);
+            for (size_t i = 0; i < 3; i++)
+                memcpy(bytes + i * SIZE, alike_value, SIZE);
+            bytes[2 * SIZE + at] = (uint8_t)byte;
+            struct cursor in = cursor_over(bytes_of(bytes, sizeof bytes));
+            cr_assert(unpack_skip_alike(&in, &shape));
+            cr_assert(unpack_skip_alike(&in, &shape));
+            cr_assert_eq(shape.size, SIZE);
+            struct cursor alone = in;
+            struct cursor alike = in;
+            uint32_t expected = unpack_skip_counted(&alone, UNPACK_DEPTH_MAX);
+            cr_assert_eq(unpack_skip_alike(&alike, &shape), expected, "%d at %zu", byte, at);
+            cr_assert_eq(alike.failed, alone.failed, "%d at %zu", byte, at);
+            if (expected > 0)
+                cr_assert_eq(alike.at, alone.at, "%d at %zu", byte, at);
+            fitted += expected > 0 && alike.at == bytes + sizeof bytes;
+        }
+    }
+    // At least the bytes of numbers, texts and times may be any.
+    cr_assert_gt(fitted, 256 * 20);
+}
+
+// What fits but for its end is not taken for whole.
+Test(unpack, skips_alike_nothing_that_is_cut_off)
+{
+    enum { SIZE = sizeof alike_value };
+    for (size_t size = 0; size < SIZE; size++) {
+        // Of its own size, so that a sanitizer sees a byte read beyond it.
+        uint8_t *bytes = malloc(2 * SIZE + size);
+        cr_assert_not_null(bytes);
+        memcpy(bytes, alike_value, SIZE);
+        memcpy(bytes + SIZE, alike_value, SIZE);
+        memcpy(bytes + 2 * SIZE, alike_value, size);
+        struct unpack_shape shape;
+        unpack_shape_begin(&shape);
+        struct cursor in = cursor_over(bytes_of(bytes, 2 * SIZE + size));
+        cr_assert(unpack_skip_alike(&in, &shape));
+        cr_assert(unpack_skip_alike(&in, &shape));
+        cr_assert_not(unpack_skip_alike(&in, &shape), "%zu", size);
+        free(bytes);
+    }
+}
+
+// The smallest that has a shape, and what is too small or too large for one.
+Test(unpack, skips_alike_at_every_size)
+{
+    static uint8_t bytes[6 * 300];
+    for (size_t size = 2; size < 300; size++) {
+        struct unpack_shape shape;
+        unpack_shape_begin(&shape);
+        for (size_t i = 0; i < 6; i++) {
+            uint8_t *value = bytes + i * size;
+            memset(value, 'x', size);
+            value[0] = 0xc4;
+            value[1] = (uint8_t)(size - 2);
+        }
+        if (size - 2 > UINT8_MAX)
+            break;
+        struct cursor in = cursor_over(bytes_of(bytes, 6 * size));
+        for (size_t i = 0; i < 6; i++) {
+            cr_assert(unpack_skip_alike(&in, &shape));
+            cr_assert_eq(in.at, bytes + (i + 1) * size, "%zu", size);
+        }
+        bool has_shape = size >= 8 && size <= UNPACK_SHAPE_MAX;
+        cr_assert_eq(shape.size, has_shape ? size : 0);
+        cr_assert_not(unpack_skip_alike(&in, &shape));
+    }
+}
