@@ -54,3 +54,18 @@ cuts_find(const struct cuts *cuts, uint32_t number)
     }
     return NULL;
 }
+
+uint32_t
+cuts_before(const struct cuts *cuts, uint64_t block)
+{
+    uint32_t low = 0;
+    uint32_t high = cuts->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (cuts->list[middle].block < block)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 ? 0 : cuts->list[low - 1].number;
+}

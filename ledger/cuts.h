@@ -37,5 +37,7 @@ uint32_t cuts_epoch(const struct cuts *cuts, int64_t end_s, uint32_t after);
 // The block of the first cut behind number `epoch` that seals a window ending at end_s: what comes
 // from there on is of a later epoch. UINT64_MAX: there is none.
 uint64_t cuts_epoch_end(const struct cuts *cuts, int64_t end_s, uint32_t epoch);
+// The number of the last cut that was written before a block; 0: none.
+uint32_t cuts_before(const struct cuts *cuts, uint64_t block);
 // NULL: there is none of that number.
 const struct cut *cuts_find(const struct cuts *cuts, uint32_t number);

@@ -17,7 +17,8 @@
 // From which block on a meter's cells are complete.
 struct shard_live {
     uint32_t meter_id;
-    uint64_t from;
+    uint64_t from;          // those on disk and in memory together
+    uint64_t flushed_from;  // those on disk; 0: none are there
 };
 
 struct flush_options {

@@ -84,7 +84,7 @@ answer_head(
     struct buffer *out,
     enum memory_result result,
     const struct memory_view *view,
-    uint64_t live_from)
+    uint32_t meter_id)
 {
     buffer_u32le(out, 0);  // the frame's size, set at the end
     buffer_u8(out, MEMORY_VERSION);
@@ -92,7 +92,8 @@ answer_head(
     buffer_u16le(out, 0);
     buffer_u64le(out, view->flushed);
     buffer_u64le(out, view->head);
-    buffer_u64le(out, live_from);
+    buffer_u64le(out, view->live_from(view->context, meter_id));
+    buffer_u64le(out, view->flushed_from(view->context, meter_id));
     buffer_u32le(out, 0);  // the number of cells, set at the end
 }
 
@@ -105,7 +106,7 @@ memory_answer(struct memory_question *question, const struct memory_view *view)
     uint64_t live_from = view->live_from(view->context, request->meter_id);
     struct answer answer = {.out = out};
     buffer_reset(out);
-    answer_head(out, MEMORY_RESULT_CELLS, view, live_from);
+    answer_head(out, MEMORY_RESULT_CELLS, view, request->meter_id);
     const struct cells_range range = {
         .meter_id = request->meter_id,
         .subject = request->subject,
@@ -120,7 +121,7 @@ memory_answer(struct memory_question *question, const struct memory_view *view)
     if (buffer_failed(out)) {
         answer.cells_count = 0;
         buffer_reset(out);
-        answer_head(out, MEMORY_RESULT_TOO_LARGE, view, live_from);
+        answer_head(out, MEMORY_RESULT_TOO_LARGE, view, request->meter_id);
     }
     if (!buffer_failed(out)) {
         must(out->size >= MEMORY_FRAME_HEAD + MEMORY_REPLY_MIN);
@@ -149,6 +150,7 @@ memory_reply_read(struct bytes body, struct memory_reply *out, enum memory_resul
     struct memory_reply reply = {.flushed = cursor_u64le(&in)};
     reply.head = cursor_u64le(&in);
     reply.live_from = cursor_u64le(&in);
+    reply.flushed_from = cursor_u64le(&in);
     reply.cells_count = cursor_u32le(&in);
     if (cursor_failed(&in) || (version & UINT8_MAX) != MEMORY_VERSION ||
         result > MEMORY_RESULT_TOO_LARGE)

@@ -9,10 +9,12 @@
 // /proc/self/fd so that a long DATA path works). Request and reply are little-endian, versioned,
 // bounded; an unknown version closes the connection.
 //
-// How a reader merges: take a snapshot of state/ (its position P), then ask. If reply.flushed == P,
-// the answer is the snapshot's cells plus the reply's. If not, a flush came in between: renew the
-// snapshot and ask again. When nobody listens, take a snapshot of log/ and fold blocks P+1..head
-// instead. A cell may come twice, from the cells and from the frozen ones: both are deltas.
+// How a reader merges: take a snapshot of state/ (its position P, and F, the first block that the
+// meter's cells in it cover), then ask. If reply.flushed == P and reply.flushed_from == F, the
+// answer is the snapshot's cells plus the reply's, which cover [reply.live_from, reply.head]; older
+// blocks are read from the log. If not, a flush came in between: renew the snapshot and ask again.
+// When nobody listens, take a snapshot of log/ and fold blocks P+1..head instead. A cell may come
+// twice, from the cells and from the frozen ones: both are deltas.
 
 #include "base/ring.h"
 #include "ledger/cells.h"
@@ -33,6 +35,8 @@ struct memory_view {
     // First block the meter's cells (disk and memory together) cover; 0: this process does not know
     // the meter yet.
     uint64_t (*live_from)(const void *context, uint32_t meter_id);
+    // Likewise, of the cells on disk alone; 0: there are none.
+    uint64_t (*flushed_from)(const void *context, uint32_t meter_id);
     const void *context;
 };
 
@@ -75,7 +79,7 @@ enum status memory_client_open(const char *dir, struct memory_client **out, stru
 void memory_client_close(struct memory_client *client);
 
 struct memory_reply {
-    uint64_t flushed, head, live_from;
+    uint64_t flushed, head, live_from, flushed_from;
     struct cursor cells;  // read with memory_reply_next; valid until the next ask
     uint32_t cells_count;
 };

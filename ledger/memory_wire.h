@@ -4,7 +4,8 @@
 //   frame    u32 size (of what follows)  body; everything little-endian
 //   request  u8 version  u8 zero (a change: ledger/control_wire.h)  u16 zero  u32 shard
 //            u32 meter id  i64 from  i64 to (seconds)  u8 subject length  subject
-//   reply    u8 version  u8 result  u16 zero  u64 flushed  u64 head  u64 live_from  u32 cells
+//   reply    u8 version  u8 result  u16 zero  u64 flushed  u64 head  u64 live_from
+//            u64 flushed_from  u32 cells
 //            then per cell: u16 key size  u32 value size  key  value (as on disk: ledger/cell;
 //            distinct values are all listed, however many)
 //
@@ -13,10 +14,10 @@
 #include "ledger/memory.h"
 
 enum {
-    MEMORY_VERSION = 2,
+    MEMORY_VERSION = 3,
     MEMORY_REQUEST_MIN = 1 + 1 + 2 + 4 + 4 + 8 + 8 + 1,
     MEMORY_REQUEST_MAX = MEMORY_REQUEST_MIN + 255,
-    MEMORY_REPLY_MIN = 1 + 1 + 2 + 8 + 8 + 8 + 4,
+    MEMORY_REPLY_MIN = 1 + 1 + 2 + 8 + 8 + 8 + 8 + 4,
     MEMORY_REPLY_MAX = 256 * 1024 * 1024,
     MEMORY_FRAME_HEAD = 4,
 };

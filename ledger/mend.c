@@ -101,7 +101,8 @@ struct gathering {
 };
 
 // *out_is_wanted false: nobody reads the cell any more (its meter or zone is gone, or it is
-// deleted), or it is clean.
+// deleted), or it is clean. Cells of a meter that still gets older blocks (ledger/meter_rebuild) wait,
+// with their records: what was made anew would not know which of the events to come are cancelled.
 static enum status
 gather_cell(
     struct gathering *gathering, struct bytes bytes, bool *out_is_wanted, struct error *error)
@@ -132,6 +133,8 @@ gather_cell(
         return status;
     // What was deleted cannot be made anew: the cell stays as it is, and listed.
     *out_is_wanted = true;
+    if (item.live_from > gathering->first)
+        return STATUS_OK;
     if (item.live_from < gathering->first && item.key.start_s < gathering->complete_from_s)
         return STATUS_OK;
     remake_add(mend->remake, &item, rule->meter);

@@ -57,16 +57,27 @@ obey_cut(struct shard *shard, struct order *order, int64_t now_ns, struct error 
     return status ? status : shard_know_cut(shard, &entry, shard->head, error);
 }
 
-static void
-fold_correction(struct shard *shard, const struct entry *entry, const struct fold_place *place)
+void
+shard_fold_any(
+    struct shard *shard,
+    const struct fold_rules *rules,
+    const struct entry *entry,
+    const struct fold_place *place)
 {
     struct correction_part parts[CORRECTION_PARTS_MAX];
     uint32_t count = correction_parts(entry, parts);
     for (uint32_t i = 0; i < count; i++) {
         struct fold_place part = *place;
         part.is_cancel = parts[i].is_cancel;
-        (void)shard_fold_entry(shard, &parts[i].event, &part);
+        (void)shard_fold_by(shard, rules, &parts[i].event, &part);
     }
+}
+
+static void
+fold_correction(struct shard *shard, const struct entry *entry, const struct fold_place *place)
+{
+    const struct fold_rules rules = {.set = shard->meters->set, .after = UINT32_MAX};
+    shard_fold_any(shard, &rules, entry, place);
 }
 
 enum status

@@ -184,6 +184,7 @@ recover_state(struct shard *shard, struct error *error)
         uint64_t from = 0;
         status = state_live_from(&tx, shard->live[i].meter_id, &from, error);
         shard->live[i].from = from != 0 ? from : shard->flushed + 1;
+        shard->live[i].flushed_from = from;
     }
     return status;
 }

@@ -61,6 +61,8 @@ static const struct metric metric_rows[SHARD_METRICS] = {
         "tally_ledger_dead_readers_total", "readers that were cleared when their process had died"),
     [SHARD_READER_SECONDS] = METRIC_GAUGE(
         "tally_ledger_oldest_reader_seconds", "how long the oldest snapshot is held by a reader"),
+    [SHARD_REBUILD_BLOCKS_LEFT] =
+        METRIC_GAUGE("tally_ledger_rebuild_blocks_left", "older blocks that new meters still lack"),
 };
 
 static void
@@ -95,6 +97,8 @@ shard_gauges_set(struct shard *shard)
     metric_set(&shard->metrics[SHARD_DEDUP_BYTES], (int64_t)dedup.bytes);
     metric_set(&shard->metrics[SHARD_DEDUP_GENERATIONS], (int64_t)dedup.generations);
     metric_set(&shard->metrics[SHARD_DEDUP_PROBES], (int64_t)dedup.probes);
+    metric_set(
+        &shard->metrics[SHARD_REBUILD_BLOCKS_LEFT], (int64_t)meter_rebuild_blocks_left(shard));
 }
 
 // Opening for writing would make a missing environment anew, and lose what it held without a word.
@@ -205,6 +209,7 @@ shard_close(struct shard *shard)
     arena_done(&shard->cuts_arena);
     arena_done(&shard->batches_arena);
     arena_done(&shard->freeze_arena);
+    meter_rebuild_done(&shard->rebuild);
     shard->cells = NULL;
     shard->spare = NULL;
     shard->freeze.cells = NULL;
@@ -214,30 +219,53 @@ shard_close(struct shard *shard)
     shard->state = NULL;
 }
 
-uint64_t
-shard_live_from(const struct shard *shard, uint32_t meter_id)
+static const struct shard_live *
+shard_live_find(const struct shard *shard, uint32_t meter_id)
 {
     for (uint32_t i = 0; i < shard->live_count; i++) {
         if (shard->live[i].meter_id == meter_id)
-            return shard->live[i].from;
+            return &shard->live[i];
     }
-    return 0;
+    return NULL;
+}
+
+uint64_t
+shard_live_from(const struct shard *shard, uint32_t meter_id)
+{
+    const struct shard_live *live = shard_live_find(shard, meter_id);
+    return live != NULL ? live->from : 0;
+}
+
+uint64_t
+shard_flushed_from(const struct shard *shard, uint32_t meter_id)
+{
+    const struct shard_live *live = shard_live_find(shard, meter_id);
+    return live != NULL ? live->flushed_from : 0;
 }
 
 void
 shard_adopt(struct shard *shard, const struct meters *meters)
 {
     struct shard_live live[METERS_MAX];
+    uint32_t kept = 0;
     uint32_t count = meter_set_count(meters->set);
     must(count <= METERS_MAX);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t id = meter_set_at(meters->set, i)->id;
-        uint64_t from = shard_live_from(shard, id);
-        live[i] = (struct shard_live){id, from != 0 ? from : shard->head + 1};
+        const struct shard_live *known = shard_live_find(shard, id);
+        live[i] = (struct shard_live){.meter_id = id, .from = shard->head + 1};
+        if (known != NULL)
+            live[i] = *known;
+        kept += known != NULL;
     }
+    if (kept < shard->live_count)
+        shard->has_lost_meters = true;
     memcpy(shard->live, live, count * sizeof live[0]);
     shard->live_count = count;
     shard->meters = meters;
+    meter_rebuild_reset(&shard->rebuild);
+    metric_set(
+        &shard->metrics[SHARD_REBUILD_BLOCKS_LEFT], (int64_t)meter_rebuild_blocks_left(shard));
 }
 
 static enum fate
@@ -472,9 +500,10 @@ shard_sync_head(struct shard *shard, int64_t monotonic_ns, struct error *error)
 }
 
 static void
-fold_rules(
+fold_rules_each(
     struct shard *shard,
     const struct meter_rule *rule,
+    uint32_t after,
     const struct entry *entry,
     uint64_t hash,
     const struct fold_place *place)
@@ -485,18 +514,29 @@ fold_rules(
     for (; rule != NULL; rule = rule->next_of_type) {
         if (!meter_rule_apply(rule, entry, place, scratch, step))
             continue;
-        step->epoch = cuts_epoch(&shard->cuts, step->start_s + QUARTER_HOUR_S, UINT32_MAX);
+        step->epoch = cuts_epoch(&shard->cuts, step->start_s + QUARTER_HOUR_S, after);
         cells_add(shard->cells, subject, step);
     }
 }
 
 bool
+shard_fold_by(
+    struct shard *shard,
+    const struct fold_rules *rules,
+    const struct entry *entry,
+    const struct fold_place *place)
+{
+    const struct meter_rule *rule = meter_set_first(rules->set, entry->type);
+    if (rule != NULL)
+        fold_rules_each(shard, rule, rules->after, entry, cells_hash(entry->subject), place);
+    return rule != NULL;
+}
+
+bool
 shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place)
 {
-    const struct meter_rule *rule = meter_set_first(shard->meters->set, entry->type);
-    if (rule != NULL)
-        fold_rules(shard, rule, entry, cells_hash(entry->subject), place);
-    return rule != NULL;
+    const struct fold_rules rules = {.set = shard->meters->set, .after = UINT32_MAX};
+    return shard_fold_by(shard, &rules, entry, place);
 }
 
 // Duplicates among them are prefetched for nothing: they are few.
@@ -536,7 +576,7 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
         type = entry.type;
         unmetered += rule == NULL;
         if (rule != NULL)
-            fold_rules(shard, rule, &entry, item->subject_hash, &place);
+            fold_rules_each(shard, rule, UINT32_MAX, &entry, item->subject_hash, &place);
         if ((entry.flags & ENTRY_IS_BACKFILL) != 0)
             batches_count(&shard->batches, &entry, place.block);
         place.index++;
@@ -555,6 +595,26 @@ shard_wants_flush(const struct shard *shard, uint32_t times)
     return shard->tail_bytes / times >= shard->tail_max_bytes ||
            (shard->cells_max_bytes > 0 &&
             cells_bytes(shard->cells) / times >= shard->cells_max_bytes);
+}
+
+bool
+shard_is_unflushed(const struct shard *shard)
+{
+    uint64_t told = shard_is_frozen(shard) ? shard->freeze.position : shard->flushed;
+    return shard->head > told || shard->rebuild.has_unflushed || shard->has_lost_meters;
+}
+
+// What the freeze brought to disk, of the meters that are still there.
+static void
+shard_live_flushed(struct shard *shard)
+{
+    const struct freeze *freeze = &shard->freeze;
+    for (uint32_t i = 0; i < freeze->live_count; i++) {
+        for (uint32_t k = 0; k < shard->live_count; k++) {
+            if (shard->live[k].meter_id == freeze->live[i].meter_id)
+                shard->live[k].flushed_from = freeze->live[i].from;
+        }
+    }
 }
 
 bool
@@ -583,6 +643,8 @@ shard_freeze(struct shard *shard)
     shard->cells = shard->spare;
     shard->spare = NULL;
     shard->tail_bytes = 0;
+    shard->has_lost_meters = false;
+    meter_rebuild_frozen(&shard->rebuild);
     return freeze;
 }
 
@@ -594,6 +656,7 @@ shard_thaw(struct shard *shard)
     shard->spare = shard->freeze.cells;
     shard->freeze.cells = NULL;
     shard->flushed = shard->freeze.position;
+    shard_live_flushed(shard);
     shard_gauges_set(shard);
     metric_add(&shard->metrics[SHARD_FLUSHES], 1);
 }

@@ -20,7 +20,8 @@
 // Invariants:
 // 1. flushed <= head: state/ is never ahead of log/.
 // 2. The frozen cells are the fold of blocks (flushed, freeze.position], the others that of the
-//    blocks behind these up to head, by the meters of the set.
+//    blocks behind these up to head, by the meters of the set; and both have what
+//    ledger/meter_rebuild folded meanwhile: together [from, flushed_from) of each meter.
 // 3. Every identity in the log is in dedup, but for those that expired: of blocks up to
 //    dedup_expired, and older than the window.
 // state/ is written by the shard's keeper; before there is one, by whoever recovers the shard.
@@ -38,6 +39,7 @@
 #include "ledger/head.h"
 #include "ledger/keeper.h"
 #include "ledger/lmdb_env.h"
+#include "ledger/meter_rebuild.h"
 #include "ledger/past.h"
 
 // A set of meters with what it was made of. Made and freed by the thread that polls the registry.
@@ -78,6 +80,7 @@ enum shard_metric {
     SHARD_TAIL_BYTES,
     SHARD_DEAD_READERS,
     SHARD_READER_SECONDS,
+    SHARD_REBUILD_BLOCKS_LEFT,
     SHARD_METRICS,
 };
 
@@ -121,7 +124,9 @@ struct shard {
     struct buffer old;  // of struct past_event: those of a group that may be older than dedup
     uint64_t forgotten_bytes;  // of the log's file: dropped from the page cache up to here
     uint32_t live_count;
-    struct shard_live live[METERS_MAX];
+    struct shard_live live[METERS_MAX];  // in the order of the set
+    bool has_lost_meters;                // since the last freeze
+    struct meter_rebuild rebuild;
     struct block_writer writer;  // of the log's next block
     struct head_file head_file;
     struct head_place head_place;  // what it said when the shard was opened
@@ -151,6 +156,8 @@ enum status shard_recover(struct shard *shard, struct error *error) CHECKED;
 void shard_adopt(struct shard *shard, const struct meters *meters);
 // The first block that the meter's cells cover; 0: the meter is not known here.
 uint64_t shard_live_from(const struct shard *shard, uint32_t meter_id);
+// As shard_live_from, of the cells on disk alone; 0: there are none.
+uint64_t shard_flushed_from(const struct shard *shard, uint32_t meter_id);
 
 struct survivors {
     uint32_t count;
@@ -191,6 +198,27 @@ enum status shard_learn(
 bool
 shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place);
 
+// By which meters, and in which epoch: as for cuts_epoch.
+struct fold_rules {
+    const struct meter_set *set;
+    uint32_t after;
+};
+
+// An event. False: no meter of the set wants its type.
+bool shard_fold_by(
+    struct shard *shard,
+    const struct fold_rules *rules,
+    const struct entry *entry,
+    const struct fold_place *place);
+// An entry of any kind: the events that it brings and takes.
+void shard_fold_any(
+    struct shard *shard,
+    const struct fold_rules *rules,
+    const struct entry *entry,
+    const struct fold_place *place);
+
+// Whether a freeze would have anything new.
+bool shard_is_unflushed(const struct shard *shard);
 // Cells to disk: freeze, flush (the keeper), thaw. One at a time. Wanted when those that are not
 // frozen are of so many times the tail's bound of log, or of so many times their own memory's.
 bool shard_wants_flush(const struct shard *shard, uint32_t times);

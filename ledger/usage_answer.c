@@ -175,10 +175,10 @@ usage_answer_memory(
     if (!answer->scan.plan->is_aligned || answer->needs_log)
         return STATUS_OK;
     bool has_reply = answer_ask(answer, &reply);
-    if (has_reply && reply.flushed != position)
+    if (has_reply && (reply.flushed != position || reply.flushed_from != live_from))
         return error_set(error, STATUS_BUSY, "the cells were flushed meanwhile");
     uint64_t covered_from = has_reply ? reply.live_from : live_from;
-    if (covered_from == 0 || (live_from > 0 && live_from != covered_from))
+    if (covered_from == 0)
         return STATUS_OK;
     out->has_cells = live_from > 0;
     out->old_until = covered_from;
@@ -197,7 +197,8 @@ usage_answer_snapshot(
     struct usage_scan *scan = &answer->scan;
     enum status status = state_position(state, &scan->position, error);
     if (!status)
-        status = state_live_from(state, scan->plan->meter->id, out_live_from, error);
+        status = state_live_from(state, scan->plan->meter->id, &scan->live_from, error);
+    *out_live_from = scan->live_from;
     return status ? error_prefix(error, "shard %u", scan->view->shard) : STATUS_OK;
 }
 

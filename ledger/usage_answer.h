@@ -6,14 +6,16 @@
 //
 //   off the quarter hours, or L unknown:        log [1, head]
 //   cells lie across the answer's windows:      log [1, head]
-//   tallyd answers, its flushed == P:           cells(P) + its cells + log [1, L)
+//   tallyd answers, its flushed == P and L:     cells(P) + its cells + log [1, its L)
 //   tallyd answers, a flush came in between:    again, on a new snapshot
 //   tallyd is away (or busy, or has too many):  cells(P) + log [max(L, P + 1), head] + log [1, L)
 //
 // What is touched (ledger/usage_touched.h) is left out of all but the first and read from log
 // [1, head]; when something more turns out to be, the answer is tried again.
 //
-// A meter that was never flushed has no L on disk and no cells there; then L is what tallyd says.
+// A meter that was never flushed has no L on disk and no cells there. While older blocks are folded
+// for it (ledger/meter_rebuild), tallyd's L is below that on disk, and a flush may lower L while P
+// stands still: the snapshot is told by both.
 //
 // Each is the fold of a prefix of the shard's log that holds every event acked before the question:
 // the head is taken after the snapshot, and tallyd answers between two groups. The log alone is

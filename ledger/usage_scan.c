@@ -70,8 +70,8 @@ keeps_same(const struct horizons *a, const struct horizons *b)
     return is_same;
 }
 
-// Starts again on the newest state, at the same key. Only while the position stands still are its
-// cells those of the same prefix of the log.
+// Starts again on the newest state, at the same key. Only while the position and the meter's first
+// block stand still are its cells those of the same blocks.
 static enum status
 cell_walk_renew(struct cell_walk *cells, bool *out_more, struct error *error)
 {
@@ -81,14 +81,19 @@ cell_walk_renew(struct cell_walk *cells, bool *out_more, struct error *error)
     memcpy(key, cells->walk.key.data, key_size);
     walk_done(&cells->walk);
     tx_renew(cells->state);
+    const struct usage_scan *scan = cells->scan;
     uint64_t position = 0;
+    uint64_t live_from = 0;
     struct horizons horizons;
     enum status status = state_position(cells->state, &position, error);
+    if (!status)
+        status = state_live_from(cells->state, scan->plan->meter->id, &live_from, error);
     if (!status)
         status = horizons_read(cells->state, &horizons, error);
     if (status)
         return status;
-    if (position != cells->scan->position || !keeps_same(&horizons, &cells->horizons))
+    if (position != scan->position || live_from != scan->live_from ||
+        !keeps_same(&horizons, &cells->horizons))
         return error_set(error, STATUS_BUSY, "the cells were flushed while they were read");
     cells->walk = walk_open(cells->state, STATE_DB_CELLS);
     cells->deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;

@@ -16,6 +16,7 @@ struct usage_scan {
     struct usage_rows *rows;
     uint64_t position;    // the cells' position when the question began
     uint64_t cut_block;   // blocks from here on do not belong to the answer; 0: all do
+    uint64_t live_from;   // the first block that the meter's cells covered then
     bool holds_snapshot;  // too many flushes came in between: keep this snapshot to its end
 };
 

@@ -391,8 +391,13 @@ cells_open_at(const struct totals *totals, struct stream *stream)
         return STATUS_OK;
     if (stream->state.handle == NULL)
         stream->state = tx_read(scan->view->state);
+    uint64_t live_from = 0;
     enum status status = state_position(&stream->state, &position, totals->error);
-    if (!status && position != scan->position) {
+    if (!status) {
+        uint32_t meter_id = scan->plan->meter->id;
+        status = state_live_from(&stream->state, meter_id, &live_from, totals->error);
+    }
+    if (!status && (position != scan->position || live_from != scan->live_from)) {
         stream->is_ready = false;
         status = error_set(totals->error, STATUS_BUSY, "the cells were flushed meanwhile");
     }

@@ -89,10 +89,21 @@ gather_correction(
     must(!buffer_failed(&shard->corrections));
 }
 
+// The meters that an entry is folded for, and the last cut before it.
+struct verify_fold {
+    const struct meter_set *set;
+    bool is_one;  // a meter alone, whatever its live_from
+    uint32_t after;
+};
+
 static void
-fold_entry(struct verify_shard *shard, const struct fold_place *place, const struct entry *entry)
+fold_entry(
+    struct verify_shard *shard,
+    const struct verify_fold *fold,
+    const struct fold_place *place,
+    const struct entry *entry)
 {
-    const struct meter_set *set = shard->meters.set;
+    const struct meter_set *set = fold->set;
     struct fold_scratch scratch;
     struct fold_step step;
     const struct meter_rule *rule = meter_set_first(set, entry->type);
@@ -102,10 +113,10 @@ fold_entry(struct verify_shard *shard, const struct fold_place *place, const str
         cells_subject(shard->cells, entry->subject, cells_hash(entry->subject));
     for (; rule != NULL; rule = rule->next_of_type) {
         size_t index = (size_t)(rule->meter - meter_set_at(set, 0));
-        if (place->block < shard->meters.live_from[index] ||
-            !meter_rule_apply(rule, entry, place, &scratch, &step))
+        bool is_before = !fold->is_one && place->block < shard->meters.live_from[index];
+        if (is_before || !meter_rule_apply(rule, entry, place, &scratch, &step))
             continue;
-        step.epoch = cuts_epoch(&shard->cuts, step.start_s + QUARTER_HOUR_S, UINT32_MAX);
+        step.epoch = cuts_epoch(&shard->cuts, step.start_s + QUARTER_HOUR_S, fold->after);
         cells_add(shard->cells, subject, &step);
     }
 }
@@ -127,9 +138,13 @@ learn_batches(
         must(error.status == STATUS_CORRUPT);
 }
 
-// An entry of a block that the cells on disk cover.
+// What an entry brings and takes.
 static void
-fold_any(struct verify_shard *shard, const struct block_reader *block, const struct entry *entry)
+fold_parts(
+    struct verify_shard *shard,
+    const struct verify_fold *fold,
+    const struct block_reader *block,
+    const struct entry *entry)
 {
     struct correction_part parts[CORRECTION_PARTS_MAX];
     struct fold_place place = {
@@ -137,16 +152,24 @@ fold_any(struct verify_shard *shard, const struct block_reader *block, const str
         .index = block->index - 1,
         .arrival_ns = block->header.arrival_ns,
     };
-    learn_batches(&shard->folded_batches, entry, place.block, &shard->arena);
     if (entry->kind == ENTRY_EVENT) {
-        fold_entry(shard, &place, entry);
+        fold_entry(shard, fold, &place, entry);
         return;
     }
     uint32_t count = correction_parts(entry, parts);
     for (uint32_t i = 0; i < count; i++) {
         place.is_cancel = parts[i].is_cancel;
-        fold_entry(shard, &place, &parts[i].event);
+        fold_entry(shard, fold, &place, &parts[i].event);
     }
+}
+
+// An entry of a block that the cells on disk cover, in the order of the log.
+static void
+fold_any(struct verify_shard *shard, const struct block_reader *block, const struct entry *entry)
+{
+    const struct verify_fold fold = {.set = shard->meters.set, .after = UINT32_MAX};
+    learn_batches(&shard->folded_batches, entry, block->header.sequence, &shard->arena);
+    fold_parts(shard, &fold, block, entry);
     if (entry->kind == ENTRY_CUT && cut_follows(&shard->cuts, entry)) {
         const struct cut cut = {
             .number = entry->note.cut,
@@ -486,25 +509,58 @@ verify_log(struct verify_shard *shard, uint64_t position)
     buffer_done(&shard->corrections);
 }
 
+// A block that was checked before. fold NULL: as fold_any. False: it cannot be read any more.
+static bool
+fold_again(
+    struct verify_shard *shard, const struct verify_fold *fold, struct tx *log, uint64_t sequence)
+{
+    struct log_reader *reader = &shard->reader;
+    struct entry entry;
+    struct error error;
+    if (sequence % BLOCKS_PER_SNAPSHOT == 0)
+        tx_renew(log);
+    if (log_open(reader, log, sequence, &error)) {
+        report_finding(shard->report, "log", "%s", error.text);
+        return false;
+    }
+    while (log_next(reader, &entry)) {
+        if (fold != NULL)
+            fold_parts(shard, fold, &reader->block, &entry);
+        else
+            fold_any(shard, &reader->block, &entry);
+    }
+    return true;
+}
+
 bool
 verify_fold_on(struct verify_shard *shard, uint64_t position)
 {
     must(shard->folded <= position);
     scoped(tx_done) struct tx log = tx_read(shard->view.log);
-    while (shard->folded < position) {
-        struct log_reader *reader = &shard->reader;
-        struct entry entry;
-        struct error error;
-        uint64_t sequence = shard->folded + 1;
-        if (sequence % BLOCKS_PER_SNAPSHOT == 0)
-            tx_renew(&log);
-        if (log_open(reader, &log, sequence, &error)) {
-            report_finding(shard->report, "log", "%s", error.text);
+    for (; shard->folded < position; shard->folded++) {
+        if (!fold_again(shard, NULL, &log, shard->folded + 1))
             return false;
-        }
-        while (log_next(reader, &entry))
-            fold_any(shard, &reader->block, &entry);
-        shard->folded = sequence;
+    }
+    return true;
+}
+
+bool
+verify_fold_back(struct verify_shard *shard, uint32_t index, uint64_t from)
+{
+    uint64_t *live_from = &shard->meters.live_from[index];
+    must(from > 0 && from <= *live_from);
+    struct verify_fold fold = {
+        .set = meter_set_make(meter_set_at(shard->meters.set, index), 1, &shard->arena),
+        .is_one = true,
+    };
+    scoped(tx_done) struct tx log = tx_read(shard->view.log);
+    for (; *live_from > from; --*live_from) {
+        // What is not folded yet comes when the fold goes on.
+        if (*live_from - 1 > shard->folded)
+            continue;
+        fold.after = cuts_before(&shard->cuts, *live_from - 1);
+        if (!fold_again(shard, &fold, &log, *live_from - 1))
+            return false;
     }
     return true;
 }

@@ -67,7 +67,7 @@ void report_end(struct verify_report *report);
 // The meters whose cells are compared: those that the registry and the state's meta both know.
 struct verify_meters {
     const struct meter_set *set;
-    const uint64_t *live_from;  // by the set's index
+    uint64_t *live_from;  // by the set's index; 0: the meter left meanwhile
 };
 
 struct verify_shard {
@@ -102,6 +102,8 @@ bool verify_meta(struct verify_shard *shard, struct tx *state, uint64_t *out_pos
 void verify_log(struct verify_shard *shard, uint64_t position);
 // Folds blocks (folded, position] without another check. False: it could not.
 bool verify_fold_on(struct verify_shard *shard, uint64_t position);
+// Folds blocks [from, live_from) for one meter, whose live_from they lower. False: it could not.
+bool verify_fold_back(struct verify_shard *shard, uint32_t index, uint64_t from);
 void verify_cells(struct verify_shard *shard);
 // Whether cells of this window are there for readers: not too old, and made.
 bool verify_is_kept(const struct horizons *horizons, const struct cell_key *key);

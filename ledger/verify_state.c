@@ -209,7 +209,12 @@ comparison_next(struct comparison *comparison)
 static bool
 is_compared(const struct comparison *comparison, uint32_t meter_id)
 {
-    return comparison->compares && meter_set_find(comparison->shard->meters.set, meter_id) != NULL;
+    const struct verify_meters *meters = &comparison->shard->meters;
+    for (uint32_t i = 0; i < meter_set_count(meters->set) && comparison->compares; i++) {
+        if (meter_set_at(meters->set, i)->id == meter_id)
+            return meters->live_from[i] > 0;
+    }
+    return false;
 }
 
 // A cell on disk that the fold does not have.
@@ -346,7 +351,8 @@ compare_folded(void *context, const struct cell_view *folded)
     uint8_t bytes[CELL_KEY_MAX];
     struct bytes key = bytes_of(bytes, cell_key_write(&folded->key, bytes));
     int order = 1;
-    if (!verify_is_kept(&comparison->horizons, &folded->key))
+    if (!verify_is_kept(&comparison->horizons, &folded->key) ||
+        !is_compared(comparison, folded->key.meter_id))
         return true;
     while (comparison->has_cell && (order = bytes_compare(comparison->walk.key, key)) < 0) {
         check_alone(comparison);
@@ -481,6 +487,26 @@ comparison_batches(struct comparison *comparison)
     arena_reset(&comparison->scratch);
 }
 
+// How far back the cells of the snapshot go for each meter: tallyd may have folded older blocks
+// meanwhile, or have dropped the meter. False: they cannot be reached.
+static bool
+comparison_fold_back(struct comparison *comparison)
+{
+    struct verify_shard *shard = comparison->shard;
+    const struct verify_meters *meters = &shard->meters;
+    for (uint32_t i = 0; i < meter_set_count(meters->set); i++) {
+        uint64_t from = 0;
+        uint32_t id = meter_set_at(meters->set, i)->id;
+        if (state_live_from(&comparison->tx, id, &from, NULL))
+            return true;  // what is damaged is told by the walk
+        if (from == 0)
+            meters->live_from[i] = 0;
+        else if (from < meters->live_from[i] && !verify_fold_back(shard, i, from))
+            return false;
+    }
+    return true;
+}
+
 // Takes a snapshot whose position the fold has reached.
 static bool
 comparison_begin(struct comparison *comparison)
@@ -493,7 +519,7 @@ comparison_begin(struct comparison *comparison)
         if (!comparison->compares)
             return true;
         if (state_position(&comparison->tx, &position, NULL) || position == shard->folded)
-            return true;  // what is damaged is told by the walk
+            return comparison_fold_back(comparison);  // what is damaged is told by the walk
         tx_done(&comparison->tx);
         if (position < shard->folded || !verify_fold_on(shard, position)) {
             report_finding(shard->report, "state", "its position went back, or cannot be reached");

@@ -14,6 +14,16 @@ enum { FLUSH_BOUNDS_MAX = 2, DRAIN_LOOK_MS = 1000 };
 
 static const int64_t DRAIN_MEND_NS = 10 * SECOND_NS;
 
+// While groups come, this part of the time goes to what may wait. A slice is a block at least, so
+// what it takes beyond its share is paid back before the next one.
+enum { BEHIND_SHARE = 20, BEHIND_WAIT_MS = 5 };
+static const int64_t BEHIND_SLICE_NS = 2 * 1000000LL;
+static const int64_t BEHIND_CREDIT_MAX_NS = 20 * 1000000LL;
+static const int64_t BEHIND_QUIET_NS = 200 * 1000000LL;
+// What was rebuilt is flushed when it is so much, or so old.
+static const uint64_t REBUILD_FLUSH_BYTES = 256ULL << 20;
+static const int64_t REBUILD_FLUSH_NS = 5 * 1000000000LL;
+
 enum status
 writer_init(struct writer *writer, const struct writer_options *options, struct error *error)
 {
@@ -67,6 +77,12 @@ writer_live_from(const void *context, uint32_t meter_id)
     return shard_live_from(context, meter_id);
 }
 
+static uint64_t
+writer_flushed_from(const void *context, uint32_t meter_id)
+{
+    return shard_flushed_from(context, meter_id);
+}
+
 static bool
 writer_answer(struct writer *writer)
 {
@@ -80,6 +96,7 @@ writer_answer(struct writer *writer)
         .cells = shard->cells,
         .frozen = shard->freeze.cells,
         .live_from = writer_live_from,
+        .flushed_from = writer_flushed_from,
         .context = shard,
     };
     memory_answer(question, &view);
@@ -113,7 +130,9 @@ writer_is_behind(const struct writer *writer)
 {
     const struct shard *shard = &writer->shard;
     uint64_t told = shard_is_frozen(shard) ? shard->freeze.position : shard->flushed;
-    return shard->head > told && !writer_has_failed(writer) && !writer->options.leaves_cells;
+    bool is_rebuilt = shard->rebuild.has_unflushed && !meter_rebuild_is_due(shard);
+    bool is_behind = shard->head > told || shard->has_lost_meters || is_rebuilt;
+    return is_behind && !writer_has_failed(writer) && !writer->options.leaves_cells;
 }
 
 static void
@@ -165,7 +184,9 @@ writer_has_room(const struct writer *writer)
 static void
 writer_relieve(struct writer *writer)
 {
-    if (shard_wants_flush(&writer->shard, 1))
+    const struct shard *shard = &writer->shard;
+    bool is_much = shard->rebuild.unflushed_bytes >= REBUILD_FLUSH_BYTES;
+    if (is_much || shard_wants_flush(shard, 1))
         writer_flush(writer);
     writer_seal(writer);
 }
@@ -244,6 +265,52 @@ writer_take_group(struct writer *writer)
     return false;
 }
 
+static void
+writer_rebuild(struct writer *writer, int64_t now_ns)
+{
+    struct shard *shard = &writer->shard;
+    struct error error = {0};
+    if (!shard->rebuild.has_unflushed)
+        writer->rebuild_since_ns = now_ns;
+    // The meter stays as far as it came; who asks for what lies behind is told what is damaged.
+    if (meter_rebuild_slice(shard, BEHIND_SLICE_NS, &error)) {
+        log_error(
+            "rebuild_failed", LOG_INT("shard", shard->number), LOG_TEXT("reason", error.text));
+    }
+    bool is_much = shard->rebuild.unflushed_bytes >= REBUILD_FLUSH_BYTES ||
+                   now_ns - writer->rebuild_since_ns >= REBUILD_FLUSH_NS;
+    if (shard->rebuild.has_unflushed && (is_much || !meter_rebuild_is_due(shard)))
+        writer_flush(writer);
+}
+
+static bool
+writer_has_work_behind(const struct writer *writer)
+{
+    const struct shard *shard = &writer->shard;
+    // Memory is bounded: what is rebuilt waits for what is being flushed.
+    bool has_room = !shard_is_frozen(shard) || shard->rebuild.unflushed_bytes < REBUILD_FLUSH_BYTES;
+    return meter_rebuild_is_due(shard) && has_room && !writer_has_failed(writer) &&
+           !writer->options.leaves_cells && !flag_get(&writer->stop);
+}
+
+// One slice of what may wait: older blocks for new meters. False: there are none, or it is not
+// their turn.
+static bool
+writer_work_behind(struct writer *writer, int64_t now_ns)
+{
+    bool is_quiet = now_ns - writer->last_work_ns >= BEHIND_QUIET_NS;
+    writer->credit_ns += (now_ns - writer->credit_at_ns) / BEHIND_SHARE;
+    writer->credit_at_ns = now_ns;
+    if (writer->credit_ns > BEHIND_CREDIT_MAX_NS)
+        writer->credit_ns = BEHIND_CREDIT_MAX_NS;
+    if (!writer_has_work_behind(writer) || (!is_quiet && writer->credit_ns <= 0))
+        return false;
+    writer_rebuild(writer, now_ns);
+    if (!is_quiet)
+        writer->credit_ns -= clock_monotonic_ns() - now_ns;
+    return true;
+}
+
 // One round of everything. False: there was nothing to do.
 static bool
 writer_step(struct writer *writer)
@@ -265,12 +332,15 @@ writer_step(struct writer *writer)
     // A table that filled up while another one was being written.
     if (has_collected)
         writer_seal(writer);
-    return has_adopted || has_collected || has_answered || has_obeyed || has_taken;
+    return writer_work_behind(writer, now_ns) || has_adopted || has_collected || has_answered ||
+           has_obeyed || has_taken;
 }
 
 static int
 writer_sleep_ms(const struct writer *writer)
 {
+    if (writer_has_work_behind(writer))
+        return BEHIND_WAIT_MS;
     // While cells are being flushed the keeper wakes us.
     if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
         return -1;
@@ -286,13 +356,15 @@ writer_sleep_ms(const struct writer *writer)
 static void
 writer_drain(struct writer *writer)
 {
+    const bool leaves_cells = writer->options.leaves_cells;
     int64_t deadline_ns = clock_monotonic_ns() + DRAIN_MEND_NS;
     while (!writer_has_failed(writer)) {
         waker_prepare(&writer->waker);
+        const struct shard *shard = &writer->shard;
         bool has_collected = writer_collect(writer);
-        if (writer_is_behind(writer))
+        if (!leaves_cells && shard_is_unflushed(shard))
             writer_flush(writer);
-        bool is_done = !shard_is_frozen(&writer->shard) && !writer_is_behind(writer) &&
+        bool is_done = !shard_is_frozen(shard) && (leaves_cells || !shard_is_unflushed(shard)) &&
                        keeper_is_rolled(&writer->keeper) &&
                        (keeper_is_mended(&writer->keeper) || clock_monotonic_ns() > deadline_ns);
         if (has_collected || is_done || writer_has_failed(writer))
@@ -309,6 +381,7 @@ writer_main(void *argument)
 {
     struct writer *writer = argument;
     writer->last_work_ns = clock_monotonic_ns();
+    writer->credit_at_ns = writer->last_work_ns;
     for (;;) {
         if (writer_step(writer))
             continue;

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/table.h"
 #include "ledger/meter.h"
+#include "ledger/meter_rebuild.h"
 #include "tools/command.h"
 
 #include <stdio.h>
@@ -165,10 +166,10 @@ filters_write(struct json_out *out, const struct meter *meter)
     json_end(out, '}');
 }
 
+// Without the braces.
 static void
-meter_write(struct json_out *out, const struct meter *meter)
+members_write(struct json_out *out, const struct meter *meter)
 {
-    json_begin(out, '{');
     member_text(out, "key", meter->key);
     member_text(out, "event_type", meter->event_type);
     member_text(out, "aggregation", aggregation_name(meter->aggregation));
@@ -187,6 +188,25 @@ meter_write(struct json_out *out, const struct meter *meter)
     json_int(out, meter->version);
     member_time(out, "created", meter->created_ns);
     member_time(out, "updated", meter->updated_ns);
+}
+
+// How much of the log is in the meter's cells; the rest is read at each question until it is.
+static uint32_t
+progress_percent(const struct meter_progress *progress)
+{
+    if (progress->covered >= progress->blocks)
+        return 100;
+    return (uint32_t)(progress->covered * 100 / progress->blocks);
+}
+
+static void
+list_write_json(
+    struct json_out *out, const struct meter *meter, const struct meter_progress *progress)
+{
+    json_begin(out, '{');
+    members_write(out, meter);
+    json_key(out, "counted_percent");
+    json_int(out, progress_percent(progress));
     json_end(out, '}');
 }
 
@@ -208,6 +228,7 @@ dimensions_text(const struct meter *meter, struct arena *arena)
 static void
 list_write_table(
     const struct meter *meters,
+    const struct meter_progress *progress,
     uint32_t count,
     enum table_format format,
     struct arena *arena,
@@ -221,6 +242,7 @@ list_write_table(
         {"dimensions", TABLE_LEFT },
         {"unit",       TABLE_LEFT },
         {"version",    TABLE_RIGHT},
+        {"counted",    TABLE_RIGHT},
     };
     struct table table = table_over(arena, columns, sizeof columns / sizeof columns[0]);
     for (uint32_t i = 0; i < count; i++) {
@@ -233,6 +255,7 @@ list_write_table(
             dimensions_text(meter, arena),
             meter->unit,
             arena_format(arena, "%u", meter->version),
+            arena_format(arena, "%u%%", progress_percent(&progress[i])),
         };
         table_row(&table, cells);
     }
@@ -252,15 +275,19 @@ run_list(const struct call *call, struct error *error)
     enum status status = registry_list(call->registry, call->arena, &meters, &count, error);
     if (status)
         return status;
+    struct meter_progress *progress = arena_array(call->arena, count, struct meter_progress);
+    status = meter_progress_read(call->settings.data, meters, count, progress, error);
+    if (status)
+        return status;
     if (is_json) {
         struct json_out out = json_out_to(&buffer);
         json_begin(&out, '[');
         for (uint32_t i = 0; i < count; i++)
-            meter_write(&out, &meters[i]);
+            list_write_json(&out, &meters[i], &progress[i]);
         json_end(&out, ']');
         buffer_text(&buffer, "\n");
     } else {
-        list_write_table(meters, count, format, call->arena, &buffer);
+        list_write_table(meters, progress, count, format, call->arena, &buffer);
     }
     print(&buffer);
     return STATUS_OK;
@@ -276,7 +303,9 @@ run_show(const struct call *call, struct error *error)
         return status;
     struct json_out out = json_out_to(&buffer);
     out.indent = 2;
-    meter_write(&out, &meter);
+    json_begin(&out, '{');
+    members_write(&out, &meter);
+    json_end(&out, '}');
     buffer_text(&buffer, "\n");
     print(&buffer);
     return STATUS_OK;

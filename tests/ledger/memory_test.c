@@ -33,6 +33,12 @@ live_from(const void *context, uint32_t meter_id)
     return meter_id == 9 ? 0 : meter_id;
 }
 
+static uint64_t
+flushed_from(const void *context, uint32_t meter_id)
+{
+    return live_from(context, meter_id) * 10;
+}
+
 static void *
 desk_main(void *argument)
 {
@@ -44,7 +50,8 @@ desk_main(void *argument)
                 .flushed = 10 + shard,
                 .head = 20 + shard,
                 .cells = desk->cells,
-                .live_from = live_from};
+                .live_from = live_from,
+                .flushed_from = flushed_from};
             struct memory_question *question =
                 flag_get(&desk->silent) ? NULL : slot_take(&desk->slots[shard]);
             if (question)
@@ -143,6 +150,7 @@ check_answer(struct memory_client *client, const struct answer_row *row)
     cr_assert_eq(reply.flushed, row->flushed);
     cr_assert_eq(reply.head, row->head);
     cr_assert_eq(reply.live_from, row->live_from);
+    cr_assert_eq(reply.flushed_from, row->live_from * 10);
     while (memory_reply_next(&reply, AGGREGATION_SUM, &key, &group, &state)) {
         cr_assert_eq(key.meter_id, row->request.meter_id);
         cr_assert_eq(group.count, 1);
@@ -349,7 +357,11 @@ Test(memory, a_damaged_reply_is_seen)
     desk_begin(&desk);
     struct memory_question question = {.request = request_of(0, 3, "a", 0, 1000)};
     const struct memory_view view = {
-        .flushed = 1, .head = 2, .cells = desk.cells, .live_from = live_from};
+        .flushed = 1,
+        .head = 2,
+        .cells = desk.cells,
+        .live_from = live_from,
+        .flushed_from = flushed_from};
     memory_answer(&question, &view);
     cr_assert_eq(flag_get(&question.is_answered), 1);
     struct bytes body =
@@ -382,7 +394,11 @@ Test(memory, an_answer_beyond_its_bound_says_so)
     struct memory_question question = {.request = request_of(0, 3, "a", 0, 1000)};
     question.reply.limit = MEMORY_FRAME_HEAD + MEMORY_REPLY_MIN + 10;
     const struct memory_view view = {
-        .flushed = 1, .head = 2, .cells = desk.cells, .live_from = live_from};
+        .flushed = 1,
+        .head = 2,
+        .cells = desk.cells,
+        .live_from = live_from,
+        .flushed_from = flushed_from};
     memory_answer(&question, &view);
     struct memory_reply reply;
     enum memory_result result;

@@ -168,7 +168,7 @@ flush_and_roll(struct bench *bench, int64_t now_s)
     struct shard_live live[AGGREGATION_KINDS];
     struct roll_result result;
     for (uint32_t i = 0; i < AGGREGATION_KINDS; i++)
-        live[i] = (struct shard_live){meters[i].id, 1};
+        live[i] = (struct shard_live){.meter_id = meters[i].id, .from = 1};
     const struct flush_options flush = {
         .state = bench->state,
         .cells = bench->cells,

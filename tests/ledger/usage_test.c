@@ -190,19 +190,21 @@ Test(usage, reads_no_block_when_the_cells_have_the_answer)
     const struct usage_query query = {.meter = "calls", .from_ns = 0, .to_ns = READING_NOW_NS};
     struct usage_query unaligned = query;
     unaligned.from_ns = 1;
-    cr_assert_eq(usage_query(reader, &query, &arena, &result, &error), STATUS_OK);
-    uint64_t before_meter = result.blocks_read;
-    cr_assert_gt(before_meter, 0);
+    // Until the meter has them, which is soon.
+    const int64_t deadline_ns = clock_monotonic_ns() + 30 * SECOND_NS;
+    do {
+        cr_assert_eq(usage_query(reader, &query, &arena, &result, &error), STATUS_OK);
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+    } while (result.blocks_read > 0);
     cr_assert_eq(usage_query(reader, &unaligned, &arena, &result, &error), STATUS_OK);
-    uint64_t all = result.blocks_read;
-    cr_assert_gt(all, before_meter, "unflushed: memory has what came after the meter");
+    cr_assert_gt(result.blocks_read, 0, "cells end on quarter hours");
     reading_write_end(&reading);
     cr_assert_eq(usage_query(reader, &query, &arena, &result, &error), STATUS_OK);
-    cr_assert_eq(result.blocks_read, before_meter, "flushed, without a writer");
+    cr_assert_eq(result.blocks_read, 0, "flushed, without a writer");
     reading_write_begin(&reading, HOUR_NS);
     reading_put_random(&reading, 100);
     cr_assert_eq(usage_query(reader, &query, &arena, &result, &error), STATUS_OK);
-    cr_assert_eq(result.blocks_read, before_meter, "half on disk, half in memory");
+    cr_assert_eq(result.blocks_read, 0, "half on disk, half in memory");
     reader_close(reader);
     reading_write_end(&reading);
     reading_end(&reading);

@@ -23,7 +23,7 @@
 struct found {
     uint64_t count;
     char first_key[256];
-    char all[16384];  // "shard key: what" lines
+    char all[131072];  // "shard key: what" lines
 };
 
 static void
@@ -55,6 +55,20 @@ verify(const struct reading *reading, struct found *found)
     return summary;
 }
 
+// Until meters that were made late have all blocks.
+static void
+wait_rebuilt(const struct reading *reading)
+{
+    const int64_t deadline_ns = clock_monotonic_ns() + 30 * SECOND_NS;
+    const struct metric *const *metrics;
+    size_t count = ledger_metrics(reading->ledger, &metrics);
+    for (size_t i = 0; i < count; i++) {
+        while (strcmp(metrics[i]->name, "tally_ledger_rebuild_blocks_left") == 0 &&
+               metric_get(metrics[i]) > 0)
+            cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+    }
+}
+
 // Two shards; a meter from the start, two made in the middle; several flushes; some blocks after
 // the last one.
 static void
@@ -67,6 +81,7 @@ fill(struct reading *reading)
     reading_put_meter(reading, "calls");
     reading_put_meter(reading, "tokens");
     reading_put_random(reading, 60);
+    wait_rebuilt(reading);
     reading_write_end(reading);
     reading_write_begin(reading, HOUR_NS);
     reading_put_random(reading, 60);
@@ -483,10 +498,17 @@ damage_flip_live_from(struct record *record, struct env *env)
 }
 
 static void
-damage_live_from_earlier(struct record *record, struct env *env)
+damage_live_from_ahead(struct record *record, struct env *env)
 {
     read_meta(record, env, false);
-    rewrite_meta(record, 1);
+    rewrite_meta(record, 1000);
+}
+
+static void
+damage_live_from_later(struct record *record, struct env *env)
+{
+    read_meta(record, env, false);
+    rewrite_meta(record, 5);
 }
 
 static void
@@ -639,9 +661,10 @@ static const struct damage damages[] = {
     {"a key that is none of a cell", damage_cell_key, false, "cell M", "none of a cell"},
     {"a bit of the position", damage_flip_position, false, "state position", "checksum"},
     {"a position beyond the log", damage_position_ahead, false, "state position", "beyond"},
-    {"a position that went back", damage_position_behind, false, "", "beyond the position"},
+    {"a position that went back", damage_position_behind, false, "", "the log has no event"},
     {"a bit of live_from", damage_flip_live_from, false, "state live_from of meter 2", "checksum"},
-    {"a live_from too early", damage_live_from_earlier, false, "cell meter 2", "it is missing"},
+    {"a live_from ahead", damage_live_from_ahead, false, "state", "beyond the position"},
+    {"a live_from too late", damage_live_from_later, false, "cell meter 2", "the log"},
     {"a bit of a page of identities", damage_flip_page, false, "identities run", "is damaged"},
     {"a missing page of identities", damage_miss_page, false, "identities run", "or missing"},
     {"a bit of a generation's record", damage_flip_generation, false, "identities", "is damaged"},

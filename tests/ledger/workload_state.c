@@ -225,11 +225,11 @@ keeps_quarter_hours(const struct workload *workload)
     return workload->seed % 4 != 0;
 }
 
-// A meter that was made late has cells of fewer blocks than after a rebuild, which folds all blocks
-// for every meter of the registry: only meters that were there from the first block on are compared
-// with what they were. Windows may have closed since the last flush, so a rebuild may have more
-// derived cells; those of zones have numbers in the order in which zones were listed, and are
-// verify's. Two rebuilds are the same in every record.
+// A meter that was made late may still lack blocks, which a rebuild folds for every meter of the
+// registry: only meters that have all of them are compared with what they were. Windows may have
+// closed since the last flush, so a rebuild may have more derived cells; those of zones have
+// numbers in the order in which zones were listed, and are verify's. Two rebuilds are the same in
+// every record.
 void
 check_rebuild(struct workload *workload, void (*reopen)(struct workload *workload))
 {

@@ -380,10 +380,10 @@ Test(cmd_reading, meters_are_added_shown_and_removed)
         {"meter add calls --event-type llm --aggregation COUNT",
          "meter calls redefined: version 2\n"},
         {"meter list --format tsv",
-         "meter\tevents\tof\tvalue\tdimensions\tunit\tversion\n"
-         "calls\tcount\tllm\t\t\t\t2\n"
-         "jobs\tsum\tjob\t\t\t\t1\n"
-         "tokens\tsum\tllm\t$.tokens\tmodel, region\t\t1\n"},
+         "meter\tevents\tof\tvalue\tdimensions\tunit\tversion\tcounted\n"
+         "calls\tcount\tllm\t\t\t\t2\t0%\n"
+         "jobs\tsum\tjob\t\t\t\t1\t100%\n"
+         "tokens\tsum\tllm\t$.tokens\tmodel, region\t\t1\t100%\n"},
         {"meter add calls --event-type llm --aggregation count --filter region=eu --filter "
          "$.region=us", "meter calls redefined: version 3\n"},
         {"meter add calls --event-type llm --aggregation count --filter region=us --filter "
