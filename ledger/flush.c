@@ -13,6 +13,8 @@ struct flush {
     struct horizons horizons;
     struct buffer value;   // of one cell
     struct arena scratch;  // likewise
+    uint32_t meter_id;     // of the last cell, which is mostly that of the next
+    bool is_meter_live;
     enum status status;
     struct error *error;
 };
@@ -115,9 +117,32 @@ flush_late(struct flush *flush, const struct horizon *horizon, const struct cell
 }
 
 static bool
+is_live(const struct flush_options *options, uint32_t meter_id)
+{
+    for (uint32_t i = 0; i < options->live_count; i++) {
+        if (options->live[i].meter_id == meter_id)
+            return true;
+    }
+    return false;
+}
+
+// What a meter that left has in memory must not come behind ledger/purge.
+static bool
+flush_wants(struct flush *flush, uint32_t meter_id)
+{
+    if (flush->meter_id != meter_id) {
+        flush->meter_id = meter_id;
+        flush->is_meter_live = is_live(flush->options, meter_id);
+    }
+    return flush->is_meter_live;
+}
+
+static bool
 flush_cell(void *context, const struct cell_view *cell)
 {
     struct flush *flush = context;
+    if (!flush_wants(flush, cell->key.meter_id))
+        return true;
     const struct horizons *horizons = &flush->horizons;
     bool is_fine = true;
     if (cell->key.start_s >= horizons->list[0].kept_s)
@@ -150,18 +175,8 @@ flush_horizons(struct flush *flush)
     return status;
 }
 
-static bool
-is_live(const struct flush_options *options, uint32_t meter_id)
-{
-    for (uint32_t i = 0; i < options->live_count; i++) {
-        if (options->live[i].meter_id == meter_id)
-            return true;
-    }
-    return false;
-}
-
-// Meters that left the registry leave the records too: their cells grow no more and are never read
-// again.
+// Meters that left the registry leave the records too: their cells grow no more, are never read
+// again, and ledger/purge deletes them.
 static void
 flush_meters(struct flush *flush)
 {

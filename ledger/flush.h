@@ -25,7 +25,7 @@ struct flush_options {
     struct env *state;
     const struct cells *cells;  // the fold of blocks (position on disk, position]
     uint64_t position;
-    const struct shard_live *live;  // the meters that are folded
+    const struct shard_live *live;  // the meters that are folded; cells of others are left out
     uint32_t live_count;
     const struct cuts *cuts;      // up to the position
     const struct batch *batches;  // whose records change

@@ -39,6 +39,21 @@ keeper_roll(struct keeper *keeper, const struct roll_options *options)
     return status;
 }
 
+// Cells of meters that are gone, some at a time.
+static enum status
+keeper_purge(struct keeper *keeper, bool *out_has_worked)
+{
+    uint64_t deleted = 0;
+    if (!keeper->purge.is_due)
+        return STATUS_OK;
+    *out_has_worked = true;
+    enum status status =
+        purge_slice(&keeper->purge, keeper->options.state, &deleted, &keeper->error);
+    if (deleted > 0)
+        metric_add(keeper->options.cells_purged, (int64_t)deleted);
+    return status;
+}
+
 static enum status
 keeper_flush(struct keeper *keeper, bool *out_has_worked)
 {
@@ -61,6 +76,7 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
     enum status status = freeze_flush(keeper->options.state, freeze, &keeper->error);
     if (status)
         return status;
+    purge_begin(&keeper->purge);
     slot_offer(&keeper->flushed, freeze);
     waker_wake(keeper->options.writer);
     status = keeper_roll(keeper, &roll);
@@ -165,6 +181,8 @@ keeper_work(struct keeper *keeper, bool *out_has_worked)
             generations_step(generations, keeper->options.now_ns(), &has_stepped, &keeper->error);
     if (!status)
         status = keeper_mend(keeper, out_has_worked);
+    if (!status)
+        status = keeper_purge(keeper, out_has_worked);
     if (status)
         return status;
     *out_has_worked = *out_has_worked || has_stepped;
@@ -212,6 +230,7 @@ keeper_start(struct keeper *keeper, const struct keeper_options *options, struct
     keeper->state_readers = (struct readers){.env = options->state};
     keeper->view_number = generations_view(options->generations)->number;
     published_set(&keeper->adopted, keeper->view_number);
+    purge_begin(&keeper->purge);
     keeper->mend = mend_open(options->log, options->state);
     enum status status = mend_know(keeper->mend, &options->facts, error);
     flag_set(&keeper->is_mending, !status && mend_is_needed(keeper->mend));

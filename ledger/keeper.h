@@ -28,6 +28,7 @@
 #include "ledger/generations.h"
 #include "ledger/mend.h"
 #include "ledger/meter.h"
+#include "ledger/purge.h"
 #include "ledger/readers.h"
 
 #include <pthread.h>
@@ -59,7 +60,7 @@ struct keeper_options {
     struct generations *generations;  // the keeper's while it runs
     struct waker *writer;
     int64_t (*now_ns)(void);
-    struct metric *windows_made, *cells_deleted, *cells_mended;
+    struct metric *windows_made, *cells_deleted, *cells_mended, *cells_purged;
     struct metric *dead_readers, *reader_seconds;
 };
 
@@ -81,6 +82,7 @@ struct keeper {
     bool is_running;
     // The keeper's alone.
     const struct seal *seal;  // taken, not yet written
+    struct purge purge;
     uint64_t view_number;     // the last that was offered
     struct readers log_readers, state_readers;
     int64_t looked_ns;  // monotonic

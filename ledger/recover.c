@@ -167,6 +167,20 @@ recover_zones(const struct shard *shard, struct tx *state, struct error *error)
     return status;
 }
 
+// Meters that were removed while nobody had the ledger open: their records go with the next flush,
+// their cells after it.
+static bool
+has_lost_meters(const struct shard *shard, struct tx *state)
+{
+    scoped(walk_done) struct walk walk = walk_open(state, STATE_DB_META);
+    uint32_t id;
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        if (state_meter_key_read(walk.key, &id) && shard_live_from(shard, id) == 0)
+            return true;
+    }
+    return false;
+}
+
 // How far the cells on disk are, and from where on each meter's are complete. A meter that they do
 // not know yet is folded with the tail, hence complete from its first block on.
 static enum status
@@ -186,6 +200,7 @@ recover_state(struct shard *shard, struct error *error)
         shard->live[i].from = from != 0 ? from : shard->flushed + 1;
         shard->live[i].flushed_from = from;
     }
+    shard->has_lost_meters = has_lost_meters(shard, &tx);
     return status;
 }
 

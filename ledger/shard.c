@@ -63,6 +63,8 @@ static const struct metric metric_rows[SHARD_METRICS] = {
         "tally_ledger_oldest_reader_seconds", "how long the oldest snapshot is held by a reader"),
     [SHARD_REBUILD_BLOCKS_LEFT] =
         METRIC_GAUGE("tally_ledger_rebuild_blocks_left", "older blocks that new meters still lack"),
+    [SHARD_CELLS_PURGED] =
+        METRIC_COUNTER("tally_ledger_cells_purged_total", "cells deleted of meters that are gone"),
 };
 
 static void

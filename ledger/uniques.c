@@ -66,13 +66,14 @@ uniques_read(
     return !status && count != spilled ? STATUS_CORRUPT : status;
 }
 
-void
-uniques_delete(struct tx *tx, struct bytes cell_key)
+uint64_t
+uniques_delete_some(struct tx *tx, struct bytes cell_key, uint64_t max)
 {
     uint8_t prefix[HASH_SIZE];
     uint8_t key[UNIQUE_KEY_SIZE];
+    uint64_t deleted = 0;
     cell_hash_write(hash128(cell_key, 0), prefix);
-    for (;;) {
+    for (; deleted < max; deleted++) {
         struct walk walk = walk_open(tx, STATE_DB_UNIQUES);
         bool is_there =
             walk_seek(&walk, bytes_of(prefix, sizeof prefix)) && is_of_cell(&walk, prefix);
@@ -80,6 +81,13 @@ uniques_delete(struct tx *tx, struct bytes cell_key)
             memcpy(key, walk.key.data, sizeof key);
         walk_done(&walk);
         if (!is_there || !tx_delete(tx, STATE_DB_UNIQUES, bytes_of(key, sizeof key)))
-            return;
+            break;
     }
+    return deleted;
+}
+
+void
+uniques_delete(struct tx *tx, struct bytes cell_key)
+{
+    (void)uniques_delete_some(tx, cell_key, UINT64_MAX);
 }

@@ -23,3 +23,5 @@ enum status uniques_read(
     struct cell_set *set,
     struct arena *arena) CHECKED;
 void uniques_delete(struct tx *tx, struct bytes cell_key);
+// At most max of them. Returns how many were deleted.
+uint64_t uniques_delete_some(struct tx *tx, struct bytes cell_key, uint64_t max);

@@ -425,6 +425,7 @@ writer_start(struct writer *writer, struct error *error)
         .dead_readers = &writer->shard.metrics[SHARD_DEAD_READERS],
         .reader_seconds = &writer->shard.metrics[SHARD_READER_SECONDS],
         .cells_mended = &writer->shard.metrics[SHARD_CELLS_MENDED],
+        .cells_purged = &writer->shard.metrics[SHARD_CELLS_PURGED],
     };
     enum status status = keeper_start(&writer->keeper, &options, error);
     if (status)

@@ -5,6 +5,7 @@
 #include "ledger/correct.h"
 #include "ledger/rebuild.h"
 #include "ledger/shard.h"
+#include "ledger/shard_view.h"
 #include "ledger/usage.h"
 #include "ledger/verify.h"
 #include "tests/ledger/operating.h"
@@ -407,6 +408,76 @@ Test(meter_rebuild, a_damaged_block_ends_it_and_nothing_else)
     writing_end(&writing);
 }
 
+// On disk, of all widths.
+static uint64_t
+count_cells(const struct writing *writing, uint32_t meter_id)
+{
+    uint64_t count = 0;
+    struct ledger_conf conf;
+    struct error error = {0};
+    succeed(ledger_conf_read(writing->dir, &conf, &error), &error);
+    for (uint32_t shard = 0; shard < conf.shards; shard++) {
+        scoped(shard_view_done) struct shard_view view = {0};
+        succeed(shard_view_open(writing->dir, shard, &view, &error), &error);
+        scoped(tx_done) struct tx tx = tx_read(view.state);
+        scoped(walk_done) struct walk walk = walk_open(&tx, STATE_DB_CELLS);
+        for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+            struct cell_key key;
+            cr_assert(cell_key_read(walk.key, &key));
+            count += key.meter_id == meter_id;
+        }
+    }
+    return count;
+}
+
+static void
+wait_purged(const struct writing *writing, uint32_t meter_id)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + 30 * SECOND_NS;
+    while (count_cells(writing, meter_id) > 0) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+        sched_yield();
+    }
+}
+
+static void
+remove_meter(struct writing *writing, const char *key)
+{
+    struct registry *registry;
+    struct error error = {0};
+    succeed(registry_open(writing->dir, &registry, &error), &error);
+    succeed(registry_remove(registry, key, &error), &error);
+    registry_close(registry);
+}
+
+Test(meter_rebuild, cells_of_a_removed_meter_go, .timeout = 60)
+{
+    struct writing writing;
+    writing_begin(&writing, 1);
+    put_meter(&writing, "stays", AGGREGATION_SUM);
+    put_meter(&writing, "goes", AGGREGATION_SUM);
+    put_meter(&writing, "goes_too", AGGREGATION_SUM);
+    const struct ledger_options options = {.idle_flush_ns = 1000000};
+    writing_open(&writing, &options);
+    put_blocks(&writing, 0, BLOCKS);
+    wait_metric(&writing, "tally_ledger_cells", 0);
+    const uint64_t cells = count_cells(&writing, 2);
+    cr_assert_gt(cells, 0);
+    remove_meter(&writing, "goes");
+    poll_meters(&writing);
+    wait_purged(&writing, 2);
+    writing_close(&writing);
+    cr_assert_geq(count_cells(&writing, 3), cells);
+    remove_meter(&writing, "goes_too");
+    check_verify(&writing);
+    writing_open(&writing, &options);
+    wait_purged(&writing, 3);
+    writing_close(&writing);
+    cr_assert_geq(count_cells(&writing, 1), cells);
+    check_verify(&writing);
+    writing_end(&writing);
+}
+
 // ---- everything that a log can hold
 
 static int64_t
@@ -513,7 +584,7 @@ put_meters(struct writing *writing, const char *prefix)
     }
 }
 
-// Meters that came one after another, through restarts in the middle: state/ is what
+// Meters that came one after another, through a restart in the middle and removals: state/ is what
 // is made of the log from its first block on.
 Test(meter_rebuild, slices_give_the_state_that_the_log_gives, .timeout = 120)
 {
@@ -531,11 +602,20 @@ Test(meter_rebuild, slices_give_the_state_that_the_log_gives, .timeout = 120)
     life_go_on(life);
     put_meters(writing, "later");
     poll_meters(writing);
+    put_meter(writing, "passing", AGGREGATION_UNIQUE_COUNT);
+    poll_meters(writing);
     life_go_on(life);
+    remove_meter(writing, "passing");
+    remove_meter(writing, "early_1");
+    poll_meters(writing);
     wait_metric(writing, "tally_ledger_rebuild_blocks_left", 0);
     writing_close(writing);
     operating_verify(writing->dir);
-    operating_settle(writing->dir);
+    const struct ledger_options idle = {.idle_flush_ns = 1000000};
+    writing_open(writing, &idle);
+    wait_purged(writing, 2);                          // early_1
+    wait_purged(writing, 3 * AGGREGATION_KINDS + 1);  // passing
+    writing_close(writing);
     const uint64_t grown = operating_state(writing->dir);
     struct rebuild_summary summary;
     const struct rebuild_options options = {
