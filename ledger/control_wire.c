@@ -7,7 +7,7 @@
 bool
 control_is_request(struct bytes body)
 {
-    return body.size >= 2 && body.data[1] != 0;
+    return body.size >= 2 && body.data[1] != MEMORY_CELLS && body.data[1] != MEMORY_QUOTA;
 }
 
 static void

@@ -1,7 +1,7 @@
 #pragma once
 // The bytes of control on the read socket, in the frames of ledger/memory_wire.h.
 //
-//   request  u8 version  u8 kind (0 is a question's)  u16 zero  then by kind
+//   request  u8 version  u8 kind (0 and 128 are questions')  u16 zero  then by kind
 //              CUT      i64 time (ns)
 //              CORRECT  u8 entry kind  u8 has: 1 time, 2 value, 4 properties  u8 subject  u8 source
 //                       u8 id  u8 who (lengths)  u16 why (length)  i64 time  i128 value

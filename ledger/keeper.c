@@ -39,6 +39,21 @@ keeper_roll(struct keeper *keeper, const struct roll_options *options)
     return status;
 }
 
+static enum status
+keeper_mark(struct keeper *keeper, bool *out_has_worked)
+{
+    struct watch_batch *batch = slot_take(&keeper->marks);
+    if (batch == NULL)
+        return STATUS_OK;
+    *out_has_worked = true;
+    enum status status = watch_write(batch, keeper->options.fired, &keeper->error);
+    if (status)
+        return status;
+    slot_offer(&keeper->marked, batch);
+    waker_wake(keeper->options.writer);
+    return STATUS_OK;
+}
+
 // Cells of meters that are gone, some at a time.
 static enum status
 keeper_purge(struct keeper *keeper, bool *out_has_worked)
@@ -173,7 +188,9 @@ keeper_work(struct keeper *keeper, bool *out_has_worked)
     bool has_stepped = false;
     keeper_look(keeper);
     generations_adopted(generations, published_get(&keeper->adopted));
-    enum status status = keeper_flush(keeper, out_has_worked);
+    enum status status = keeper_mark(keeper, out_has_worked);
+    if (!status)
+        status = keeper_flush(keeper, out_has_worked);
     if (!status)
         status = keeper_append(keeper, out_has_worked);
     if (!status)
@@ -291,6 +308,19 @@ struct freeze *
 keeper_take_flushed(struct keeper *keeper)
 {
     return slot_take(&keeper->flushed);
+}
+
+void
+keeper_offer_marks(struct keeper *keeper, struct watch_batch *batch)
+{
+    slot_offer(&keeper->marks, batch);
+    waker_wake(&keeper->waker);
+}
+
+struct watch_batch *
+keeper_take_marked(struct keeper *keeper)
+{
+    return slot_take(&keeper->marked);
 }
 
 bool

@@ -30,6 +30,7 @@
 #include "ledger/meter.h"
 #include "ledger/purge.h"
 #include "ledger/readers.h"
+#include "ledger/watch.h"
 
 #include <pthread.h>
 
@@ -56,7 +57,8 @@ struct keeper_options {
     uint32_t shard;
     struct env *log;  // read only
     struct env *state;
-    struct mend_facts facts;          // of the start; the meters are copied
+    struct mend_facts facts;  // of the start; the meters are copied
+    struct env *fired;
     struct generations *generations;  // the keeper's while it runs
     struct waker *writer;
     int64_t (*now_ns)(void);
@@ -71,6 +73,8 @@ struct keeper {
     struct slot flushed;
     struct slot seals;
     struct slot views;
+    struct slot marks;
+    struct slot marked;
     struct published adopted;
     struct published rolled;  // freezes whose windows are made
     uint64_t frozen;          // the writer's: freezes offered
@@ -83,7 +87,7 @@ struct keeper {
     // The keeper's alone.
     const struct seal *seal;  // taken, not yet written
     struct purge purge;
-    uint64_t view_number;     // the last that was offered
+    uint64_t view_number;  // the last that was offered
     struct readers log_readers, state_readers;
     int64_t looked_ns;  // monotonic
     struct mend *mend;
@@ -98,6 +102,10 @@ void keeper_offer_freeze(struct keeper *keeper, struct freeze *freeze);
 void keeper_offer_seal(struct keeper *keeper, struct seal *seal);
 // The freeze that is on disk now; NULL: none.
 struct freeze *keeper_take_flushed(struct keeper *keeper);
+// Marks of thresholds that fired, to be written in one transaction; one batch at a time.
+void keeper_offer_marks(struct keeper *keeper, struct watch_batch *batch);
+// The batch that is on disk now; NULL: none.
+struct watch_batch *keeper_take_marked(struct keeper *keeper);
 // No freeze's meters are looked at any more.
 bool keeper_is_rolled(const struct keeper *keeper);
 // No cell on disk waits to be made anew, as far as the keeper has come.

@@ -171,13 +171,19 @@ meters_read(struct ledger *ledger, struct error *error)
         return error_set(error, STATUS_NO_MEMORY, "no memory for the meters");
     // The revision first: a change after it is seen at the next poll.
     uint64_t revision = registry_revision(ledger->registry);
-    enum status status = registry_list(ledger->registry, &meters->arena, &list, &count, error);
+    struct threshold *thresholds = NULL;
+    uint32_t thresholds_count = 0;
+    struct arena *arena = &meters->arena;
+    enum status status = registry_list(ledger->registry, arena, &list, &count, error);
+    if (!status)
+        status = threshold_list(ledger->registry, arena, &thresholds, &thresholds_count, error);
     if (status) {
         arena_done(&meters->arena);
         pool_give(meters);
         return status;
     }
-    meters->set = meter_set_make(list, count, &meters->arena);
+    meters->set = meter_set_make(list, count, arena);
+    meters->watched = watched_make(thresholds, thresholds_count, list, count, arena);
     meters->generation = ledger->meters != NULL ? ledger->meters->generation + 1 : 1;
     meters->older = ledger->meters;
     ledger->meters = meters;

@@ -13,7 +13,7 @@ memory_request_write(const struct memory_request *request, struct buffer *out)
     must(request->subject.size <= 255);
     buffer_u32le(out, (uint32_t)(MEMORY_REQUEST_MIN + request->subject.size));
     buffer_u8(out, MEMORY_VERSION);
-    buffer_u8(out, 0);
+    buffer_u8(out, (uint8_t)request->kind);
     buffer_u16le(out, 0);
     buffer_u32le(out, request->shard);
     buffer_u32le(out, request->meter_id);
@@ -29,15 +29,17 @@ memory_request_read(struct bytes body, struct memory_request *out)
     if (body.data == NULL || body.size < MEMORY_REQUEST_MIN)
         return false;
     struct cursor in = cursor_over(body);
-    uint32_t version = cursor_u32le(&in);  // and three zeros
+    uint32_t version = cursor_u32le(&in);  // the kind, and two zeros
+    uint32_t kind = version >> 8;
     struct memory_request request = {.shard = cursor_u32le(&in), .meter_id = cursor_u32le(&in)};
+    request.kind = kind == MEMORY_QUOTA ? MEMORY_QUOTA : MEMORY_CELLS;
     request.from_s = (int64_t)cursor_u64le(&in);
     request.to_s = (int64_t)cursor_u64le(&in);
     uint8_t subject_size = body.data[MEMORY_REQUEST_MIN - 1];
     (void)cursor_take(&in, sizeof subject_size);
     request.subject = cursor_take(&in, subject_size);
-    if (cursor_failed(&in) || cursor_left(&in) != 0 || version != MEMORY_VERSION ||
-        request.from_s > request.to_s)
+    if (cursor_failed(&in) || cursor_left(&in) != 0 || (version & UINT8_MAX) != MEMORY_VERSION ||
+        kind != (uint32_t)request.kind || request.from_s > request.to_s)
         return false;
     *out = request;
     return true;
@@ -97,26 +99,73 @@ answer_head(
     buffer_u32le(out, 0);  // the number of cells, set at the end
 }
 
-void
-memory_answer(struct memory_question *question, const struct memory_view *view)
+static void
+answer_quota(
+    struct buffer *out, const struct memory_request *request, const struct memory_view *view)
 {
-    const struct memory_request *request = &question->request;
-    struct buffer *out = &question->reply;
-    must(view->flushed <= view->head);
-    uint64_t live_from = view->live_from(view->context, request->meter_id);
-    struct answer answer = {.out = out};
-    buffer_reset(out);
-    answer_head(out, MEMORY_RESULT_CELLS, view, request->meter_id);
+    struct quota quota = {0};
+    struct error error;
+    bool is_there = !view->quota(view->quota_context, request, &quota, &error);
+    answer_head(out, is_there ? MEMORY_RESULT_QUOTA : MEMORY_RESULT_NOT_FOUND, view, 0);
+    if (!is_there)
+        return;
+    buffer_u64le(out, (uint64_t)quota.from_s);
+    buffer_u64le(out, (uint64_t)quota.to_s);
+    for (int i = 0; i < 4; i++)
+        buffer_u64le(out, quota.used.limbs[i]);
+    buffer_u64le(out, (uint64_t)quota.limit.units);
+    buffer_u64le(out, (uint64_t)((uint128)quota.limit.units >> 64));
+    buffer_u8(out, quota.has_fired);
+    buffer_u8(out, quota.is_complete);
+}
+
+bool
+memory_quota_read(struct cursor in, struct quota *out)
+{
+    struct quota quota = {.from_s = (int64_t)cursor_u64le(&in)};
+    quota.to_s = (int64_t)cursor_u64le(&in);
+    for (int i = 0; i < 4; i++)
+        quota.used.limbs[i] = cursor_u64le(&in);
+    uint64_t low = cursor_u64le(&in);
+    quota.limit.units = (int128)((uint128)cursor_u64le(&in) << 64 | low);
+    uint16_t flags = cursor_u16le(&in);
+    quota.has_fired = (flags & UINT8_MAX) != 0;
+    quota.is_complete = flags >> 8 != 0;
+    if (cursor_failed(&in) || cursor_left(&in) != 0)
+        return false;
+    *out = quota;
+    return true;
+}
+
+static void
+answer_cells(
+    struct answer *answer, const struct memory_request *request, const struct memory_view *view)
+{
     const struct cells_range range = {
         .meter_id = request->meter_id,
         .subject = request->subject,
         .from_s = request->from_s,
         .to_s = request->to_s,
     };
-    if (live_from != 0)
-        cells_each(view->cells, &range, answer_cell, &answer);
-    if (live_from != 0 && view->frozen != NULL)
-        cells_each(view->frozen, &range, answer_cell, &answer);
+    answer_head(answer->out, MEMORY_RESULT_CELLS, view, request->meter_id);
+    if (view->live_from(view->context, request->meter_id) != 0)
+        cells_each(view->cells, &range, answer_cell, answer);
+    if (view->live_from(view->context, request->meter_id) != 0 && view->frozen != NULL)
+        cells_each(view->frozen, &range, answer_cell, answer);
+}
+
+void
+memory_answer(struct memory_question *question, const struct memory_view *view)
+{
+    const struct memory_request *request = &question->request;
+    struct buffer *out = &question->reply;
+    must(view->flushed <= view->head);
+    struct answer answer = {.out = out};
+    buffer_reset(out);
+    if (request->kind == MEMORY_QUOTA)
+        answer_quota(out, request, view);
+    else
+        answer_cells(&answer, request, view);
     arena_done(&answer.scratch);
     if (buffer_failed(out)) {
         answer.cells_count = 0;
@@ -153,11 +202,11 @@ memory_reply_read(struct bytes body, struct memory_reply *out, enum memory_resul
     reply.flushed_from = cursor_u64le(&in);
     reply.cells_count = cursor_u32le(&in);
     if (cursor_failed(&in) || (version & UINT8_MAX) != MEMORY_VERSION ||
-        result > MEMORY_RESULT_TOO_LARGE)
+        result > MEMORY_RESULT_NOT_FOUND)
         return false;
     reply.cells = in;
     *out = reply;
-    *out_result = result == MEMORY_RESULT_CELLS ? MEMORY_RESULT_CELLS : MEMORY_RESULT_TOO_LARGE;
+    *out_result = (enum memory_result)result;
     return true;
 }
 

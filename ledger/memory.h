@@ -18,8 +18,16 @@
 
 #include "base/ring.h"
 #include "ledger/cells.h"
+#include "ledger/watch.h"
+
+// Behind the kinds of changes, which begin at 1 (ledger/control.h).
+enum memory_kind {
+    MEMORY_CELLS,        // of a meter
+    MEMORY_QUOTA = 128,  // of a threshold, whose id stands for the meter's: the period of from_s
+};
 
 struct memory_request {
+    enum memory_kind kind;
     uint32_t shard;
     uint32_t meter_id;
     struct bytes subject;  // size 0: all
@@ -38,6 +46,13 @@ struct memory_view {
     // Likewise, of the cells on disk alone; 0: there are none.
     uint64_t (*flushed_from)(const void *context, uint32_t meter_id);
     const void *context;
+    // Answers a MEMORY_QUOTA.
+    enum status (*quota)(
+        const void *context,
+        const struct memory_request *request,
+        struct quota *out,
+        struct error *error);
+    const void *quota_context;
 };
 
 // A question on its way through a shard's slot. Lives in the serve thread until the writer has
@@ -88,6 +103,16 @@ enum status memory_ask(
     struct memory_client *client,
     const struct memory_request *request,
     struct memory_reply *out,
+    struct error *error) CHECKED;
+// How much of a threshold is used. STATUS_NOT_FOUND: there is none of that id for the subject, as
+// far as tallyd knows; otherwise as memory_ask.
+enum status memory_ask_quota(
+    struct memory_client *client,
+    uint32_t shard,
+    uint32_t threshold_id,
+    struct bytes subject,
+    int64_t time_s,
+    struct quota *out,
     struct error *error) CHECKED;
 // aggregation: the meter's; cells of another one are no answer.
 bool memory_reply_next(

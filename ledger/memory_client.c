@@ -159,11 +159,12 @@ memory_exchange(
     return status;
 }
 
-enum status
-memory_ask(
+static enum status
+client_ask(
     struct memory_client *client,
     const struct memory_request *request,
     struct memory_reply *out,
+    enum memory_result *out_result,
     struct error *error)
 {
     must(request->from_s <= request->to_s);
@@ -175,14 +176,66 @@ memory_ask(
     enum status status = memory_exchange(client, buffer_view(&client->request), &body, error);
     if (status)
         return status;
-    enum memory_result result;
-    struct memory_reply reply;
-    if (!memory_reply_read(body, &reply, &result)) {
+    if (!memory_reply_read(body, out, out_result)) {
         client->is_broken = true;
         return error_set(error, STATUS_CLOSED, "read.sock answered in an unknown form");
     }
-    if (result == MEMORY_RESULT_TOO_LARGE)
+    if (*out_result == MEMORY_RESULT_TOO_LARGE)
         return error_set(error, STATUS_FULL, "the cells in memory are too many for one answer");
+    return STATUS_OK;
+}
+
+static enum status
+client_confused(struct memory_client *client, struct error *error)
+{
+    client->is_broken = true;
+    return error_set(error, STATUS_CLOSED, "read.sock answered another question");
+}
+
+enum status
+memory_ask(
+    struct memory_client *client,
+    const struct memory_request *request,
+    struct memory_reply *out,
+    struct error *error)
+{
+    enum memory_result result = MEMORY_RESULT_TOO_LARGE;
+    struct memory_reply reply;
+    enum status status = client_ask(client, request, &reply, &result, error);
+    if (status)
+        return status;
+    if (result != MEMORY_RESULT_CELLS)
+        return client_confused(client, error);
     *out = reply;
+    return STATUS_OK;
+}
+
+enum status
+memory_ask_quota(
+    struct memory_client *client,
+    uint32_t shard,
+    uint32_t threshold_id,
+    struct bytes subject,
+    int64_t time_s,
+    struct quota *out,
+    struct error *error)
+{
+    const struct memory_request request = {
+        .kind = MEMORY_QUOTA,
+        .shard = shard,
+        .meter_id = threshold_id,
+        .subject = subject,
+        .from_s = time_s,
+        .to_s = time_s,
+    };
+    enum memory_result result = MEMORY_RESULT_TOO_LARGE;
+    struct memory_reply reply;
+    enum status status = client_ask(client, &request, &reply, &result, error);
+    if (status)
+        return status;
+    if (result == MEMORY_RESULT_NOT_FOUND)
+        return error_set(error, STATUS_NOT_FOUND, "tallyd knows no such threshold");
+    if (result != MEMORY_RESULT_QUOTA || !memory_quota_read(reply.cells, out))
+        return client_confused(client, error);
     return STATUS_OK;
 }

@@ -101,8 +101,9 @@ struct gathering {
 };
 
 // *out_is_wanted false: nobody reads the cell any more (its meter or zone is gone, or it is
-// deleted), or it is clean. Cells of a meter that still gets older blocks (ledger/meter_rebuild) wait,
-// with their records: what was made anew would not know which of the events to come are cancelled.
+// deleted), or it is clean. Cells of a meter that still gets older blocks (ledger/meter_rebuild)
+// wait, with their records: what was made anew would not know which of the events to come are
+// cancelled.
 static enum status
 gather_cell(
     struct gathering *gathering, struct bytes bytes, bool *out_is_wanted, struct error *error)

@@ -216,6 +216,22 @@ recover_flush(struct shard *shard, uint64_t sequence, struct error *error)
     return status;
 }
 
+// Totals of thresholds are many while a long log is folded: they are tested, marked, and dropped.
+static enum status
+recover_watch(struct shard *shard, struct error *error)
+{
+    const struct watch_source source = shard_watch_source(shard, INT64_MAX / 2);
+    enum status status = STATUS_OK;
+    while (!status && watch_has_unbased(&shard->watch))
+        status = watch_base(&shard->watch, &source, SECOND_NS, error);
+    const struct watch_batch *batch = status ? NULL : watch_take(&shard->watch);
+    if (batch == NULL)
+        return status;
+    status = watch_write(batch, shard->fired, error);
+    metric_add(&shard->metrics[SHARD_FIRED], (int64_t)watch_taken(&shard->watch));
+    return status;
+}
+
 static enum status
 recover_log(struct shard *shard, struct error *error)
 {
@@ -251,6 +267,8 @@ recover_log(struct shard *shard, struct error *error)
         status = recover_block(&recovery, &tx, sequence, error);
         if (status == STATUS_OK && sequence < head)
             status = recover_flush(shard, sequence, error);
+        if (status == STATUS_OK && watch_is_full(&shard->watch))
+            status = recover_watch(shard, error);
         if (sequence % RECOVER_RENEW_BLOCKS == 0) {
             dedup_rest(shard->dedup);
             tx_renew(&tx);

@@ -1,4 +1,5 @@
-// The registry: one LMDB environment with one database.
+// The registry: one LMDB environment, with a database for meters and one for thresholds
+// (ledger/threshold).
 //
 //   "counter"     the last id given, as state_meta_write stores a number
 //   "meter/KEY"   u64 checksum (XXH3_64 of the rest, seeded by that of the key), then the
@@ -11,15 +12,13 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "ledger/cell.h"
-#include "ledger/lmdb_env.h"
-#include "ledger/meter.h"
+#include "ledger/registry_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    REGISTRY_DB = 0,
     REGISTRY_KEY_MAX = 6 + METER_KEY_MAX,
     REGISTRY_CHECKSUM_SIZE = 8,
     REGISTRY_PATH_MAX = 4096,
@@ -36,10 +35,12 @@ struct registry {
 enum status
 registry_open(const char *data_dir, struct registry **out, struct error *error)
 {
-    static const struct env_db_row dbs[] = {
-        {"registry", DB_KEY_BYTES}
+    static const struct env_db_row dbs[REGISTRY_DB_COUNT] = {
+        [REGISTRY_DB] = {"registry",   DB_KEY_BYTES},
+        [REGISTRY_DB_THRESHOLDS] = {"thresholds", DB_KEY_BYTES},
     };
-    const struct env_options options = {.map_size = REGISTRY_MAP_SIZE, .dbs = dbs, .dbs_count = 1};
+    const struct env_options options = {
+        .map_size = REGISTRY_MAP_SIZE, .dbs = dbs, .dbs_count = REGISTRY_DB_COUNT};
     char path[REGISTRY_PATH_MAX];
     if (snprintf(path, sizeof path, "%s/meters", data_dir) >= (int)sizeof path)
         return error_set(error, STATUS_INVALID, "%s: path is too long", data_dir);
@@ -68,6 +69,12 @@ enum status
 registry_copy(struct registry *registry, const char *file, struct error *error)
 {
     return env_copy(registry->env, file, error);
+}
+
+struct env *
+registry_env(struct registry *registry)
+{
+    return registry->env;
 }
 
 uint64_t
@@ -322,8 +329,7 @@ text_is_same(const char *a, const char *b)
     return strcmp(a, b) == 0;
 }
 
-// An id is given once for ever: the counter survives the meters.
-static enum status
+enum status
 registry_next_id(struct tx *tx, uint32_t *out, struct error *error)
 {
     struct bytes key = bytes_text(registry_counter);

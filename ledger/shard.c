@@ -63,6 +63,7 @@ static const struct metric metric_rows[SHARD_METRICS] = {
         "tally_ledger_oldest_reader_seconds", "how long the oldest snapshot is held by a reader"),
     [SHARD_REBUILD_BLOCKS_LEFT] =
         METRIC_GAUGE("tally_ledger_rebuild_blocks_left", "older blocks that new meters still lack"),
+    [SHARD_FIRED] = METRIC_COUNTER("tally_thresholds_fired_total", "thresholds that fired"),
     [SHARD_CELLS_PURGED] =
         METRIC_COUNTER("tally_ledger_cells_purged_total", "cells deleted of meters that are gone"),
 };
@@ -179,6 +180,8 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
     enum status status = shard_open_env(options, "log", &log, &shard->log, error);
     if (status == STATUS_OK)
         status = shard_open_env(options, "state", &state, &shard->state, error);
+    if (status == STATUS_OK)
+        status = fired_open(options->dir, options->number, options->map_size, &shard->fired, error);
     if (status)
         return status;
     (void)env_clear_dead_readers(shard->log);
@@ -206,12 +209,14 @@ shard_close(struct shard *shard)
     buffer_done(&shard->old);
     env_close(shard->log);
     env_close(shard->state);
+    env_close(shard->fired);
     block_writer_done(&shard->writer);
     head_close(&shard->head_file);
     arena_done(&shard->cuts_arena);
     arena_done(&shard->batches_arena);
     arena_done(&shard->freeze_arena);
     meter_rebuild_done(&shard->rebuild);
+    watch_done(&shard->watch);
     shard->cells = NULL;
     shard->spare = NULL;
     shard->freeze.cells = NULL;
@@ -219,6 +224,7 @@ shard_close(struct shard *shard)
     shard->generations = NULL;
     shard->log = NULL;
     shard->state = NULL;
+    shard->fired = NULL;
 }
 
 static const struct shard_live *
@@ -266,6 +272,7 @@ shard_adopt(struct shard *shard, const struct meters *meters)
     shard->live_count = count;
     shard->meters = meters;
     meter_rebuild_reset(&shard->rebuild);
+    watch_adopt(&shard->watch, meters->watched);
     metric_set(
         &shard->metrics[SHARD_REBUILD_BLOCKS_LEFT], (int64_t)meter_rebuild_blocks_left(shard));
 }
@@ -518,6 +525,7 @@ fold_rules_each(
             continue;
         step->epoch = cuts_epoch(&shard->cuts, step->start_s + QUARTER_HOUR_S, after);
         cells_add(shard->cells, subject, step);
+        watch_add(&shard->watch, step->meter->id, entry->subject, step);
     }
 }
 
@@ -585,6 +593,21 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
     }
     metric_add(&shard->metrics[SHARD_UNMETERED], unmetered);
     shard_gauges_set(shard);
+}
+
+struct watch_source
+shard_watch_source(const struct shard *shard, int64_t to_max_s)
+{
+    return (struct watch_source){
+        .state = shard->state,
+        .fired = shard->fired,
+        .cells = shard->cells,
+        .frozen = shard->freeze.cells,
+        .flushed = shard->flushed,
+        .live = shard->live,
+        .live_count = shard->live_count,
+        .to_max_s = to_max_s,
+    };
 }
 
 // --- cells to disk ---

@@ -41,11 +41,14 @@
 #include "ledger/lmdb_env.h"
 #include "ledger/meter_rebuild.h"
 #include "ledger/past.h"
+#include "ledger/watch.h"
 
-// A set of meters with what it was made of. Made and freed by the thread that polls the registry.
+// A set of meters, and the thresholds on them, with what they were made of. Made and freed by the
+// thread that polls the registry.
 struct meters {
     uint64_t generation;  // rises from 1
     struct meter_set *set;
+    const struct watched_set *watched;  // NULL: nothing is watched
     struct arena arena;
     struct meters *older;
 };
@@ -82,6 +85,7 @@ enum shard_metric {
     SHARD_READER_SECONDS,
     SHARD_REBUILD_BLOCKS_LEFT,
     SHARD_CELLS_PURGED,
+    SHARD_FIRED,
     SHARD_METRICS,
 };
 
@@ -104,6 +108,7 @@ struct shard {
     struct arena freeze_arena;  // of the frozen batches
     struct env *log;
     struct env *state;
+    struct env *fired;  // marks of thresholds: written by the keeper, too
     struct dedup *dedup;
     struct generations *generations;
     struct past past;
@@ -128,6 +133,7 @@ struct shard {
     struct shard_live live[METERS_MAX];  // in the order of the set
     bool has_lost_meters;                // since the last freeze
     struct meter_rebuild rebuild;
+    struct watch watch;
     struct block_writer writer;  // of the log's next block
     struct head_file head_file;
     struct head_place head_place;  // what it said when the shard was opened
@@ -217,6 +223,9 @@ void shard_fold_any(
     const struct fold_rules *rules,
     const struct entry *entry,
     const struct fold_place *place);
+
+// Where totals of thresholds come from; to_max_s: no event is later.
+struct watch_source shard_watch_source(const struct shard *shard, int64_t to_max_s);
 
 // Whether a freeze would have anything new.
 bool shard_is_unflushed(const struct shard *shard);

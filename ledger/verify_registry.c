@@ -1,3 +1,4 @@
+#include "ledger/threshold.h"
 #include "ledger/verify_parts.h"
 
 #include <stdio.h>
@@ -71,6 +72,16 @@ verify_records(struct verify_report *report, const char *dir)
 }
 
 static void
+verify_thresholds(struct verify_report *report, struct registry *registry, struct arena *arena)
+{
+    struct threshold *list = NULL;
+    uint32_t count = 0;
+    struct error error;
+    if (threshold_list(registry, arena, &list, &count, &error))
+        report_finding(report, "registry", "%s", error.text);
+}
+
+static void
 verify_definitions(struct verify_report *report, const char *dir)
 {
     scoped(arena_done) struct arena arena = {0};
@@ -81,6 +92,8 @@ verify_definitions(struct verify_report *report, const char *dir)
     enum status status = registry_open(dir, &registry, &error);
     if (!status)
         status = registry_list(registry, &arena, &meters, &count, &error);
+    if (!status)
+        verify_thresholds(report, registry, &arena);
     registry_close(registry);
     if (status) {
         report_finding(report, "registry", "%s", error.text);

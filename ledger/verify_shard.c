@@ -1,4 +1,5 @@
 #include "base/assert.h"
+#include "ledger/fired.h"
 #include "ledger/verify_parts.h"
 
 #include <inttypes.h>
@@ -33,6 +34,45 @@ shard_position(struct verify_shard *shard, uint64_t *out_position)
         return true;
     scoped(tx_done) struct tx state = tx_read(shard->view.state);
     return verify_meta(shard, &state, out_position);
+}
+
+// What fired, by the sequence of the marks. Some at a time: the snapshot stays short.
+static void
+fired_check(struct verify_shard *shard, struct env *env)
+{
+    enum { PAGE = 1000 };
+    struct fired *list = NULL;
+    uint32_t count = PAGE;
+    uint64_t since = 0;
+    struct error error;
+    while (count == PAGE) {
+        scoped(arena_done) struct arena arena = {0};
+        scoped(tx_done) struct tx tx = tx_read(env);
+        if (fired_list(&tx, since, PAGE, &arena, &list, &count, &error)) {
+            report_finding(shard->report, "fired", "%s", error.text);
+            return;
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            if (list[i].sequence != since + 1 ||
+                !fired_is(&tx, list[i].threshold_id, list[i].from_s, list[i].subject)) {
+                report_finding(shard->report, "fired", "marks of what fired do not agree");
+                return;
+            }
+            since = list[i].sequence;
+        }
+    }
+}
+
+static void
+shard_check_fired(struct verify_shard *shard, const char *dir)
+{
+    struct env *env = NULL;
+    struct error error;
+    if (fired_open_view(dir, shard->view.shard, &env, &error))
+        report_finding(shard->report, "fired", "%s", error.text);
+    else if (env != NULL)
+        fired_check(shard, env);
+    env_close(env);
 }
 
 static void
@@ -89,6 +129,7 @@ verify_shard(
     if (shard.view.state == NULL)
         report_finding(report, "state", "its file is empty or missing: rebuild the state");
     shard_read_head(&shard, dir, index);
+    shard_check_fired(&shard, dir);
     shard.cells = cells_open();
     shard_read_meters(&shard, dir);
     bool is_position_known = shard_position(&shard, &position);

@@ -20,6 +20,9 @@ enum { BEHIND_SHARE = 20, BEHIND_WAIT_MS = 5 };
 static const int64_t BEHIND_SLICE_NS = 2 * 1000000LL;
 static const int64_t BEHIND_CREDIT_MAX_NS = 20 * 1000000LL;
 static const int64_t BEHIND_QUIET_NS = 200 * 1000000LL;
+// Totals of thresholds: how long at once, and how long marks of what fired are gathered.
+static const int64_t WATCH_SLICE_NS = 2 * 1000000LL;
+static const int64_t FIRED_COMMIT_NS = 200 * 1000000LL;
 // What was rebuilt is flushed when it is so much, or so old.
 static const uint64_t REBUILD_FLUSH_BYTES = 256ULL << 20;
 static const int64_t REBUILD_FLUSH_NS = 5 * 1000000000LL;
@@ -61,7 +64,8 @@ static bool
 writer_adopt(struct writer *writer)
 {
     // The older set is freed once this one is adopted, and the keeper may be looking at it.
-    if (!keeper_is_rolled(&writer->keeper))
+    // What fired under it is written first, so that it does not fire again.
+    if (!keeper_is_rolled(&writer->keeper) || !watch_is_settled(&writer->shard.watch))
         return false;
     const struct meters *meters = slot_take(&writer->meters);
     if (meters == NULL)
@@ -83,6 +87,32 @@ writer_flushed_from(const void *context, uint32_t meter_id)
     return shard_flushed_from(context, meter_id);
 }
 
+static struct watch_source
+writer_watch_source(const struct writer *writer)
+{
+    int64_t to_max_ns = writer->options.now_ns() + writer->options.policy.future_max_ns;
+    return shard_watch_source(&writer->shard, to_max_ns / SECOND_NS + QUARTER_HOUR_S);
+}
+
+static enum status
+writer_quota(
+    const void *context,
+    const struct memory_request *request,
+    struct quota *out,
+    struct error *error)
+{
+    const struct writer *writer = context;
+    const struct shard *shard = &writer->shard;
+    const struct watch_source source = writer_watch_source(writer);
+    uint64_t live_from = shard_live_from(shard, watch_meter_id(&shard->watch, request->meter_id));
+    enum status status = watch_quota(
+        &shard->watch, &source, request->meter_id, request->subject, request->from_s, out, error);
+    uint64_t first = shard->rebuild.first > 0 ? shard->rebuild.first : 1;
+    if (!status)
+        out->is_complete = out->is_complete && live_from <= first;
+    return status;
+}
+
 static bool
 writer_answer(struct writer *writer)
 {
@@ -98,6 +128,8 @@ writer_answer(struct writer *writer)
         .live_from = writer_live_from,
         .flushed_from = writer_flushed_from,
         .context = shard,
+        .quota = writer_quota,
+        .quota_context = writer,
     };
     memory_answer(question, &view);
     return true;
@@ -114,14 +146,46 @@ writer_collect(struct writer *writer)
         writer_fail(writer);
     }
     const struct freeze *flushed = keeper_take_flushed(keeper);
-    if (flushed != NULL)
+    if (flushed != NULL) {
         shard_thaw(&writer->shard);
+        watch_renew(&writer->shard.watch);
+    }
     const struct generations_view *view = keeper_take_view(keeper);
     if (view != NULL) {
         shard_adopt_view(&writer->shard, view);
         keeper_adopted(keeper, view->number);
     }
-    return flushed != NULL || view != NULL;
+    const struct watch_batch *marked = keeper_take_marked(keeper);
+    if (marked != NULL) {
+        uint64_t fired = watch_taken(&writer->shard.watch);
+        metric_add(&writer->shard.metrics[SHARD_FIRED], (int64_t)fired);
+    }
+    return flushed != NULL || view != NULL || marked != NULL;
+}
+
+// What thresholds need after a group, and when there is none. False: nothing, or it is the keeper's
+// turn.
+static bool
+writer_watch(struct writer *writer, int64_t now_ns, bool has_taken)
+{
+    struct watch *watch = &writer->shard.watch;
+    bool has_worked = false;
+    if (writer_has_failed(writer))
+        return false;
+    if (watch_has_unbased(watch)) {
+        const struct watch_source source = writer_watch_source(writer);
+        has_worked = true;
+        if (watch_base(watch, &source, WATCH_SLICE_NS, &writer->error))
+            writer_fail(writer);
+    }
+    if (has_taken && now_ns - writer->fired_at_ns < FIRED_COMMIT_NS)
+        return has_worked;
+    struct watch_batch *batch = watch_take(watch);
+    if (batch == NULL)
+        return has_worked;
+    writer->fired_at_ns = now_ns;
+    keeper_offer_marks(&writer->keeper, batch);
+    return true;
 }
 
 // There are blocks whose cells nobody has been told to flush.
@@ -325,6 +389,7 @@ writer_step(struct writer *writer)
     if (has_taken || has_obeyed)
         writer->last_work_ns = now_ns;
     writer_sync_head(writer, now_ns);
+    bool has_watched = writer_watch(writer, now_ns, has_taken || has_obeyed);
     if (writer_is_due(writer, now_ns)) {
         writer_flush(writer);
         return true;
@@ -332,8 +397,8 @@ writer_step(struct writer *writer)
     // A table that filled up while another one was being written.
     if (has_collected)
         writer_seal(writer);
-    return writer_work_behind(writer, now_ns) || has_adopted || has_collected || has_answered ||
-           has_obeyed || has_taken;
+    return writer_work_behind(writer, now_ns) || has_watched || has_adopted || has_collected ||
+           has_answered || has_obeyed || has_taken;
 }
 
 static int
@@ -362,12 +427,14 @@ writer_drain(struct writer *writer)
         waker_prepare(&writer->waker);
         const struct shard *shard = &writer->shard;
         bool has_collected = writer_collect(writer);
+        bool has_watched = writer_watch(writer, clock_monotonic_ns(), false);
         if (!leaves_cells && shard_is_unflushed(shard))
             writer_flush(writer);
         bool is_done = !shard_is_frozen(shard) && (leaves_cells || !shard_is_unflushed(shard)) &&
+                       watch_is_settled(&shard->watch) && !watch_has_unbased(&shard->watch) &&
                        keeper_is_rolled(&writer->keeper) &&
                        (keeper_is_mended(&writer->keeper) || clock_monotonic_ns() > deadline_ns);
-        if (has_collected || is_done || writer_has_failed(writer))
+        if (has_watched || has_collected || is_done || writer_has_failed(writer))
             waker_cancel(&writer->waker);
         else
             waker_wait(&writer->waker, DRAIN_LOOK_MS);
@@ -411,6 +478,7 @@ writer_start(struct writer *writer, struct error *error)
         .shard = writer->shard.number,
         .log = writer->shard.log,
         .state = writer->shard.state,
+        .fired = writer->shard.fired,
         .facts =
             {
                     .meters = writer->shard.meters->set,

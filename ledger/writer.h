@@ -55,6 +55,7 @@ struct writer {
     uint64_t next_lane;  // where to look first, so that every front has its turn
     int64_t last_work_ns;
     int64_t behind_since_ns;   // monotonic: when there were blocks to flush first; 0: none since
+    int64_t fired_at_ns;       // when marks of thresholds were last written
     int64_t credit_ns;         // for what may wait, as of
     int64_t credit_at_ns;      //
     int64_t rebuild_since_ns;  // when the first block was rebuilt that is not flushed

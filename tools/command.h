@@ -32,6 +32,7 @@ int cmd_import(int argc, char **argv);
 int cmd_usage(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_meter(int argc, char **argv);
+int cmd_threshold(int argc, char **argv);
 int cmd_ledger(int argc, char **argv);
 int cmd_catalog(int argc, char **argv);
 int cmd_customer(int argc, char **argv);

@@ -26,6 +26,7 @@ static const struct command commands[] = {
     {"customer",  cmd_customer,  "add and list customers"                         },
     {"subscribe", cmd_subscribe, "subscribe a customer to a plan"                 },
     {"meter",     cmd_meter,     "add, list and remove meters"                    },
+    {"threshold", cmd_threshold, "limits that fire, and what is left of them"     },
     {"import",    cmd_import,    "send the rows of CSV and NDJSON files as events"},
     {"usage",     cmd_usage,     "ask how much was used"                          },
     {"events",    cmd_events,    "list events, and why a meter cannot use them"   },

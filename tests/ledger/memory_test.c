@@ -170,7 +170,12 @@ static struct memory_request
 request_of(uint32_t shard, uint32_t meter_id, const char *subject, int64_t from, int64_t to)
 {
     return (struct memory_request){
-        shard, meter_id, bytes_text(subject), from * QUARTER_HOUR_S, to * QUARTER_HOUR_S};
+        .shard = shard,
+        .meter_id = meter_id,
+        .subject = bytes_text(subject),
+        .from_s = from * QUARTER_HOUR_S,
+        .to_s = to * QUARTER_HOUR_S,
+    };
 }
 
 static void
@@ -303,6 +308,12 @@ Test(memory, refuses_requests_that_do_not_fit)
     cr_assert(memory_request_read(body, &out));
     for (size_t size = 0; size < body.size; size++)
         cr_assert_not(memory_request_read(bytes_of(body.data, size), &out), "cut to %zu", size);
+    frame.data[MEMORY_FRAME_HEAD + 1] = MEMORY_QUOTA;
+    cr_assert(memory_request_read(body, &out));
+    cr_assert_eq(out.kind, MEMORY_QUOTA);
+    frame.data[MEMORY_FRAME_HEAD + 1] = MEMORY_QUOTA + 1;
+    cr_assert_not(memory_request_read(body, &out), "no such kind");
+    frame.data[MEMORY_FRAME_HEAD + 1] = MEMORY_CELLS;
     frame.data[MEMORY_FRAME_HEAD] = MEMORY_VERSION + 1;
     cr_assert_not(memory_request_read(body, &out), "another version");
 

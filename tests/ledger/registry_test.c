@@ -207,9 +207,10 @@ static void
 damage(const char *dir, const char *key, size_t bit)
 {
     static const struct env_db_row dbs[] = {
-        {"registry", DB_KEY_BYTES}
+        {"registry",   DB_KEY_BYTES},
+        {"thresholds", DB_KEY_BYTES}
     };
-    const struct env_options options = {.map_size = 256 << 20, .dbs = dbs, .dbs_count = 1};
+    const struct env_options options = {.map_size = 256 << 20, .dbs = dbs, .dbs_count = 2};
     struct error error = {0};
     struct bytes value;
     struct env *env;

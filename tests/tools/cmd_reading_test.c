@@ -272,6 +272,16 @@ Test(cmd_reading, refusals_say_what_is_allowed)
         {cmd_ledger, "ledger resize --map-size 2M", EXIT_FAILED, "grow only"},
         {cmd_meter, "meter", EXIT_USAGE, "list|show|add|remove"},
         {cmd_meter, "meter show nothing", EXIT_FAILED, "nothing"},
+        {cmd_threshold, "threshold", EXIT_USAGE, "add|list|remove|fired|quota"},
+        {cmd_threshold, "threshold remove nothing", EXIT_FAILED, "nothing"},
+        {cmd_threshold, "threshold add t --meter nothing --limit 1", EXIT_FAILED, "nothing"},
+        {cmd_threshold, "threshold add t --meter tokens --limit 0", EXIT_USAGE, "above 0"},
+        {cmd_threshold, "threshold add t --meter tokens --limit x", EXIT_USAGE, "no quantity"},
+        {cmd_threshold,
+         "threshold add t --meter tokens --limit 1 --period week",
+         EXIT_USAGE,
+         "day or month"},
+        {cmd_threshold, "threshold quota nothing --subject a", EXIT_FAILED, "nothing"},
         {cmd_meter, "meter remove nothing", EXIT_FAILED, "nothing"},
         {cmd_meter, "meter add Bad --event-type llm", EXIT_USAGE, "Bad"},
         {cmd_meter, "meter add m --event-type llm --aggregation most", EXIT_USAGE, "unique_count"},
@@ -364,6 +374,34 @@ Test(cmd_reading, a_damaged_ledger_exits_1_with_the_place)
     ran = run(&reading, cmd_ledger, "ledger verify --format json");
     cr_assert_eq(ran.code, EXIT_FAILED);
     cr_assert_not_null(strstr(ran.out, "{\"findings\":[{\"shard\":0,"), "%s", ran.out);
+    reading_end(&reading);
+}
+
+Test(cmd_reading, thresholds_are_added_listed_and_removed)
+{
+    // clang-format off
+    static const struct usage_line lines[] = {
+        {"threshold add free --meter tokens --limit 1000", "threshold free created\n"},
+        {"threshold add free --meter tokens --limit 1000", "threshold free is as it was\n"},
+        {"threshold add acme --meter jobs --subject acme --period day --limit 2.5",
+         "threshold acme created\n"},
+        {"threshold add free --meter tokens --limit 2000", "threshold free redefined\n"},
+        {"threshold list --format tsv",
+         "threshold\tmeter\tsubject\tperiod\tlimit\n"
+         "acme\tjobs\tacme\tday\t2.5\n"
+         "free\ttokens\t\tmonth\t2000\n"},
+        {"threshold fired --format tsv",
+         "shard\tsequence\tthreshold\tsubject\tperiod\tvalue\tevent\n"},
+        {"threshold remove acme", "threshold acme removed\n"},
+    };
+    // clang-format on
+    struct reading reading;
+    fill(&reading);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        struct ran ran = run(&reading, cmd_threshold, lines[i].line);
+        cr_assert_eq(ran.code, EXIT_OK, "%s: %s", lines[i].line, ran.err);
+        cr_assert_str_eq(ran.out, lines[i].out, "%s: %s", lines[i].line, ran.out);
+    }
     reading_end(&reading);
 }
 
