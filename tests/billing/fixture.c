@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "billing/migrate.h"
+#include "ledger/backfill.h"
 #include "ledger/ledger.h"
 
 #include <criterion/criterion.h>
@@ -203,6 +204,18 @@ collect(struct ledger *ledger, struct intake *intake)
     cr_assert_eq(ledger_failure(ledger, &(const char *){NULL}), STATUS_OK);
 }
 
+// Usage of any age comes in a backfill; it stays open from one call to the next.
+static void
+open_backfill(struct ledger *ledger)
+{
+    struct error error = {0};
+    uint64_t count;
+    const struct backfill open = {
+        .act = BACKFILL_OPEN, .id = bytes_text("fixture"), .who = bytes_text("fixture")};
+    enum status status = ledger_backfill(ledger, &open, &count, &error);
+    cr_assert(status == STATUS_OK || status == STATUS_EXISTS, "%s", error.text);
+}
+
 void
 fixture_usage(struct fixture *fixture, const struct fixture_usage *rows, size_t count)
 {
@@ -212,6 +225,7 @@ fixture_usage(struct fixture *fixture, const struct fixture_usage *rows, size_t 
     const struct ledger_options options = {.now_ns = ledger_now_ns};
     int64_t deadline_ns = clock_monotonic_ns() + WAIT_MAX_NS;
     succeed(ledger_open(fixture->dir, &options, &ledger, &error), &error);
+    open_backfill(ledger);
     succeed(intake_open(ledger, fates_check, NULL, &intake, &error), &error);
     for (size_t i = 0; i < count; i++) {
         char id[32];

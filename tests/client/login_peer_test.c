@@ -370,6 +370,7 @@ Test(login_peer, passes_tallyd_as_one_of_its_users)
     options.username = "importer";
     options.password = "staple";
     options.backfill = "2024";
+    tallyd_open_backfill(&tallyd, options.backfill);
     assert_counts(&options);
     tallyd_done(&tallyd);
 }

@@ -102,6 +102,37 @@ tallyd_start(struct tallyd *tallyd, const char *const *arguments)
     }
 }
 
+void
+tallyd_open_backfill(const struct tallyd *tallyd, const char *id)
+{
+    char program[PATH_MAX], data[128];
+    int wait_status;
+    const char *bin = getenv("TALLY_BIN_DIR");
+    cr_assert_not_null(bin);
+    (void)snprintf(program, sizeof program, "%s/tally", bin);
+    (void)snprintf(data, sizeof data, "%s/data", tallyd->dir);
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        execl(
+            program,
+            program,
+            "ledger",
+            "backfill",
+            "open",
+            "--data",
+            data,
+            "--id",
+            id,
+            "--who",
+            "test",
+            (char *)NULL);
+        _exit(127);
+    }
+    cr_assert_eq(waitpid(pid, &wait_status, 0), pid);
+    cr_assert(WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0);
+}
+
 static int
 entry_remove(const char *path, const struct stat *info, int type, struct FTW *at)
 {

@@ -23,4 +23,6 @@ struct tallyd {
 void tallyd_open(struct tallyd *tallyd);
 // arguments: what comes behind those that every test has; ends with NULL.
 void tallyd_start(struct tallyd *tallyd, const char *const *arguments);
+// A backfill with this id, which events may name from now on (`tally ledger backfill open`).
+void tallyd_open_backfill(const struct tallyd *tallyd, const char *id);
 void tallyd_done(const struct tallyd *tallyd);

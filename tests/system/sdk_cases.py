@@ -346,7 +346,8 @@ class Cases:
         driver.do("flush", timeout_ms=30000)
         stats = driver.do("stats")
         self.assertEqual(stats["connects"], 4)
-        self.assertGreaterEqual(stats["events_duplicate"], 50)
+        # How many lie in a batch whose ack is lost depends on how fast they were sent.
+        self.assertGreater(stats["events_duplicate"], 0)
         self.assertEqual((stats["events_acked"], stats["events_rejected"]), (1000, 0))
         self.assertEqual(stats["events_conflict"], 0)
         self.assertEqual(server.usage("events", "acme"), "1000")
