@@ -1,7 +1,7 @@
 #pragma once
 // Changes to what the ledger says that are no events: cuts, corrections of events
-// (ledger/correct.h) and backfill batches (ledger/backfill.h). One at a time, each done when it is in
-// the log of every shard it concerns and fsynced.
+// (ledger/correct.h) and backfill batches (ledger/backfill.h). One at a time, each done when it is
+// in the log of every shard it concerns and fsynced.
 //
 //     ledger_cut(ledger, time_ns, &number, &error);         // in the process that writes
 //     control_do(dir, &request, now_ns, &answer, &error);   // in any other

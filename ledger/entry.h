@@ -59,8 +59,8 @@ struct entry_payload {
 
 // What only corrections, batches and cuts have. Unused members are zero.
 struct entry_note {
-    // who: required but for cuts; why: required for cancel, amend, batch revert. Cancels of a revert
-    // have neither: the batch revert before them in their block has.
+    // who: required but for cuts; why: required for cancel, amend, batch revert. Cancels of a
+    // revert have neither: the batch revert before them in their block has.
     struct bytes who, why;
     uint64_t block;  // cancel, amend: where the event lies; revert: where the rest of the batch
                      // begins, 0: all of it is taken out

@@ -11,9 +11,9 @@
 //
 // Order: by the event's time, the latest first; of the same time by shard, block and index, the
 // greatest first. So a page does not change when others come in, but for what is newer or late.
-// Every header of the log is looked at, of blocks behind the page's first one twice; a block is read
-// when its times can matter. Memory: limit
-// events. Owner: reader by who opened it; results in the arena.
+// Every header of the log is looked at, of blocks behind the page's first one twice; a block is
+// read when its times can matter. Memory: limit events. Owner: reader by who opened it; results in
+// the arena.
 
 #include "ledger/entry.h"
 #include "ledger/usage.h"

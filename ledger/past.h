@@ -7,12 +7,12 @@
 //     if (events[i].is_known) ... events[i].is_same
 //     past_done(&past);
 //
-// Only the blocks up to `expired` are looked at, and those behind it that have corrections; of these
-// only those whose time bounds hold one of the times, and of their entries only those of that very
-// time: an event is known if one of the same time and identity is in the log, and was not freed
-// since. Each block is read once for all events of a call. The bounds are kept in memory (24 bytes
-// a block) from the first call on. Slower, never wrong. Owner
-// and only thread: the shard's writer.
+// Only the blocks up to `expired` are looked at, and those behind it that have corrections; of
+// these only those whose time bounds hold one of the times, and of their entries only those of that
+// very time: an event is known if one of the same time and identity is in the log, and was not
+// freed since. Each block is read once for all events of a call. The bounds are kept in memory (24
+// bytes a block) from the first call on. Slower, never wrong. Owner and only thread: the shard's
+// writer.
 
 #include "base/buffer.h"
 #include "base/hash.h"

@@ -1,5 +1,5 @@
-// tally ledger backfill: batches of events of any age, which are closed, and taken out together when
-// they were wrong.
+// tally ledger backfill: batches of events of any age, which are closed, and taken out together
+// when they were wrong.
 
 #include "base/clock.h"
 #include "base/json.h"

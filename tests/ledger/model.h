@@ -7,6 +7,7 @@
 //     enum fate fate = model_put(&model, &event, now_ns);   // what the ledger must say
 //     status = model_correct(&model, &event, NULL, NULL);   // cancelled
 //     number = model_cut(&model, time_ns);
+//     status = model_backfill(&model, BACKFILL_REVERT, "march", &count);
 //     status = model_answer(&model, &meter, &query, &arena, &rows, &count);  // what it must answer
 //     model_done(&model);
 //
@@ -15,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/decimal.h"
+#include "ledger/backfill.h"
 #include "ledger/event.h"
 #include "ledger/usage.h"
 
@@ -24,6 +26,7 @@ enum {
     MODEL_LIMBS = 12,
     MODEL_DIMENSIONS = 3,
     MODEL_CUTS_MAX = 64,
+    MODEL_BACKFILLS = 8,
 };
 
 enum model_kind {
@@ -60,11 +63,17 @@ struct model_event {
     // Once stored: where in the log it begins to count, and where it is taken out (0: it is not).
     uint64_t from, until;
     bool is_amend;  // not an event: what an amend made of one
+    bool is_free;   // its backfill was reverted: the identity may come again
 };
 
 struct model_cut {
     int64_t time_ns;
     uint64_t place;
+};
+
+struct model_backfill {
+    const char *id;
+    bool is_open, is_reverted;
 };
 
 // Events in the log: what was put and acked as stored, in this order.
@@ -74,6 +83,8 @@ struct model {
     uint64_t place;                         // of what came last
     struct model_cut cuts[MODEL_CUTS_MAX];  // by number, from 1
     uint32_t cuts_count;
+    struct model_backfill backfills[MODEL_BACKFILLS];  // all that were ever opened
+    uint32_t backfills_count;
     int64_t past_max_ns, future_max_ns;
 };
 
@@ -89,6 +100,9 @@ enum status model_correct(
     const struct model_event *properties) CHECKED;
 // Its number.
 uint32_t model_cut(struct model *model, int64_t time_ns);
+// What the ledger must answer. *out_count: the events that a revert takes out.
+enum status model_backfill(
+    struct model *model, enum backfill_act act, const char *id, uint64_t *out_count) CHECKED;
 bool model_same_payload(const struct model_event *a, const struct model_event *b);
 
 struct model_number {

@@ -170,7 +170,8 @@ fate_is_right(
         return fate == FATE_DUPLICATE;
     if (expected == FATE_STORED)
         return fate == FATE_STORED || fate == FATE_DUPLICATE;
-    bool is_refused = expected == FATE_TOO_OLD || expected == FATE_TOO_FAR_AHEAD;
+    bool is_refused = expected == FATE_TOO_OLD || expected == FATE_TOO_FAR_AHEAD ||
+                      expected == FATE_BATCH_NOT_OPEN;
     return fate == expected || (is_refused && (fate == FATE_DUPLICATE || fate == FATE_CONFLICT));
 }
 
@@ -290,8 +291,10 @@ run_step(struct workload *workload)
     } else if (kind < 70) {
         make_batch(workload, chance(workload, 20) ? 100 : 20, false);
         batch_put(workload);
-    } else if (kind < 85) {
+    } else if (kind < 80) {
         change_meter(workload);
+    } else if (kind < 88) {
+        change_backfill(workload);
     } else {
         make_time_pass(workload);
     }
@@ -307,6 +310,8 @@ run_session(struct workload *workload, enum ending ending)
 {
     uint32_t steps = 2 + (uint32_t)draw(workload, 8);
     session_open(workload);
+    if (workload->model.backfills_count == 0)
+        open_backfill(workload);
     if (workload->is_in_flight)
         batch_put(workload);
     for (uint32_t i = 0; i < steps; i++)

@@ -197,6 +197,32 @@ MUTANTS = [
     ("zone-days-of-utc", "cells of an answer lie within its windows", "ledger/usage_scan.c",
      ".width = has_zone ? CELL_ZONE_DAY : CELL_DAY, .zone = plan->zone}",
      ".width = CELL_DAY}"),
+    ("batch-never-closes", "a closed backfill takes nothing", "ledger/shard.c",
+     "batch != NULL && batch->state == BATCH_OPEN ?", "batch != NULL ?"),
+    ("batch-judged-first", "a known event is a duplicate, whatever its backfill", "ledger/shard.c",
+     "    if (item->has_identity) {\n        enum dedup_result known",
+     "    if (item->has_identity && ((item->flags & ENTRY_IS_BACKFILL) == 0 ||\n"
+     "                               judge_batch(shard, group, item) == FATE_STORED)) {\n"
+     "        enum dedup_result known"),
+    ("batch-record-unwritten", "a start knows the batches", "ledger/flush.c",
+     "options->batches, options->batches_count);", "options->batches, 0);"),
+    ("batch-uncounted", "a start counts what the records do not", "ledger/recover.c",
+     "    batches_count(&shard->batches, entry, place->block);\n", ""),
+    ("revert-unfolded", "a reverted event counts no more", "ledger/order.c",
+     "    fold_correction(shard, entry, place);\n    return batches_learn",
+     "    if ((entry->flags & ENTRY_IS_REVERT) == 0)\n"
+     "        fold_correction(shard, entry, place);\n    return batches_learn"),
+    ("revert-keeps-identity", "a reverted identity is free", "ledger/order.c",
+     "        dedup_free(shard->dedup, identity);", "        dedup_rest(shard->dedup);"),
+    ("revert-keeps-at-start", "likewise after a start", "ledger/recover.c",
+     "            dedup_free(dedup, known->identity);\n", ""),
+    ("revert-skips-one", "a block of a revert begins where the one before ended",
+     "ledger/revert.c",
+     "            slice->index = index;", "            slice->index = index + 1;"),
+    ("revert-skips-block", "likewise, across blocks", "ledger/revert.c",
+     "    slice->block++;\n    slice->index = 0;", "    slice->block += 2;\n    slice->index = 0;"),
+    ("revert-of-all", "a revert takes out its own batch only", "ledger/revert.c",
+     "           bytes_equal(entry->batch, slice->revert->batch->id) &&\n", ""),
 ]
 
 # What must stay right whatever the number: builds in which a few events reach the limit.

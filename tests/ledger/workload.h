@@ -69,6 +69,8 @@ struct workload_question {
 
 uint64_t draw(struct workload *workload, uint64_t below);
 bool chance(struct workload *workload, uint32_t percent);
+// The id of a backfill, most often of one that was opened.
+const char *make_backfill(struct workload *workload);
 // Another event: new, resent, in conflict, late, broken.
 void make_event(struct workload *workload, struct model_event *out);
 // Another value and properties; nothing else is set.
@@ -80,7 +82,7 @@ void make_question(struct workload *workload, struct workload_question *out);
 // Moves the clock.
 void make_time_pass(struct workload *workload);
 
-// The event as ingest would hand it over; views into buffer.
+// workload_encode.c: the event as ingest would hand it over; views into buffer.
 void event_encode(const struct model_event *from, struct buffer *buffer, struct event *out);
 
 // Prints seed, step and this, and ends the process.
@@ -90,9 +92,12 @@ void succeed(const struct workload *workload, enum status status, const struct e
 // workload_ask.c: asks the reader and the model as many questions, and fails when they differ.
 void check_answers(struct workload *workload, uint32_t questions);
 
-// workload_change.c: corrects an event that was put some time, or makes a cut.
+// workload_change.c: corrects an event that was put some time, makes a cut, or opens, closes or
+// reverts a backfill.
 void change_event(struct workload *workload);
 void change_cut(struct workload *workload);
+void open_backfill(struct workload *workload);
+void change_backfill(struct workload *workload);
 
 // workload_dump.c: the log's events are the model's.
 void check_dump(const struct workload *workload);

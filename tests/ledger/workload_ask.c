@@ -161,6 +161,137 @@ ask(struct workload *workload, const struct workload_question *question, const s
     workload->shared->rows += count;
 }
 
+// The model's rows at a cut and now.
+struct late {
+    struct workload *workload;
+    const char *asked;
+    uint32_t groups;
+    struct model_row *before, *now;
+    size_t before_count, now_count;
+};
+
+static bool
+late_is_same(const struct model_row *before, const struct model_row *now)
+{
+    char left[WIDE_TEXT_MAX];
+    char right[WIDE_TEXT_MAX];
+    model_number_print(&before->numerator, left);
+    model_number_print(&now->numerator, right);
+    return before->count == now->count && before->denominator == now->denominator &&
+           strcmp(left, right) == 0;
+}
+
+static const struct model_row *
+late_twin(const struct late *late, const struct model_row *row)
+{
+    const struct usage_row key = {
+        .subject = bytes_text(row->subject),
+        .from_ns = row->from_ns,
+        .to_ns = row->to_ns,
+        .dimensions = row->dimensions,
+    };
+    return find_row(late->now, late->now_count, &key, late->groups);
+}
+
+// How many rows differ: what is new, what is gone, what changed.
+static size_t
+late_count(const struct late *late)
+{
+    size_t count = late->now_count;
+    for (size_t i = 0; i < late->before_count; i++) {
+        const struct model_row *now = late_twin(late, &late->before[i]);
+        if (now == NULL)
+            count++;
+        else if (late_is_same(&late->before[i], now))
+            count--;
+    }
+    return count;
+}
+
+// The difference of two sums, where it is a number.
+static void
+late_compare_sum(
+    const struct late *late,
+    const struct usage_late_row *row,
+    const struct model_row *before,
+    const struct model_row *now)
+{
+    char value[WIDE_TEXT_MAX];
+    char wanted[WIDE_TEXT_MAX];
+    struct model_number since = {0};
+    for (int i = 0; i < MODEL_LIMBS; i++)
+        since.limbs[i] = (now == NULL ? 0 : now->numerator.limbs[i]) -
+                         (before == NULL ? 0 : before->numerator.limbs[i]);
+    (void)wide_divide_print(row->numerator, 1, DECIMAL_PLACES, value);
+    model_number_print(&since, wanted);
+    if (strcmp(value, wanted) != 0)
+        fail(late->workload, "%s\n  since then %s, the model says %s", late->asked, value, wanted);
+}
+
+static void
+late_compare(const struct late *late, const struct usage_late_row *row)
+{
+    const struct usage_row *key = row->has_now ? &row->now : &row->before;
+    const struct model_row *before = find_row(late->before, late->before_count, key, late->groups);
+    const struct model_row *now = find_row(late->now, late->now_count, key, late->groups);
+    int64_t count =
+        (now == NULL ? 0 : (int64_t)now->count) - (before == NULL ? 0 : (int64_t)before->count);
+    if (row->has_before != (before != NULL) || row->has_now != (now != NULL) || row->count != count)
+        fail(
+            late->workload,
+            "%s\n  subject %.*s from %" PRId64 ": since then %" PRId64
+            " events, the model says %" PRId64,
+            late->asked,
+            (int)key->subject.size,
+            (const char *)key->subject.data,
+            key->from_ns,
+            row->count,
+            count);
+    if (before != NULL)
+        row_compare(late->workload, late->asked, &row->before, before);
+    if (now != NULL)
+        row_compare(late->workload, late->asked, &row->now, now);
+    if (row->is_additive)
+        late_compare_sum(late, row, before, now);
+}
+
+// What came since the question's cut.
+static void
+ask_late(
+    struct workload *workload, const struct workload_question *question, const struct meter *meter)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct late late = {.workload = workload, .groups = question->query.group_by_count};
+    struct usage_query now = question->query;
+    struct usage_late_result result = {0};
+    char asked[1024];
+    struct error error = {0};
+    now.at_cut = 0;
+    question_print(question, meter, asked);
+    late.asked = asked;
+    enum status expected = model_answer(
+        &workload->model, meter, &question->query, &arena, &late.before, &late.before_count);
+    enum status after =
+        model_answer(&workload->model, meter, &now, &arena, &late.now, &late.now_count);
+    expected = expected ? expected : after;
+    enum status status = usage_late(workload->reader, &question->query, &arena, &result, &error);
+    if (workload->is_damaged && status == STATUS_CORRUPT)
+        return;
+    size_t count = expected ? 0 : late_count(&late);
+    if (status != expected || result.count != count)
+        fail(
+            workload,
+            "since the cut of %s\n  %zu rows, status %d (%s), the model says %zu, status %d",
+            asked,
+            result.count,
+            status,
+            status ? error.text : "",
+            count,
+            expected);
+    for (size_t i = 0; i < result.count; i++)
+        late_compare(&late, &result.rows[i]);
+}
+
 static void
 ask_totals(
     struct workload *workload, const struct workload_question *question, const struct meter *meter)
@@ -216,6 +347,8 @@ check_answers(struct workload *workload, uint32_t questions)
             ask(workload, &question, meter);
             if (with_totals)
                 ask_totals(workload, &question, meter);
+            if (question.query.at_cut > 0)
+                ask_late(workload, &question, meter);
             continue;
         }
         scoped(arena_done) struct arena arena = {0};

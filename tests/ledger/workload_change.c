@@ -2,7 +2,9 @@
 #include "ledger/control.h"
 #include "tests/ledger/workload.h"
 
-// Corrections and cuts: what the model says of each must be what the ledger says. They are durable
+#include <inttypes.h>
+
+// Corrections, cuts and backfills: what the model says of each must be what the ledger says. They are durable
 // when they are answered, so a death afterwards changes nothing.
 
 static void
@@ -89,4 +91,47 @@ change_cut(struct workload *workload)
     succeed(workload, ledger_cut(workload->ledger, time_ns, &number, &error), &error);
     if (number != expected)
         fail(workload, "a cut has number %u, the model says %u", number, expected);
+}
+
+static void
+backfill(struct workload *workload, enum backfill_act act, const char *id)
+{
+    struct error error = {0};
+    uint64_t expected_count = 0;
+    uint64_t count = 0;
+    const struct backfill backfill = {
+        .act = act,
+        .id = bytes_text(id),
+        .who = bytes_text("model"),
+        .why = bytes_text("drawn"),
+    };
+    enum status expected = model_backfill(&workload->model, act, id, &expected_count);
+    if (!workload->is_real)
+        return;
+    enum status status = ledger_backfill(workload->ledger, &backfill, &count, &error);
+    if (status != expected || count != expected_count)
+        fail(
+            workload,
+            "backfill %d of %s: %s, %" PRIu64 " events, the model says %s, %" PRIu64,
+            (int)act,
+            id,
+            status_name(status),
+            count,
+            status_name(expected),
+            expected_count);
+}
+
+void
+open_backfill(struct workload *workload)
+{
+    backfill(workload, BACKFILL_OPEN, make_backfill(workload));
+}
+
+void
+change_backfill(struct workload *workload)
+{
+    static const enum backfill_act acts[] = {
+        BACKFILL_OPEN, BACKFILL_OPEN, BACKFILL_CLOSE, BACKFILL_REVERT, BACKFILL_REVERT};
+    enum backfill_act act = acts[draw(workload, 5)];
+    backfill(workload, act, make_backfill(workload));
 }

@@ -274,6 +274,17 @@ make_identity(struct workload *workload, struct model_event *event)
     event->chunk_position = workload->serial % 8;
 }
 
+const char *
+make_backfill(struct workload *workload)
+{
+    static const char *const ids[MODEL_BACKFILLS] = {
+        "backfill-1", "b", "march", "april", "may", "june", "a longer name of a backfill", "\xff"};
+    uint64_t known = workload->model.backfills_count;
+    if (known > 0 && chance(workload, 60))
+        return workload->model.backfills[known - 1].id;
+    return ids[draw(workload, known < MODEL_BACKFILLS ? known + 1 : known)];
+}
+
 static void
 make_new_event(struct workload *workload, struct model_event *event)
 {
@@ -282,7 +293,7 @@ make_new_event(struct workload *workload, struct model_event *event)
     *event = (struct model_event){
         .subject = subjects[is_first ? 0 : draw(workload, SUBJECTS)],
         .type = types[draw(workload, 4)],
-        .batch = chance(workload, 6) ? "backfill-1" : "",
+        .batch = chance(workload, 8) ? make_backfill(workload) : "",
         .value = model_units(event_values[draw(workload, 10)]),
     };
     // Some workloads know large values only, so that sums leave their range.
@@ -334,6 +345,8 @@ resend(struct workload *workload, struct model_event *event)
     }
     if (chance(workload, 30))
         event->time_ns = make_time(workload);
+    if (event->batch[0] != '\0' && chance(workload, 80))
+        event->batch = make_backfill(workload);
 }
 
 static void
@@ -360,6 +373,17 @@ remember(struct workload *workload, const struct model_event *event)
     workload->history[workload->history_count++] = *event;
 }
 
+// The next older event of a backfill; those that were reverted come again.
+static uint64_t
+back_to_backfill(const struct workload *workload, uint64_t back)
+{
+    for (uint64_t i = back; i < workload->history_count; i++) {
+        if (workload->history[workload->history_count - 1 - i].batch[0] != '\0')
+            return i;
+    }
+    return back;
+}
+
 void
 make_event(struct workload *workload, struct model_event *out)
 {
@@ -370,6 +394,8 @@ make_event(struct workload *workload, struct model_event *out)
         // The newest ones twice as often.
         uint64_t back = draw(workload, workload->history_count);
         back = chance(workload, 50) ? back % 50 : back;
+        if (chance(workload, 25))
+            back = back_to_backfill(workload, back);
         *out = workload->history[workload->history_count - 1 - back];
         if (kind < 92)
             resend(workload, out);
@@ -534,61 +560,4 @@ make_time_pass(struct workload *workload)
     static const int64_t steps_ns[] = {1, 1000000000, 300000000000, 3600000000000, 86400000000000};
     int64_t most_ns = steps_ns[draw(workload, 5)];
     workload_now_ns += 1 + draw_ns(workload, most_ns);
-}
-
-static void
-put_text(struct buffer *buffer, const char *text)
-{
-    buffer_u8(buffer, (uint8_t)(0xa0 | strlen(text)));
-    buffer_put(buffer, text, strlen(text));
-}
-
-static void
-put_properties(const struct model_event *from, bool is_deep, struct buffer *buffer)
-{
-    for (uint32_t i = 0; i < from->properties_count; i++) {
-        const struct model_property *property = &from->properties[i];
-        if (property->is_deep != is_deep)
-            continue;
-        put_text(buffer, property->key);
-        buffer_put(buffer, property->value.bytes, property->value.size);
-    }
-}
-
-// The nested map comes first or last, and the map may be cut in two.
-void
-event_encode(const struct model_event *from, struct buffer *buffer, struct event *out)
-{
-    uint32_t deep = 0;
-    for (uint32_t i = 0; i < from->properties_count; i++)
-        deep += from->properties[i].is_deep;
-    buffer_reset(buffer);
-    bool is_last = deep > 0 && from->properties[0].is_deep;
-    if (is_last)
-        put_properties(from, false, buffer);
-    size_t cut = buffer->size;
-    if (deep > 0) {
-        put_text(buffer, "deep");
-        buffer_u8(buffer, (uint8_t)(0x80 | deep));
-        put_properties(from, true, buffer);
-    }
-    cut = is_last ? cut : buffer->size;
-    if (!is_last)
-        put_properties(from, false, buffer);
-    must(!buffer_failed(buffer));
-    *out = (struct event){
-        .subject = bytes_text(from->subject),
-        .type = bytes_text(from->type),
-        .id = bytes_text(from->id),
-        .source = bytes_text(from->source),
-        .chunk = bytes_text(from->chunk),
-        .chunk_position = from->chunk_position,
-        .time_ns = from->time_ns,
-        .value = {from->value         },
-        .batch = bytes_text(from->batch),
-        .properties_count = from->properties_count - deep + (deep > 0),
-        .properties_runs = 2,
-        .properties =
-            { bytes_of(buffer->data, cut), bytes_of(buffer->data + cut, buffer->size - cut)},
-    };
 }
