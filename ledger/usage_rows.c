@@ -310,7 +310,11 @@ usage_rows_row(
     case AGGREGATION_UNIQUE_COUNT:
         row.numerator = wide_multiply(DECIMAL_ONE.units, state->unique.set.count);
         break;
-    case AGGREGATION_WEIGHTED_SUM: status = row_weighted(rows, sum, &row, error); break;
+    case AGGREGATION_WEIGHTED_SUM:
+        // A range without an end is refused when something in it would have to be weighed.
+        if (has_row)
+            status = row_weighted(rows, sum, &row, error);
+        break;
     }
     if (status)
         return status;

@@ -99,6 +99,24 @@ ask(const struct writing *writing, const struct usage_query *query, uint64_t *ou
     return value;
 }
 
+// A weighted sum needs a range with both ends, but for what counts no more.
+Test(mend, what_was_taken_out_is_not_weighed)
+{
+    uint64_t blocks = 0;
+    struct writing writing;
+    const struct usage_query query = query_of("left", "a");
+    writing_begin(&writing, 1);
+    put_meter(&writing, "left", AGGREGATION_WEIGHTED_SUM);
+    writing_open(&writing, NULL);
+    cr_assert_eq(ask(&writing, &query, &blocks), -1);
+    put(&writing, "a", "1", 7, writing_now_ns);
+    cancel(&writing, "a", "1");
+    cr_assert_eq(ask(&writing, &query, &blocks), -1, "nothing is left of it in memory");
+    writing_close(&writing);
+    cr_assert_eq(ask(&writing, &query, &blocks), -1, "nor on disk");
+    writing_end(&writing);
+}
+
 // Cells on disk of MAX, of all widths, by their flags.
 struct flagged {
     uint32_t dirty, replaces, others, records;
