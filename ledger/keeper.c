@@ -97,8 +97,9 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
     status = keeper_roll(keeper, &roll);
     if (!status)
         status = mend_know(keeper->mend, &facts, &keeper->error);
-    if (!status && mend_is_needed(keeper->mend))
-        flag_set(&keeper->is_mending, 1);
+    // The last batch may be done without keeper_mend having seen it: then nothing is needed now.
+    if (!status)
+        flag_set(&keeper->is_mending, mend_is_needed(keeper->mend));
     // From here on the freeze's meters are the writer's to free.
     published_set(&keeper->rolled, published_get(&keeper->rolled) + 1);
     waker_wake(keeper->options.writer);
