@@ -3,8 +3,10 @@
 one deliberate defect at a time and counts the workloads until the test fails.
 
     tests/ledger/mutants.py [--workloads N] [--seed N] [NAME...]
+    tests/ledger/mutants.py --check
 
-By hand: some minutes. Works on a copy of the committed and uncommitted sources in build/mutants. A
+By hand: some minutes, but for --check, which builds nothing and only says which mutants do not fit
+their files; ctest runs it. Works on a copy of the committed and uncommitted sources in build/mutants. A
 mutant is a piece of text that must occur exactly once in its file, and what stands there instead;
 one that does not fit any more is an error, so that the list stays true. Prints one line per mutant,
 as in tests/ledger/README.md, and of each variant: a sound build with a small limit, in which no
@@ -24,13 +26,13 @@ PLACE = os.path.join(ROOT, "build", "mutants")
 # name, what breaks, then for each edit: file, text, instead
 MUTANTS = [
     ("dedup-forgets", "each identity counts once, whenever the process dies", "ledger/recover.c",
-     "        if (dedup_find(dedup, known->identity, known->payload) == DEDUP_NEW)\n",
-     "        if (dedup == NULL)\n"),
+     "        if (result == DEDUP_NEW)\n            dedup_add(",
+     "        if (dedup == NULL)\n            dedup_add("),
     ("dedup-new-only", "a resend is a duplicate", "ledger/shard.c",
-     "    if (fate == FATE_STORED && item->has_identity)",
-     "    if (fate == FATE_STORED && item->has_identity && (item->identity.low & 15) != 0)"),
+     "    if (*out_fate == FATE_STORED && item->has_identity)",
+     "    if (*out_fate == FATE_STORED && item->has_identity && (item->identity.low & 15) != 0)"),
     ("refused-remembered", "an event that the clock refuses is not remembered", "ledger/shard.c",
-     "    if (fate == FATE_STORED && item->has_identity)",
+     "    if (*out_fate == FATE_STORED && item->has_identity)",
      "    if (item->has_identity)"),
     ("clock-first", "the lookup comes before the clock", "ledger/shard.c",
      "    if (item->has_identity) {\n",
@@ -39,7 +41,7 @@ MUTANTS = [
      "item->time_ns < now_ns - policy->past_max_ns",
      "item->time_ns <= now_ns - policy->past_max_ns"),
     ("conflict-unseen", "another payload under a known identity is a conflict", "ledger/dedup.c",
-     "entry->payload == payload ? DEDUP_SAME : DEDUP_DIFFERENT", "DEDUP_SAME"),
+     "known == fingerprint.payload ? DEDUP_SAME : DEDUP_DIFFERENT", "DEDUP_SAME"),
     ("payload-order", "the order of keys does not make a conflict", "ledger/payload.c",
      "        sum += hash_pair(key, value);", "        sum = sum * 3 + hash_pair(key, value);"),
     ("source-ignored", "the source belongs to the identity", "ledger/payload.c",
@@ -48,12 +50,15 @@ MUTANTS = [
      "        memcpy(at, &entry->chunk_position, sizeof entry->chunk_position);\n",
      "        memset(at, 0, sizeof entry->chunk_position);\n"),
     ("ack-before-commit", "an acked event is in the log", "ledger/writer.c",
-     "        if (shard_store(shard, group, &survivors, now_ns, &writer->error))\n"
+     "        if (shard_judge(shard, group, policy, now_ns, &survivors, &writer->error) ||\n"
+     "            shard_store(shard, group, &survivors, now_ns, &writer->error))\n"
      "            writer_fail(writer);\n"
      "    }\n"
      "    group->is_lost = writer_has_failed(writer);\n"
      "    bool is_lost = group->is_lost;\n"
      "    lane_answer(lane, group);\n",
+     "        if (shard_judge(shard, group, policy, now_ns, &survivors, &writer->error))\n"
+     "            writer_fail(writer);\n"
      "        group->is_lost = false;\n"
      "        lane_answer(lane, group);\n"
      "        if (shard_store(shard, group, &survivors, now_ns, &writer->error))\n"
@@ -61,15 +66,16 @@ MUTANTS = [
      "    }\n"
      "    bool is_lost = false;\n"),
     ("bounds-narrow", "a block's time bounds cover its events", "ledger/block_writer.c",
-     "    if (last_ns > header->time_max_ns)", "    if (header->time_max_ns == INT64_MIN)"),
+     "    if (entry->time_ns > header->time_max_ns)",
+     "    if (header->time_max_ns == INT64_MIN)"),
     ("position-late", "the position is that of the cells", "ledger/flush.c",
      "bytes_text(\"position\"), options->position)",
      "bytes_text(\"position\"), options->position - 1)"),
     ("position-absent", "the position is written with the cells", "ledger/flush.c",
-     "        flush_number(flush, bytes_text(\"position\"), options->position);\n", ""),
+     "        state_number_put(&flush->tx, bytes_text(\"position\"), options->position);\n", ""),
     ("position-apart", "cells and position are one transaction", "ledger/flush.c",
      "    if (!flush->status)\n        cells_each_sorted(options->cells, flush_cell, flush);\n",
-     "    flush_number(flush, bytes_text(\"position\"), options->position);\n"
+     "    state_number_put(&flush->tx, bytes_text(\"position\"), options->position);\n"
      "    flush->status = tx_commit(&flush->tx, error);\n"
      "    flush->tx = tx_write(options->state);\n"
      "    if (!flush->status)\n        cells_each_sorted(options->cells, flush_cell, flush);\n"),
@@ -78,10 +84,10 @@ MUTANTS = [
      "    if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored) || key.size > 0)\n"
      "        return true;\n"),
     ("flush-keeps", "what is flushed is memory's no more", "ledger/shard.c",
-     "    cells_clear(shard->cells);\n", ""),
+     "    cells_clear(shard->freeze.cells);\n", ""),
     ("recovery-folds-twice", "the start folds what the cells do not cover", "ledger/recover.c",
-     "        if (sequence > shard->flushed)\n            (void)shard_fold_entry",
-     "        if (sequence >= shard->flushed)\n            (void)shard_fold_entry"),
+     "        if (sequence > shard->flushed)\n            status = recover_entry",
+     "        if (sequence >= shard->flushed)\n            status = recover_entry"),
     ("live-from-late", "a new meter's cells begin with the next block", "ledger/shard.c",
      ".from = shard->head + 1}", ".from = shard->head + 2}"),
     ("live-from-early", "likewise", "ledger/shard.c",
@@ -128,21 +134,21 @@ MUTANTS = [
      "    for (size_t at = 0; at < sorted.size && tx->status",
      "    for (size_t at = HASH_SIZE; at < sorted.size && tx->status"),
     ("spill-forgotten", "spilled values are read back", "ledger/usage_scan.c",
-     "    if (!(state.flags & CELL_SPILLED))\n", "    if (state.count > 0)\n"),
-    ("memory-unmerged", "an answer holds what is in memory", "ledger/usage.c",
-     "        if (sum != NULL)\n            usage_rows_merge",
-     "        if (sum != NULL && rows == NULL)\n            usage_rows_merge"),
-    ("flush-unnoticed", "cells and memory are of one position", "ledger/usage.c",
+     "    if (sum == NULL || !(cell->state.flags & CELL_SPILLED))\n",
+     "    if (sum == NULL || cell->state.count > 0)\n"),
+    ("memory-unmerged", "an answer holds what is in memory", "ledger/usage_answer.c",
+     "        if (usage_plan_wants(plan, key.subject))\n", "        if (plan == NULL)\n"),
+    ("flush-unnoticed", "cells and memory are of one position", "ledger/usage_answer.c",
      "    if (has_reply && reply.flushed != position)",
      "    if (has_reply && reply.flushed < position)"),
     ("seek-too-far", "no subject's cell is jumped over", "ledger/usage_scan.c",
-     "    if (cell_key_compare(&wanted, at) < 0)", "    if (cell_key_compare(&wanted, at) != 0)"),
+     "    if (!usage_plan_subject_from(plan, at->subject, &wanted.subject)) {\n",
+     "    if (plan->subjects_count > 0) {\n"),
     ("range-end", "ranges are half-open", "ledger/usage_scan.c",
      "(entry->time_ns >= plan->to_ns && plan->to_ns != INT64_MAX)",
      "(entry->time_ns > plan->to_ns && plan->to_ns != INT64_MAX)"),
-    ("filters-all", "filters of one dimension are alternatives", "ledger/usage_plan.c",
-     "        for (uint32_t k = 0; k < plan->filters_count && !is_wanted; k++)",
-     "        for (uint32_t k = i; k <= i; k++)"),
+    ("filters-all", "the values of a filter are alternatives", "ledger/usage_filter.c",
+     "    return bound->values_count > 0 &&\n", "    return bound->values_count == 1 &&\n"),
     ("head-unwritten", "the head file is written after each commit", "ledger/shard.c",
      "status = head_write(&shard->head_file, sequence, shard->writer.header.checksum, error);",
      "status = STATUS_OK;"),
@@ -168,9 +174,8 @@ MUTANTS = [
      "    if (header->words_checksum != hash64(defined, header->sequence))",
      "    if (header->words_checksum == 0)"),
     ("cell-unchecked", "a cell's checksum is checked", "ledger/cell_state.c",
-     "    if (cursor_failed(&in) || checksum != value_checksum(key, bytes_of(in.at, "
-     "cursor_left(&in))))",
-     "    if (cursor_failed(&in) || checksum == 0)"),
+     "           checksum == value_checksum(key, bytes_of(in.at, cursor_left(&in)));",
+     "           checksum != 0;"),
     ("meta-unchecked", "the position's checksum is checked", "ledger/cell.c",
      "    if (value.size != STATE_META_SIZE || checksum != meta_checksum(key, stored))",
      "    if (value.size != STATE_META_SIZE || checksum == 0)"),
@@ -223,6 +228,27 @@ MUTANTS = [
      "    slice->block++;\n    slice->index = 0;", "    slice->block += 2;\n    slice->index = 0;"),
     ("revert-of-all", "a revert takes out its own batch only", "ledger/revert.c",
      "           bytes_equal(entry->batch, slice->revert->batch->id) &&\n", ""),
+    ("revert-takes-amended", "a revert takes out an event as it was amended", "ledger/revert.c",
+     "    struct entry cancel = parts[count - 1].event;",
+     "    struct entry cancel = parts[0].event;"),
+    ("revert-again", "what was cancelled by itself is not taken out twice", "ledger/revert.c",
+     "           !corrections_have(&slice->corrections, block, index);",
+     "           slice->count_max > 0;"),
+    ("revert-of-cut", "a revert is later than the cuts before it", "ledger/order.c",
+     "        part.is_cancel = parts[i].is_cancel;\n        (void)shard_fold_entry(",
+     "        part.is_cancel = parts[i].is_cancel;\n"
+     "        const struct cuts cuts = shard->cuts;\n"
+     "        if ((entry->flags & ENTRY_IS_REVERT) != 0)\n"
+     "            shard->cuts.count = 0;\n"
+     "        (void)shard_fold_entry(shard, &parts[i].event, &part);\n"
+     "        shard->cuts = cuts;\n"
+     "        if (shard == NULL)\n            (void)shard_fold_entry("),
+    ("late-added", "what came since is less what was there", "ledger/usage_late.c",
+     "wide_negate(row.before.numerator);", "row.before.numerator;"),
+    ("taken-weighed", "what was taken out of a weighted sum is not weighed",
+     "ledger/usage_rows.c",
+     "        if (has_row)\n            status = row_weighted",
+     "        if (row.denominator > 0)\n            status = row_weighted"),
 ]
 
 # What must stay right whatever the number: builds in which a few events reach the limit.
@@ -288,20 +314,39 @@ def test(binaries, seed, workloads):
 
 
 def edited(source, mutant):
-    """The files of the mutant, each with its sound text and its other one."""
+    """The files of the mutant, each with its sound text and its other one, and why it does not fit
+    any more (None: it does)."""
     name, edits = mutant[0], mutant[2:]
     files = {}
-    for path, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
-        path = os.path.join(source, path)
+    for name_in_tree, old, new in zip(edits[0::3], edits[1::3], edits[2::3]):
+        path = os.path.join(source, name_in_tree)
+        if not os.path.exists(path):
+            return files, f"{name} does not fit any more: there is no {name_in_tree}"
         if path not in files:
             with open(path, encoding="utf-8") as file:
                 text = file.read()
             files[path] = [text, text]
         count = files[path][1].count(old)
         if count != 1:
-            fail(f"{name} does not fit any more: its text occurs {count} times in {path}")
+            return files, (f"{name} does not fit any more: "
+                           f"its text occurs {count} times in {name_in_tree}")
         files[path][1] = files[path][1].replace(old, new)
-    return files
+    return files, None
+
+
+def check(source):
+    """Exits 1 when a mutant does not fit, or none would be tried under its name."""
+    names = [mutant[0] for mutant in MUTANTS + VARIANTS]
+    findings = [f"{name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
+    for mutant in MUTANTS + VARIANTS:
+        files, why = edited(source, mutant)
+        if why is None and all(sound == other for sound, other in files.values()):
+            why = f"{mutant[0]} changes nothing"
+        findings += [why] if why else []
+    for finding in findings:
+        print(f"mutants.py: {finding}", file=sys.stderr)
+    print(f"{len(names)} mutants and variants, {len(findings)} of them do not fit")
+    sys.exit(1 if findings else 0)
 
 
 def write_all(files, which):
@@ -312,7 +357,9 @@ def write_all(files, which):
 
 def try_mutant(mutant, source, binaries, options):
     name, breaks = mutant[:2]
-    files = edited(source, mutant)
+    files, why = edited(source, mutant)
+    if why is not None:
+        fail(why)
     try:
         write_all(files, 1)
         build(binaries)
@@ -331,8 +378,11 @@ def main():
     parser.add_argument("--workloads", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="also what the test said")
+    parser.add_argument("--check", action="store_true", help="only whether each one fits")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
+    if options.check:
+        check(ROOT)
     unknown = set(options.names) - {mutant[0] for mutant in MUTANTS + VARIANTS}
     if unknown:
         fail(f"there is no mutant {', '.join(sorted(unknown))}")
