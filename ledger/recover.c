@@ -11,10 +11,7 @@
 
 #include <inttypes.h>
 
-enum {
-    RECOVER_AHEAD = 64,         // identities hashed before the first is looked up
-    RECOVER_RENEW_BLOCKS = 64,  // read transactions stay short even here
-};
+enum { RECOVER_RENEW_BLOCKS = 64 };  // read transactions stay short even here
 
 struct known {
     struct hash128 identity;
@@ -26,7 +23,7 @@ struct recovery {
     struct shard *shard;
     uint64_t dedup_position;  // of the runs on disk when it began
     uint32_t count;
-    struct known ahead[RECOVER_AHEAD];
+    struct known ahead[SHARD_RECOVER_AHEAD];
     struct log_reader reader;
 };
 
@@ -67,7 +64,8 @@ recover_identity(
     known->payload = entry_payload_hash(entry, shard->secret);
     dedup_prefetch(shard->dedup, known->identity);
     recovery->count++;
-    return recovery->count == RECOVER_AHEAD ? recover_known(recovery, complete, error) : STATUS_OK;
+    return recovery->count == SHARD_RECOVER_AHEAD ? recover_known(recovery, complete, error)
+                                                  : STATUS_OK;
 }
 
 static uint64_t

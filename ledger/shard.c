@@ -154,6 +154,9 @@ shard_open_dedup(
         dedup->hot_max = HOT_DEFAULT;
     if (dedup->group_max == 0)
         dedup->group_max = GROUP_MAX_DEFAULT;
+    // The log may hold larger groups, of a time with other options.
+    if (dedup->group_max < SHARD_RECOVER_AHEAD)
+        dedup->group_max = SHARD_RECOVER_AHEAD;
     if (dedup->window_ns == 0)
         dedup->window_ns = WINDOW_DEFAULT_DAYS * DAY_NS;
     shard->dedup = dedup_open(&(struct dedup_options){

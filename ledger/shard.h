@@ -58,6 +58,9 @@ struct clock_policy {
     int64_t future_max_ns;
 };
 
+// Identities that a start hashes before it looks the first of them up; so many may come at once.
+enum { SHARD_RECOVER_AHEAD = 64 };
+
 enum shard_metric {
     SHARD_STORED,
     SHARD_DUPLICATE,
