@@ -26,7 +26,7 @@ enum {
     MODEL_LIMBS = 12,
     MODEL_DIMENSIONS = 3,
     MODEL_CUTS_MAX = 64,
-    MODEL_BACKFILLS = 8,
+    MODEL_BACKFILLS = 16,
 };
 
 enum model_kind {

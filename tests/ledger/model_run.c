@@ -74,11 +74,15 @@ session_open(struct workload *workload)
 {
     static const uint64_t tails[] = {1, 3000, 20000, 1 << 30};
     static const uint32_t groups[] = {4, 50, 0};
+    static const uint32_t hots[] = {16, 200, 0};
     struct error error = {0};
     if (!workload->is_ending) {
         workload->zones_first = (uint32_t)draw(workload, WORKLOAD_ZONES);
         workload->zones_count = (uint32_t)draw(workload, 3);
     }
+    // How identities lie on disk depends on when the keeper came to it: two rebuilds have none there.
+    uint32_t hot_max = hots[draw(workload, 3)];
+    bool is_on_disk = chance(workload, 20);
     const uint32_t zones_left = WORKLOAD_ZONES - workload->zones_first;
     const struct ledger_options options = {
         .zones = workload_zones + workload->zones_first,
@@ -89,6 +93,9 @@ session_open(struct workload *workload)
         .group_events_max = groups[draw(workload, 3)],
         .tail_max_bytes = tails[draw(workload, 4)],
         .idle_flush_ns = INT64_MAX / 2,
+        .dedup_hot_max = workload->is_ending ? 0 : hot_max,
+        .dedup_on_disk = is_on_disk && !workload->is_ending,
+        .dedup_window_ns = 1000 * DAY_NS,
         .keep_quarter_hours_ns = keeps_quarter_hours(workload) ? LEDGER_FOR_GOOD : 3 * DAY_NS,
         .keep_hours_ns = LEDGER_FOR_GOOD,
         .now_ns = now_ns,
@@ -286,12 +293,12 @@ run_step(struct workload *workload)
         uint64_t count = 1 + draw(workload, 6);
         for (uint64_t i = 0; i < count; i++)
             change_event(workload);
-    } else if (kind < 29) {
+    } else if (kind < 32) {
         change_cut(workload);
-    } else if (kind < 70) {
+    } else if (kind < 66) {
         make_batch(workload, chance(workload, 20) ? 100 : 20, false);
         batch_put(workload);
-    } else if (kind < 80) {
+    } else if (kind < 75) {
         change_meter(workload);
     } else if (kind < 88) {
         change_backfill(workload);
@@ -390,10 +397,12 @@ begin_meters(struct workload *workload)
 static void
 workload_begin(struct workload *workload)
 {
+    static const uint32_t backfill_percents[] = {5, 20, 50};
     struct error error = {0};
     workload->random = workload->seed;
     workload->is_real = true;
     workload->shards = 1 + (uint32_t)draw(workload, 3);
+    workload->backfill_percent = backfill_percents[draw(workload, 3)];
     workload->model.past_max_ns = chance(workload, 50) ? 35 * DAY_NS : 2 * DAY_NS;
     workload->model.future_max_ns = 5 * MINUTE_NS;
     workload->shared = mmap(
@@ -443,12 +452,16 @@ run_workload(uint64_t seed, const char *dir, bool is_verbose)
     if (is_verbose)
         (void)printf(
             "seed %" PRIu64 ": %u shards, %u steps, %u events put, %u stored, %" PRIu64
-            " questions, %" PRIu64 " rows\n",
+            " taken out, %" PRIu64 " of them reverted, %u cuts, %" PRIu64 " questions, %" PRIu64
+            " rows\n",
             seed,
             workload.shards,
             workload.step,
             workload.history_count,
             workload.model.count,
+            workload.taken,
+            workload.reverted,
+            workload.model.cuts_count,
             workload.shared->questions,
             workload.shared->rows);
     workload_end(&workload);

@@ -35,6 +35,7 @@ struct workload {
     bool is_damaged;  // on purpose: an answer is right or STATUS_CORRUPT
     char dir[WORKLOAD_DIR_MAX];
     uint32_t shards;
+    uint32_t backfill_percent;          // of the events
     uint32_t zones_first, zones_count;  // billing zones of the session
     bool is_ending;                     // the list of zones stays
     struct model model;
@@ -42,6 +43,7 @@ struct workload {
     struct model_event *history;           // all that was ever put
     uint32_t history_count, history_capacity;
     uint32_t serial;
+    uint64_t taken, reverted;  // events that count no more; those that reverts took out
     // The batch in hand.
     struct model_event batch[WORKLOAD_BATCH_MAX];
     uint32_t batch_count;
@@ -69,8 +71,11 @@ struct workload_question {
 
 uint64_t draw(struct workload *workload, uint64_t below);
 bool chance(struct workload *workload, uint32_t percent);
-// The id of a backfill, most often of one that was opened.
+// The id of a backfill: any, one that was never opened if there is one, or most often one that is
+// open, or else one that is not reverted.
 const char *make_backfill(struct workload *workload);
+const char *make_new_backfill(struct workload *workload);
+const char *make_live_backfill(struct workload *workload, bool is_to_be_open);
 // Another event: new, resent, in conflict, late, broken.
 void make_event(struct workload *workload, struct model_event *out);
 // Another value and properties; nothing else is set.

@@ -19,6 +19,7 @@ correct(
     struct event event = {0};
     uint64_t block = 0;
     enum status expected = model_correct(&workload->model, named, value, properties);
+    workload->taken += expected == STATUS_OK;
     if (!workload->is_real)
         return;
     struct correction correction = {
@@ -106,6 +107,8 @@ backfill(struct workload *workload, enum backfill_act act, const char *id)
         .why = bytes_text("drawn"),
     };
     enum status expected = model_backfill(&workload->model, act, id, &expected_count);
+    workload->taken += expected_count;
+    workload->reverted += expected_count;
     if (!workload->is_real)
         return;
     enum status status = ledger_backfill(workload->ledger, &backfill, &count, &error);
@@ -124,14 +127,19 @@ backfill(struct workload *workload, enum backfill_act act, const char *id)
 void
 open_backfill(struct workload *workload)
 {
-    backfill(workload, BACKFILL_OPEN, make_backfill(workload));
+    backfill(workload, BACKFILL_OPEN, make_new_backfill(workload));
 }
 
 void
 change_backfill(struct workload *workload)
 {
-    static const enum backfill_act acts[] = {
-        BACKFILL_OPEN, BACKFILL_OPEN, BACKFILL_CLOSE, BACKFILL_REVERT, BACKFILL_REVERT};
-    enum backfill_act act = acts[draw(workload, 5)];
-    backfill(workload, act, make_backfill(workload));
+    uint64_t kind = draw(workload, 100);
+    if (kind < 40)
+        open_backfill(workload);
+    else if (kind < 45)
+        backfill(workload, BACKFILL_OPEN, make_backfill(workload));
+    else if (kind < 55)
+        backfill(workload, BACKFILL_CLOSE, make_live_backfill(workload, true));
+    else
+        backfill(workload, BACKFILL_REVERT, make_live_backfill(workload, false));
 }

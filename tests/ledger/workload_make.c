@@ -250,7 +250,7 @@ make_time(struct workload *workload)
 static int64_t
 make_backfill_time(struct workload *workload)
 {
-    switch (draw(workload, 5)) {
+    switch (draw(workload, 8)) {
     case 0: return 1 + draw_ns(workload, 2 * DAY_NS);
     case 1: return 1577836800 * SECOND_NS + draw_ns(workload, 400 * DAY_NS);
     case 2: return 7226582400 * SECOND_NS + draw_ns(workload, 400 * DAY_NS);
@@ -274,15 +274,52 @@ make_identity(struct workload *workload, struct model_event *event)
     event->chunk_position = workload->serial % 8;
 }
 
+static const char *const backfill_ids[MODEL_BACKFILLS] = {
+    "backfill-1",
+    "b",
+    "march",
+    "april",
+    "may",
+    "june",
+    "a longer name of a backfill",
+    "\xff",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "jan",
+    "feb"};
+
 const char *
 make_backfill(struct workload *workload)
 {
-    static const char *const ids[MODEL_BACKFILLS] = {
-        "backfill-1", "b", "march", "april", "may", "june", "a longer name of a backfill", "\xff"};
     uint64_t known = workload->model.backfills_count;
-    if (known > 0 && chance(workload, 60))
-        return workload->model.backfills[known - 1].id;
-    return ids[draw(workload, known < MODEL_BACKFILLS ? known + 1 : known)];
+    return backfill_ids[draw(workload, known < MODEL_BACKFILLS ? known + 1 : known)];
+}
+
+const char *
+make_new_backfill(struct workload *workload)
+{
+    uint32_t known = workload->model.backfills_count;
+    return known < MODEL_BACKFILLS ? backfill_ids[known] : make_backfill(workload);
+}
+
+const char *
+make_live_backfill(struct workload *workload, bool is_to_be_open)
+{
+    const struct model *model = &workload->model;
+    if (model->backfills_count == 0 || chance(workload, 10))
+        return make_backfill(workload);
+    uint32_t first = (uint32_t)draw(workload, model->backfills_count);
+    for (uint32_t i = 0; i < model->backfills_count; i++) {
+        const struct model_backfill *backfill =
+            &model->backfills[(first + i) % model->backfills_count];
+        if (is_to_be_open ? backfill->is_open : !backfill->is_reverted)
+            return backfill->id;
+    }
+    return model->backfills[first].id;
 }
 
 static void
@@ -293,7 +330,8 @@ make_new_event(struct workload *workload, struct model_event *event)
     *event = (struct model_event){
         .subject = subjects[is_first ? 0 : draw(workload, SUBJECTS)],
         .type = types[draw(workload, 4)],
-        .batch = chance(workload, 8) ? make_backfill(workload) : "",
+        .batch =
+            chance(workload, workload->backfill_percent) ? make_live_backfill(workload, true) : "",
         .value = model_units(event_values[draw(workload, 10)]),
     };
     // Some workloads know large values only, so that sums leave their range.
@@ -346,7 +384,7 @@ resend(struct workload *workload, struct model_event *event)
     if (chance(workload, 30))
         event->time_ns = make_time(workload);
     if (event->batch[0] != '\0' && chance(workload, 80))
-        event->batch = make_backfill(workload);
+        event->batch = make_live_backfill(workload, true);
 }
 
 static void
@@ -415,7 +453,8 @@ make_burst(struct workload *workload)
     uint32_t spread = 1 + (uint32_t)draw(workload, 600);
     first.subject = subjects[0];
     first.type = "llm";
-    first.batch = "";
+    // A revert of so many takes many blocks, when groups are small.
+    first.batch = chance(workload, 40) ? make_live_backfill(workload, true) : "";
     for (uint32_t i = 0; i < count; i++) {
         struct model_event *event = &workload->batch[i];
         struct model_value value = value_of_int((int64_t)draw(workload, spread), true);
