@@ -80,7 +80,8 @@ session_open(struct workload *workload)
         workload->zones_first = (uint32_t)draw(workload, WORKLOAD_ZONES);
         workload->zones_count = (uint32_t)draw(workload, 3);
     }
-    // How identities lie on disk depends on when the keeper came to it: two rebuilds have none there.
+    // How identities lie on disk depends on when the keeper came to it: two rebuilds, which are
+    // compared, have none there.
     uint32_t hot_max = hots[draw(workload, 3)];
     bool is_on_disk = chance(workload, 20);
     const uint32_t zones_left = WORKLOAD_ZONES - workload->zones_first;

@@ -6,11 +6,11 @@ one deliberate defect at a time and counts the workloads until the test fails.
     tests/ledger/mutants.py --check
 
 By hand: some minutes, but for --check, which builds nothing and only says which mutants do not fit
-their files; ctest runs it. Works on a copy of the committed and uncommitted sources in build/mutants. A
-mutant is a piece of text that must occur exactly once in its file, and what stands there instead;
-one that does not fit any more is an error, so that the list stays true. Prints one line per mutant,
-as in tests/ledger/README.md, and of each variant: a sound build with a small limit, in which no
-workload may fail. Exits 1 when a mutant is not caught or a variant fails.
+their files; ctest runs it. Works on a copy of the committed and uncommitted sources in
+build/mutants. A mutant is a piece of text that must occur exactly once in its file, and what stands
+there instead; one that does not fit any more is an error, so that the list stays true. Prints one
+line per mutant, as in tests/ledger/README.md, and of each variant: a sound build with a small
+limit, in which no workload may fail. Exits 1 when a mutant is not caught or a variant fails.
 """
 
 import argparse

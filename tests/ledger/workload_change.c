@@ -4,8 +4,8 @@
 
 #include <inttypes.h>
 
-// Corrections, cuts and backfills: what the model says of each must be what the ledger says. They are durable
-// when they are answered, so a death afterwards changes nothing.
+// Corrections, cuts and backfills: what the model says of each must be what the ledger says. They
+// are durable when they are answered, so a death afterwards changes nothing.
 
 static void
 correct(
