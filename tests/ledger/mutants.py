@@ -139,8 +139,8 @@ MUTANTS = [
     ("memory-unmerged", "an answer holds what is in memory", "ledger/usage_answer.c",
      "        if (usage_plan_wants(plan, key.subject))\n", "        if (plan == NULL)\n"),
     ("flush-unnoticed", "cells and memory are of one position", "ledger/usage_answer.c",
-     "    if (has_reply && reply.flushed != position)",
-     "    if (has_reply && reply.flushed < position)"),
+     "    if (has_reply && (reply.flushed != position || reply.flushed_from != live_from))",
+     "    if (has_reply && (reply.flushed < position || reply.flushed_from != live_from))"),
     ("seek-too-far", "no subject's cell is jumped over", "ledger/usage_scan.c",
      "    if (!usage_plan_subject_from(plan, at->subject, &wanted.subject)) {\n",
      "    if (plan->subjects_count > 0) {\n"),
@@ -235,14 +235,12 @@ MUTANTS = [
      "           !corrections_have(&slice->corrections, block, index);",
      "           slice->count_max > 0;"),
     ("revert-of-cut", "a revert is later than the cuts before it", "ledger/order.c",
-     "        part.is_cancel = parts[i].is_cancel;\n        (void)shard_fold_entry(",
-     "        part.is_cancel = parts[i].is_cancel;\n"
+     "        (void)shard_fold_by(shard, rules, &parts[i].event, &part);\n",
      "        const struct cuts cuts = shard->cuts;\n"
      "        if ((entry->flags & ENTRY_IS_REVERT) != 0)\n"
      "            shard->cuts.count = 0;\n"
-     "        (void)shard_fold_entry(shard, &parts[i].event, &part);\n"
-     "        shard->cuts = cuts;\n"
-     "        if (shard == NULL)\n            (void)shard_fold_entry("),
+     "        (void)shard_fold_by(shard, rules, &parts[i].event, &part);\n"
+     "        shard->cuts = cuts;\n"),
     ("late-added", "what came since is less what was there", "ledger/usage_late.c",
      "wide_negate(row.before.numerator);", "row.before.numerator;"),
     ("taken-weighed", "what was taken out of a weighted sum is not weighed",
