@@ -113,6 +113,7 @@ ledger_start(struct server *server, struct error *error)
         .zones_count = settings->billing_zones_count,
         .keep_quarter_hours_ns = keep_of(settings->keep_quarter_hours_ns),
         .keep_hours_ns = keep_of(settings->keep_hours_ns),
+        .keep_log_ns = keep_of(settings->keep_log_ns),
     };
     return ledger_open(settings->data, &options, &server->ledger, error);
 }

@@ -197,6 +197,14 @@ static const struct option_row ROWS[] = {
      .value_name = "TIME",
      .help = "likewise by the hour; days and months are kept for good "
              "(default: as the ledger has it, 400d in a new one)"},
+    {.name = "keep-log",
+     .type = OPTION_DURATION,
+     .offset = OFFSET(keep_log_ns),
+     .env = "TALLY_KEEP_LOG",
+     .max = INT64_MAX / 4,
+     .value_name = "TIME",
+     .help = "how long the events themselves are kept; 0: for good "
+             "(default: as the ledger has it, for good in a new one)"},
     {.name = "billing-zones",
      .type = OPTION_TEXT,
      .offset = OFFSET(billing_zones_text),
@@ -274,7 +282,7 @@ static const struct option_row ROWS[] = {
      .env = "TALLYD_CONFIG",
      .value_name = "FILE",
      .help = "file of `key = value` lines"},
-    {.name = NULL                                                    },
+    {.name = NULL                                                                   },
 };
 
 static const struct option_spec SPEC = {
@@ -295,6 +303,7 @@ settings_read(int argc, char **argv, struct arena *arena, struct settings *out, 
     struct option_texts_rest rest = {0};
     out->keep_quarter_hours_ns = SETTINGS_AS_IT_IS;
     out->keep_hours_ns = SETTINGS_AS_IT_IS;
+    out->keep_log_ns = SETTINGS_AS_IT_IS;
     return options_read(&SPEC, argc, argv, out, arena, &rest, error);
 }
 

@@ -8,6 +8,8 @@
 
 #include <inttypes.h>
 
+enum { RENEW_BLOCKS = 64 };
+
 // One change under way. Both lists have an element for each shard.
 struct change {
     struct ledger *ledger;
@@ -184,6 +186,50 @@ change_revert(struct change *change, struct error *error)
     return status;
 }
 
+// The least time that an event of the batch may have; the greatest there is when nothing was
+// deleted, and nobody wants to know.
+static enum status
+earliest_event(const struct change *change, uint32_t shard, int64_t *out_ns, struct error *error)
+{
+    scoped(tx_done) struct tx log = tx_read(change->ledger->writers[shard].shard.log);
+    scoped(log_reader_done) struct log_reader reader = {0};
+    uint64_t first = 1;
+    uint64_t head = 0;
+    *out_ns = INT64_MAX;
+    enum status status = log_first(&log, &first, error);
+    if (!status)
+        status = log_head(&log, &head, error);
+    if (status || first == 1)
+        return status;
+    const uint64_t opened = change->found[shard].batch.opened;
+    for (uint64_t sequence = opened > first ? opened : first; !status && sequence <= head;
+         sequence++) {
+        if (sequence % RENEW_BLOCKS == 0)
+            tx_renew(&log);
+        status = log_look(&reader, &log, sequence, error);
+        bool may_be = !status && (reader.header.flags & BLOCK_HAS_BACKFILL) != 0;
+        if (may_be && reader.header.time_min_ns < *out_ns)
+            *out_ns = reader.header.time_min_ns;
+    }
+    return status;
+}
+
+// Before anything is written: a revert that has begun comes to its end.
+static enum status
+change_may_revert(struct change *change, struct error *error)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < change->ledger->writers_count && !status; i++) {
+        struct order order = {.kind = ORDER_MAY_REVERT, .batch_id = change->backfill->id};
+        if (!change->found[i].has_batch)
+            continue;
+        status = earliest_event(change, i, &order.time_ns, error);
+        if (!status)
+            status = order_run(change->ledger, i, &order, error);
+    }
+    return status;
+}
+
 static enum status
 change_run(struct change *change, uint64_t *out_count, struct error *error)
 {
@@ -200,7 +246,10 @@ change_run(struct change *change, uint64_t *out_count, struct error *error)
         return refuse(change, STATUS_EXISTS, "is reverted already", error);
     if (act == BACKFILL_CLOSE && change_count(change, BATCH_CLOSED) == shards)
         return refuse(change, STATUS_EXISTS, "is closed already", error);
-    status = change_close(change, error);
+    if (act == BACKFILL_REVERT)
+        status = change_may_revert(change, error);
+    if (!status)
+        status = change_close(change, error);
     if (status || act == BACKFILL_CLOSE)
         return status;
     status = change_revert(change, error);

@@ -75,6 +75,9 @@ step_read(
         return STATUS_OK;
     scoped(tx_done) struct tx log = tx_read(view->log);
     enum status status = log_open(&reader, &log, block, error);
+    // Retention deleted it.
+    if (status == STATUS_NOT_FOUND)
+        return STATUS_OK;
     while (!status && log_next(&reader, &entry)) {
         if (entry.kind != kind || !bytes_equal(entry.batch, batch->id) || out->time_ns != 0)
             continue;

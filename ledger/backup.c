@@ -1,9 +1,10 @@
 // A backup, in its order:
 //
-//   1. heads of all shards are read: from here on it holds what was acknowledged before
-//   2. meters and blocks are written under names that no manifest lists yet, and fsynced
-//   3. ledger.conf, then the manifest: from here on this backup exists
-//   4. the former backup's copy of the meters goes
+//   1. of shards whose log has lost its beginning the state is copied: it is of a block before 2.
+//   2. heads of all shards are read: from here on it holds what was acknowledged before
+//   3. meters and blocks are written under names that no manifest lists yet, and fsynced
+//   4. ledger.conf, then the manifest: from here on this backup exists
+//   5. the former backup's copies of meters and states go
 
 #include "ledger/backup.h"
 
@@ -96,6 +97,15 @@ copying_resume(struct copying *copying, struct tx *log, struct error *error)
         return STATUS_OK;
     if (copying->backup->heads[copying->shard] >= held->head) {
         enum status status = log_look(&copying->reader, log, held->head, error);
+        if (status == STATUS_NOT_FOUND) {
+            return error_set(
+                error,
+                STATUS_EXISTS,
+                "block %" PRIu64 " is the last one in %s, and was deleted from the log, maybe with "
+                "later ones: back it up into a new directory",
+                held->head,
+                copying->backup->to);
+        }
         if (status || copying->reader.header.checksum == held->head_checksum)
             return status;
     }
@@ -139,8 +149,9 @@ copying_end_chunk(struct copying *copying, struct error *error)
     enum status status = chunk_end(&copying->chunk, &row, error);
     if (status)
         return status;
-    backup->manifest.shards[copying->shard] =
-        (struct manifest_shard){row.last, copying->reader.header.checksum};
+    struct manifest_shard *shard = &backup->manifest.shards[copying->shard];
+    shard->head = row.last;
+    shard->head_checksum = copying->reader.header.checksum;
     return manifest_add(&backup->manifest, &row, error);
 }
 
@@ -179,8 +190,13 @@ copying_begin(struct copying *copying, struct error *error)
         status = log_first(&log, &first, error);
     if (status)
         return status;
-    uint64_t held = copying->backup->manifest.shards[copying->shard].head;
-    copying->next = held > 0 ? held + 1 : first;
+    const struct manifest_shard *shard = &copying->backup->manifest.shards[copying->shard];
+    uint64_t held = shard->head;
+    copying->next = held > 0 ? held + 1 : shard->kept.first;
+    if (held == 0 && first > shard->kept.first) {
+        return error_set(
+            error, STATUS_BUSY, "blocks were deleted from the log meanwhile: start it again");
+    }
     if (copying->next < first) {
         return error_set(
             error,
@@ -226,6 +242,54 @@ backup_heads(struct backup *backup, struct error *error)
         status = log_head(&log, &backup->heads[i], error);
         uint64_t held = backup->manifest.shards[i].head;
         backup->blocks_total += backup->heads[i] > held ? backup->heads[i] - held : 0;
+    }
+    return status;
+}
+
+static enum status
+state_path(
+    const struct backup *backup,
+    uint32_t shard,
+    uint32_t number,
+    struct path *out,
+    struct error *error)
+{
+    char name[BACKUP_NAME_MAX];
+    (void)snprintf(name, sizeof name, "shards/%04" PRIu32 "/state-%" PRIu32 ".mdb", shard, number);
+    return path_make(out, backup->to, name, error);
+}
+
+// The cells of blocks that no backup has any more, with all others.
+static enum status
+backup_state(struct backup *backup, uint32_t shard, struct error *error)
+{
+    struct manifest_shard *row = &backup->manifest.shards[shard];
+    scoped(shard_view_done) struct shard_view view = {0};
+    struct path path;
+    enum status status = shard_view_open(backup->dir, shard, &view, error);
+    if (!status && row->head == 0 && view.log != NULL) {
+        scoped(tx_done) struct tx log = tx_read(view.log);
+        status = log_kept_read(&log, &row->kept, error);
+    }
+    if (status || row->kept.first == 1)
+        return status;
+    if (view.state == NULL)
+        return error_set(error, STATUS_CORRUPT, "state is missing: restore the ledger");
+    status = state_path(backup, shard, backup->manifest.number, &path, error);
+    if (!status)
+        status = env_copy(view.state, path.text, error);
+    return status ? status
+                  : files_copy(path.text, NULL, &row->state_size, &row->state_checksum, error);
+}
+
+static enum status
+backup_states(struct backup *backup, struct error *error)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < backup->conf.shards && !status; i++) {
+        status = backup_state(backup, i, error);
+        if (status)
+            status = error_prefix(error, "shard %04" PRIu32, i);
     }
     return status;
 }
@@ -307,6 +371,8 @@ backup_look(struct backup *backup, struct error *error)
     if (status == STATUS_NOT_FOUND) {
         backup->manifest.shards_count = backup->conf.shards;
         backup->manifest.number = 1;
+        for (uint32_t i = 0; i < backup->conf.shards; i++)
+            backup->manifest.shards[i].kept.first = 1;
         return STATUS_OK;
     }
     if (!status)
@@ -357,6 +423,11 @@ backup_finish(struct backup *backup, struct error *error)
     // Left behind, it would only take room.
     if (!status)
         (void)unlink(path.text);
+    for (uint32_t i = 0; i < backup->conf.shards && !status; i++) {
+        status = state_path(backup, i, backup->former_number, &path, error);
+        if (!status)
+            (void)unlink(path.text);
+    }
     return status;
 }
 
@@ -369,6 +440,8 @@ backup_all(struct backup *backup, struct error *error)
     if (!status)
         status = backup_look(backup, error);
     backup->manifest.began_ns = clock_now_ns();
+    if (!status)
+        status = backup_states(backup, error);
     if (!status)
         status = backup_heads(backup, error);
     if (!status)

@@ -12,6 +12,9 @@
 // written over. While it copies, each block is checked against its checksums and its predecessor's;
 // no read transaction outlives a mebibyte of blocks, and none is open while it writes or waits.
 //
+// Where the log has lost its beginning (ledger/retain) before the backup began, the cells are in it
+// too, from one snapshot that lasts as long as they are copied.
+//
 // Format: docs/ledger-format.md. Owner: the caller. Thread: one.
 
 #include "base/status.h"
@@ -34,8 +37,8 @@ struct backup_summary {
 };
 
 // STATUS_EXISTS: to holds the backup of another ledger, or of this one before it was restored, or
-// is none. STATUS_BUSY: another backup is at work there. STATUS_CORRUPT: a block is not what was
-// written.
+// is none. STATUS_BUSY: another backup is at work there, or retention deleted blocks meanwhile.
+// STATUS_CORRUPT: a block is not what was written.
 enum status backup_run(
     const char *dir,
     const char *to,
@@ -66,7 +69,8 @@ struct restore_summary {
 // Makes dir, which must not exist; it is a ledger when this returns STATUS_OK, and none before. Its
 // cells and identities are made when it is first opened. STATUS_EXISTS: dir is there;
 // STATUS_NOT_FOUND: from is no backup, or does not hold a block that was named; STATUS_CORRUPT: a
-// file or block is not what was backed up.
+// file or block is not what was backed up; STATUS_INVALID: a backup without the log's beginning can
+// be restored to its end only.
 enum status restore_run(
     const char *from,
     const char *dir,

@@ -47,7 +47,7 @@ enum state_db {
     STATE_DB_DIRTY,        // ledger/dirty.h
     STATE_DB_COUNT,
 };
-enum log_db { LOG_DB_BLOCKS, LOG_DB_COUNT };
+enum log_db { LOG_DB_BLOCKS, LOG_DB_META, LOG_DB_COUNT };
 
 struct cell_key {
     enum cell_width width;

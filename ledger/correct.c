@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/unpack.h"
 #include "ledger/intake.h"
+#include "ledger/log_kept.h"
 #include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
 
@@ -79,6 +80,7 @@ struct found {
     struct entry entry;  // ENTRY_CANCEL: nothing counts any more
     uint64_t block;
     uint32_t index;
+    struct log_kept kept;  // what was searched
 };
 
 static bool
@@ -148,8 +150,10 @@ find_current(
     scoped(log_reader_done) struct log_reader reader = {0};
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     uint64_t sequence = 0;
-    enum status status = log_head(&tx, &sequence, error);
-    for (; !status && sequence > 0 && !found->is_found; sequence--) {
+    enum status status = log_kept_read(&tx, &found->kept, error);
+    if (!status)
+        status = log_head(&tx, &sequence, error);
+    for (; !status && sequence >= found->kept.first && !found->is_found; sequence--) {
         if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&tx);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
@@ -169,8 +173,12 @@ find_current(
 }
 
 static enum status
-refuse_unknown(const struct correction *correction, struct error *error)
+refuse_unknown(
+    const struct correction *correction, const struct log_kept *kept, struct error *error)
 {
+    char since[CLOCK_TEXT_MAX];
+    bool has_deleted = kept->first > 1;
+    log_kept_print(kept, since, sizeof since);
     char subject[256];
     char id[256];
     bytes_print(correction->subject, subject, sizeof subject);
@@ -178,11 +186,14 @@ refuse_unknown(const struct correction *correction, struct error *error)
     return error_set(
         error,
         STATUS_NOT_FOUND,
-        "subject %s has no event with id %s%s%s",
+        "subject %s has no event with id %s%s%s%s%s%s",
         subject,
         id,
         correction->source.size > 0 ? " of that source" : " and without a source",
-        correction->has_time ? " at that time" : "");
+        correction->has_time ? " at that time" : "",
+        has_deleted ? "; the log is kept from " : "",
+        has_deleted ? since : "",
+        has_deleted ? " on, and older events cannot be changed any more" : "");
 }
 
 static enum status
@@ -258,7 +269,7 @@ correct_locked(
     if (status)
         return error_prefix(error, "shard %04" PRIu32, shard);
     if (!found.is_found)
-        return refuse_unknown(correction, error);
+        return refuse_unknown(correction, &found.kept, error);
     if (found.entry.kind == ENTRY_CANCEL)
         return refuse_cancelled(&found, error);
     const struct entry entry = correction_entry(correction, &found);

@@ -215,6 +215,12 @@ dedup_adopt(struct dedup *dedup, const struct generations_view *view)
 }
 
 uint64_t
+dedup_position(const struct dedup *dedup)
+{
+    return dedup->view != NULL ? dedup->view->position : 0;
+}
+
+uint64_t
 dedup_expired(const struct dedup *dedup)
 {
     return dedup->view != NULL ? dedup->view->expired : 0;

@@ -60,6 +60,8 @@ struct seal *dedup_seal(struct dedup *dedup, uint64_t position, int64_t newest_a
 // From here on this view is asked, and no older one. The sealed table is forgotten when the view
 // has it.
 void dedup_adopt(struct dedup *dedup, const struct generations_view *view);
+// Identities of blocks up to here are in the runs of the view that is asked.
+uint64_t dedup_position(const struct dedup *dedup);
 // Identities of blocks up to here may have been forgotten again.
 uint64_t dedup_expired(const struct dedup *dedup);
 

@@ -202,14 +202,17 @@ dump_next_block(struct dump *dump, uint64_t sequence, struct error *error)
 static enum status
 dump_shard(struct dump *dump, const char *dir, uint32_t shard, struct error *error)
 {
+    uint64_t first = 1;
     uint64_t head = 0;
     enum status status = shard_view_open(dir, shard, &dump->view, error);
     if (status || dump->view.log == NULL)
         return status;
     scoped(tx_done) struct tx log = tx_read(dump->view.log);
-    status = log_head(&log, &head, error);
+    status = log_first(&log, &first, error);
+    if (!status)
+        status = log_head(&log, &head, error);
     tx_done(&log);
-    for (uint64_t sequence = 1; sequence <= head && !status && !dump->is_stopped; sequence++)
+    for (uint64_t sequence = first; sequence <= head && !status && !dump->is_stopped; sequence++)
         status = dump_next_block(dump, sequence, error);
     return status;
 }

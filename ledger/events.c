@@ -263,14 +263,17 @@ static enum status
 listing_shard(struct listing *listing, uint32_t shard, struct error *error)
 {
     struct shard_view *view = &listing->reader->views[shard];
+    uint64_t first = 1;
     uint64_t head = 0;
     enum status status = shard_view_open(listing->reader->dir, shard, view, error);
     if (status || view->log == NULL)
         return status;
     scoped(tx_done) struct tx log = tx_read(view->log);
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    status = log_head(&log, &head, error);
-    for (uint64_t sequence = head; sequence > 0 && !status; sequence--) {
+    status = log_first(&log, &first, error);
+    if (!status)
+        status = log_head(&log, &head, error);
+    for (uint64_t sequence = head; sequence >= first && !status; sequence--) {
         if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&log);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;

@@ -1,6 +1,7 @@
 #include "ledger/files.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DIR_MODE = 02770, FILES_STEP = 64 << 10 };
+enum { DIR_MODE = 02770, FILES_STEP = 64 << 10, PIECE_SIZE = 1 << 20 };
 
 enum status
 path_make(struct path *out, const char *dir, const char *below, struct error *error)
@@ -151,6 +152,71 @@ files_load(const char *path, struct buffer *out, struct error *error)
     (void)close(fd);
     if (status && buffer_failed(out))
         return error_set(error, STATUS_NO_MEMORY, "%s: no memory to read it", path);
+    return status;
+}
+
+// Fills the piece as far as the file goes.
+static enum status
+piece_read(int fd, uint8_t *piece, size_t *out_size)
+{
+    size_t size = 0;
+    ssize_t got = 1;
+    while (size < PIECE_SIZE && got > 0) {
+        got = read(fd, piece + size, PIECE_SIZE - size);
+        if (got < 0 && errno == EINTR)
+            got = 1;
+        else if (got > 0)
+            size += (size_t)got;
+    }
+    *out_size = size;
+    return got < 0 ? STATUS_IO : STATUS_OK;
+}
+
+static enum status
+pieces_copy(int from, int to, uint64_t *out_size, uint64_t *out_checksum)
+{
+    scoped(buffer_done) struct buffer memory = {0};
+    uint8_t *piece = buffer_reserve(&memory, PIECE_SIZE);
+    uint64_t total = 0;
+    uint64_t checksum = 0;
+    size_t size = 1;
+    enum status status = piece == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+    while (!status && size > 0) {
+        status = piece_read(from, piece, &size);
+        if (!status && size > 0)
+            checksum = hash64(bytes_of(piece, size), checksum);
+        if (!status && to >= 0)
+            status = fd_write(to, bytes_of(piece, size));
+        total += size;
+    }
+    if (!status && to >= 0 && fsync(to) != 0)
+        status = STATUS_IO;
+    *out_size = total;
+    *out_checksum = checksum;
+    return status;
+}
+
+enum status
+files_copy(
+    const char *from,
+    const char *to,
+    uint64_t *out_size,
+    uint64_t *out_checksum,
+    struct error *error)
+{
+    int out = -1;
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return error_set_errno(error, "cannot open %s", from);
+    if (to != NULL)
+        out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0660);
+    enum status status =
+        to != NULL && out < 0 ? error_set_errno(error, "cannot make %s", to) : STATUS_OK;
+    if (!status && pieces_copy(in, out, out_size, out_checksum))
+        status = error_set_errno(error, "cannot copy %s", from);
+    if (out >= 0)
+        (void)close(out);
+    (void)close(in);
     return status;
 }
 

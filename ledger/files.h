@@ -41,6 +41,14 @@ enum status files_replace(
 // Appends the file to the buffer. STATUS_NOT_FOUND: it is not there. STATUS_NO_MEMORY: it is larger
 // than the buffer's limit, too.
 enum status files_load(const char *path, struct buffer *out, struct error *error) CHECKED;
+// Reads a file through and, with to, writes it there over what was there, and fsyncs it: for files
+// that do not fit into memory. The checksum is chained over pieces of a mebibyte, from 0.
+enum status files_copy(
+    const char *from,
+    const char *to,
+    uint64_t *out_size,
+    uint64_t *out_checksum,
+    struct error *error) CHECKED;
 // An exclusive lock on a file, made when it is missing; ended by closing *out_fd. STATUS_BUSY with
 // "what: another process has it".
 enum status

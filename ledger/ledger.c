@@ -32,6 +32,7 @@ enum {
     BUSY_FLUSH_MINUTES = 15,
     KEEP_QUARTER_HOURS_MIN_S = 3600,
     KEEP_HOURS_MIN_S = 86400,
+    KEEP_LOG_MIN_S = 86400,
 };
 
 static const uint64_t DEDUP_MEMORY_DEFAULT = 2ULL << 30;
@@ -75,10 +76,13 @@ terms_adopt(struct ledger_terms *terms, const struct ledger_options *options, st
         terms->dedup_window_s = seconds_of(options->dedup_window_ns);
     keep_adopt(options->keep_quarter_hours_ns, &terms->keep_quarter_hours_s);
     keep_adopt(options->keep_hours_ns, &terms->keep_hours_s);
+    keep_adopt(options->keep_log_ns, &terms->keep_log_s);
     enum status status =
         keep_check("quarter hours", terms->keep_quarter_hours_s, KEEP_QUARTER_HOURS_MIN_S, error);
     if (!status)
         status = keep_check("hours", terms->keep_hours_s, KEEP_HOURS_MIN_S, error);
+    if (!status)
+        status = keep_check("the log", terms->keep_log_s, KEEP_LOG_MIN_S, error);
     if (!status && options->zones != NULL)
         status = terms_zones(terms, options->zones, options->zones_count, error);
     return status;
@@ -251,6 +255,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
         .idle_flush_ns = ledger->options.idle_flush_ns,
         .busy_flush_ns = ledger->options.busy_flush_ns,
         .leaves_cells = ledger->options.is_visit,
+        .keep_log_ns = ledger->options.is_visit ? 0 : ledger->conf.terms.keep_log_s * SECOND_NS,
         .now_ns = ledger->options.now_ns,
     };
     const struct shard_dedup_options dedup = {

@@ -350,6 +350,32 @@ reader_scan_line(const char *line, void *context)
     return 0;
 }
 
+// The database of free pages is LMDB's first one: each value is a count and so many page numbers.
+static int
+free_pages(struct env *env, uint64_t *out_pages)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor = NULL;
+    MDB_val key;
+    MDB_val value;
+    uint64_t pages = 0;
+    int code = mdb_txn_begin(env->handle, NULL, MDB_RDONLY, &txn);
+    if (code)
+        return code;
+    code = mdb_cursor_open(txn, 0, &cursor);
+    while (code == 0) {
+        size_t count = 0;
+        code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        if (code == 0 && value.mv_size >= sizeof count)
+            memcpy(&count, value.mv_data, sizeof count);
+        pages += count;
+    }
+    mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    *out_pages = pages;
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
 enum status
 env_stat(struct env *env, struct env_stat *out, struct error *error)
 {
@@ -358,12 +384,19 @@ env_stat(struct env *env, struct env_stat *out, struct error *error)
     int code = mdb_env_info(env->handle, &info);
     if (code == 0 && mdb_reader_list(env->handle, reader_scan_line, &scan) < 0)
         code = EIO;
+    uint64_t pages = 0;
+    MDB_stat sizes = {0};
+    if (code == 0)
+        code = free_pages(env, &pages);
+    if (code == 0)
+        code = mdb_env_stat(env->handle, &sizes);
     if (code)
         return error_of(env->path, "read its figures", code, error);
     bool is_behind = scan.oldest_txn > 0 && info.me_last_txnid > scan.oldest_txn;
     *out = (struct env_stat){
         .map_size = info.me_mapsize,
         .used_bytes = env_used_bytes(env),
+        .free_bytes = pages * sizes.ms_psize,
         .last_txn = info.me_last_txnid,
         .readers_max = info.me_maxreaders,
         .readers_used = scan.used,

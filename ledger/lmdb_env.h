@@ -52,6 +52,7 @@ uint64_t env_revision(struct env *env);
 
 struct env_stat {
     uint64_t map_size, used_bytes;  // used: last page number x page size
+    uint64_t free_bytes;            // of these, pages that are free to be used again
     uint64_t last_txn;
     uint32_t readers_max, readers_used;
     uint64_t oldest_reader_pid;   // 0: nobody is in a read transaction

@@ -1,6 +1,7 @@
 #include "ledger/log_reader.h"
 
 #include "base/assert.h"
+#include "ledger/log_kept.h"
 #include "ledger/shard_view.h"
 
 #include <inttypes.h>
@@ -11,8 +12,19 @@ log_value(struct tx *log, uint64_t sequence, struct bytes *out, struct error *er
     if (tx_get(log, LOG_DB_BLOCKS, bytes_of(&sequence, sizeof sequence), out))
         return STATUS_OK;
     enum status status = tx_check(log, error);
+    struct log_kept kept = {0};
+    if (!status)
+        status = log_kept_read(log, &kept, error);
     if (status)
         return status;
+    // Whoever began with it has been overtaken by retention.
+    if (sequence < kept.first) {
+        return error_set(
+            error,
+            STATUS_NOT_FOUND,
+            "block %" PRIu64 " was deleted, because it is older than the log is kept",
+            sequence);
+    }
     return error_set(error, STATUS_CORRUPT, "block %" PRIu64 " is missing", sequence);
 }
 

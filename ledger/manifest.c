@@ -5,6 +5,7 @@
 //   began 1794268800000000000
 //   meters SIZE CHECKSUM
 //   shard 0 HEAD CHECKSUM
+//   kept 0 FIRST UNTIL PREVIOUS SIZE CHECKSUM      where it does not begin with block 1
 //   chunk 0 FIRST LAST SIZE CHECKSUM
 //   checksum CHECKSUM              XXH3_64 of all lines before, seed 0
 //
@@ -77,6 +78,17 @@ manifest_print(const struct manifest *manifest, struct buffer *out)
             i,
             shard->head,
             shard->head_checksum);
+        if (shard->kept.first > 1)
+            buffer_format(
+                out,
+                "kept %" PRIu32 " %" PRIu64 " %" PRId64 " %016" PRIx64 " %" PRIu64 " %016" PRIx64
+                "\n",
+                i,
+                shard->kept.first,
+                shard->kept.until_ns,
+                shard->kept.previous,
+                shard->state_size,
+                shard->state_checksum);
     }
     for (uint32_t i = 0; i < manifest_count(manifest); i++) {
         struct manifest_chunk chunk = manifest_at(manifest, i);
@@ -145,7 +157,7 @@ static bool
 read_shard(const char *line, struct manifest *manifest)
 {
     uint64_t number;
-    struct manifest_shard shard;
+    struct manifest_shard shard = {.kept = {.first = 1}};
     if (!take_number(&line, 10, &number) || !take_number(&line, 10, &shard.head) ||
         !take_number(&line, 16, &shard.head_checksum))
         return false;
@@ -153,6 +165,23 @@ read_shard(const char *line, struct manifest *manifest)
         return false;
     manifest->shards[manifest->shards_count++] = shard;
     return *line == '\n';
+}
+
+// Of the shard whose line was the last.
+static bool
+read_kept(const char *line, struct manifest *manifest)
+{
+    uint64_t number;
+    uint64_t until = 0;
+    struct manifest_shard *shard = &manifest->shards[manifest->shards_count - 1];
+    if (!take_number(&line, 10, &number) || !take_number(&line, 10, &shard->kept.first) ||
+        !take_number(&line, 10, &until) || !take_number(&line, 16, &shard->kept.previous) ||
+        !take_number(&line, 10, &shard->state_size) ||
+        !take_number(&line, 16, &shard->state_checksum))
+        return false;
+    shard->kept.until_ns = (int64_t)until;
+    return *line == '\n' && number + 1 == manifest->shards_count && until <= INT64_MAX &&
+           shard->kept.first > 1 && shard->state_size > 0;
 }
 
 static bool
@@ -178,6 +207,8 @@ read_line(const char *line, struct manifest *manifest)
     uint64_t number = 0;
     if (take_word(&line, "shard"))
         return read_shard(line, manifest);
+    if (take_word(&line, "kept"))
+        return manifest->shards_count > 0 && read_kept(line, manifest);
     if (take_word(&line, "chunk"))
         return read_chunk(line, manifest);
     if (take_word(&line, "number")) {
@@ -205,7 +236,10 @@ is_dense(const struct manifest *manifest)
     uint64_t ends[MANIFEST_SHARDS_MAX] = {0};
     for (uint32_t i = 0; i < manifest_count(manifest); i++) {
         struct manifest_chunk chunk = manifest_at(manifest, i);
-        if (ends[chunk.shard] != 0 && ends[chunk.shard] + 1 != chunk.first)
+        bool is_first = ends[chunk.shard] == 0;
+        uint64_t wanted =
+            is_first ? manifest->shards[chunk.shard].kept.first : ends[chunk.shard] + 1;
+        if (chunk.first != wanted)
             return false;
         ends[chunk.shard] = chunk.last;
     }

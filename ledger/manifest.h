@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/status.h"
+#include "ledger/log_kept.h"
 
 enum { MANIFEST_SHARDS_MAX = 256 };
 
@@ -27,6 +28,10 @@ struct manifest_chunk {
 struct manifest_shard {
     uint64_t head;           // the last block; 0: none
     uint64_t head_checksum;  // that block's
+    // Where its chunks begin. Beyond 1 what was deleted from the log is in the cells only, and the
+    // backup holds them: shards/NNNN/state-NUMBER.mdb, as of a block from first - 1 to head.
+    struct log_kept kept;
+    uint64_t state_size, state_checksum;  // of that file, as files_copy has it; 0: there is none
 };
 
 struct manifest {

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/pool.h"
 #include "ledger/dirty.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_kept.h"
 #include "ledger/remake.h"
 #include "ledger/shard_view.h"
 #include "ledger/uniques.h"
@@ -95,9 +95,8 @@ struct gathering {
     struct mend *mend;
     struct tx *state;
     struct horizons horizons;
-    uint64_t first;           // block of the log
-    int64_t complete_from_s;  // of windows that start from here on no block was deleted
-    struct buffer gone;       // keys of records that nobody needs: u16 size, bytes
+    struct log_kept kept;  // from where on the log is there
+    struct buffer gone;    // keys of records that nobody needs: u16 size, bytes
 };
 
 // *out_is_wanted false: nobody reads the cell any more (its meter or zone is gone, or it is
@@ -134,9 +133,11 @@ gather_cell(
         return status;
     // What was deleted cannot be made anew: the cell stays as it is, and listed.
     *out_is_wanted = true;
-    if (item.live_from > gathering->first)
+    if (item.live_from > gathering->kept.first)
         return STATUS_OK;
-    if (item.live_from < gathering->first && item.key.start_s < gathering->complete_from_s)
+    bool lacks = item.live_from < gathering->kept.first &&
+                 item.key.start_s * SECOND_NS <= gathering->kept.until_ns;
+    if (lacks)
         return STATUS_OK;
     remake_add(mend->remake, &item, rule->meter);
     return STATUS_OK;
@@ -185,19 +186,11 @@ records_delete(const struct mend *mend, struct bytes keys, struct error *error)
     return tx_commit(&tx, error);
 }
 
-// Blocks lie in the order of arrivals, and events come at most minutes before their time.
 static enum status
 log_begin(const struct mend *mend, struct gathering *gathering, struct error *error)
 {
     scoped(tx_done) struct tx log = tx_read(mend->log);
-    scoped(log_reader_done) struct log_reader reader = {0};
-    enum status status = log_first(&log, &gathering->first, error);
-    if (status || gathering->first == 1)
-        return status;
-    status = log_look(&reader, &log, gathering->first, error);
-    if (!status)
-        gathering->complete_from_s = (reader.header.arrival_ns + DAY_NS) / SECOND_NS;
-    return status;
+    return log_kept_read(&log, &gathering->kept, error);
 }
 
 static enum status
@@ -208,7 +201,7 @@ batch_begin(struct mend *mend, struct error *error)
     enum status status = log_begin(mend, &gathering, error);
     if (status)
         return status;
-    mend->remake = remake_open(mend->log, gathering.first);
+    mend->remake = remake_open(mend->log, gathering.kept.first);
     status = gather_all(&gathering, error);
     tx_done(&state);
     if (!status)

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/correction.h"
+#include "ledger/retain_hold.h"
 
 #include <inttypes.h>
 
@@ -141,12 +142,95 @@ obey_unfinished(const struct shard *shard, struct order *order)
     }
 }
 
+// Cells of some meters are made anew from the log when something is taken out of them: what the log
+// has no more can stay in no such cell. What the entry takes out; NULL: it may.
+static const struct meter *
+meter_in_the_way(struct shard *shard, const struct entry *entry)
+{
+    struct correction_part parts[CORRECTION_PARTS_MAX];
+    const struct fold_place place = {.is_cancel = true};
+    const struct meter_rule *rule = meter_set_first(shard->meters->set, entry->type);
+    (void)correction_parts(entry, parts);
+    if (!retain_lacks(&shard->kept, shard->zones, entry->time_ns))
+        return NULL;
+    for (; rule != NULL; rule = rule->next_of_type) {
+        if (!cell_has_way_back(rule->meter->aggregation) &&
+            meter_rule_apply(
+                rule, &parts[0].event, &place, &shard->fold_scratch, &shard->fold_step))
+            return rule->meter;
+    }
+    return NULL;
+}
+
+// False: refused, since events that it is about were deleted.
+static bool
+may_correct(struct shard *shard, struct order *order)
+{
+    char since[CLOCK_TEXT_MAX];
+    log_kept_print(&shard->kept, since, sizeof since);
+    if (order->entry->note.block < shard->kept.first) {
+        (void)error_set(
+            &order->error,
+            STATUS_NOT_FOUND,
+            "the event was deleted: the log is kept from %s on",
+            since);
+        return false;
+    }
+    const struct meter *meter = meter_in_the_way(shard, order->entry);
+    if (meter == NULL)
+        return true;
+    (void)error_set(
+        &order->error,
+        STATUS_INVALID,
+        "the log is kept from %s on, and %s of meter %s is made of all events of a month: events "
+        "of the month in which the log begins, and before, cannot be changed any more",
+        since,
+        aggregation_name(meter->aggregation),
+        meter->key);
+    return false;
+}
+
+static bool
+has_way_back(const struct shard *shard)
+{
+    bool has = true;
+    for (uint32_t i = 0; i < meter_set_count(shard->meters->set); i++)
+        has = has && cell_has_way_back(meter_set_at(shard->meters->set, i)->aggregation);
+    return has;
+}
+
+static void
+obey_may_revert(struct shard *shard, struct order *order)
+{
+    char since[CLOCK_TEXT_MAX];
+    const struct batch *batch = batches_find(&shard->batches, order->batch_id);
+    bool has_begun =
+        batch != NULL && (batch->state == BATCH_REVERTING || batch->state == BATCH_REVERTED);
+    if (batch == NULL || has_begun)
+        return;
+    bool is_there = batch->opened >= shard->kept.first;
+    if (is_there &&
+        (has_way_back(shard) || !retain_lacks(&shard->kept, shard->zones, order->time_ns)))
+        return;
+    log_kept_print(&shard->kept, since, sizeof since);
+    (void)error_set(
+        &order->error,
+        STATUS_INVALID,
+        is_there ? "the log is kept from %s on, and the backfill has events of the month in which "
+                   "it begins, or before: what some meters measure cannot be taken out of these"
+                 : "the log is kept from %s on, and the backfill was opened before: it cannot be "
+                   "reverted any more",
+        since);
+}
+
 static enum status
 obey_correct(struct shard *shard, struct order *order, int64_t now_ns, struct error *error)
 {
     const struct entry *entry = order->entry;
     must(entry->kind == ENTRY_CANCEL || entry->kind == ENTRY_AMEND);
     must(entry->note.block > 0 && entry->note.block <= shard->head);
+    if (!may_correct(shard, order))
+        return STATUS_OK;
     enum status status = shard_append(shard, order->raw, now_ns, error);
     if (status)
         return status;
@@ -164,6 +248,7 @@ shard_obey(struct shard *shard, struct order *order, int64_t now_ns, struct erro
     case ORDER_CUT: return obey_cut(shard, order, now_ns, error);
     case ORDER_CORRECT: return obey_correct(shard, order, now_ns, error);
     case ORDER_FIND_BATCH: obey_find_batch(shard, order); return STATUS_OK;
+    case ORDER_MAY_REVERT: obey_may_revert(shard, order); return STATUS_OK;
     case ORDER_UNFINISHED: obey_unfinished(shard, order); return STATUS_OK;
     case ORDER_BATCH: return obey_batch(shard, order, now_ns, error);
     }

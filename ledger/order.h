@@ -17,6 +17,7 @@ enum order_kind {
     ORDER_CUT,
     ORDER_CORRECT,
     ORDER_FIND_BATCH,  // what is known of a batch
+    ORDER_MAY_REVERT,  // refused when the log lacks what a revert of the batch would read
     ORDER_UNFINISHED,  // any batch whose revert has begun and not ended
     ORDER_BATCH,       // entries of a batch: open, close, a part of its revert
 };
@@ -24,11 +25,11 @@ enum order_kind {
 struct order {
     enum order_kind kind;
     uint32_t number;            // a cut's; LOOK: the answer, 0: there is none
-    int64_t time_ns;            // a cut's
+    int64_t time_ns;            // a cut's; MAY_REVERT: no event of the batch is earlier
     const struct entry *entry;  // a cancel or an amend, sound, of what counts now
     struct bytes raw;           // the same, raw; of BATCH all that are to be written, as one block
     uint64_t block;             // CORRECT, BATCH: where it lies now
-    struct bytes batch_id;      // FIND_BATCH
+    struct bytes batch_id;      // FIND_BATCH, MAY_REVERT
     bool has_batch;             // FIND_BATCH, UNFINISHED: there is one
     struct batch batch;         // it, as it is; its id stays until the ledger is closed
     struct error error;         // the refusal; its status is the answer: STATUS_OK when it is done

@@ -31,13 +31,19 @@ bounds_learn(struct past *past, const struct past_question *question, struct err
     scoped(tx_done) struct tx tx = tx_read(question->log);
     scoped(log_reader_done) struct log_reader reader = {0};
     for (uint64_t sequence = known + 1; sequence <= question->head; sequence++) {
+        // Those that were deleted hold nothing that may be asked for.
+        struct bounds bounds = {.time_min_ns = INT64_MAX, .time_max_ns = INT64_MIN};
+        if (sequence < question->first) {
+            buffer_put(&past->bounds, &bounds, sizeof bounds);
+            continue;
+        }
         if (sequence % RENEW_BLOCKS == 0)
             tx_renew(&tx);
         enum status status = log_look(&reader, &tx, sequence, error);
         if (status)
             return status;
         const struct block_header *header = &reader.header;
-        const struct bounds bounds = {
+        bounds = (struct bounds){
             .time_min_ns = header->time_min_ns,
             .time_max_ns = header->time_max_ns,
             .has_corrections = (header->flags & BLOCK_HAS_CORRECTIONS) != 0,
@@ -118,7 +124,7 @@ past_check(struct past *past, const struct past_question *question, struct error
     scoped(tx_done) struct tx tx = tx_read(question->log);
     scoped(log_reader_done) struct log_reader reader = {0};
     uint32_t read = 0;
-    for (uint64_t i = 0; i < question->head && !status; i++) {
+    for (uint64_t i = question->first - 1; i < question->head && !status; i++) {
         if (i >= question->expired && !bounds[i].has_corrections)
             continue;
         size_t first = first_from(question, bounds[i].time_min_ns);

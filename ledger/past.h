@@ -34,6 +34,7 @@ struct past {
 
 struct past_question {
     struct env *log;
+    uint64_t first;  // block of the log: those before were deleted
     uint64_t head;
     uint64_t expired;  // dedup knows all events of later blocks
     const struct hash_secret *secret;

@@ -118,6 +118,65 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
     return recover_known(recovery, sequence, error);
 }
 
+// Blocks are dense from the oldest one that retention left, and the first that counts follows the
+// last that was deleted.
+static enum status
+recover_kept(struct shard *shard, struct tx *tx, uint64_t head, struct error *error)
+{
+    scoped(log_reader_done) struct log_reader reader = {0};
+    scoped(walk_done) struct walk walk = walk_open(tx, LOG_DB_BLOCKS);
+    struct log_kept *kept = &shard->kept;
+    uint64_t oldest = 1;
+    enum status status = log_kept_read(tx, kept, error);
+    if (walk_first(&walk) && walk.key.size == sizeof oldest)
+        memcpy(&oldest, walk.key.data, sizeof oldest);
+    if (status)
+        return status;
+    uint64_t count = tx_count(tx, LOG_DB_BLOCKS);
+    bool is_dense = head == 0 ? kept->first == 1
+                              : oldest > 0 && oldest <= kept->first && kept->first <= head &&
+                                    count == head - oldest + 1;
+    if (!is_dense) {
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "the log is to hold blocks %" PRIu64 " to %" PRIu64 ", and has %" PRIu64
+            " from block %" PRIu64 " on: restore the ledger from a backup",
+            kept->first,
+            head,
+            count,
+            oldest);
+    }
+    if (kept->first == 1)
+        return STATUS_OK;
+    status = log_look(&reader, tx, kept->first, error);
+    if (status || reader.header.previous == kept->previous)
+        return status;
+    return error_set(
+        error,
+        STATUS_CORRUPT,
+        "block %" PRIu64 " does not follow the last one that was deleted: restore the ledger from "
+        "a backup",
+        kept->first);
+}
+
+// What was deleted is in state/ only.
+static enum status
+recover_deleted(const struct shard *shard, uint64_t dedup_position, struct error *error)
+{
+    uint64_t deleted = shard->kept.first - 1;
+    if (shard->flushed >= deleted && dedup_position >= deleted)
+        return STATUS_OK;
+    return error_set(
+        error,
+        STATUS_CORRUPT,
+        "blocks up to %" PRIu64 " were deleted from the log, but cells cover only %" PRIu64
+        " and identities %" PRIu64 ": restore the ledger from a backup",
+        deleted,
+        shard->flushed,
+        dedup_position);
+}
+
 // The file outside the environment knows of every block that was acked a second before the machine
 // died, and of every block when only the process did.
 static enum status
@@ -125,7 +184,8 @@ recover_head(const struct shard *shard, struct tx *tx, uint64_t head, struct err
 {
     const struct head_place *place = &shard->head_place;
     scoped(log_reader_done) struct log_reader reader = {0};
-    if (place->state == HEAD_EMPTY || place->sequence == 0)
+    // One that was not synced may be as old as what retention deleted since.
+    if (place->state == HEAD_EMPTY || place->sequence < shard->kept.first)
         return STATUS_OK;
     if (place->sequence > head) {
         return error_set(
@@ -238,14 +298,16 @@ recover_log(struct shard *shard, struct error *error)
     enum status status = log_head(&tx, &head, error);
     if (status)
         return status;
-    if (tx_count(&tx, LOG_DB_BLOCKS) != head || shard->flushed > head) {
+    status = recover_kept(shard, &tx, head, error);
+    if (status)
+        return status;
+    if (shard->flushed > head) {
         return error_set(
             error,
             STATUS_CORRUPT,
-            "the log ends at block %" PRIu64 " with %" PRIu64 " blocks, but cells cover %" PRIu64
+            "the log ends at block %" PRIu64 ", but cells cover %" PRIu64
             ": restore the ledger from a backup",
             head,
-            tx_count(&tx, LOG_DB_BLOCKS),
             shard->flushed);
     }
     uint64_t dedup_position = generations_view(shard->generations)->position;
@@ -258,7 +320,9 @@ recover_log(struct shard *shard, struct error *error)
             head,
             dedup_position);
     }
-    status = recover_head(shard, &tx, head, error);
+    status = recover_deleted(shard, dedup_position, error);
+    if (!status)
+        status = recover_head(shard, &tx, head, error);
     struct recovery recovery = {.shard = shard, .dedup_position = dedup_position};
     uint64_t first = dedup_position < shard->flushed ? dedup_position : shard->flushed;
     for (uint64_t sequence = first + 1; sequence <= head && status == STATUS_OK; sequence++) {

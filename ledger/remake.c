@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "ledger/correction.h"
 #include "ledger/log_reader.h"
+#include "ledger/shard_view.h"
 
 #include <stdlib.h>
 
@@ -203,7 +204,8 @@ remake_entry(struct remake *remake, const struct entry *entry, const struct fold
         struct remake_item *item = &remake->items[i];
         if (!holds(item, entry->time_ns, place->block))
             continue;
-        if (entry->kind != ENTRY_EVENT && entry->note.block <= remake->done)
+        if (entry->kind != ENTRY_EVENT && entry->note.block <= remake->done &&
+            entry->note.block >= item->live_from)
             item->is_spoiled = true;
         const struct correction_part *last = &parts[count - 1];
         if (!last->is_cancel)
@@ -261,7 +263,8 @@ remake_gather(struct remake *remake, int64_t deadline_ns, struct error *error)
             first->from_ns,
             last->to_ns,
             error);
-        remake->next = end + 1;
+        if (!status)
+            remake->next = end + 1;
         if (clock_monotonic_ns() > deadline_ns)
             break;
     }
@@ -271,6 +274,18 @@ remake_gather(struct remake *remake, int64_t deadline_ns, struct error *error)
     remake->phase = REMAKE_FOLD;
     remake->next = remake->done + 1;
     return STATUS_OK;
+}
+
+// What was deleted since holds nothing of the items.
+static enum status
+remake_skip(struct remake *remake, struct error *error)
+{
+    scoped(tx_done) struct tx log = tx_read(remake->log);
+    uint64_t first = 1;
+    enum status status = log_first(&log, &first, error);
+    if (!status && remake->next < first)
+        remake->next = first;
+    return status;
 }
 
 // A cut that came since the round before may end an item's epoch.
@@ -305,10 +320,14 @@ remake_step(
         return STATUS_OK;
     if (remake->done == remake->until)
         remake_round(remake, cuts, position);
-    if (remake->phase == REMAKE_GATHER)
+    status = remake_skip(remake, error);
+    if (!status && remake->phase == REMAKE_GATHER)
         status = remake_gather(remake, deadline_ns, error);
-    else
+    else if (!status)
         status = remake_fold(remake, deadline_ns, error);
+    // Deleted in this moment: the next step skips it.
+    if (status == STATUS_NOT_FOUND)
+        status = STATUS_OK;
     *out_is_done = !status && remake->done == position;
     return status;
 }

@@ -43,7 +43,8 @@ struct remake_item {
 
 struct remake;
 
-// first: of the log. Whoever deletes blocks sees to it that they hold nothing of the items.
+// first: of the log. Whoever deletes blocks sees to it that they hold nothing of the items
+// (ledger/retain_hold): the steps pass over them.
 struct remake *remake_open(struct env *log, uint64_t first);
 void remake_close(struct remake *remake);
 // Copies what the item and the meter point to. At most REMAKE_ITEMS_MAX, all before the first step.

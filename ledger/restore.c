@@ -121,6 +121,44 @@ filling_head(const struct filling *filling, const char *path, struct error *erro
     return status;
 }
 
+// What the log had deleted, and the cells that know of it.
+static enum status
+filling_begin(struct filling *filling, struct error *error)
+{
+    const struct restore *restore = filling->restore;
+    const struct manifest_shard *row = &restore->manifest.shards[filling->shard];
+    uint64_t size = 0;
+    uint64_t checksum = 0;
+    struct path from;
+    struct path to;
+    char name[64];
+    if (row->kept.first == 1)
+        return STATUS_OK;
+    scoped(tx_done) struct tx tx = tx_write(filling->log);
+    log_kept_write(&tx, &row->kept);
+    enum status status = tx_commit(&tx, error);
+    (void)snprintf(
+        name,
+        sizeof name,
+        "shards/%04" PRIu32 "/state-%" PRIu32 ".mdb",
+        filling->shard,
+        restore->manifest.number);
+    if (!status)
+        status = path_make(&from, restore->from, name, error);
+    (void)snprintf(name, sizeof name, "shards/%04" PRIu32 "/state/data.mdb", filling->shard);
+    if (!status)
+        status = path_make(&to, restore->dir, name, error);
+    if (!status)
+        status = files_copy(from.text, to.text, &size, &checksum, error);
+    if (status || (size == row->state_size && checksum == row->state_checksum))
+        return status;
+    return error_set(
+        error,
+        STATUS_CORRUPT,
+        "%s is not what its backup's manifest says: take another backup",
+        from.text);
+}
+
 static enum status
 filling_run(struct filling *filling, struct error *error)
 {
@@ -133,6 +171,8 @@ filling_run(struct filling *filling, struct error *error)
     enum status status = path_make(&path, restore->dir, name, error);
     if (!status)
         status = env_open(path.text, &log, &filling->log, error);
+    if (!status)
+        status = filling_begin(filling, error);
     uint32_t count = manifest_count(&restore->manifest);
     for (uint32_t i = 0; i < count && !status && !filling->is_ended; i++) {
         struct manifest_chunk row = manifest_at(&restore->manifest, i);
@@ -199,6 +239,28 @@ restore_first(const struct restore *restore, uint32_t shard)
     return 1;
 }
 
+// Cells that were backed up are of the end: what a shard lost at its beginning cannot be had with
+// less than all blocks that the backup has.
+static enum status
+restore_check_whole(const struct restore *restore, struct error *error)
+{
+    const struct restore_options *options = restore->options;
+    bool is_whole = options->until_ns == INT64_MAX;
+    for (uint32_t i = 0; i < restore->conf.shards; i++) {
+        const struct manifest_shard *row = &restore->manifest.shards[i];
+        uint64_t last = options->blocks_max != NULL ? options->blocks_max[i] : RESTORE_TO_END;
+        if (row->kept.first > 1 && (!is_whole || last < row->head))
+            return error_set(
+                error,
+                STATUS_INVALID,
+                "shard %04" PRIu32 ": the backup begins at block %" PRIu64
+                ", with the cells of all blocks: it can be restored to its end only",
+                i,
+                row->kept.first);
+    }
+    return STATUS_OK;
+}
+
 // Each block that was named is in the backup; 0 stands before block 1.
 static enum status
 restore_check_limits(const struct restore *restore, struct error *error)
@@ -248,7 +310,8 @@ restore_look(struct restore *restore, struct error *error)
         struct manifest_chunk row = manifest_at(&restore->manifest, i);
         restore->blocks_total += row.last - row.first + 1;
     }
-    return restore_check_limits(restore, error);
+    status = restore_check_limits(restore, error);
+    return status ? status : restore_check_whole(restore, error);
 }
 
 static enum status

@@ -1,6 +1,7 @@
 #include "ledger/shard.h"
 
 #include "base/assert.h"
+#include "ledger/retain.h"
 #include "ledger/shard_view.h"
 
 #include <inttypes.h>
@@ -66,6 +67,8 @@ static const struct metric metric_rows[SHARD_METRICS] = {
     [SHARD_FIRED] = METRIC_COUNTER("tally_thresholds_fired_total", "thresholds that fired"),
     [SHARD_CELLS_PURGED] =
         METRIC_COUNTER("tally_ledger_cells_purged_total", "cells deleted of meters that are gone"),
+    [SHARD_BLOCKS_DELETED] =
+        METRIC_COUNTER("tally_ledger_blocks_deleted_total", "blocks beyond the log's retention"),
 };
 
 static void
@@ -351,6 +354,11 @@ judge_old(struct shard *shard, struct group *group, struct error *error)
         if ((item->flags & ENTRY_IS_BACKFILL) == 0 || !item->has_identity ||
             dedup_find(shard->dedup, item->identity, item->payload) != DEDUP_NEW)
             continue;
+        // Nobody knows any more whether it was there.
+        if (shard->kept.first > 1 && item->time_ns <= shard->kept.until_ns) {
+            group->fates[i] = FATE_TOO_OLD;
+            continue;
+        }
         const struct past_event event = {
             .identity = item->identity,
             .time_ns = item->time_ns,
@@ -363,6 +371,7 @@ judge_old(struct shard *shard, struct group *group, struct error *error)
         return error_set(error, STATUS_NO_MEMORY, "no memory to judge backfilled events");
     struct past_question question = {
         .log = shard->log,
+        .first = shard->kept.first,
         .head = shard->head,
         .expired = dedup_expired(shard->dedup),
         .secret = shard->secret,
@@ -703,6 +712,42 @@ shard_flush(struct shard *shard, struct error *error)
     shard->tail_bytes = freeze->tail_bytes;
     freeze->cells = NULL;
     return status;
+}
+
+// --- the log's beginning ---
+
+enum status
+shard_retain(
+    struct shard *shard,
+    int64_t before_ns,
+    bool *out_has_more,
+    bool *out_wants_seal,
+    struct error *error)
+{
+    struct retain_step step;
+    const struct retain_holders holders = {
+        .state = shard->state,
+        .flushed = shard->flushed,
+        .head = shard->head,
+        .zones = shard->zones,
+        .batches = &shard->batches,
+        .live = shard->live,
+        .live_count = shard->live_count,
+    };
+    const struct retain_options options = {
+        .log = shard->log,
+        .before_ns = before_ns,
+        .flushed = shard->flushed,
+        .sealed = dedup_position(shard->dedup),
+        .holders = &holders,
+    };
+    enum status status = retain_step(&options, &shard->kept, &step, error);
+    if (status)
+        return status;
+    metric_add(&shard->metrics[SHARD_BLOCKS_DELETED], (int64_t)step.deleted);
+    *out_has_more = step.result == RETAIN_MORE || step.result == RETAIN_SEAL;
+    *out_wants_seal = step.result == RETAIN_SEAL && !dedup_is_sealed(shard->dedup);
+    return STATUS_OK;
 }
 
 // --- identities to disk ---

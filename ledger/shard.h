@@ -39,6 +39,7 @@
 #include "ledger/head.h"
 #include "ledger/keeper.h"
 #include "ledger/lmdb_env.h"
+#include "ledger/log_kept.h"
 #include "ledger/meter_rebuild.h"
 #include "ledger/past.h"
 #include "ledger/watch.h"
@@ -89,6 +90,7 @@ enum shard_metric {
     SHARD_REBUILD_BLOCKS_LEFT,
     SHARD_CELLS_PURGED,
     SHARD_FIRED,
+    SHARD_BLOCKS_DELETED,
     SHARD_METRICS,
 };
 
@@ -139,6 +141,7 @@ struct shard {
     struct watch watch;
     struct block_writer writer;  // of the log's next block
     struct head_file head_file;
+    struct log_kept kept;          // from where on the log is there
     struct head_place head_place;  // what it said when the shard was opened
     char labels[32];
     struct metric metrics[SHARD_METRICS];
@@ -247,6 +250,14 @@ bool shard_wants_seal(const struct shard *shard);
 // At the end of a block. NULL: no memory.
 struct seal *shard_seal(struct shard *shard, uint64_t position, struct error *error);
 void shard_adopt_view(struct shard *shard, const struct generations_view *view);
+// One step of the log's retention: events and arrivals before this go (ledger/retain). Once more
+// soon when *out_has_more; *out_wants_seal: for that the hot table has to be sealed.
+enum status shard_retain(
+    struct shard *shard,
+    int64_t before_ns,
+    bool *out_has_more,
+    bool *out_wants_seal,
+    struct error *error) CHECKED;
 // All at once, merges too, where there is no keeper. position: the last block all of whose
 // identities were added.
 enum status shard_seal_now(struct shard *shard, uint64_t position, struct error *error) CHECKED;

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/log_kept.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -74,15 +75,10 @@ log_head(struct tx *log, uint64_t *out_head, struct error *error)
 enum status
 log_first(struct tx *log, uint64_t *out_first, struct error *error)
 {
-    scoped(walk_done) struct walk walk = walk_open(log, LOG_DB_BLOCKS);
-    uint64_t first = 1;
-    if (walk_first(&walk)) {
-        must(walk.key.size == sizeof first);
-        memcpy(&first, walk.key.data, sizeof first);
-    }
-    enum status status = tx_check(log, error);
+    struct log_kept kept;
+    enum status status = log_kept_read(log, &kept, error);
     if (!status)
-        *out_first = first;
+        *out_first = kept.first;
     return status;
 }
 

@@ -5,8 +5,10 @@
 //     scoped(shard_view_done) struct shard_view view = {0};
 //     shard_view_open(dir, 3, &view, &error);
 //     scoped(tx_done) struct tx log = tx_read(view.log);
+//     log_first(&log, &first, &error);
 //     log_head(&log, &head, &error);
-//     for (sequence = 1; sequence <= head; sequence++) log_open(&reader, &log, sequence, &error);
+//     for (sequence = first; sequence <= head; sequence++)
+//         log_open(&reader, &log, sequence, &error);
 //
 // An environment that no writer has made yet is NULL: an empty shard. Errors name the shard's path.
 // Owner: by who opened it, one thread at a time.
@@ -17,7 +19,8 @@
 // The databases of the two environments, in the order of enum log_db and enum state_db: for writers
 // too.
 static const struct env_db_row LOG_DBS[LOG_DB_COUNT] = {
-    [LOG_DB_BLOCKS] = {"blocks", DB_KEY_U64}
+    [LOG_DB_BLOCKS] = {"blocks", DB_KEY_U64  },
+    [LOG_DB_META] = {"meta",   DB_KEY_BYTES},
 };
 static const struct env_db_row STATE_DBS[STATE_DB_COUNT] = {
     [STATE_DB_META] = {"meta",        DB_KEY_BYTES},
@@ -43,7 +46,7 @@ void shard_view_done(struct shard_view *view);
 
 // The last block's sequence number in this snapshot; 0: none.
 enum status log_head(struct tx *log, uint64_t *out_head, struct error *error) CHECKED;
-// The first block's, which is 1 unless blocks were deleted; 1 when there is none.
+// The first block's that counts, which is 1 unless blocks were deleted (ledger/log_kept).
 enum status log_first(struct tx *log, uint64_t *out_first, struct error *error) CHECKED;
 
 // The last block folded into the cells on disk; 0: none.

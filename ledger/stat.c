@@ -86,9 +86,10 @@ stat_log(const struct shard_view *view, struct shard_stat *stat, struct error *e
 {
     scoped(tx_done) struct tx log = tx_read(view->log);
     uint64_t first = 1;
-    enum status status = log_head(&log, &stat->head, error);
+    enum status status = log_kept_read(&log, &stat->kept, error);
+    first = stat->kept.first;
     if (!status)
-        status = log_first(&log, &first, error);
+        status = log_head(&log, &stat->head, error);
     for (uint64_t sequence = first; !status && sequence <= stat->head; sequence++) {
         uint32_t count = 0;
         if (sequence % BLOCKS_PER_SNAPSHOT == 0)

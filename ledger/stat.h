@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "ledger/horizon.h"
 #include "ledger/lmdb_env.h"
+#include "ledger/log_kept.h"
 #include "ledger/meter.h"
 
 enum { STAT_WIDTHS = CELL_ZONE_MONTH + 1, STAT_RECENT_S = 60 };
@@ -35,6 +36,7 @@ struct shard_stat {
     uint64_t identities;      // in generations
     uint32_t generations, runs;
     struct env_stat log, state;
+    struct log_kept kept;       // from where on the log is there
     const uint64_t *live_from;  // per meter: the first block its cells cover; 0: not yet
     struct stat_block first, last;
     // In blocks that arrived within STAT_RECENT_S before the last one did.

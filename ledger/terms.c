@@ -54,8 +54,8 @@ bool
 terms_equal(const struct ledger_terms *a, const struct ledger_terms *b)
 {
     bool is_equal = a->keep_quarter_hours_s == b->keep_quarter_hours_s &&
-                    a->keep_hours_s == b->keep_hours_s && a->dedup_window_s == b->dedup_window_s &&
-                    a->zones_count == b->zones_count;
+                    a->keep_hours_s == b->keep_hours_s && a->keep_log_s == b->keep_log_s &&
+                    a->dedup_window_s == b->dedup_window_s && a->zones_count == b->zones_count;
     for (uint32_t i = 0; i < a->zones_count && is_equal; i++)
         is_equal = strcmp(a->zones[i], b->zones[i]) == 0;
     return is_equal;
@@ -68,6 +68,7 @@ terms_print(const struct ledger_terms *terms, struct buffer *out)
     buffer_format(out, "# Options of tallyd, for all who open the ledger; 0: for good\n");
     buffer_format(out, "keep_quarter_hours_s = %" PRId64 "\n", terms->keep_quarter_hours_s);
     buffer_format(out, "keep_hours_s = %" PRId64 "\n", terms->keep_hours_s);
+    buffer_format(out, "keep_log_s = %" PRId64 "\n", terms->keep_log_s);
     buffer_format(out, "dedup_window_s = %" PRId64 "\n", terms->dedup_window_s);
     buffer_text(out, "billing_zones = ");
     for (uint32_t i = 0; i < terms->zones_count; i++)
@@ -120,6 +121,8 @@ terms_read(const char *path, const char *text, struct ledger_terms *terms, struc
         seconds_read(path, text, "keep_quarter_hours_s", 0, &read.keep_quarter_hours_s, error);
     if (!status)
         status = seconds_read(path, text, "keep_hours_s", 0, &read.keep_hours_s, error);
+    if (!status)
+        status = seconds_read(path, text, "keep_log_s", 0, &read.keep_log_s, error);
     if (!status)
         status = seconds_read(path, text, "dedup_window_s", 1, &read.dedup_window_s, error);
     if (!status)

@@ -17,6 +17,7 @@
 struct ledger_terms {
     int64_t keep_quarter_hours_s;  // cells of that width; 0: for good
     int64_t keep_hours_s;          // likewise
+    int64_t keep_log_s;            // events themselves; 0: for good
     int64_t dedup_window_s;        // an identity is known for at least so long; more than 0
     uint32_t zones_count;          // days and months of these have cells of their own
     char zones[BILLING_ZONES_MAX][ZONE_NAME_MAX + 1];

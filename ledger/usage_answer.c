@@ -133,8 +133,12 @@ usage_answer_log(struct shard_answer *answer, const struct usage_rest *rest, str
     status = usage_scan_log(scan, &blocks, error);
     blocks.last = blocks.head;
     blocks.first = rest->tail_from;
-    if (!status && rest->tail_from > 0)
+    bool is_tail = !status && rest->tail_from > 0;
+    if (is_tail)
         status = usage_scan_log(scan, &blocks, error);
+    // The tail goes only when cells have it: those on disk have gone on, and the log with them.
+    if (status == STATUS_NOT_FOUND && is_tail)
+        return error_set(error, STATUS_BUSY, "blocks were deleted meanwhile");
     blocks.first = 1;
     blocks.part = USAGE_TOUCHED;
     if (!status && answer->touched.count > 0)

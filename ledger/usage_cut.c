@@ -68,8 +68,11 @@ find_in_tail(
     scoped(log_reader_done) struct log_reader reader = {0};
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     uint64_t sequence = 0;
-    enum status status = log_head(&log, &sequence, error);
-    for (; !status && sequence > position && out->number == 0; sequence--) {
+    uint64_t first = 1;
+    enum status status = log_first(&log, &first, error);
+    if (!status)
+        status = log_head(&log, &sequence, error);
+    for (; !status && sequence > position && sequence >= first && out->number == 0; sequence--) {
         if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&log);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;

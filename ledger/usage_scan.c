@@ -6,6 +6,7 @@
 #include "ledger/cell_walk.h"
 #include "ledger/correction.h"
 #include "ledger/cover.h"
+#include "ledger/log_kept.h"
 #include "ledger/log_reader.h"
 #include "ledger/uniques.h"
 
@@ -413,6 +414,43 @@ scan_block(struct log_scan *scan, struct tx *log, uint64_t sequence, struct erro
     return log_end(reader, error);
 }
 
+// The earliest moment that the blocks are asked about.
+static int64_t
+part_from(const struct usage_scan *scan, enum usage_part part)
+{
+    int64_t from_ns = scan->plan->from_ns;
+    if (part != USAGE_TOUCHED)
+        return from_ns;
+    int64_t touched_ns = usage_touched_from(scan->rows->touched) * SECOND_NS;
+    return touched_ns > from_ns ? touched_ns : from_ns;
+}
+
+static enum status
+scan_blocks(struct log_scan *run, struct tx *log, struct error *error)
+{
+    const struct usage_blocks *blocks = run->blocks;
+    const struct usage_plan *plan = run->scan->plan;
+    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+    enum status status = STATUS_OK;
+    if (!run->subtracts)
+        status = corrections_read(
+            &run->corrections,
+            run->scan->view->log,
+            blocks->first,
+            blocks->head,
+            plan->from_ns,
+            plan->to_ns,
+            error);
+    for (uint64_t sequence = blocks->first; !status && sequence <= blocks->last; sequence++) {
+        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
+            tx_renew(log);
+            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+        }
+        status = scan_block(run, log, sequence, error);
+    }
+    return status;
+}
+
 enum status
 usage_scan_log(
     const struct usage_scan *scan, const struct usage_blocks *blocks, struct error *error)
@@ -420,31 +458,17 @@ usage_scan_log(
     if (blocks->first > blocks->last)
         return STATUS_OK;
     must(scan->view->log != NULL && blocks->first > 0 && blocks->head >= blocks->last);
-    const struct usage_plan *plan = scan->plan;
+    struct usage_blocks kept = *blocks;
     struct log_scan run = {
         .scan = scan,
-        .blocks = blocks,
-        .subtracts = cell_has_way_back(plan->meter->aggregation),
+        .blocks = &kept,
+        .subtracts = cell_has_way_back(scan->plan->meter->aggregation),
     };
-    enum status status = STATUS_OK;
-    if (!run.subtracts)
-        status = corrections_read(
-            &run.corrections,
-            scan->view->log,
-            blocks->first,
-            blocks->head,
-            plan->from_ns,
-            plan->to_ns,
-            error);
     scoped(tx_done) struct tx log = tx_read(scan->view->log);
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    for (uint64_t sequence = blocks->first; !status && sequence <= blocks->last; sequence++) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&log);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-        }
-        status = scan_block(&run, &log, sequence, error);
-    }
+    int64_t from_ns = part_from(scan, blocks->part);
+    enum status status = log_kept_answers(&log, from_ns, kept.last, &kept.first, error);
+    if (!status && kept.first <= kept.last)
+        status = scan_blocks(&run, &log, error);
     log_reader_done(&run.reader);
     corrections_done(&run.corrections);
     return status ? scan_fail(scan, error) : STATUS_OK;

@@ -84,6 +84,15 @@ usage_touches(const struct usage_touched *touched, int64_t min_ns, int64_t max_n
     return false;
 }
 
+int64_t
+usage_touched_from(const struct usage_touched *touched)
+{
+    int64_t from_s = INT64_MAX / SECOND_NS;
+    for (uint32_t i = 0; i < touched->count; i++)
+        from_s = touched->list[i].from_s < from_s ? touched->list[i].from_s : from_s;
+    return from_s;
+}
+
 void
 usage_touched_done(struct usage_touched *touched)
 {

@@ -38,4 +38,6 @@ bool usage_is_touched(
     const struct usage_touched *touched, struct bytes subject, int64_t from_s, int64_t to_s);
 // Whether a time of [min_ns, max_ns] may be, of any subject.
 bool usage_touches(const struct usage_touched *touched, int64_t min_ns, int64_t max_ns);
+// The earliest moment that is, of any subject.
+int64_t usage_touched_from(const struct usage_touched *touched);
 void usage_touched_done(struct usage_touched *touched);

@@ -91,7 +91,8 @@ check_entry(struct run_check *run, struct fingerprint entry)
         run->unfiltered++;
     // Beside a running tallyd the runs may be ahead of the log that was read before.
     if (identity == NULL) {
-        run->foreign += check->position <= check->shard->head;
+        // It may be of a block that was deleted.
+        run->foreign += check->position <= check->shard->head && check->shard->kept.first == 1;
         return;
     }
     bool is_freed = entry.payload == PAYLOAD_FREED;

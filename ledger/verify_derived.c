@@ -87,6 +87,15 @@ verify_is_kept(const struct horizons *horizons, const struct cell_key *key)
     return has_clock && window_end(&horizon->kind, key->start_s) <= horizon->made_s;
 }
 
+bool
+verify_is_answerable(
+    const struct verify_shard *shard, const struct horizons *horizons, const struct cell_key *key)
+{
+    const struct log_kept *kept = &shard->kept;
+    bool has_events = kept->first == 1 || key->start_s * SECOND_NS > kept->until_ns;
+    return has_events && verify_is_kept(horizons, key);
+}
+
 static bool
 derived_add(void *context, const struct cell_view *folded)
 {

@@ -44,9 +44,11 @@ static bool
 clean_add(void *context, const struct cell_view *folded)
 {
     struct verify_clean *clean = context;
-    if (!(folded->state->flags & CELL_DIRTY) || !verify_is_kept(clean->horizons, &folded->key))
+    const struct verify_shard *shard = clean->shard;
+    if (!(folded->state->flags & CELL_DIRTY) ||
+        !verify_is_answerable(shard, clean->horizons, &folded->key))
         return true;
-    const struct meter_rule *rule = meter_set_find(clean->shard->meters.set, folded->key.meter_id);
+    const struct meter_rule *rule = meter_set_find(shard->meters.set, folded->key.meter_id);
     const struct horizon *horizon =
         horizons_find(clean->horizons, folded->key.width, folded->key.zone);
     must(rule != NULL && horizon != NULL);
@@ -54,10 +56,10 @@ clean_add(void *context, const struct cell_view *folded)
         .key = folded->key,
         .group = *folded->group,
         .end_s = window_end(&horizon->kind, folded->key.start_s),
-        .live_from = live_from(clean->shard, folded->key.meter_id),
+        .live_from = live_from(shard, folded->key.meter_id),
     };
     if (clean->count % REMAKE_ITEMS_MAX == 0) {
-        struct remake *remake = remake_open(clean->shard->view.log, 1);
+        struct remake *remake = remake_open(shard->view.log, shard->kept.first);
         buffer_put(&clean->remakes, &remake, sizeof remake);
         must(!buffer_failed(&clean->remakes) && "no memory for the list of dirty cells");
     }

@@ -208,6 +208,10 @@ batch_fault(struct verify_shard *shard, uint64_t sequence, const struct entry *e
 {
     bool is_revert = (entry->flags & ENTRY_IS_REVERT) != 0;
     bool is_event = entry->kind == ENTRY_EVENT && (entry->flags & ENTRY_IS_BACKFILL) != 0;
+    // The block that opened it may be deleted: then it is believed to have been open.
+    if (shard->kept.first > 1 && entry->kind != ENTRY_BATCH_OPEN &&
+        batches_find(&shard->batches, entry->batch) == NULL)
+        return NULL;
     if (entry->kind == ENTRY_BATCH_OPEN || entry->kind == ENTRY_BATCH_CLOSE ||
         entry->kind == ENTRY_BATCH_REVERT)
         return batches_fault(&shard->batches, entry);
@@ -278,6 +282,9 @@ verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool
         log_finding(shard, &block, without_key(error.text, block.key));
         return;
     }
+    if (sequence == shard->kept.first && sequence > 1 &&
+        reader->header.previous != shard->kept.previous)
+        log_finding(shard, &block, "it does not follow the last one that was deleted");
     const struct head_place *place = &shard->head_place;
     if (place->sequence == sequence && place->checksum != reader->header.checksum)
         log_finding(shard, &block, "it is not the one that the head file says was committed");
@@ -297,8 +304,8 @@ verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool
         published_get(&shard->report->shared->events) + reader->header.count);
 }
 
-// Dense from 1 to the head: each number between is looked up, so only what lies before or beside is
-// left.
+// Dense from the first that counts to the head: each number between is looked up, so only what lies
+// before or beside is left. What retention has not deleted yet lies before.
 static void
 verify_dense(struct verify_shard *shard, struct tx *log)
 {
@@ -309,19 +316,27 @@ verify_dense(struct verify_shard *shard, struct tx *log)
     if (walk_first(&walk) && walk.key.size == sizeof first)
         memcpy(&first, walk.key.data, sizeof first);
     walk_done(&walk);
+    shard->kept.first = 1;
+    if (log_kept_read(log, &shard->kept, &error)) {
+        shard->is_log_sound = false;
+        report_finding(shard->report, "log", "%s", error.text);
+    }
     if (log_head(log, &shard->head, &error)) {
         shard->is_log_sound = false;
         report_finding(shard->report, "log", "%s", error.text);
     }
-    if (shard->head > 0 && (first != 1 || count != shard->head)) {
+    bool is_dense = first > 0 && first <= shard->kept.first && count == shard->head - first + 1;
+    if (shard->head > 0 && !is_dense) {
         shard->is_log_sound = false;
         report_finding(
             shard->report,
             "log",
-            "blocks are not dense: %" PRIu64 " of them from %" PRIu64 " to %" PRIu64,
+            "blocks are not dense: %" PRIu64 " of them from %" PRIu64 " to %" PRIu64
+            ", and they are kept from %" PRIu64 " on",
             count,
             first,
-            shard->head);
+            shard->head,
+            shard->kept.first);
     }
 }
 
@@ -440,6 +455,9 @@ verify_corrections(struct verify_shard *shard)
             counts = identity_next(shard, all[i].hash, is_first ? 0 : all[i - 1].place);
         if (is_first && !all[i].has_identity && all[i].is_revert)
             counts = all[i].target;
+        // What was deleted is believed to have been what is said.
+        if (is_first && all[i].target >> VERIFY_INDEX_BITS < shard->kept.first)
+            counts = all[i].target;
         if (counts == 0 || all[i].target != counts) {
             char key[64];
             (void)snprintf(
@@ -491,7 +509,7 @@ verify_log(struct verify_shard *shard, uint64_t position)
     verify_dense(shard, &log);
     verify_end(shard);
     published_set(&report->shared->total, shard->head + shard->cells_on_disk);
-    for (uint64_t sequence = 1; sequence <= shard->head; sequence++) {
+    for (uint64_t sequence = shard->kept.first; sequence <= shard->head; sequence++) {
         report_place(report, sequence);
         if (sequence % BLOCKS_PER_SNAPSHOT == 0 || log.status)
             log_renew(&log, shard->view.log);

@@ -17,6 +17,7 @@
 #include "ledger/head.h"
 #include "ledger/horizon.h"
 #include "ledger/ledger.h"
+#include "ledger/log_kept.h"
 #include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
 
@@ -78,8 +79,9 @@ struct verify_shard {
     struct meter *registered;  // NULL: the registry could not be read
     uint32_t registered_count;
     struct verify_meters meters;
-    struct cells *cells;            // the fold of blocks [live_from, folded]
-    struct cuts cuts;               // those of blocks [1, folded]
+    struct cells *cells;            // the fold of blocks [live_from, folded], as far as kept
+    struct cuts cuts;               // those of blocks [kept.first, folded]
+    struct log_kept kept;           // from where on the log is there
     uint32_t last_cut;              // number of the last one that was read
     struct batches batches;         // of all blocks that were read
     struct batches folded_batches;  // of blocks [1, folded]
@@ -107,6 +109,10 @@ bool verify_fold_back(struct verify_shard *shard, uint32_t index, uint64_t from)
 void verify_cells(struct verify_shard *shard);
 // Whether cells of this window are there for readers: not too old, and made.
 bool verify_is_kept(const struct horizons *horizons, const struct cell_key *key);
+// ...and whether the log has all events of its window. Of other cells only the checksum can be
+// known.
+bool verify_is_answerable(
+    const struct verify_shard *shard, const struct horizons *horizons, const struct cell_key *key);
 // What the derived windows must hold, in key order.
 void verify_each_derived(
     const struct cells *folded,

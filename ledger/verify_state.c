@@ -232,7 +232,9 @@ check_alone(struct comparison *comparison)
         !cell_value_aggregation(comparison->walk.value, &aggregation) ||
         cell_value_read(bytes, comparison->walk.value, aggregation, &state, &group))
         cell_finding(comparison, bytes, "its checksum does not match");
-    else if (is_compared(comparison, key.meter_id) && verify_is_kept(&comparison->horizons, &key))
+    else if (
+        is_compared(comparison, key.meter_id) &&
+        verify_is_answerable(comparison->shard, &comparison->horizons, &key))
         cell_finding(comparison, bytes, "the log has no event for it");
 }
 
@@ -351,7 +353,7 @@ compare_folded(void *context, const struct cell_view *folded)
     uint8_t bytes[CELL_KEY_MAX];
     struct bytes key = bytes_of(bytes, cell_key_write(&folded->key, bytes));
     int order = 1;
-    if (!verify_is_kept(&comparison->horizons, &folded->key) ||
+    if (!verify_is_answerable(comparison->shard, &comparison->horizons, &folded->key) ||
         !is_compared(comparison, folded->key.meter_id))
         return true;
     while (comparison->has_cell && (order = bytes_compare(comparison->walk.key, key)) < 0) {
@@ -427,9 +429,13 @@ comparison_cuts(struct comparison *comparison)
     // A damaged record has been told already.
     if (cuts_read(&comparison->tx, &stored, &comparison->scratch, &error))
         return;
-    bool is_same = stored.count == shard->cuts.count;
-    for (uint32_t i = 0; is_same && i < stored.count; i++) {
-        const struct cut *a = &stored.list[i];
+    // Those of blocks that were deleted are not known from the log.
+    uint32_t deleted = 0;
+    while (deleted < stored.count && stored.list[deleted].block < shard->kept.first)
+        deleted++;
+    bool is_same = stored.count - deleted == shard->cuts.count;
+    for (uint32_t i = 0; is_same && i < shard->cuts.count; i++) {
+        const struct cut *a = &stored.list[deleted + i];
         const struct cut *b = &shard->cuts.list[i];
         is_same = a->number == b->number && a->time_s == b->time_s && a->block == b->block;
     }
@@ -477,12 +483,15 @@ comparison_batches(struct comparison *comparison)
         return;
     if (batches_read(&comparison->tx, &stored, &comparison->scratch, &error))
         return;
-    bool is_same = stored.count == shard->folded_batches.count;
+    uint32_t deleted = 0;
+    bool is_same = true;
     for (uint32_t i = 0; is_same && i < stored.count; i++) {
         const struct batch *folded = batches_find(&shard->folded_batches, stored.list[i].id);
-        is_same = folded != NULL && batch_is_same(&stored.list[i], folded);
+        bool is_deleted = stored.list[i].opened < shard->kept.first;
+        is_same = is_deleted || (folded != NULL && batch_is_same(&stored.list[i], folded));
+        deleted += is_deleted;
     }
-    if (!is_same)
+    if (!is_same || stored.count != shard->folded_batches.count + deleted)
         report_finding(shard->report, "state batches", "they are not those of the log");
     arena_reset(&comparison->scratch);
 }

@@ -27,6 +27,10 @@ static const int64_t FIRED_COMMIT_NS = 200 * 1000000LL;
 static const uint64_t REBUILD_FLUSH_BYTES = 256ULL << 20;
 static const int64_t REBUILD_FLUSH_NS = 5 * 1000000000LL;
 
+// Retention is about days: a look now and then is enough, and its steps leave time for groups.
+static const int64_t RETAIN_LOOK_NS = 10 * SECOND_NS;
+static const int64_t RETAIN_STEP_NS = SECOND_NS / 20;
+
 enum status
 writer_init(struct writer *writer, const struct writer_options *options, struct error *error)
 {
@@ -224,15 +228,20 @@ writer_is_due(struct writer *writer, int64_t now_ns)
 }
 
 static void
-writer_seal(struct writer *writer)
+writer_seal_now(struct writer *writer)
 {
-    if (writer_has_failed(writer) || !shard_wants_seal(&writer->shard))
-        return;
     struct seal *seal = shard_seal(&writer->shard, writer->shard.head, &writer->error);
     if (seal == NULL)
         writer_fail(writer);
     else
         keeper_offer_seal(&writer->keeper, seal);
+}
+
+static void
+writer_seal(struct writer *writer)
+{
+    if (!writer_has_failed(writer) && shard_wants_seal(&writer->shard))
+        writer_seal_now(writer);
 }
 
 // False: the keeper is so far behind that nothing more may come into memory.
@@ -375,6 +384,26 @@ writer_work_behind(struct writer *writer, int64_t now_ns)
     return true;
 }
 
+// Deletes some of the log's beginning when that is due. A failure ends the shard's writing, as that
+// of a commit does.
+static void
+writer_retain(struct writer *writer, int64_t monotonic_ns)
+{
+    bool has_more = false;
+    bool wants_seal = false;
+    if (writer->options.keep_log_ns == 0 || monotonic_ns < writer->retain_due_ns ||
+        writer_has_failed(writer))
+        return;
+    int64_t before_ns = writer->options.now_ns() - writer->options.keep_log_ns;
+    if (shard_retain(&writer->shard, before_ns, &has_more, &wants_seal, &writer->error)) {
+        writer_fail(writer);
+        return;
+    }
+    if (wants_seal)
+        writer_seal_now(writer);
+    writer->retain_due_ns = monotonic_ns + (has_more ? RETAIN_STEP_NS : RETAIN_LOOK_NS);
+}
+
 // One round of everything. False: there was nothing to do.
 static bool
 writer_step(struct writer *writer)
@@ -390,6 +419,7 @@ writer_step(struct writer *writer)
         writer->last_work_ns = now_ns;
     writer_sync_head(writer, now_ns);
     bool has_watched = writer_watch(writer, now_ns, has_taken || has_obeyed);
+    writer_retain(writer, now_ns);
     if (writer_is_due(writer, now_ns)) {
         writer_flush(writer);
         return true;
@@ -406,10 +436,15 @@ writer_sleep_ms(const struct writer *writer)
 {
     if (writer_has_work_behind(writer))
         return BEHIND_WAIT_MS;
+    int64_t due_ns = INT64_MAX;
     // While cells are being flushed the keeper wakes us.
-    if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
+    if (writer_is_behind(writer) && !shard_is_frozen(&writer->shard))
+        due_ns = writer->last_work_ns + writer->options.idle_flush_ns;
+    if (writer->options.keep_log_ns != 0 && writer->retain_due_ns < due_ns &&
+        !writer_has_failed(writer))
+        due_ns = writer->retain_due_ns;
+    if (due_ns == INT64_MAX)
         return -1;
-    int64_t due_ns = writer->last_work_ns + writer->options.idle_flush_ns;
     int64_t left_ms = (due_ns - clock_monotonic_ns()) / 1000000 + 1;
     if (left_ms < 0)
         return 0;

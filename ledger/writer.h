@@ -30,7 +30,8 @@ struct writer_options {
     struct clock_policy policy;
     int64_t idle_flush_ns;
     int64_t busy_flush_ns;
-    bool leaves_cells;  // none are flushed: the log has what they are made of
+    bool leaves_cells;    // none are flushed: the log has what they are made of
+    int64_t keep_log_ns;  // 0: for good
     int64_t (*now_ns)(void);
 };
 
@@ -59,6 +60,7 @@ struct writer {
     int64_t credit_ns;         // for what may wait, as of
     int64_t credit_at_ns;      //
     int64_t rebuild_since_ns;  // when the first block was rebuilt that is not flushed
+    int64_t retain_due_ns;     // monotonic: when the log's retention is looked after next
 };
 
 enum status writer_init(

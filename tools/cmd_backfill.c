@@ -272,9 +272,10 @@ list_table(
         const struct backfill_step *last = row_last(row);
         const char *state = batch_state_name(row->state);
         char time[CLOCK_TEXT_MAX];
+        bool is_known = row->opened.time_ns != 0;
         (void)clock_print(row->opened.time_ns, time);
         const char *const cells[] = {
-            time,
+            is_known ? time : "-",
             arena_text_of(arena, row->id),
             row->is_partial ? arena_format(arena, "%s, partly further", state) : state,
             arena_format(arena, "%" PRIu64, row->stored),

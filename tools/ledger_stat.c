@@ -153,6 +153,8 @@ stat_write_shard(
     member_number(out, "runs", shard->runs);
     member_number(out, "log_bytes", shard->log.used_bytes);
     member_number(out, "state_bytes", shard->state.used_bytes);
+    member_number(out, "log_free_bytes", shard->log.free_bytes);
+    member_number(out, "state_free_bytes", shard->state.free_bytes);
     member_number(out, "map_bytes", shard->log.map_size);
     member_number(out, "readers", shard->log.readers_used);
     member_number(out, "readers_max", shard->log.readers_max);
@@ -218,6 +220,7 @@ stat_write_shards(
         {"ids on disk", TABLE_RIGHT},
         {"generations", TABLE_RIGHT},
         {"log bytes",   TABLE_RIGHT},
+        {"free",        TABLE_RIGHT},
         {"state bytes", TABLE_RIGHT},
         {"map bytes",   TABLE_RIGHT},
         {"readers",     TABLE_RIGHT},
@@ -237,6 +240,7 @@ stat_write_shards(
             number(arena, shard->identities),
             number(arena, shard->generations),
             number(arena, shard->log.used_bytes),
+            number(arena, shard->log.free_bytes),
             number(arena, shard->state.used_bytes),
             number(arena, shard->log.map_size),
             number(arena, shard->log.readers_used),

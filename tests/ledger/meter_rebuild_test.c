@@ -367,6 +367,7 @@ Test(meter_rebuild, begins_at_the_first_block_that_the_log_still_has)
     struct tx tx = tx_write(bench.shard->log);
     for (uint64_t sequence = 1; sequence <= 30; sequence++)
         cr_assert(tx_delete(&tx, LOG_DB_BLOCKS, bytes_of(&sequence, sizeof sequence)));
+    log_kept_write(&tx, &(struct log_kept){.first = 31, .until_ns = writing_now_ns});
     succeed(tx_commit(&tx, &error), &error);
     put_meter(&writing, "late", AGGREGATION_COUNT);
     bench_adopt(&bench, writing.dir);

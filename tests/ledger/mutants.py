@@ -153,7 +153,7 @@ MUTANTS = [
      "status = head_write(&shard->head_file, sequence, shard->writer.header.checksum, error);",
      "status = STATUS_OK;"),
     ("head-uncompared", "a log that ends before its head is refused", "ledger/recover.c",
-     "    if (place->state == HEAD_EMPTY || place->sequence == 0)\n",
+     "    if (place->state == HEAD_EMPTY || place->sequence < shard->kept.first)\n",
      "    if (head < UINT64_MAX)\n"),
     ("words-mixed", "a word is what its number was given for", "ledger/words.c",
      "list->rows.data + (size_t)number * sizeof row",
@@ -259,6 +259,51 @@ VARIANTS = [
      "CELL_SET_INLINE_MAX = 256,", "CELL_SET_INLINE_MAX = 3,"),
 ]
 
+# Of what the model does not live through: name, what breaks, the module whose test is to see it
+# (tests/ledger.MODULE), then the edits.
+MODULE_MUTANTS = [
+    ("retain-younger", "what is as young as the limit stays in the log", "retain",
+     "ledger/retain.c", "header->arrival_ns >= options->before_ns",
+     "header->arrival_ns > options->before_ns",
+     "ledger/retain.c", "header->time_max_ns >= options->before_ns",
+     "header->time_max_ns > options->before_ns"),
+    ("retain-unsealed", "a block goes after its identities are on disk", "retain",
+     "ledger/retain.c", "} else if (next.first - 1 > options->sealed) {",
+     "} else if (next.first == options->sealed && next.first == 0) {"),
+    ("retain-until-lost", "it is known until when events were deleted", "retain",
+     "ledger/retain.c", "            out->until_ns = header->time_max_ns;\n", "            ;\n"),
+    ("retain-silent", "a question about what was deleted is refused", "retain",
+     "ledger/log_kept.c", "    if (from_ns > lacks.until_ns) {", "    if (from_ns != 1) {"),
+    ("retain-needed", "what a younger meter needs stays in the log", "retain_hold",
+     "ledger/retain_hold.c", "(from == 0 || from > kept->first);", "from > UINT64_MAX - 1;"),
+    ("retain-batch", "an open backfill batch keeps its events", "retain_hold",
+     "ledger/retain_hold.c", "batch->opened < next->first);", "batch->opened == 0);"),
+    ("retain-tail", "a correction in memory keeps what its cells are made of", "retain_hold",
+     "ledger/retain_hold.c", "(header->flags & BLOCK_HAS_CORRECTIONS) != 0 &&",
+     "(header->flags & BLOCK_HAS_CORRECTIONS) == UINT16_MAX &&"),
+    ("retain-dirty", "a cell to be made anew keeps what it is made of", "retain_hold",
+     "ledger/retain_hold.c", "    *out = !status && live_from > 0 &&",
+     "    *out = !status && live_from == UINT64_MAX &&"),
+    ("retain-correct", "what cannot be made anew is not corrected", "retain_hold",
+     "ledger/order.c", "    if (meter == NULL)\n", "    if (meter == NULL || meter->id > 0)\n"),
+    ("retain-forgets", "what a meter's cells lack does not grow", "retain_hold",
+     "ledger/retain.c", "        log_kept_remember(&tx, kept);", "        ;"),
+    ("retain-revert", "a batch whose events are gone is not reverted", "retain_hold",
+     "ledger/backfill.c", "    if (act == BACKFILL_REVERT)\n        status = change_may_revert",
+     "    if (shards == 0)\n        status = change_may_revert"),
+    ("retain-backfill", "a backfill into what was deleted is refused", "retain",
+     "ledger/shard.c", "            group->fates[i] = FATE_TOO_OLD;\n            continue;\n", ""),
+    ("retain-leftovers", "what a crash left of a chapter goes", "retain",
+     "ledger/retain.c", "    *out_has_left = oldest < kept->first;",
+     "    *out_has_left = oldest == 0;"),
+    ("retain-stateless", "a backup has the cells of what was deleted", "retain",
+     "ledger/restore.c", "        status = files_copy(from.text, to.text,",
+     "        status = files_copy(from.text, NULL,"),
+    ("roll-ahead-of-parts", "a window is made of parts that are there", "roll",
+     "ledger/roll.c", "    while (begin_s < parts_from(roll,",
+     "    while (begin_s < 0 && begin_s < parts_from(roll,"),
+]
+
 
 def fail(message):
     print(f"mutants.py: {message}", file=sys.stderr)
@@ -292,8 +337,8 @@ def run(command):
     return done.returncode, done.stdout
 
 
-def build(binaries):
-    code, text = run(["ninja", "-C", binaries, "test_ledger_model"])
+def build(binaries, target="test_ledger_model"):
+    code, text = run(["ninja", "-C", binaries, target])
     if code != 0:
         fail(f"the build failed:\n{text[-3000:]}")
 
@@ -309,6 +354,13 @@ def test(binaries, seed, workloads):
     if which is None:
         fail(f"cannot read what the test said:\n{text[-1000:]}")
     return int(which.group(1)), lines[0] if lines else ""
+
+
+def test_module(binaries, module):
+    """None: it passes. Else what failed first."""
+    code, text = run([os.path.join(binaries, "tests", f"ledger.{module}")])
+    failed = re.search(r"(?:FAIL|CRASH)\S*\] \S*?(\w+::\w+)", text)
+    return None if code == 0 else failed.group(1) if failed else f"ledger.{module}"
 
 
 def edited(source, mutant):
@@ -334,9 +386,10 @@ def edited(source, mutant):
 
 def check(source):
     """Exits 1 when a mutant does not fit, or none would be tried under its name."""
-    names = [mutant[0] for mutant in MUTANTS + VARIANTS]
+    mutants = MUTANTS + VARIANTS + [mutant[:2] + mutant[3:] for mutant in MODULE_MUTANTS]
+    names = [mutant[0] for mutant in mutants]
     findings = [f"{name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
-    for mutant in MUTANTS + VARIANTS:
+    for mutant in mutants:
         files, why = edited(source, mutant)
         if why is None and all(sound == other for sound, other in files.values()):
             why = f"{mutant[0]} changes nothing"
@@ -371,6 +424,25 @@ def try_mutant(mutant, source, binaries, options):
     return caught is not None
 
 
+def try_module_mutant(mutant, source, binaries):
+    name, breaks, module = mutant[:3]
+    target = f"test_ledger_{module}"
+    build(binaries, target)
+    if test_module(binaries, module):
+        fail(f"the sound ledger.{module} fails")
+    files, why = edited(source, mutant[:2] + mutant[3:])
+    if why:
+        fail(why)
+    try:
+        write_all(files, 1)
+        build(binaries, target)
+        caught = test_module(binaries, module)
+    finally:
+        write_all(files, 0)
+    print(f"| {name} | {breaks} | {caught or 'no test'} |", flush=True)
+    return caught is not None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--workloads", type=int, default=200)
@@ -381,7 +453,7 @@ def main():
     options = parser.parse_args()
     if options.check:
         check(ROOT)
-    unknown = set(options.names) - {mutant[0] for mutant in MUTANTS + VARIANTS}
+    unknown = set(options.names) - {mutant[0] for mutant in MUTANTS + VARIANTS + MODULE_MUTANTS}
     if unknown:
         fail(f"there is no mutant {', '.join(sorted(unknown))}")
     source, binaries = os.path.join(PLACE, "source"), os.path.join(PLACE, "build")
@@ -396,8 +468,9 @@ def main():
     if sound:
         fail(f"the sound build fails in workload {sound[0]}: {sound[1]}")
     chosen = [[one for one in table if not options.names or one[0] in options.names]
-              for table in (MUTANTS, VARIANTS)]
+              for table in (MUTANTS, VARIANTS, MODULE_MUTANTS)]
     caught = [try_mutant(mutant, source, binaries, options) for mutant in chosen[0]]
+    caught += [try_module_mutant(mutant, source, binaries) for mutant in chosen[2]]
     failed = [try_mutant(variant, source, binaries, options) for variant in chosen[1]]
     print(f"{sum(caught)} of {len(caught)} mutants caught, "
           f"{len(failed) - sum(failed)} of {len(failed)} variants right")

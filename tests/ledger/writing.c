@@ -229,7 +229,7 @@ writing_meter(
         .key = key,
         .event_type = type,
         .aggregation = aggregation,
-        .value_property = aggregation == AGGREGATION_SUM ? "$.n" : NULL,
+        .value_property = aggregation == AGGREGATION_COUNT ? NULL : "$.n",
         .dimensions = {{"region", "$.region"}},
         .dimensions_count = 1,
     };
@@ -285,10 +285,12 @@ static void
 add_log(struct tx *tx, struct log_total *total)
 {
     struct error error = {0};
+    uint64_t first = 0;
     uint64_t head = 0;
     struct log_reader reader = {0};
+    succeed(log_first(tx, &first, &error), &error);
     succeed(log_head(tx, &head, &error), &error);
-    for (uint64_t sequence = 1; sequence <= head; sequence++) {
+    for (uint64_t sequence = first; sequence <= head; sequence++) {
         struct entry entry;
         succeed(log_open(&reader, tx, sequence, &error), &error);
         total->blocks++;

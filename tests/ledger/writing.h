@@ -50,8 +50,8 @@ uint64_t writing_random(struct writing *writing, uint64_t below);
 // The sum of a metric over the shards.
 int64_t writing_metric(struct writing *writing, const char *name);
 
-// Defines a meter in the ledger's registry: SUM of $.n of events of this type by dimension
-// "region", or COUNT.
+// Defines a meter in the ledger's registry: COUNT, or another aggregation of $.n, of events of this
+// type by dimension "region".
 void writing_meter(
     struct writing *writing, const char *key, const char *type, enum aggregation aggregation);
 

@@ -63,7 +63,7 @@ class Days(Server):
         return {(row["width"], row["zone"]): row for row in self.stat()["shards"][0]["windows"]}
 
     def count(self, *arguments):
-        said = self.run("tally", "usage", "--data", self.data, "--meter", "calls",
+        said = self.run("tally", "usage", "--meter", "calls",
                         "--format", "tsv", *arguments)
         lines = said.stdout.strip().split("\n")
         column = lines[0].split("\t").index("calls")
@@ -107,6 +107,39 @@ class Retain(unittest.TestCase):
             server.run("tally", "ledger", "rebuild", "--data", server.data)
             self.assertEqual(server.conf()["keep_quarter_hours_s"], str(DAY))
             self.assertEqual(server.count(), server.total)
+
+    def test_the_log_is_deleted(self):
+        """Days of events, of which the log keeps three, and sums all."""
+        with Days("--shards", "2", "--keep-log", "3d", "--keep-quarter-hours", "1d") as server:
+            server.meter()
+            backup = os.path.join(server.folder, "backup")
+            for day in range(8):
+                server.set_clock(BEGIN + day * DAY + 12 * 3600)
+                server.send(day, server.now - 40000)
+                server.restart()
+            support.wait_for("deleting", lambda: all(
+                shard["first_block"]["arrival"] >= moment(server.now - 3 * DAY) and
+                shard["log_free_bytes"] > 0 for shard in server.stat()["shards"]))
+            for window in "none", "day", "month":
+                self.assertEqual(server.count("--window", window), server.total)
+            said = server.run("tally", "usage", "--meter", "calls", "--window", "minute", code=1)
+            self.assertIn("the log is kept from", said.stderr)
+            self.assertEqual(
+                server.count("--window", "minute", "--from", moment(server.now - 2 * DAY)),
+                200)
+            server.run("tally", "ledger", "backup", "--to", backup)
+            server.end(9)
+            server.begin()
+            self.assertEqual(server.count(), server.total)
+            server.end()
+            new = os.path.join(server.folder, "new")
+            server.run("tally", "ledger", "restore", "--from", backup, "--data", new)
+            for data in server.data, new:
+                said = server.run("tally", "ledger", "verify", "--data", data).stdout
+                self.assertTrue(said.startswith("0 findings"), said)
+                self.assertEqual(server.count("--data", data), server.total)
+                said = server.run("tally", "ledger", "rebuild", "--data", data, code=1)
+                self.assertIn("only the cells know of them", said.stderr)
 
     def test_what_cannot_be_is_refused(self):
         server = Server()

@@ -1,0 +1,247 @@
+#include "ledger/retain_hold.h"
+
+#include "ledger/backfill_list.h"
+#include "ledger/correct.h"
+#include "ledger/dirty.h"
+#include "tests/ledger/days.h"
+
+#include <criterion/criterion.h>
+
+static enum status
+cancel(struct days *days, const char *subject, const char *id, struct error *error)
+{
+    uint64_t block;
+    const struct correction correction = {
+        .kind = ENTRY_CANCEL,
+        .subject = bytes_text(subject),
+        .id = bytes_text(id),
+        .who = bytes_text("test"),
+        .why = bytes_text("test"),
+    };
+    return ledger_correct(days->writing.ledger, &correction, &block, error);
+}
+
+// A month of which the log has a part cannot be made anew; one that it has all of can.
+Test(retain_hold, what_cannot_be_made_anew_is_not_corrected)
+{
+    struct days days;
+    struct error error = {0};
+    // December begins on the second day that is kept.
+    writing_now_ns += (20 - KEPT_FROM) * DAY_NS;
+    days_define(&days);
+    writing_meter(&days.writing, "highest", "llm", AGGREGATION_MAX);
+    days_run(&days, &keeping);
+    wait_for_oldest(&days.writing, days.heads[KEPT_FROM - 1] + 1);
+    cr_assert_eq(cancel(&days, "s0", "4-57", &error), STATUS_INVALID);
+    cr_assert_not_null(strstr(error.text, "cannot be changed any more"), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "highest"), "%s", error.text);
+    succeed(cancel(&days, "s0", "5-57", &error), &error);
+    writing_close(&days.writing);
+    operating_verify(days.writing.dir);
+    // When it is made anew, what is before it may go.
+    writing_now_ns += DAY_NS;
+    writing_open(&days.writing, NULL);
+    wait_for_oldest(&days.writing, days.heads[KEPT_FROM] + 1);
+    succeed(cancel(&days, "s0", "5-54", &error), &error);
+    writing_close(&days.writing);
+    operating_verify(days.writing.dir);
+    days_end(&days);
+}
+
+static bool
+is_held(
+    const struct retain_holders *holders,
+    struct env *log,
+    const struct log_kept *kept,
+    const struct log_kept *next)
+{
+    struct error error = {0};
+    bool is_held = false;
+    succeed(retain_is_held(holders, log, kept, next, &is_held, &error), &error);
+    return is_held;
+}
+
+static void
+put_dirty(struct env *state, int64_t start_s, bool is_there)
+{
+    struct error error = {0};
+    uint8_t bytes[CELL_KEY_MAX];
+    const struct cell_key key = {
+        .width = CELL_DAY, .meter_id = 1, .start_s = start_s, .subject = bytes_text("s0")};
+    struct tx tx = tx_write(state);
+    struct bytes record = bytes_of(bytes, cell_key_write(&key, bytes));
+    if (is_there)
+        dirty_put(&tx, record);
+    else
+        dirty_delete(&tx, record);
+    succeed(tx_commit(&tx, &error), &error);
+}
+
+// Who is going to read a chapter holds it.
+Test(retain_hold, what_somebody_is_going_to_read_stays)
+{
+    struct days days;
+    struct error error = {0};
+    days_begin(&days, NULL);
+    succeed(cancel(&days, "s0", "7-0", &error), &error);
+    uint64_t head = operating_head(days.writing.dir, 0);
+    writing_close(&days.writing);
+    struct env *log = open_log(&days);
+    struct env *state = open_state(&days);
+    struct batch batch = {.id = bytes_text("b"), .state = BATCH_CLOSED, .opened = days.heads[0]};
+    const struct batches batches = {.list = &batch, .count = 1};
+    const struct billing_zones zones = {0};
+    struct retain_holders holders = {
+        .state = state, .flushed = head, .head = head, .zones = &zones, .batches = &batches};
+    struct log_kept kept = {.first = 1};
+    struct log_kept next = {.first = days.heads[0] + 1, .until_ns = days.begin_ns};
+    cr_assert_not(is_held(&holders, log, &kept, &next));
+    // A batch that may be reverted, and one that is being reverted.
+    batch.state = BATCH_OPEN;
+    cr_assert(is_held(&holders, log, &kept, &next));
+    batch.opened = days.heads[0] + 1;
+    cr_assert_not(is_held(&holders, log, &kept, &next));
+    batch.state = BATCH_REVERTING;
+    cr_assert(is_held(&holders, log, &kept, &next));
+    batch.state = BATCH_REVERTED;
+    // A correction that is in memory only.
+    holders.flushed = head - 1;
+    cr_assert(is_held(&holders, log, &kept, &next));
+    next.until_ns = days.begin_ns - 30 * DAY_NS;
+    cr_assert_not(is_held(&holders, log, &kept, &next));
+    next.until_ns = days.begin_ns;
+    holders.flushed = head;
+    // A cell to be made anew: its month begins before. One that lacks events does not matter.
+    put_dirty(state, days.begin_ns / SECOND_NS + 7 * 86400, true);
+    cr_assert(is_held(&holders, log, &kept, &next));
+    const struct retain_options step = {
+        .log = log,
+        .before_ns = days.begin_ns + 1,
+        .flushed = UINT64_MAX,
+        .sealed = UINT64_MAX,
+        .holders = &holders,
+    };
+    struct retain_step result;
+    succeed(retain_step(&step, &kept, &result, &error), &error);
+    cr_assert_eq(result.result, RETAIN_HELD);
+    cr_assert_eq(kept.first, 1);
+    put_dirty(state, days.begin_ns / SECOND_NS + 7 * 86400, false);
+    put_dirty(state, days.begin_ns / SECOND_NS, true);
+    kept = next;
+    next = (struct log_kept){.first = days.heads[1] + 1, .until_ns = days.begin_ns + DAY_NS};
+    cr_assert_not(is_held(&holders, log, &kept, &next));
+    put_dirty(state, days.begin_ns / SECOND_NS, false);
+    // A meter that has no cells on disk yet.
+    struct shard_live live = {.meter_id = 1, .from = 1};
+    holders.live = &live;
+    holders.live_count = 1;
+    cr_assert_not(is_held(&holders, log, &kept, &next));
+    live.meter_id = 99;
+    cr_assert(is_held(&holders, log, &kept, &next));
+    env_close(log);
+    env_close(state);
+    days_end(&days);
+}
+
+// Cells that begin with the first block that is kept lack no more when later blocks go.
+Test(retain_hold, what_cells_lack_is_remembered)
+{
+    struct days days;
+    struct error error = {0};
+    days_begin(&days, NULL);
+    writing_close(&days.writing);
+    const struct shard_live live = {.meter_id = 1, .from = days.heads[0] + 1};
+    const struct billing_zones zones = {0};
+    const struct batches batches = {0};
+    struct env *state = open_state(&days);
+    const struct retain_holders holders = {
+        .state = state,
+        .flushed = days.heads[DAYS - 1],
+        .head = days.heads[DAYS - 1],
+        .zones = &zones,
+        .batches = &batches,
+        .live = &live,
+        .live_count = 1,
+    };
+    const struct retain_options step = {
+        .log = open_log(&days),
+        .before_ns = days.begin_ns + 2 * DAY_NS + 1,
+        .flushed = UINT64_MAX,
+        .sealed = UINT64_MAX,
+        .holders = &holders,
+    };
+    struct log_kept kept = {.first = 1};
+    struct retain_step result = {.result = RETAIN_MORE};
+    while (result.result == RETAIN_MORE)
+        succeed(retain_step(&step, &kept, &result, &error), &error);
+    cr_assert_eq(kept.first, days.heads[2] + 1);
+    struct tx tx = tx_read(step.log);
+    uint64_t first = 1;
+    // The cells lack the first day. Others that begin later, as nobody says since when.
+    cr_assert_eq(
+        log_kept_answers(&tx, days.begin_ns, days.heads[0], &first, &error), STATUS_NOT_FOUND);
+    succeed(log_kept_answers(&tx, days.begin_ns + 1, days.heads[0], &first, &error), &error);
+    cr_assert_eq(first, days.heads[2] + 1);
+    first = 1;
+    int64_t last_ns = days.begin_ns + 2 * DAY_NS;
+    cr_assert_eq(log_kept_answers(&tx, last_ns, days.heads[1], &first, &error), STATUS_NOT_FOUND);
+    cr_assert_eq(log_kept_answers(&tx, last_ns, days.heads[3], &first, &error), STATUS_NOT_FOUND);
+    succeed(log_kept_answers(&tx, last_ns + 1, days.heads[3], &first, &error), &error);
+    tx_done(&tx);
+    env_close(step.log);
+    env_close(state);
+    days_end(&days);
+}
+
+static void
+put_backfill(struct days *days, const char *id, const char *batch)
+{
+    struct event_bytes event;
+    event_make(&event, "s0", id, 1);
+    event.event.batch = bytes_text(batch);
+    cr_assert_eq(writing_fate(&days->writing, &event.event), FATE_STORED);
+}
+
+// An open batch keeps its events, so that it can be reverted; a closed one goes with them.
+Test(retain_hold, a_batch_is_reverted_as_long_as_it_is_there)
+{
+    struct days days;
+    struct error error = {0};
+    struct writing *writing = &days.writing;
+    scoped(arena_done) struct arena arena = {0};
+    struct backfill_row *rows;
+    size_t count = 0;
+    uint64_t taken = 0;
+    writing_begin(writing, 1);
+    temp_dir_make(days.root);
+    writing_meter(writing, "calls", "llm", AGGREGATION_COUNT);
+    writing_open(writing, NULL);
+    succeed(writing_backfill(writing, BACKFILL_OPEN, "gone", NULL), &error);
+    put_backfill(&days, "one", "gone");
+    writing_close(writing);
+    uint64_t head = operating_head(writing->dir, 0);
+    writing_now_ns += 10 * DAY_NS;
+    writing_open(writing, &keeping);
+    // The first look comes before these are answered.
+    days_put(&days, "two");
+    days_put(&days, "three");
+    cr_assert_eq(read_kept(writing->dir).first, 1);
+    succeed(writing_backfill(writing, BACKFILL_OPEN, "there", NULL), &error);
+    put_backfill(&days, "four", "there");
+    succeed(writing_backfill(writing, BACKFILL_CLOSE, "gone", NULL), &error);
+    writing_close(writing);
+    writing_open(writing, NULL);
+    wait_for_oldest(writing, head + 1);
+    cr_assert_eq(writing_backfill(writing, BACKFILL_REVERT, "gone", NULL), STATUS_INVALID);
+    cr_assert_eq(writing_backfill(writing, BACKFILL_OPEN, "gone", NULL), STATUS_EXISTS);
+    succeed(writing_backfill(writing, BACKFILL_REVERT, "there", &taken), &error);
+    cr_assert_eq(taken, 1);
+    writing_close(writing);
+    operating_verify(writing->dir);
+    succeed(backfill_list(writing->dir, &arena, &rows, &count, &error), &error);
+    cr_assert_eq(count, 2);
+    cr_assert(bytes_equal(rows[0].id, bytes_text("gone")) && rows[0].opened.time_ns == 0);
+    cr_assert(rows[0].state == BATCH_CLOSED && rows[0].closed.time_ns != 0);
+    cr_assert(rows[1].state == BATCH_REVERTED && rows[1].opened.time_ns != 0);
+    days_end(&days);
+}
