@@ -21,8 +21,8 @@ micro --subjects 300 --cells 3000 --questions 20 --runs 2 --format json usage ||
 for figure in '"usage_month_subjects":300,' '"usage_days_cells":2700,'; do
     grep -q "$figure" "$work/out" || fail "the result lacks $figure"
 done
-for key in usage_cells_on_disk usage_subject_by_day_p50_us usage_subject_by_day_p99_us usage_month_totals_seconds \
-    usage_days_cells_per_second; do
+for key in usage_cells_on_disk usage_subject_by_day_p50_us usage_subject_by_day_p99_us \
+    usage_month_totals_seconds usage_days_cells_per_second; do
     grep -q "\"$key\":[0-9.]" "$work/out" || fail "the result lacks $key"
 done
 

@@ -327,8 +327,8 @@ Test(lmdb_env, stops_at_a_number_of_another_size, .signal = SIGABRT)
     tx_put(&tx, NUMBER, bytes_of("1234", 4), bytes_of("", 0));
 }
 
-// A commit shows in the meta page before readers get it: a number taken from there would be ahead of
-// the snapshot that is taken next, and what it was taken for would never be looked at again.
+// A commit shows in the meta page before readers get it: a number taken from there would be ahead
+// of the snapshot that is taken next, and what it was taken for would never be looked at again.
 Test(lmdb_env, a_snapshot_is_never_behind_a_revision_taken_before)
 {
     enum { COMMITS = 300 };
