@@ -204,12 +204,17 @@ writer_is_behind(const struct writer *writer)
 }
 
 static void
-writer_flush(struct writer *writer)
+writer_freeze(struct writer *writer)
 {
-    if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
-        return;
     keeper_offer_freeze(&writer->keeper, shard_freeze(&writer->shard));
     writer->behind_since_ns = 0;
+}
+
+static void
+writer_flush(struct writer *writer)
+{
+    if (writer_is_behind(writer) && !shard_is_frozen(&writer->shard))
+        writer_freeze(writer);
 }
 
 // Nothing came in for a while, or something comes in all the time: windows are to be made when they
@@ -463,8 +468,10 @@ writer_drain(struct writer *writer)
         const struct shard *shard = &writer->shard;
         bool has_collected = writer_collect(writer);
         bool has_watched = writer_watch(writer, clock_monotonic_ns(), false);
-        if (!leaves_cells && shard_is_unflushed(shard))
-            writer_flush(writer);
+        // A rebuild that a stop interrupts is flushed as far as it came.
+        bool has_failed = writer_has_failed(writer);
+        if (!leaves_cells && !has_failed && !shard_is_frozen(shard) && shard_is_unflushed(shard))
+            writer_freeze(writer);
         bool is_done = !shard_is_frozen(shard) && (leaves_cells || !shard_is_unflushed(shard)) &&
                        watch_is_settled(&shard->watch) && !watch_has_unbased(&shard->watch) &&
                        keeper_is_rolled(&writer->keeper) &&
