@@ -114,6 +114,7 @@ ledger_start(struct server *server, struct error *error)
         .keep_quarter_hours_ns = keep_of(settings->keep_quarter_hours_ns),
         .keep_hours_ns = keep_of(settings->keep_hours_ns),
         .keep_log_ns = keep_of(settings->keep_log_ns),
+        .groups_max = (uint32_t)settings->groups_max,
     };
     return ledger_open(settings->data, &options, &server->ledger, error);
 }

@@ -205,6 +205,15 @@ static const struct option_row ROWS[] = {
      .value_name = "TIME",
      .help = "how long the events themselves are kept; 0: for good "
              "(default: as the ledger has it, for good in a new one)"},
+    {.name = "max-groups",
+     .type = OPTION_INT,
+     .offset = OFFSET(groups_max),
+     .env = "TALLY_MAX_GROUPS",
+     .min = 1,
+     .max = 1000000,
+     .value_name = "N",
+     .help = "groups (by dimensions) that an hour, a day or a month of a subject and meter keeps; "
+             "of more it keeps the total (default: as the ledger has it, 1000 in a new one)"},
     {.name = "billing-zones",
      .type = OPTION_TEXT,
      .offset = OFFSET(billing_zones_text),
@@ -282,7 +291,7 @@ static const struct option_row ROWS[] = {
      .env = "TALLYD_CONFIG",
      .value_name = "FILE",
      .help = "file of `key = value` lines"},
-    {.name = NULL                                                                   },
+    {.name = NULL                                                       },
 };
 
 static const struct option_spec SPEC = {

@@ -46,6 +46,7 @@ struct settings {
     int64_t keep_quarter_hours_ns;  // 0: for good
     int64_t keep_hours_ns;          // likewise
     int64_t keep_log_ns;            // likewise
+    int64_t groups_max;             // 0: as it is
     const char *billing_zones_text;
     int64_t dedup_memory;
     int64_t future_ns;

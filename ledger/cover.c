@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 
-enum { PIECES_MIN = 16 };
+enum { PIECES_MIN = 16, HOUR_S = 3600 };
 
 struct covering {
     const struct horizons *horizons;
@@ -45,6 +45,14 @@ limit_at(const struct cover_question *question, int64_t at_s)
     return end_s < question->to_s ? end_s : question->to_s;
 }
 
+// Whether hours, or quarter hours where these do not fit, are kept for all of the window.
+static bool
+has_finer(const struct horizons *horizons, int64_t start_s, int64_t end_s)
+{
+    bool is_on_hours = start_s % HOUR_S == 0 && end_s % HOUR_S == 0;
+    return horizons->list[is_on_hours ? 1 : 0].kept_s <= start_s;
+}
+
 // Whether the kind has a window that starts here and serves.
 static bool
 serves(const struct covering *covering, const struct horizon *horizon, int64_t at_s)
@@ -56,6 +64,9 @@ serves(const struct covering *covering, const struct horizon *horizon, int64_t a
     if (at_s < horizon->kept_s || !window_is_start(kind, at_s))
         return false;
     int64_t end_s = window_end(kind, at_s);
+    if (covering->question->is_narrow && kind->width > CELL_HOUR &&
+        has_finer(covering->horizons, at_s, end_s))
+        return false;
     bool is_made = kind->width == CELL_QUARTER_HOUR || end_s <= horizon->made_s;
     return is_made && end_s <= limit_at(covering->question, at_s);
 }

@@ -17,6 +17,7 @@ struct cover_question {
     int64_t from_s, to_s;              // on quarter hours, 0 <= from_s <= to_s
     const struct window_kind *within;  // the windows of the answer; NULL: one for the whole range
     uint16_t zone_number;              // days and months of this zone may serve; 0: UTC alone
+    bool is_narrow;                    // hours and quarter hours, where there are some
 };
 
 struct cover_piece {

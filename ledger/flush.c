@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ledger/crowd.h"
 #include "ledger/cut_record.h"
 #include "ledger/dirty.h"
 #include "ledger/shard_view.h"
@@ -15,6 +16,12 @@ struct flush {
     struct arena scratch;  // likewise
     uint32_t meter_id;     // of the last cell, which is mostly that of the next
     bool is_meter_live;
+    struct crowd crowd;
+    // The cells of one quarter hour, meter and subject come one after the other.
+    struct cell_view run;          // the last one of them
+    bool has_run;                  // there is one, and something was added to made windows
+    bool grown[WINDOW_KINDS_MAX];  // whose window of the run has a new group
+    bool is_new;                   // the cell that was put was not there before
     enum status status;
     struct error *error;
 };
@@ -27,8 +34,10 @@ flush_stored(
     struct bytes stored;
     struct cell_group group;
     *out = (struct cell_state){0};
+    flush->is_new = true;
     if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored))
         return true;
+    flush->is_new = false;
     if (!cell_value_read(key, stored, aggregation, out, &group))
         return true;
     char name[CELL_TEXT_MAX];
@@ -102,8 +111,9 @@ flush_into(
 
 // Late for a window that is made already.
 static bool
-flush_late(struct flush *flush, const struct horizon *horizon, const struct cell_view *cell)
+flush_late(struct flush *flush, uint32_t index, const struct cell_view *cell)
 {
+    const struct horizon *horizon = &flush->horizons.list[index];
     const struct window_kind *kind = &horizon->kind;
     struct cell_key key = cell->key;
     key.width = kind->width;
@@ -113,7 +123,42 @@ flush_late(struct flush *flush, const struct horizon *horizon, const struct cell
     if (end_s > horizon->made_s || key.start_s < horizon->kept_s)
         return true;
     key.epoch = cuts_epoch(flush->options->cuts, end_s, cell->key.epoch);
-    return flush_into(flush, &key, cell, cell->key.start_s - key.start_s);
+    if (!flush_into(flush, &key, cell, cell->key.start_s - key.start_s))
+        return false;
+    if (flush->is_new && cell->group->count > 0) {
+        flush->run = *cell;
+        flush->has_run = true;
+        flush->grown[index] = true;
+    }
+    return true;
+}
+
+// The made windows that got new groups may have too many now.
+static bool
+flush_settle(struct flush *flush)
+{
+    const struct cell_view *run = &flush->run;
+    flush->has_run = false;
+    for (uint32_t i = 1; i < flush->horizons.count && !flush->status; i++) {
+        const struct window_kind *kind = &flush->horizons.list[i].kind;
+        struct cell_key key = run->key;
+        if (!flush->grown[i])
+            continue;
+        flush->grown[i] = false;
+        key.width = kind->width;
+        key.zone = kind->zone_number;
+        key.start_s = window_start(kind, run->key.start_s);
+        flush->status = crowd_settle(&flush->crowd, run->aggregation, &key);
+    }
+    return !flush->status;
+}
+
+static bool
+is_of_run(const struct flush *flush, const struct cell_key *key)
+{
+    const struct cell_key *run = &flush->run.key;
+    return run->meter_id == key->meter_id && run->start_s == key->start_s &&
+           bytes_equal(run->subject, key->subject);
 }
 
 static bool
@@ -145,11 +190,13 @@ flush_cell(void *context, const struct cell_view *cell)
         return true;
     const struct horizons *horizons = &flush->horizons;
     bool is_fine = true;
+    if (flush->has_run && !is_of_run(flush, &cell->key) && !flush_settle(flush))
+        return false;
     if (cell->key.start_s >= horizons->list[0].kept_s)
         is_fine = flush_into(flush, &cell->key, cell, 0);
     for (uint32_t i = 1; i < horizons->count && is_fine; i++) {
         if (cell->key.start_s < horizons->list[i].made_s)
-            is_fine = flush_late(flush, &horizons->list[i], cell);
+            is_fine = flush_late(flush, i, cell);
     }
     return is_fine;
 }
@@ -210,12 +257,16 @@ flush_run(const struct flush_options *options, struct error *error)
     flush->options = options;
     flush->tx = tx_write(options->state);
     flush->error = error;
+    flush->crowd =
+        (struct crowd){.tx = &flush->tx, .groups_max = options->groups_max, .error = error};
     uint64_t flushed = 0;
     flush->status = state_position(&flush->tx, &flushed, error);
     if (!flush->status)
         flush->status = flush_horizons(flush);
     if (!flush->status)
         cells_each_sorted(options->cells, flush_cell, flush);
+    if (!flush->status && flush->has_run)
+        (void)flush_settle(flush);
     enum status status = flush->status;
     if (!status) {
         state_number_put(&flush->tx, bytes_text("position"), options->position);
@@ -224,7 +275,10 @@ flush_run(const struct flush_options *options, struct error *error)
         batches_write(&flush->tx, options->batches, options->batches_count);
         status = tx_commit(&flush->tx, error);
     }
+    if (!status && options->capped != NULL)
+        *options->capped += flush->crowd.capped;
     tx_done(&flush->tx);
+    crowd_done(&flush->crowd);
     buffer_done(&flush->value);
     arena_done(&flush->scratch);
     pool_give(flush);

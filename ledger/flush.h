@@ -6,7 +6,8 @@
 //     cells_clear(cells);
 //
 // What is stored and what is in memory are merged, in key order, in the quarter hour and in every
-// derived window that is made already (ledger/roll makes the others when they close). Cells of
+// derived window that is made already (ledger/roll makes the others when they close); windows that
+// get too many groups by it are settled (ledger/crowd). Cells of
 // quarter hours that are not kept any more go to the wider windows only. A crash before the commit
 // leaves everything as it was. Thread: the one that writes the shard's state/.
 
@@ -31,6 +32,8 @@ struct flush_options {
     const struct batch *batches;  // whose records change
     uint32_t batches_count;
     const struct billing_zones *zones;
+    uint32_t groups_max;  // of a subject in a derived window (ledger/crowd); 0: no bound
+    uint64_t *capped;     // counts windows of a subject that lost their groups; NULL: nobody does
 };
 
 // STATUS_CORRUPT: a stored cell is damaged, by name. STATUS_FULL, STATUS_IO: nothing was written.

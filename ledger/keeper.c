@@ -12,8 +12,13 @@
 enum { KEEPER_LOOK_MS = 1000 };
 
 enum status
-freeze_flush(struct env *state, const struct freeze *freeze, struct error *error)
+freeze_flush(
+    struct env *state,
+    const struct freeze *freeze,
+    struct metric *groups_capped,
+    struct error *error)
 {
+    uint64_t capped = 0;
     const struct flush_options options = {
         .state = state,
         .cells = freeze->cells,
@@ -24,8 +29,12 @@ freeze_flush(struct env *state, const struct freeze *freeze, struct error *error
         .batches = freeze->batches,
         .batches_count = freeze->batches_count,
         .zones = freeze->zones,
+        .groups_max = freeze->retention.groups_max,
+        .capped = &capped,
     };
-    return flush_run(&options, error);
+    enum status status = flush_run(&options, error);
+    metric_add(groups_capped, (int64_t)capped);
+    return status;
 }
 
 // Makes the windows that have closed, and deletes cells that are kept no longer.
@@ -36,6 +45,7 @@ keeper_roll(struct keeper *keeper, const struct roll_options *options)
     enum status status = roll_run(options, &result, &keeper->error);
     metric_add(keeper->options.windows_made, (int64_t)result.windows);
     metric_add(keeper->options.cells_deleted, (int64_t)result.deleted);
+    metric_add(keeper->options.groups_capped, (int64_t)result.capped);
     return status;
 }
 
@@ -88,7 +98,8 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
         .retention = freeze->retention,
         .now_s = keeper->options.now_ns() / SECOND_NS,
     };
-    enum status status = freeze_flush(keeper->options.state, freeze, &keeper->error);
+    enum status status =
+        freeze_flush(keeper->options.state, freeze, keeper->options.groups_capped, &keeper->error);
     if (status)
         return status;
     purge_begin(&keeper->purge);

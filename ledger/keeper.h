@@ -50,8 +50,11 @@ struct freeze {
     struct retention retention;
 };
 
-enum status
-freeze_flush(struct env *state, const struct freeze *freeze, struct error *error) CHECKED;
+enum status freeze_flush(
+    struct env *state,
+    const struct freeze *freeze,
+    struct metric *groups_capped,
+    struct error *error) CHECKED;
 
 struct keeper_options {
     uint32_t shard;
@@ -62,7 +65,7 @@ struct keeper_options {
     struct generations *generations;  // the keeper's while it runs
     struct waker *writer;
     int64_t (*now_ns)(void);
-    struct metric *windows_made, *cells_deleted, *cells_mended, *cells_purged;
+    struct metric *windows_made, *cells_deleted, *cells_mended, *cells_purged, *groups_capped;
     struct metric *dead_readers, *reader_seconds;
 };
 

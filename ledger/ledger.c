@@ -77,6 +77,10 @@ terms_adopt(struct ledger_terms *terms, const struct ledger_options *options, st
     keep_adopt(options->keep_quarter_hours_ns, &terms->keep_quarter_hours_s);
     keep_adopt(options->keep_hours_ns, &terms->keep_hours_s);
     keep_adopt(options->keep_log_ns, &terms->keep_log_s);
+    if (options->groups_max != 0)
+        terms->groups_max = options->groups_max;
+    if (terms->groups_max > TERMS_GROUPS_MAX)
+        return error_set(error, STATUS_INVALID, "at most %d groups may be kept", TERMS_GROUPS_MAX);
     enum status status =
         keep_check("quarter hours", terms->keep_quarter_hours_s, KEEP_QUARTER_HOURS_MIN_S, error);
     if (!status)
@@ -283,6 +287,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
                 {
                             .quarter_hours_s = ledger->conf.terms.keep_quarter_hours_s,
                             .hours_s = ledger->conf.terms.keep_hours_s,
+                            .groups_max = ledger->conf.terms.groups_max,
                             },
             .dedup = dedup,
         };

@@ -90,6 +90,8 @@ struct ledger_options {
     int64_t keep_quarter_hours_ns;  // cells of that width, at least an hour; or LEDGER_FOR_GOOD
     int64_t keep_hours_ns;          // likewise, at least a day
     int64_t keep_log_ns;            // events themselves; likewise, at least a day
+    uint32_t groups_max;  // dimension groups of a subject and meter in an hour, a day, a month
+                          // (ledger/crowd); at most TERMS_GROUPS_MAX
     // For who makes a change and closes again, without knowing the options of the tallyd that is to
     // come: what is done stays in the log, no identity is forgotten, no cell written.
     bool is_visit;

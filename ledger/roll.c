@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/pool.h"
 #include "ledger/cell_walk.h"
+#include "ledger/crowd.h"
 #include "ledger/dirty.h"
 #include "ledger/shard_view.h"
 #include "ledger/uniques.h"
@@ -27,27 +28,15 @@ struct part {
     bool has_cell;
 };
 
-// What one part has of a subject and group in one epoch.
-struct source {
-    const struct part *part;
-    uint32_t epoch;
-    uint32_t target;  // the epoch in the window that is made
-    struct cell_state state;
-};
-
 struct roll {
     const struct roll_options *options;
     struct horizons horizons;
-    struct tx from;        // the parts
-    struct tx to;          // the window
-    struct arena scratch;  // of one subject and group
-    struct arena walks;    // of one window
-    struct buffer value;
+    struct tx from;          // the parts
+    struct tx to;            // the window
+    struct sources sources;  // of one subject and group, by part, then epoch
+    struct crowd crowd;
     struct part parts[PARTS_MAX];
     uint32_t parts_count;
-    struct source *sources;  // of one subject and group, by part, then epoch
-    uint32_t sources_count;
-    uint32_t sources_capacity;
     struct cell_group group;
     struct roll_result result;
     struct error *error;
@@ -58,6 +47,9 @@ struct making {
     const struct meter *meter;
     struct cell_key key;
     int64_t end_s;
+    uint8_t place[CELL_KEY_MAX];  // subject and group, which the key points to
+    uint32_t groups;              // of the subject, since they were settled
+    bool is_capped;               // one of the subject's parts is
 };
 
 static enum status
@@ -148,20 +140,6 @@ parts_close(struct roll *roll)
     roll->parts_count = 0;
 }
 
-static struct source *
-sources_add(struct roll *roll)
-{
-    if (roll->sources_count == roll->sources_capacity) {
-        uint32_t capacity = roll->sources_capacity > 0 ? roll->sources_capacity * 2 : PARTS_MAX;
-        struct source *sources = arena_array(&roll->walks, capacity, struct source);
-        if (roll->sources_count > 0)
-            memcpy(sources, roll->sources, roll->sources_count * sizeof *sources);
-        roll->sources = sources;
-        roll->sources_capacity = capacity;
-    }
-    return &roll->sources[roll->sources_count++];
-}
-
 // All epochs that the part has of the subject and group.
 static enum status
 part_gather(struct roll *roll, struct part *part, struct bytes place, const struct making *making)
@@ -169,134 +147,19 @@ part_gather(struct roll *roll, struct part *part, struct bytes place, const stru
     enum aggregation aggregation = making->meter->aggregation;
     enum status status = STATUS_OK;
     while (!status && part->has_cell && bytes_equal(part_place(part), place)) {
-        struct source *source = sources_add(roll);
+        struct source *source = sources_add(&roll->sources);
         struct cell_state *state = &source->state;
         struct bytes key = part->walk.key;
-        source->part = part;
-        source->epoch = part->key.epoch;
+        source->place = (uint32_t)(part - roll->parts);
+        source->shift_s = part->window.start_s - making->key.start_s;
         source->target = cuts_epoch(roll->options->cuts, making->end_s, part->key.epoch);
         if (cell_value_read(key, part->walk.value, aggregation, state, &roll->group))
             return refuse_cell(roll, key);
         if ((state->flags & CELL_SPILLED) &&
             uniques_read(
-                &roll->from, key, state->unique.spilled, &state->unique.set, &roll->scratch))
+                &roll->from, key, state->unique.spilled, &state->unique.set, &roll->sources.arena))
             return refuse_cell(roll, key);
         status = part_look(roll, part, walk_next(&part->walk));
-    }
-    return status;
-}
-
-// --- merging ---
-
-// Whether a later state of the same part, up to the epoch, was made from the log and stands for
-// this one too.
-static bool
-source_is_replaced(const struct roll *roll, uint32_t index, uint32_t target)
-{
-    const struct source *source = &roll->sources[index];
-    for (uint32_t i = index + 1; i < roll->sources_count; i++) {
-        const struct source *later = &roll->sources[i];
-        if (later->part != source->part)
-            return false;
-        if (later->target <= target && (later->state.flags & CELL_REPLACES))
-            return true;
-    }
-    return false;
-}
-
-// Whether something of the epoch was made from the log.
-static bool
-sources_replace(const struct roll *roll, uint32_t target)
-{
-    for (uint32_t i = 0; i < roll->sources_count; i++) {
-        const struct source *source = &roll->sources[i];
-        if (source->target == target && (source->state.flags & CELL_REPLACES))
-            return true;
-    }
-    return false;
-}
-
-// The next epoch above, or the lowest of all.
-static bool
-next_target(const struct roll *roll, bool is_first, uint32_t above, uint32_t *out)
-{
-    bool has_one = false;
-    for (uint32_t i = 0; i < roll->sources_count; i++) {
-        uint32_t target = roll->sources[i].target;
-        if ((is_first || target > above) && (!has_one || target < *out)) {
-            *out = target;
-            has_one = true;
-        }
-    }
-    return has_one;
-}
-
-// What came in one epoch is merged by itself. When something in it was made from the log again, it
-// says all of the earlier epochs, too: as a cell does that a late correction touched and that was
-// then made from the log, so that it does not matter which came first.
-static void
-sources_merge(
-    struct roll *roll,
-    const struct making *making,
-    uint32_t target,
-    bool says_all,
-    struct cell_state *out)
-{
-    for (uint32_t i = 0; i < roll->sources_count; i++) {
-        const struct source *source = &roll->sources[i];
-        bool is_of_it = says_all ? source->target <= target && !source_is_replaced(roll, i, target)
-                                 : source->target == target;
-        int64_t shift_s = source->part->window.start_s - making->key.start_s;
-        if (is_of_it)
-            cell_merge(making->meter->aggregation, out, &source->state, shift_s, &roll->scratch);
-    }
-}
-
-static enum status
-window_put(struct roll *roll, const struct making *making, struct cell_state *state)
-{
-    uint8_t bytes[CELL_KEY_MAX];
-    struct bytes key = bytes_of(bytes, cell_key_write(&making->key, bytes));
-    enum aggregation aggregation = making->meter->aggregation;
-    if (aggregation == AGGREGATION_UNIQUE_COUNT) {
-        struct cell_unique *unique = &state->unique;
-        uniques_delete(&roll->to, key);
-        if (unique->set.count > CELL_SET_INLINE_MAX) {
-            unique->spilled = uniques_put(&roll->to, key, &unique->set);
-            unique->set = (struct cell_set){0};
-            state->flags |= CELL_SPILLED;
-        } else {
-            cell_unique_list(unique, &roll->scratch);
-        }
-    }
-    buffer_reset(&roll->value);
-    cell_value_write(key, aggregation, state, &roll->group, &roll->value);
-    if (buffer_failed(&roll->value))
-        return error_set(roll->error, STATUS_NO_MEMORY, "no memory to make windows");
-    tx_put(&roll->to, STATE_DB_CELLS, key, buffer_view(&roll->value));
-    if (state->flags & CELL_DIRTY)
-        dirty_put(&roll->to, key);
-    else
-        dirty_delete(&roll->to, key);
-    roll->result.cells++;
-    return roll->to.status;
-}
-
-static enum status
-sources_write(struct roll *roll, struct making *making)
-{
-    bool is_first = true;
-    uint32_t target = 0;
-    enum status status = STATUS_OK;
-    while (!status && next_target(roll, is_first, target, &target)) {
-        struct cell_state state = {0};
-        bool says_all = sources_replace(roll, target);
-        sources_merge(roll, making, target, says_all, &state);
-        if (says_all)
-            state.flags |= CELL_REPLACES;
-        making->key.epoch = target;
-        status = window_put(roll, making, &state);
-        is_first = false;
     }
     return status;
 }
@@ -304,18 +167,84 @@ sources_write(struct roll *roll, struct making *making)
 static enum status
 roll_place(struct roll *roll, struct making *making, const struct part *least)
 {
-    uint8_t copy[CELL_KEY_MAX];
     struct bytes place = part_place(least);
     enum status status = STATUS_OK;
-    memcpy(copy, place.data, place.size);
-    place.data = copy;
-    making->key.subject = bytes_of(copy + 1, copy[0]);
+    memcpy(making->place, place.data, place.size);
+    place.data = making->place;
+    making->key.subject = bytes_of(making->place + 1, making->place[0]);
     making->key.group = least->key.group;
-    arena_reset(&roll->scratch);
-    roll->sources_count = 0;
+    sources_reset(&roll->sources);
     for (uint32_t i = 0; i < roll->parts_count && !status; i++)
         status = part_gather(roll, &roll->parts[i], place, making);
-    return status ? status : sources_write(roll, making);
+    if (status)
+        return status;
+    return sources_write(
+        &roll->sources,
+        &roll->to,
+        making->meter->aggregation,
+        &making->key,
+        &roll->group,
+        roll->error);
+}
+
+// When the subject's last group is written, or so many that no more are to lie there at once.
+static enum status
+roll_settle(struct roll *roll, struct making *making, const struct part *next)
+{
+    uint32_t groups_max = roll->options->retention.groups_max;
+    making->groups++;
+    making->is_capped = making->is_capped || crowd_is_total(making->key.group);
+    bool is_last = next == NULL || !bytes_equal(next->key.subject, making->key.subject);
+    bool is_crowded = groups_max > 0 && making->groups > groups_max;
+    enum status status = STATUS_OK;
+    if (is_crowded || (is_last && making->is_capped && making->groups > 1)) {
+        status = crowd_settle(&roll->crowd, making->meter->aggregation, &making->key);
+        making->groups = 1;
+        making->is_capped = true;
+    }
+    if (is_last) {
+        making->groups = 0;
+        making->is_capped = false;
+    }
+    return status;
+}
+
+// Deletes up to a bounded number of cells of one meter that start in [from_s, before_s).
+// True: all gone.
+static bool
+delete_some(
+    struct roll *roll,
+    const struct window_kind *kind,
+    uint32_t meter_id,
+    int64_t from_s,
+    int64_t before_s)
+{
+    uint8_t first[CELL_KEY_MAX];
+    size_t size = cell_seek_window(kind->width, kind->zone_number, meter_id, from_s, first);
+    for (uint32_t i = 0; i < DELETES_PER_STEP; i++) {
+        uint8_t bytes[CELL_KEY_MAX];
+        struct cell_key key;
+        struct walk walk = walk_open(&roll->to, STATE_DB_CELLS);
+        bool is_there = walk_seek(&walk, bytes_of(first, size)) && walk.key.size <= sizeof bytes &&
+                        cell_key_read(walk.key, &key) && key.width == kind->width &&
+                        key.zone == kind->zone_number && key.meter_id == meter_id &&
+                        key.start_s < before_s;
+        struct bytes found = bytes_of(bytes, is_there ? walk.key.size : 0);
+        enum aggregation aggregation = AGGREGATION_COUNT;
+        if (is_there) {
+            memcpy(bytes, walk.key.data, walk.key.size);
+            (void)cell_value_aggregation(walk.value, &aggregation);
+        }
+        walk_done(&walk);
+        if (!is_there)
+            return true;
+        if (aggregation == AGGREGATION_UNIQUE_COUNT)
+            uniques_delete(&roll->to, found);
+        (void)tx_delete(&roll->to, STATE_DB_CELLS, found);
+        dirty_delete(&roll->to, found);
+        roll->result.deleted++;
+    }
+    return false;
 }
 
 static enum status
@@ -333,10 +262,17 @@ roll_meter(
                   },
         .end_s = window_end(kind, start_s),
     };
-    const struct part *least;
+    // A zone that was listed before may have left some, of which a total would be added to the new.
+    while (!delete_some(roll, kind, meter->id, start_s, making.end_s)) {
+    }
     enum status status = parts_open(roll, &making, kind);
-    while (!status && (least = parts_least(roll)) != NULL)
+    const struct part *least = parts_least(roll);
+    while (!status && least != NULL) {
         status = roll_place(roll, &making, least);
+        least = parts_least(roll);
+        if (!status && meter->dimensions_count > 0)
+            status = roll_settle(roll, &making, least);
+    }
     parts_close(roll);
     return status;
 }
@@ -376,10 +312,6 @@ roll_window(struct roll *roll, struct horizon *horizon, int64_t start_s)
     const struct meter_set *set = roll->options->meters;
     enum status status = STATUS_OK;
     roll->to = tx_write(roll->options->state);
-    arena_reset(&roll->walks);
-    roll->sources = NULL;
-    roll->sources_count = 0;
-    roll->sources_capacity = 0;
     for (uint32_t i = 0; i < meter_set_count(set) && !status; i++)
         status = roll_meter(roll, meter_set_at(set, i), &horizon->kind, start_s);
     horizon->made_s = window_end(&horizon->kind, start_s);
@@ -413,39 +345,6 @@ parts_until(const struct roll *roll, const struct window_kind *kind, int64_t sta
     return horizons_find(&roll->horizons, source.width, source.zone_number)->made_s;
 }
 
-// Deletes up to a bounded number of cells of one meter that start before the limit. True: all gone.
-static bool
-delete_some(struct roll *roll, const struct horizon *horizon, uint32_t meter_id, int64_t before_s)
-{
-    uint8_t first[CELL_KEY_MAX];
-    const struct window_kind *kind = &horizon->kind;
-    size_t size = cell_seek_window(kind->width, kind->zone_number, meter_id, 0, first);
-    for (uint32_t i = 0; i < DELETES_PER_STEP; i++) {
-        uint8_t bytes[CELL_KEY_MAX];
-        struct cell_key key;
-        struct walk walk = walk_open(&roll->to, STATE_DB_CELLS);
-        bool is_there = walk_seek(&walk, bytes_of(first, size)) && walk.key.size <= sizeof bytes &&
-                        cell_key_read(walk.key, &key) && key.width == kind->width &&
-                        key.zone == kind->zone_number && key.meter_id == meter_id &&
-                        key.start_s < before_s;
-        struct bytes found = bytes_of(bytes, is_there ? walk.key.size : 0);
-        enum aggregation aggregation = AGGREGATION_COUNT;
-        if (is_there) {
-            memcpy(bytes, walk.key.data, walk.key.size);
-            (void)cell_value_aggregation(walk.value, &aggregation);
-        }
-        walk_done(&walk);
-        if (!is_there)
-            return true;
-        if (aggregation == AGGREGATION_UNIQUE_COUNT)
-            uniques_delete(&roll->to, found);
-        (void)tx_delete(&roll->to, STATE_DB_CELLS, found);
-        dirty_delete(&roll->to, found);
-        roll->result.deleted++;
-    }
-    return false;
-}
-
 // All cells of the kind that start before the limit, in slices.
 static enum status
 delete_before(struct roll *roll, const struct horizon *horizon, int64_t before_s)
@@ -455,7 +354,7 @@ delete_before(struct roll *roll, const struct horizon *horizon, int64_t before_s
     for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
         for (bool is_done = false; !is_done && !status;) {
             roll->to = tx_write(roll->options->state);
-            is_done = delete_some(roll, horizon, meter_set_at(set, i)->id, before_s);
+            is_done = delete_some(roll, &horizon->kind, meter_set_at(set, i)->id, 0, before_s);
             status = tx_commit(&roll->to, roll->error);
         }
     }
@@ -606,14 +505,17 @@ roll_run(const struct roll_options *options, struct roll_result *out, struct err
         return error_set(error, STATUS_NO_MEMORY, "no memory to make windows");
     roll->options = options;
     roll->error = error;
+    roll->crowd = (struct crowd){
+        .tx = &roll->to, .groups_max = options->retention.groups_max, .error = error};
     roll->from = tx_read(options->state);
     enum status status = roll_all(roll);
     *out = roll->result;
+    out->cells = roll->sources.written;
+    out->capped = roll->crowd.capped;
     tx_done(&roll->from);
     tx_done(&roll->to);
-    buffer_done(&roll->value);
-    arena_done(&roll->scratch);
-    arena_done(&roll->walks);
+    sources_done(&roll->sources);
+    crowd_done(&roll->crowd);
     pool_give(roll);
     return status;
 }

@@ -21,9 +21,11 @@ struct billing_zones {
     struct zone *list[BILLING_ZONES_MAX];
 };
 
+// What is kept of the cells.
 struct retention {
     int64_t quarter_hours_s;  // how long quarter hours are kept; 0: for good
     int64_t hours_s;
+    uint32_t groups_max;  // of a subject in a derived window (ledger/crowd); 0: no bound
 };
 
 struct roll_options {
@@ -39,6 +41,7 @@ struct roll_result {
     uint64_t windows;  // made
     uint64_t cells;    // written
     uint64_t deleted;
+    uint64_t capped;  // windows of a subject that lost their groups
 };
 
 // STATUS_CORRUPT: a cell is damaged, by name.

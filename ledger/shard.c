@@ -49,6 +49,9 @@ static const struct metric metric_rows[SHARD_METRICS] = {
         METRIC_COUNTER("tally_ledger_cells_deleted_total", "cells beyond their retention"),
     [SHARD_CELLS_MENDED] = METRIC_COUNTER(
         "tally_ledger_cells_mended_total", "cells made anew from the log after a correction"),
+    [SHARD_GROUPS_CAPPED] = METRIC_COUNTER(
+        "tally_ledger_groups_capped_total",
+        "windows of a subject with too many groups: those are read from the log"),
     [SHARD_CELLS] = METRIC_GAUGE("tally_ledger_cells", "cells in memory, not yet flushed"),
     [SHARD_CELLS_BYTES] = METRIC_GAUGE("tally_ledger_cells_bytes", "memory of these cells"),
     [SHARD_DEDUP_ENTRIES] = METRIC_GAUGE("tally_ledger_dedup_entries", "identities known"),
@@ -702,7 +705,8 @@ enum status
 shard_flush(struct shard *shard, struct error *error)
 {
     struct freeze *freeze = shard_freeze(shard);
-    enum status status = freeze_flush(shard->state, freeze, error);
+    enum status status =
+        freeze_flush(shard->state, freeze, &shard->metrics[SHARD_GROUPS_CAPPED], error);
     if (!status) {
         shard_thaw(shard);
         return STATUS_OK;

@@ -55,7 +55,8 @@ terms_equal(const struct ledger_terms *a, const struct ledger_terms *b)
 {
     bool is_equal = a->keep_quarter_hours_s == b->keep_quarter_hours_s &&
                     a->keep_hours_s == b->keep_hours_s && a->keep_log_s == b->keep_log_s &&
-                    a->dedup_window_s == b->dedup_window_s && a->zones_count == b->zones_count;
+                    a->dedup_window_s == b->dedup_window_s && a->groups_max == b->groups_max &&
+                    a->zones_count == b->zones_count;
     for (uint32_t i = 0; i < a->zones_count && is_equal; i++)
         is_equal = strcmp(a->zones[i], b->zones[i]) == 0;
     return is_equal;
@@ -65,11 +66,13 @@ void
 terms_print(const struct ledger_terms *terms, struct buffer *out)
 {
     must(terms->zones_count <= BILLING_ZONES_MAX && terms->dedup_window_s > 0);
+    must(terms->groups_max > 0);
     buffer_format(out, "# Options of tallyd, for all who open the ledger; 0: for good\n");
     buffer_format(out, "keep_quarter_hours_s = %" PRId64 "\n", terms->keep_quarter_hours_s);
     buffer_format(out, "keep_hours_s = %" PRId64 "\n", terms->keep_hours_s);
     buffer_format(out, "keep_log_s = %" PRId64 "\n", terms->keep_log_s);
     buffer_format(out, "dedup_window_s = %" PRId64 "\n", terms->dedup_window_s);
+    buffer_format(out, "groups_max = %" PRIu32 "\n", terms->groups_max);
     buffer_text(out, "billing_zones = ");
     for (uint32_t i = 0; i < terms->zones_count; i++)
         buffer_format(out, "%s%s", i > 0 ? "," : "", terms->zones[i]);
@@ -92,6 +95,24 @@ seconds_read(
     if (!conf_number(text, key, min, SECONDS_MAX, &number))
         return error_set(error, STATUS_INVALID, "%s: %s is no number of seconds", path, key);
     *out = (int64_t)number;
+    return STATUS_OK;
+}
+
+static enum status
+groups_read(const char *path, const char *text, struct ledger_terms *terms, struct error *error)
+{
+    size_t size;
+    uint64_t number = 0;
+    if (conf_value(text, "groups_max", &size) == NULL)
+        return STATUS_OK;
+    if (!conf_number(text, "groups_max", 1, TERMS_GROUPS_MAX, &number))
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "%s: groups_max is no number of 1 to %d",
+            path,
+            TERMS_GROUPS_MAX);
+    terms->groups_max = (uint32_t)number;
     return STATUS_OK;
 }
 
@@ -125,6 +146,8 @@ terms_read(const char *path, const char *text, struct ledger_terms *terms, struc
         status = seconds_read(path, text, "keep_log_s", 0, &read.keep_log_s, error);
     if (!status)
         status = seconds_read(path, text, "dedup_window_s", 1, &read.dedup_window_s, error);
+    if (!status)
+        status = groups_read(path, text, &read, error);
     if (!status)
         status = zones_read(path, text, &read, error);
     if (!status)

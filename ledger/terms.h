@@ -14,11 +14,14 @@
 #include "base/status.h"
 #include "ledger/window.h"
 
+enum { TERMS_GROUPS_MAX = 1000000 };
+
 struct ledger_terms {
     int64_t keep_quarter_hours_s;  // cells of that width; 0: for good
     int64_t keep_hours_s;          // likewise
     int64_t keep_log_s;            // events themselves; 0: for good
     int64_t dedup_window_s;        // an identity is known for at least so long; more than 0
+    uint32_t groups_max;           // of a subject in an hour, a day, a month; more than 0
     uint32_t zones_count;          // days and months of these have cells of their own
     char zones[BILLING_ZONES_MAX][ZONE_NAME_MAX + 1];
 };
@@ -27,7 +30,7 @@ struct ledger_terms {
 #define LEDGER_TERMS_DEFAULT                                                                       \
     {                                                                                              \
         .keep_quarter_hours_s = 3 * INT64_C(86400), .keep_hours_s = 400 * INT64_C(86400),          \
-        .dedup_window_s = 36 * INT64_C(86400)                                                      \
+        .dedup_window_s = 36 * INT64_C(86400), .groups_max = 1000                                  \
     }
 
 // STATUS_INVALID: more than BILLING_ZONES_MAX, or a name is too long, or twice in the list.

@@ -258,6 +258,7 @@ usage_answer_shard(
         answer.scan.holds_snapshot = attempt > ATTEMPTS_BEFORE_HOLD;
         answer.needs_log = answer.needs_log || attempt == ATTEMPTS_MAX;
         status = answer_try(&answer, error);
+        answer.scan.is_narrow = answer.scan.is_narrow || rows->lacks_groups;
         if (!status && (rows->needs_log || answer.touched.is_full))
             answer.needs_log = true;
         else if (status != STATUS_BUSY && (status || !answer.touched.has_grown))

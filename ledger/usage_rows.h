@@ -31,6 +31,7 @@ struct usage_rows {
     size_t capacity;  // a power of two, or 0
     size_t count;
     uint64_t blocks_read;
+    bool lacks_groups;                     // days or months do: finer cells have to answer
     bool needs_log;                        // the log has to answer all of it
     int64_t window_from_ns, window_to_ns;  // the window that was asked for last
 };

@@ -109,6 +109,12 @@ cell_walk_add(struct cell_walk *cells, const struct place_cell *cell, struct err
     const struct usage_plan *plan = cells->scan->plan;
     struct usage_rows *rows = cells->scan->rows;
     int64_t end_s = window_end(&cells->piece->kind, cell->key.start_s);
+    // Its hours may have them.
+    if ((cell->state.flags & CELL_CAPPED) && plan->needs_groups && cell->key.width > CELL_HOUR &&
+        !cells->scan->is_narrow)
+        cells->scan->rows->lacks_groups = true;
+    if (cells->scan->rows->lacks_groups)
+        return error_set(error, STATUS_BUSY, "a window lacks the groups that are asked for");
     if (cell->group.count != plan->meter->dimensions_count && !(cell->state.flags & CELL_CAPPED))
         return refuse_cell(cell->key_bytes, error);
     struct usage_sum *sum = usage_rows_cell(rows, &cell->key, end_s, &cell->group, &cell->state);
@@ -267,6 +273,7 @@ cells_cover(struct cell_walk *cells, int64_t from_s, struct arena *arena)
         .from_s = from_s - from_s % QUARTER_HOUR_S,
         .to_s = to_s,
         .zone_number = has_zone ? horizons_use(horizons, plan->zone) : 0,
+        .is_narrow = cells->scan->is_narrow,
     };
     if (plan->window == USAGE_WINDOW_MONTH)
         question.within = &month;

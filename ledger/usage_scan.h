@@ -17,6 +17,7 @@ struct usage_scan {
     uint64_t position;    // the cells' position when the question began
     uint64_t cut_block;   // blocks from here on do not belong to the answer; 0: all do
     uint64_t live_from;   // the first block that the meter's cells covered then
+    bool is_narrow;       // days and months lack the groups asked for: finer cells, while kept
     bool holds_snapshot;  // too many flushes came in between: keep this snapshot to its end
 };
 

@@ -1,9 +1,10 @@
 // What the derived windows must hold, from the cells that were folded from the log: each one is
 // added to its hour, day, month and the days and months of the zones, where these are made and
-// kept.
+// kept. Where the state has a total of all groups, these are one.
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ledger/crowd.h"
 #include "ledger/verify_parts.h"
 
 #include <stdlib.h>
@@ -18,8 +19,7 @@ struct derived_cell {
 
 struct derived {
     struct arena arena;
-    const struct horizons *horizons;
-    const struct cuts *cuts;
+    const struct verify_derived *what;
     struct derived_cell **places;
     size_t capacity;  // a power of two, or 0
     size_t count;
@@ -100,17 +100,19 @@ static bool
 derived_add(void *context, const struct cell_view *folded)
 {
     struct derived *derived = context;
-    for (uint32_t i = 1; i < derived->horizons->count; i++) {
-        const struct window_kind *kind = &derived->horizons->list[i].kind;
+    const struct horizons *horizons = derived->what->horizons;
+    for (uint32_t i = 1; i < horizons->count; i++) {
+        const struct window_kind *kind = &horizons->list[i].kind;
         if (kind->zone_number != 0 && kind->zone == NULL)
             continue;
         struct cell_key key = folded->key;
         key.width = kind->width;
         key.zone = kind->zone_number;
         key.start_s = window_start(kind, folded->key.start_s);
-        if (!verify_is_kept(derived->horizons, &key))
+        if (!verify_is_kept(horizons, &key))
             continue;
-        key.epoch = cuts_epoch(derived->cuts, window_end(kind, key.start_s), folded->key.epoch);
+        key.epoch =
+            cuts_epoch(derived->what->cuts, window_end(kind, key.start_s), folded->key.epoch);
         cell_merge(
             folded->aggregation,
             derived_state(derived, &key, folded),
@@ -129,16 +131,78 @@ derived_compare(const void *a, const void *b)
     return cell_key_compare(&left->view.key, &right->view.key);
 }
 
-void
-verify_each_derived(
-    const struct cells *folded,
-    const struct horizons *horizons,
-    const struct cuts *cuts,
-    cell_view_fn use,
-    void *context)
+// --- totals ---
+
+static bool
+is_same_window(const struct cell_key *a, const struct cell_key *b)
 {
-    struct derived derived = {.horizons = horizons, .cuts = cuts};
-    cells_each_sorted(folded, derived_add, &derived);
+    return a->width == b->width && a->zone == b->zone && a->meter_id == b->meter_id &&
+           a->start_s == b->start_s && bytes_equal(a->subject, b->subject);
+}
+
+static bool
+is_same_group(const struct cell_key *a, const struct cell_key *b)
+{
+    return a->group.low == b->group.low && a->group.high == b->group.high;
+}
+
+// The states of an epoch in all groups, in the place of the first of them.
+static size_t
+merge_epochs(struct derived *derived, struct derived_cell **run, size_t count)
+{
+    static const struct cell_group none = {0};
+    size_t totals = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct derived_cell *cell = run[i];
+        size_t at = 0;
+        while (at < totals && run[at]->view.key.epoch != cell->view.key.epoch)
+            at++;
+        if (at < totals) {
+            cell_merge(cell->view.aggregation, &run[at]->state, &cell->state, 0, &derived->arena);
+            continue;
+        }
+        cell->view.key.group = (struct hash128){0};
+        cell->view.group = &none;
+        cell->state.flags |= CELL_CAPPED;
+        run[totals++] = cell;
+    }
+    return totals;
+}
+
+// The cells of one window and subject, sorted; returns how many are left, sorted. One group alone
+// is never too many.
+static size_t
+settle_run(struct derived *derived, struct derived_cell **run, size_t count)
+{
+    if (is_same_group(&run[0]->view.key, &run[count - 1]->view.key) ||
+        !crowd_is_capped(derived->what->state, &run[0]->view.key))
+        return count;
+    size_t totals = merge_epochs(derived, run, count);
+    qsort(run, totals, sizeof *run, derived_compare);
+    return totals;
+}
+
+static size_t
+settle_all(struct derived *derived, struct derived_cell **sorted, size_t count)
+{
+    size_t left = 0;
+    for (size_t first = 0; first < count;) {
+        size_t end = first + 1;
+        while (end < count && is_same_window(&sorted[first]->view.key, &sorted[end]->view.key))
+            end++;
+        size_t run = settle_run(derived, &sorted[first], end - first);
+        memmove(&sorted[left], &sorted[first], run * sizeof *sorted);
+        left += run;
+        first = end;
+    }
+    return left;
+}
+
+void
+verify_each_derived(const struct verify_derived *what, cell_view_fn use, void *context)
+{
+    struct derived derived = {.what = what};
+    cells_each_sorted(what->folded, derived_add, &derived);
     struct derived_cell **sorted =
         arena_array(&derived.arena, derived.count, struct derived_cell *);
     size_t count = 0;
@@ -149,6 +213,7 @@ verify_each_derived(
     must(count == derived.count);
     if (count > 0)
         qsort(sorted, count, sizeof(struct derived_cell *), derived_compare);
+    count = settle_all(&derived, sorted, count);
     for (size_t i = 0; i < count; i++) {
         if (!use(context, &sorted[i]->view))
             break;

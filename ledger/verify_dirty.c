@@ -56,6 +56,7 @@ clean_add(void *context, const struct cell_view *folded)
         .key = folded->key,
         .group = *folded->group,
         .end_s = window_end(&horizon->kind, folded->key.start_s),
+        .has_all_groups = (folded->state->flags & CELL_CAPPED) != 0,
         .live_from = live_from(shard, folded->key.meter_id),
     };
     if (clean->count % REMAKE_ITEMS_MAX == 0) {
@@ -98,6 +99,21 @@ clean_fold(struct verify_clean *clean)
     return true;
 }
 
+// Which windows are totals is what the state says now. Should that change, the comparison begins
+// again.
+static void
+clean_list_derived(struct verify_clean *clean)
+{
+    scoped(tx_done) struct tx state = tx_read(clean->shard->view.state);
+    const struct verify_derived derived = {
+        .folded = clean->shard->cells,
+        .horizons = clean->horizons,
+        .cuts = &clean->shard->cuts,
+        .state = &state,
+    };
+    verify_each_derived(&derived, clean_add, clean);
+}
+
 struct verify_clean *
 verify_clean_make(struct verify_shard *shard, const struct horizons *horizons)
 {
@@ -106,7 +122,7 @@ verify_clean_make(struct verify_shard *shard, const struct horizons *horizons)
     clean->shard = shard;
     clean->horizons = horizons;
     cells_each_sorted(shard->cells, clean_add, clean);
-    verify_each_derived(shard->cells, horizons, &shard->cuts, clean_add, clean);
+    clean_list_derived(clean);
     if (clean_fold(clean))
         return clean;
     verify_clean_done(clean);

@@ -113,13 +113,15 @@ bool verify_is_kept(const struct horizons *horizons, const struct cell_key *key)
 // known.
 bool verify_is_answerable(
     const struct verify_shard *shard, const struct horizons *horizons, const struct cell_key *key);
-// What the derived windows must hold, in key order.
-void verify_each_derived(
-    const struct cells *folded,
-    const struct horizons *horizons,
-    const struct cuts *cuts,
-    cell_view_fn use,
-    void *context);
+// What the derived windows must hold, in key order: of each group, or of all together where the
+// state has a total (ledger/crowd). The bound may have been another one when that was made.
+struct verify_derived {
+    const struct cells *folded;
+    const struct horizons *horizons;
+    const struct cuts *cuts;
+    struct tx *state;
+};
+void verify_each_derived(const struct verify_derived *what, cell_view_fn use, void *context);
 
 // What the cells must hold that the fold marked as dirty, made anew from the log up to `folded`.
 // NULL: the log could not be read, which was told.

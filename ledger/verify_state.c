@@ -325,7 +325,7 @@ check_pair(struct comparison *comparison, struct bytes key, const struct cell_vi
         const struct cell_state *clean = verify_clean_find(comparison->clean, &folded->key);
         must(clean != NULL);
         expected = *clean;
-        expected.flags |= CELL_REPLACES;
+        expected.flags |= CELL_REPLACES | (folded->state->flags & CELL_CAPPED);
     }
     arena_reset(&comparison->scratch);
     if (aggregation == AGGREGATION_UNIQUE_COUNT)
@@ -372,6 +372,18 @@ compare_folded(void *context, const struct cell_view *folded)
 }
 
 static void
+compare_derived(struct comparison *comparison)
+{
+    const struct verify_derived derived = {
+        .folded = comparison->shard->cells,
+        .horizons = &comparison->horizons,
+        .cuts = &comparison->shard->cuts,
+        .state = &comparison->tx,
+    };
+    verify_each_derived(&derived, compare_folded, comparison);
+}
+
+static void
 comparison_run(struct comparison *comparison)
 {
     struct verify_shard *shard = comparison->shard;
@@ -382,8 +394,7 @@ comparison_run(struct comparison *comparison)
     if (comparison->compares)
         cells_each_sorted(shard->cells, compare_folded, comparison);
     if (comparison->compares && !comparison->has_moved)
-        verify_each_derived(
-            shard->cells, &comparison->horizons, &shard->cuts, compare_folded, comparison);
+        compare_derived(comparison);
     while (comparison->has_cell && !comparison->has_moved) {
         check_alone(comparison);
         comparison_next(comparison);

@@ -536,6 +536,7 @@ writer_start(struct writer *writer, struct error *error)
         .reader_seconds = &writer->shard.metrics[SHARD_READER_SECONDS],
         .cells_mended = &writer->shard.metrics[SHARD_CELLS_MENDED],
         .cells_purged = &writer->shard.metrics[SHARD_CELLS_PURGED],
+        .groups_capped = &writer->shard.metrics[SHARD_GROUPS_CAPPED],
     };
     enum status status = keeper_start(&writer->keeper, &options, error);
     if (status)

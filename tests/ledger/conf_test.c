@@ -177,6 +177,7 @@ Test(conf, refuses_a_file_that_was_changed)
         {"secret = ",          "secret =",                      "secret must be"   },
         {"hours_s = 2",        "hours_s = -2",                  "keep_quarter_hou" },
         {"hours_s = 3",        "hours_s = x3",                  "keep_hours_s"     },
+        {"groups_max = 1",     "groups_max = x1",               "groups_max"       },
         {"window_s = 3",       "window_s = 03d",                "dedup_window_s"   },
         {"window_s = .*",      "window_s = 0",                  "dedup_window_s"   },
         {"billing_zones = ",   "billing_zones = ,",             "1 to 64 bytes"    },
@@ -231,7 +232,9 @@ check_terms(const struct place *place, int64_t quarter_hours_s, int64_t hours_s,
     cr_assert_not_null(file);
     cr_assert_gt(fread(text, 1, sizeof text - 1, file), 0);
     (void)fclose(file);
-    shape = (struct ledger_conf){.terms = {.dedup_window_s = 1}};
+    shape = (struct ledger_conf){
+        .terms = {.dedup_window_s = 1, .groups_max = 1}
+    };
     succeed(terms_read(path, text, &shape.terms, &error), &error);
     cr_assert(terms_equal(&shape.terms, &conf.terms));
 }
@@ -253,6 +256,7 @@ Test(conf, keeps_the_terms_that_the_writer_was_given)
             .zones_count = 2,
             .keep_quarter_hours_ns = 5 * DAY_NS,
             .keep_hours_ns = LEDGER_FOR_GOOD,
+            .groups_max = 50,
             .dedup_window_ns = 10 * DAY_NS + 1,
         });
     check_terms(&place, 5 * 86400, 0, 10 * 86400 + 1);
@@ -261,6 +265,7 @@ Test(conf, keeps_the_terms_that_the_writer_was_given)
     check_terms(&place, 5 * 86400, 0, 10 * 86400 + 1);
     succeed(ledger_conf_read(place.dir, &conf, &error), &error);
     cr_assert_eq(conf.terms.zones_count, 2);
+    cr_assert_eq(conf.terms.groups_max, 50);
     cr_assert_str_eq(conf.terms.zones[1], "Asia/Kathmandu");
     open_and_close(&place, &(struct ledger_options){.zones = zones, .keep_hours_ns = 2 * DAY_NS});
     check_terms(&place, 5 * 86400, 2 * 86400, 10 * 86400 + 1);
@@ -284,6 +289,7 @@ Test(conf, refuses_terms_that_cannot_be)
     const struct terms_row rows[] = {
         {{.keep_quarter_hours_ns = 60 * SECOND_NS}, "quarter hours kept for 60 s"},
         {{.keep_hours_ns = DAY_NS - SECOND_NS}, "hours kept for 86399 s"},
+        {{.groups_max = TERMS_GROUPS_MAX + 1}, "at most 1000000 groups"},
         {{.zones = twice, .zones_count = 2}, "listed twice"},
         {{.zones = nowhere, .zones_count = 1}, "Europe/Nowhere"},
         {{.zones = good, .zones_count = 1, .dedup_window_ns = DAY_NS, .past_max_ns = DAY_NS},

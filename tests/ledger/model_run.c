@@ -99,6 +99,7 @@ session_open(struct workload *workload)
         .dedup_window_ns = 1000 * DAY_NS,
         .keep_quarter_hours_ns = keeps_quarter_hours(workload) ? LEDGER_FOR_GOOD : 3 * DAY_NS,
         .keep_hours_ns = LEDGER_FOR_GOOD,
+        .groups_max = groups_max_of(workload),
         .now_ns = now_ns,
     };
     if (!workload->is_real)

@@ -225,6 +225,12 @@ keeps_quarter_hours(const struct workload *workload)
     return workload->seed % 4 != 0;
 }
 
+uint32_t
+groups_max_of(const struct workload *workload)
+{
+    return workload->seed % 3 == 0 ? 1000 : 1 + (uint32_t)(workload->seed % 7);
+}
+
 // A meter that was made late may still lack blocks, which a rebuild folds for every meter of the
 // registry: only meters that have all of them are compared with what they were. Windows may have
 // closed since the last flush, so a rebuild may have more derived cells; those of zones have

@@ -96,7 +96,9 @@ class Retain(unittest.TestCase):
                 for zone in "UTC", "Europe/Berlin", "Asia/Kathmandu", "America/New_York":
                     self.assertEqual(
                         server.count("--window", window, "--zone", zone), server.total)
-            server.restart("--billing-zones", "none", "--keep-hours", "0")
+            self.assertEqual(server.conf()["groups_max"], "1000")
+            server.restart("--billing-zones", "none", "--keep-hours", "0", "--max-groups", "7")
+            self.assertEqual(server.conf("ledger.shape")["groups_max"], "7")
             self.assertEqual(server.conf()["keep_hours_s"], "0")
             self.assertEqual(server.conf().get("billing_zones", ""), "")
             self.assertEqual(server.count("--window", "day", "--zone", "Asia/Kathmandu"),
@@ -148,6 +150,7 @@ class Retain(unittest.TestCase):
                 (["--billing-zones", "Europe/Berlin,"], "separated by commas"),
                 (["--billing-zones", "Europe/Nowhere"], "Europe/Nowhere"),
                 (["--keep-hours", "5m"], "hours kept for 300 s"),
+                (["--max-groups", "0"], "--max-groups"),
                 (["--keep-quarter-hours", "-1d"], "--keep-quarter-hours")):
             said = subprocess.run(
                 [*server.command("tallyd"), "--tcp", "none", "--metrics", "none", *arguments],

@@ -30,7 +30,7 @@ SECOND = TIMES["s"]
 
 # Options that clients do not notice.
 NOT_OF_THE_WIRE = {"dedup-window", "dedup-memory", "shards", "map-size", "keep-quarter-hours",
-                   "keep-hours", "keep-log", "billing-zones"}
+                   "keep-hours", "keep-log", "max-groups", "billing-zones"}
 # Options whose default follows others: what the page says, and what --help says.
 DERIVED = {
     "connection-memory": ("twice the message", "0: twice --frame-max"),
