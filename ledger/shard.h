@@ -234,6 +234,8 @@ void shard_fold_any(
 // Where totals of thresholds come from; to_max_s: no event is later.
 struct watch_source shard_watch_source(const struct shard *shard, int64_t to_max_s);
 
+// Tells the metrics how much is in memory.
+void shard_gauges_set(struct shard *shard);
 // Whether a freeze would have anything new.
 bool shard_is_unflushed(const struct shard *shard);
 // Cells to disk: freeze, flush (the keeper), thaw. One at a time. Wanted when those that are not
