@@ -50,6 +50,19 @@ greedy_open(struct front_bench *bench, struct peer_end ends[CLIENTS], const stru
     }
 }
 
+// Whose frame is through sends it again: they want more for as long as it takes.
+static void
+greedy_go_on(struct front_bench *bench, struct peer_end ends[CLIENTS], const struct buffer *bytes)
+{
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        end_read(&ends[i]);
+        if (ends[i].answer.size == 0)
+            continue;
+        end_expect_ack(bench, &ends[i], "nils");
+        end_put(&ends[i], bytes);
+    }
+}
+
 static void
 greedy_close(struct front_bench *bench, struct peer_end ends[CLIENTS])
 {
@@ -124,8 +137,10 @@ Test(conn_share, puts_a_frame_now_and_then_at_once)
     bench_turn(&bench);
     cr_assert_lt(rejected(&bench), CLIENTS * NILS, "the others are still at it");
     cr_assert_eq(metric_get(&bench.metrics.events), EVENTS);
+    // Its ack waits for the disk, however long that takes, and for none of the others.
+    BENCH_TURN_UNTIL(
+        &bench, (greedy_go_on(&bench, ends, &out), end_read(&light), light.answer.size > 0));
     end_expect_ack(&bench, &light, "light");
-    cr_assert_lt(rejected(&bench), CLIENTS * NILS);
     end_close(&light);
     greedy_close(&bench, ends);
     front_bench_close(&bench);

@@ -27,7 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BENCH_FRAME_MAX = 1 << 20, BENCH_WAIT_S = 20 };
+enum { BENCH_FRAME_MAX = 1 << 20, BENCH_WAIT_S = 60 };
 
 struct front_bench {
     char dir[64];
