@@ -208,6 +208,8 @@ udp_open(
         udp->options.letters = UDP_LETTERS;
     if (udp->options.held_max == 0)
         udp->options.held_max = UDP_HELD_MAX;
+    if (udp->options.drain_ms == 0)
+        udp->options.drain_ms = UDP_DRAIN_MS;
     random_fill(&udp->echo_seed, sizeof udp->echo_seed);
     udp->receiving = (struct loop_op){.run = on_datagram, .context = udp};
     udp->fates_poll = (struct loop_op){.run = on_fates_ready, .context = udp};
@@ -324,7 +326,7 @@ void
 udp_drain(struct udp *udp)
 {
     udp->is_draining = true;
-    udp->drain_ns = udp->desk->monotonic_ns + UDP_DRAIN_MS * (SECOND_NS / 1000);
+    udp->drain_ns = udp->desk->monotonic_ns + udp->options.drain_ms * (SECOND_NS / 1000);
     // The turn that ends now does not count: it began before.
     udp->has_listened = false;
 }

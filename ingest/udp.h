@@ -64,6 +64,7 @@ struct udp_options {
     size_t allowed_count;           // 0: everybody's
     uint32_t letters;               // datagrams under way; 0: UDP_LETTERS
     uint32_t held_max;              // 0: UDP_HELD_MAX
+    uint32_t drain_ms;              // 0: UDP_DRAIN_MS
 };
 
 struct udp;

@@ -65,10 +65,10 @@ step(struct loop *loop, int64_t timeout_ns)
     cr_assert_eq(loop_step(loop, timeout_ns, &error), STATUS_OK, "%s", error.text);
 }
 
-// Turns the loop until the condition holds, for ten seconds at most.
+// Turns the loop until the condition holds, for a minute at most.
 #define STEP_UNTIL(loop, condition)                                                                \
     do {                                                                                           \
-        int64_t deadline_ns = clock_monotonic_ns() + 10 * SECOND_NS;                               \
+        int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;                               \
         while (!(condition)) {                                                                     \
             cr_assert_lt(clock_monotonic_ns(), deadline_ns, "waited too long for " #condition);    \
             step((loop), 10 * 1000000);                                                            \

@@ -60,7 +60,9 @@ Test(conn_linger, delivers_acks_before_a_broken_frame_ends_it)
     struct front_bench bench;
     struct peer_end end;
     scoped(buffer_done) struct buffer frames = {0}, acks = {0};
-    front_bench_open(&bench, &(struct front_bench_options){.acks_max = 4 << 20});
+    front_bench_open(
+        &bench,
+        &(struct front_bench_options){.acks_max = 4 << 20, .linger_ns = BENCH_WAIT_S * SECOND_NS});
     tcp_end_open(&bench, &end);
     for (uint32_t i = 0; i < FRAMES; i++)
         frame_and_ack(&frames, &acks, i);
@@ -86,7 +88,9 @@ Test(conn_linger, tells_a_stranger_why_before_it_ends_it)
     struct front_bench bench;
     struct peer_end end;
     scoped(buffer_done) struct buffer refusal = {0};
-    front_bench_open(&bench, &(struct front_bench_options){.credentials = &KEY});
+    front_bench_open(
+        &bench,
+        &(struct front_bench_options){.credentials = &KEY, .linger_ns = BENCH_WAIT_S * SECOND_NS});
     tcp_end_open(&bench, &end);
     end_await(&bench, &end, 1);
     buffer_reset(&end.answer);

@@ -61,7 +61,7 @@ Test(conn_unread, drains_within_a_bounded_time)
 // docs/wire.md: W209
 Test(conn_unread, takes_more_frames_of_many_connections_than_tickets)
 {
-    enum { ENDS = 8, EVENTS = 50 };
+    enum { ENDS = 8, EVENTS = 20 };
     struct front_bench bench;
     struct peer_end ends[ENDS];
     struct front_bench_options options = {.tickets = 3};

@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 24, WAIT_S = 30 };
+enum { ARGS_MAX = 24, WAIT_S = 60 };
 
 struct place {
     char dir[64];  // of the test

@@ -174,7 +174,7 @@ turn(void)
 
 #define TURN_UNTIL(condition)                                                                      \
     do {                                                                                           \
-        int64_t deadline_ns = clock_monotonic_ns() + 20 * SECOND_NS;                               \
+        int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;                               \
         while (!(condition)) {                                                                     \
             cr_assert_lt(clock_monotonic_ns(), deadline_ns, "waited too long for " #condition);    \
             turn();                                                                                \

@@ -78,7 +78,7 @@ Test(udp_gzip, acks_compressed_datagrams)
 // others, compressed or not, wait behind it.
 Test(udp_gzip, goes_on_with_datagrams_that_waited_for_room)
 {
-    enum { SENT = 60, EVENTS = 100 };
+    enum { SENT = 30, EVENTS = 100 };
     struct bench_options options = GZIP;
     options.group_events_max = 16;
     bench_open(&options);

@@ -57,7 +57,7 @@ static const char waits[] = "exec tail -f /dev/null";
 static void
 await_tail(pid_t pid)
 {
-    int64_t deadline_ns = clock_monotonic_ns() + 20 * SECOND_NS;
+    int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
     while (!process_is(pid, "tail") && clock_monotonic_ns() < deadline_ns)
         process_pause(5);
     cr_assert(process_is(pid, "tail"));
@@ -66,11 +66,11 @@ await_tail(pid_t pid)
 Test(process, runs_to_the_end_and_says_when_it_fails)
 {
     struct process_spec spec = shell("echo said; pwd");
-    cr_assert_eq(process_run(&spec, 20 * SECOND_NS, &error), STATUS_OK, "%s", error.text);
+    cr_assert_eq(process_run(&spec, 60 * SECOND_NS, &error), STATUS_OK, "%s", error.text);
     const char *want = arena_format(&arena, "said\n%s\n", folder);
     cr_assert_str_eq(file_tail(spec.log_path, 0, 200, &arena), want);
     spec = shell("exit 3");
-    cr_assert_eq(process_run(&spec, 20 * SECOND_NS, &error), STATUS_IO);
+    cr_assert_eq(process_run(&spec, 60 * SECOND_NS, &error), STATUS_IO);
     spec = shell(waits);
     cr_assert_eq(process_run(&spec, SECOND_NS / 10, &error), STATUS_TIMEOUT);
 }
@@ -80,7 +80,7 @@ Test(process, says_that_a_program_is_missing)
     struct process_spec spec = shell("");
     static char missing[] = "/nowhere/program";
     spec.argv = (char *[]){missing, NULL};
-    cr_assert_eq(process_run(&spec, 20 * SECOND_NS, &error), STATUS_IO);
+    cr_assert_eq(process_run(&spec, 60 * SECOND_NS, &error), STATUS_IO);
     cr_assert_not_null(strstr(error.text, "No such file"), "%s", error.text);
 }
 
@@ -96,7 +96,7 @@ Test(process, gives_a_program_none_of_our_files)
     cr_assert_eq(read(ends[0], &byte, 1), 0, "nobody else holds the pipe open");
     cr_assert_eq(getsid(pid), pid, "it has a session of its own");
     await_tail(pid);
-    cr_assert_eq(process_stop(pid, "tail", SIGKILL, 20 * SECOND_NS, &error), STATUS_OK);
+    cr_assert_eq(process_stop(pid, "tail", SIGKILL, 60 * SECOND_NS, &error), STATUS_OK);
 }
 
 Test(process, recognises_and_stops_the_right_one)
@@ -113,7 +113,7 @@ Test(process, recognises_and_stops_the_right_one)
     // Another name: it is left alone.
     cr_assert_eq(process_stop(pid, "tallyd", SIGKILL, SECOND_NS, &error), STATUS_OK);
     cr_assert(process_is(pid, "tail"));
-    cr_assert_eq(process_stop(pid, "tail", SIGTERM, 20 * SECOND_NS, &error), STATUS_OK);
+    cr_assert_eq(process_stop(pid, "tail", SIGTERM, 60 * SECOND_NS, &error), STATUS_OK);
     cr_assert_not(process_is(pid, "tail"));
     cr_assert_not(process_any_in(folder));
     cr_assert_eq(process_stop(pid, "tail", SIGTERM, SECOND_NS, &error), STATUS_OK);
@@ -126,7 +126,7 @@ Test(process, says_that_one_does_not_stop)
               " 9</dev/zero");
     pid_t pid;
     cr_assert_eq(process_start(&spec, &pid, &error), STATUS_OK);
-    int64_t deadline_ns = clock_monotonic_ns() + 20 * SECOND_NS;
+    int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
     while (file_size(spec.log_path) == 0 && clock_monotonic_ns() < deadline_ns)
         process_pause(5);
     char name[64];
@@ -137,7 +137,7 @@ Test(process, says_that_one_does_not_stop)
     name[size] = 0;
     const char *program = strrchr(name, '/') + 1;
     cr_assert_eq(process_stop(pid, program, SIGTERM, SECOND_NS / 5, &error), STATUS_TIMEOUT);
-    cr_assert_eq(process_stop(pid, program, SIGKILL, 20 * SECOND_NS, &error), STATUS_OK);
+    cr_assert_eq(process_stop(pid, program, SIGKILL, 60 * SECOND_NS, &error), STATUS_OK);
 }
 
 Test(process, knows_when_one_started)
