@@ -158,7 +158,7 @@ change_revert(struct change *change, struct error *error)
 {
     struct ledger *ledger = change->ledger;
     const struct backfill *backfill = change->backfill;
-    ledger->is_unfinished = true;
+    flag_set(&ledger->is_unfinished, 1);
     enum status status = change_find(change, error);
     for (uint32_t i = 0; i < ledger->writers_count && !status; i++) {
         const struct batch *batch = &change->found[i].batch;
@@ -182,7 +182,7 @@ change_revert(struct change *change, struct error *error)
             status = revert_run(&revert, error);
     }
     if (!status)
-        ledger->is_unfinished = false;
+        flag_set(&ledger->is_unfinished, 0);
     return status;
 }
 
@@ -230,6 +230,24 @@ change_may_revert(struct change *change, struct error *error)
     return status;
 }
 
+// From the flag on no shard deletes anything, so what may be reverted now still may be when that
+// begins. The shards' answers say that each has seen it before the log is looked at.
+static enum status
+change_prepare(struct change *change, struct error *error)
+{
+    struct ledger *ledger = change->ledger;
+    flag_set(&ledger->is_unfinished, 1);
+    enum status status = change_find(change, error);
+    if (!status)
+        status = change_may_revert(change, error);
+    if (!status)
+        status = change_close(change, error);
+    // Then nothing has begun.
+    if (status)
+        flag_set(&ledger->is_unfinished, 0);
+    return status;
+}
+
 static enum status
 change_run(struct change *change, uint64_t *out_count, struct error *error)
 {
@@ -246,10 +264,7 @@ change_run(struct change *change, uint64_t *out_count, struct error *error)
         return refuse(change, STATUS_EXISTS, "is reverted already", error);
     if (act == BACKFILL_CLOSE && change_count(change, BATCH_CLOSED) == shards)
         return refuse(change, STATUS_EXISTS, "is closed already", error);
-    if (act == BACKFILL_REVERT)
-        status = change_may_revert(change, error);
-    if (!status)
-        status = change_close(change, error);
+    status = act == BACKFILL_REVERT ? change_prepare(change, error) : change_close(change, error);
     if (status || act == BACKFILL_CLOSE)
         return status;
     status = change_revert(change, error);
@@ -338,7 +353,7 @@ enum status
 backfill_finish(struct ledger *ledger, struct error *error)
 {
     enum status status = STATUS_OK;
-    bool is_none = !ledger->is_unfinished;
+    bool is_none = flag_get(&ledger->is_unfinished) == 0;
     while (!status && !is_none) {
         scoped(arena_done) struct arena arena = {0};
         struct backfill backfill;
@@ -348,9 +363,9 @@ backfill_finish(struct ledger *ledger, struct error *error)
         scoped(change_done) struct change change = {.ledger = ledger, .backfill = &backfill};
         status = change_revert(&change, error);
         // There may be others.
-        ledger->is_unfinished = true;
+        flag_set(&ledger->is_unfinished, 1);
     }
     if (!status)
-        ledger->is_unfinished = false;
+        flag_set(&ledger->is_unfinished, 0);
     return status;
 }

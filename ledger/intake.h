@@ -39,8 +39,10 @@ struct ledger {
     struct serve *serve;
     struct control *control;
     pthread_mutex_t control_lock;  // one change at a time
-    bool is_unfinished;            // under control_lock: a revert may have been interrupted
-    struct flag is_stopping;       // control is being stopped: a revert is left as it is
+    // A revert is under way, or may have been interrupted: no shard deletes blocks of its log. Set
+    // and cleared under control_lock.
+    struct flag is_unfinished;
+    struct flag is_stopping;  // control is being stopped: a revert is left as it is
     const struct metric **metrics;
     pthread_mutex_t lock;
     uint64_t owners;  // openings so far

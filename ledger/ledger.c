@@ -260,6 +260,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
         .busy_flush_ns = ledger->options.busy_flush_ns,
         .leaves_cells = ledger->options.is_visit,
         .keep_log_ns = ledger->options.is_visit ? 0 : ledger->conf.terms.keep_log_s * SECOND_NS,
+        .is_reverting = &ledger->is_unfinished,
         .now_ns = ledger->options.now_ns,
     };
     const struct shard_dedup_options dedup = {
@@ -492,7 +493,7 @@ ledger_open(
     must(pthread_mutex_init(&ledger->lock, NULL) == 0);
     must(pthread_mutex_init(&ledger->control_lock, NULL) == 0);
     ledger->options = *options;
-    ledger->is_unfinished = true;
+    flag_set(&ledger->is_unfinished, 1);
     enum status status = ledger_start(ledger, dir, error);
     if (status)
         ledger_free(ledger);

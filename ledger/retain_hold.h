@@ -8,7 +8,8 @@
 //   a cell that is to be made anew   its window, and the month of it that may be made of it before
 //   a correction not in cells yet    it may make such cells
 //   a batch that is open             a revert reads its events
-//   one whose revert is under way    everything, since it makes such cells
+//   one whose revert is under way    everything, since it makes such cells; in the shards, too, in
+//                                    which it has not begun (writer_retain)
 //   a meter that was made later      its cells on disk lack what came before
 //
 // A cell that lacks events already holds nothing: it can never be made anew.

@@ -399,6 +399,11 @@ writer_retain(struct writer *writer, int64_t monotonic_ns)
     if (writer->options.keep_log_ns == 0 || monotonic_ns < writer->retain_due_ns ||
         writer_has_failed(writer))
         return;
+    // What it takes out here is still to be read, whether or not this shard knows of it yet.
+    if (flag_get(writer->options.is_reverting)) {
+        writer->retain_due_ns = monotonic_ns + RETAIN_STEP_NS;
+        return;
+    }
     int64_t before_ns = writer->options.now_ns() - writer->options.keep_log_ns;
     if (shard_retain(&writer->shard, before_ns, &has_more, &wants_seal, &writer->error)) {
         writer_fail(writer);

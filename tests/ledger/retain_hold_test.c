@@ -1,11 +1,15 @@
 #include "ledger/retain_hold.h"
 
+#include "base/clock.h"
 #include "ledger/backfill_list.h"
 #include "ledger/correct.h"
 #include "ledger/dirty.h"
+#include "ledger/intake.h"
 #include "tests/ledger/days.h"
 
 #include <criterion/criterion.h>
+
+#include <stdio.h>
 
 static enum status
 cancel(struct days *days, const char *subject, const char *id, struct error *error)
@@ -244,4 +248,98 @@ Test(retain_hold, a_batch_is_reverted_as_long_as_it_is_there)
     cr_assert(rows[0].state == BATCH_CLOSED && rows[0].closed.time_ns != 0);
     cr_assert(rows[1].state == BATCH_REVERTED && rows[1].opened.time_ns != 0);
     days_end(&days);
+}
+
+// --- a revert that was interrupted between two shards ---
+
+enum { MANY = 4000, SUBJECTS = 10 };
+
+// So many that identities go to disk, since what is not there holds its blocks.
+static const struct ledger_options few = {
+    .dedup_hot_max = 300, .tail_max_bytes = 1 << 20, .idle_flush_ns = INT64_MAX / 2};
+
+static void
+put_many(struct writing *writing, const char *batch)
+{
+    uint64_t before = writing_count(writing, FATE_STORED);
+    for (int i = 0; i < MANY; i++) {
+        struct event_bytes event;
+        char subject[16];
+        char id[32];
+        (void)snprintf(subject, sizeof subject, "s%d", i % SUBJECTS);
+        (void)snprintf(id, sizeof id, "%s-%d", batch, i);
+        event_make(&event, subject, id, 1);
+        event.event.batch = bytes_text(batch);
+        (void)writing_put(writing, &event.event);
+    }
+    writing_wait(writing);
+    cr_assert_eq(writing_count(writing, FATE_STORED) - before, MANY);
+}
+
+// The revert's first entry, in shard 0 alone.
+static void
+begin_revert(struct writing *writing, const char *id)
+{
+    struct error error = {0};
+    uint8_t raw[512];
+    struct order found = {.kind = ORDER_FIND_BATCH, .batch_id = bytes_text(id)};
+    succeed(order_run(writing->ledger, 0, &found, &error), &error);
+    cr_assert(found.has_batch && found.batch.state == BATCH_CLOSED);
+    const struct entry entry = {
+        .kind = ENTRY_BATCH_REVERT,
+        .time_ns = writing_now_ns,
+        .batch = bytes_text(id),
+        .note =
+            {
+                   .who = bytes_text("test"),
+                   .why = bytes_text("test"),
+                   .block = found.batch.opened,
+                   },
+    };
+    cr_assert(entry_is_sound(&entry) && entry_raw_size(&entry) <= sizeof raw);
+    entry_put(&entry, raw);
+    struct order order = {.kind = ORDER_BATCH, .raw = bytes_of(raw, entry_raw_size(&entry))};
+    succeed(order_run(writing->ledger, 0, &order, &error), &error);
+}
+
+// The other shard has not begun when the process dies, so nothing says there that the batch's
+// blocks are still needed: they are old enough to go at once.
+Test(retain_hold, a_revert_that_was_interrupted_finds_its_events)
+{
+    struct writing writing;
+    struct error error = {0};
+    struct ledger_options options = few;
+    scoped(arena_done) struct arena arena = {0};
+    struct backfill_row *rows;
+    size_t count = 0;
+    int64_t deadline_ns = clock_monotonic_ns() + WAIT_NS;
+    writing_begin(&writing, 2);
+    writing_meter(&writing, "calls", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, &few);
+    succeed(writing_backfill(&writing, BACKFILL_OPEN, "jan", NULL), &error);
+    put_many(&writing, "jan");
+    succeed(writing_backfill(&writing, BACKFILL_CLOSE, "jan", NULL), &error);
+    writing_close(&writing);
+    writing_now_ns += 10 * DAY_NS;
+    writing_open(&writing, &few);
+    succeed(writing_backfill(&writing, BACKFILL_OPEN, "feb", NULL), &error);
+    put_many(&writing, "feb");
+    begin_revert(&writing, "jan");
+    writing_close(&writing);
+    options.keep_log_ns = DAY_NS;
+    options.idle_flush_ns = 1000000;
+    writing_open(&writing, &options);
+    do {
+        const char *text = "";
+        cr_assert_eq(ledger_failure(writing.ledger, &text), STATUS_OK, "%s", text);
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "the revert does not end");
+        arena_reset(&arena);
+        succeed(backfill_list(writing.dir, &arena, &rows, &count, &error), &error);
+    } while (count != 2 || rows[0].state != BATCH_REVERTED);
+    cr_assert_eq(rows[0].taken, MANY);
+    // Now they may go.
+    while (read_kept(writing.dir).first == 1)
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "blocks were not deleted");
+    writing_close(&writing);
+    writing_end(&writing);
 }
