@@ -98,8 +98,9 @@ check_entry(struct run_check *run, struct fingerprint entry)
     bool is_freed = entry.payload == PAYLOAD_FREED;
     if (identity->is_known && !is_freed && !is_ever_freed(check, identity))
         run->again++;
-    if (!has_payload(check, identity, entry))
-        run->other++;
+    identity->is_other = !has_payload(check, identity, entry);
+    // It may be of a block that was deleted, and what a later run says holds.
+    run->other += identity->is_other && check->shard->kept.first == 1;
     identity->is_known = !is_freed;
 }
 
@@ -228,8 +229,10 @@ tell_count(const struct check *check, uint64_t count, const char *what)
 static void
 check_missing(const struct check *check)
 {
+    bool has_deleted = check->shard->kept.first > 1;
     uint64_t missing = 0;
     uint64_t unfreed = 0;
+    uint64_t other = 0;
     for (size_t i = 0; i < check->all_count;) {
         const struct identity_group group = group_at(check, i);
         i = group.next;
@@ -237,6 +240,7 @@ check_missing(const struct check *check)
             continue;
         bool is_expired = group.last->place >> VERIFY_INDEX_BITS <= check->expired;
         unfreed += group.last->is_freed && group.first->is_known;
+        other += has_deleted && group.first->is_other;
         if (group.last->is_freed || group.first->is_known || is_expired)
             continue;
         if (++missing <= MISSING_MAX)
@@ -245,6 +249,7 @@ check_missing(const struct check *check)
     tell_count(
         check, missing > MISSING_MAX ? missing - MISSING_MAX : 0, "more of the log are in no run");
     tell_count(check, unfreed, "that the log has freed are known");
+    tell_count(check, other, "payloads are not those of the log");
 }
 
 // The log may have grown since it was read.

@@ -3,28 +3,20 @@
 #include "base/unpack.h"
 #include "ledger/correction.h"
 #include "ledger/fold.h"
-#include "ledger/id_table.h"
 #include "ledger/verify_parts.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 // One pass over the log: each block by itself, each entry within its block, and the fold of those
 // that the cells on disk have. Identities are gathered and sorted: equal neighbours are an event
-// that was counted twice.
+// that was counted twice (ledger/verify_counted).
+//
+// Beside a running tallyd retention may delete what is still to be read. Since it deletes from the
+// beginning, everything that was read before is gone then, too: it is forgotten, and the check goes
+// on where the log begins now.
 
 enum { BLOCKS_PER_SNAPSHOT = 64 };
-
-// Of a cancel or amend: what it takes out.
-struct corrected {
-    struct hash128 hash;
-    uint64_t place;
-    uint64_t target;
-    bool is_cancel;
-    bool is_revert;
-    bool has_identity;
-};
 
 struct block_facts {
     uint64_t sequence;
@@ -270,7 +262,8 @@ verify_entry(
         gather_correction(shard, block->sequence, index, entry);
 }
 
-static void
+// False: it was deleted.
+static bool
 verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool folds)
 {
     struct block_facts block = {.sequence = sequence};
@@ -278,9 +271,12 @@ verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool
     struct entry entry;
     struct error error;
     (void)snprintf(block.key, sizeof block.key, "log block %" PRIu64, sequence);
-    if (log_open(reader, log, sequence, &error)) {
+    enum status status = log_open(reader, log, sequence, &error);
+    if (status == STATUS_NOT_FOUND)
+        return false;
+    if (status) {
         log_finding(shard, &block, without_key(error.text, block.key));
-        return;
+        return true;
     }
     if (sequence == shard->kept.first && sequence > 1 &&
         reader->header.previous != shard->kept.previous)
@@ -302,14 +298,17 @@ verify_block(struct verify_shard *shard, struct tx *log, uint64_t sequence, bool
     published_set(
         &shard->report->shared->events,
         published_get(&shard->report->shared->events) + reader->header.count);
+    return true;
 }
 
 // Dense from the first that counts to the head: each number between is looked up, so only what lies
 // before or beside is left. What retention has not deleted yet lies before.
 static void
-verify_dense(struct verify_shard *shard, struct tx *log)
+verify_dense(struct verify_shard *shard)
 {
     struct error error;
+    scoped(tx_done) struct tx tx = tx_read(shard->view.log);
+    struct tx *log = &tx;
     struct walk walk = walk_open(log, LOG_DB_BLOCKS);
     uint64_t first = 1;
     uint64_t count = tx_count(log, LOG_DB_BLOCKS);
@@ -356,119 +355,6 @@ verify_end(struct verify_shard *shard)
         place->sequence);
 }
 
-static int
-identity_compare(const void *a, const void *b)
-{
-    const struct verify_identity *left = a;
-    const struct verify_identity *right = b;
-    int order = fingerprint_compare(
-        fingerprint_of(left->hash, left->payload), fingerprint_of(right->hash, right->payload));
-    if (order != 0)
-        return order;
-    if (left->hash.high != right->hash.high)
-        return left->hash.high < right->hash.high ? -1 : 1;
-    return (left->place > right->place) - (left->place < right->place);
-}
-
-static void
-verify_identities(struct verify_shard *shard)
-{
-    report_stage(shard->report, VERIFY_STAGE_IDENTITIES);
-    size_t count = shard->identities.size / sizeof(struct verify_identity);
-    struct verify_identity *all = (void *)shard->identities.data;
-    const uint64_t index_mask = (1U << VERIFY_INDEX_BITS) - 1;
-    if (count > 1)
-        qsort(all, count, sizeof *all, identity_compare);
-    for (size_t i = 0; i < count; i++) {
-        char key[64];
-        bool is_same = i > 0 && all[i].hash.high == all[i - 1].hash.high &&
-                       all[i].hash.low == all[i - 1].hash.low;
-        (void)snprintf(key, sizeof key, "log block %" PRIu64, all[i].place >> VERIFY_INDEX_BITS);
-        if (all[i].is_freed && (!is_same || all[i - 1].is_freed))
-            report_finding(
-                shard->report,
-                key,
-                "entry %" PRIu64 " frees an identity that is free",
-                all[i].place & index_mask);
-        if (!is_same || all[i].is_freed || all[i - 1].is_freed)
-            continue;
-        report_finding(
-            shard->report,
-            key,
-            "entry %" PRIu64 " has the identity of block %" PRIu64 " entry %" PRIu64,
-            all[i].place & index_mask,
-            all[i - 1].place >> VERIFY_INDEX_BITS,
-            all[i - 1].place & index_mask);
-    }
-}
-
-static int
-corrected_compare(const void *a, const void *b)
-{
-    const struct corrected *left = a;
-    const struct corrected *right = b;
-    if (left->hash.high != right->hash.high)
-        return left->hash.high < right->hash.high ? -1 : 1;
-    if (left->hash.low != right->hash.low)
-        return left->hash.low < right->hash.low ? -1 : 1;
-    return (left->place > right->place) - (left->place < right->place);
-}
-
-// The place of the first event with this identity behind this place; 0: there is none. The list is
-// sorted.
-static uint64_t
-identity_next(const struct verify_shard *shard, struct hash128 hash, uint64_t after)
-{
-    const struct verify_identity *all = (const void *)shard->identities.data;
-    size_t low = 0;
-    size_t high = shard->identities.size / sizeof(struct verify_identity);
-    const struct verify_identity wanted = {.hash = hash, .place = after + 1};
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (identity_compare(&all[middle], &wanted) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    // Nothing is freed twice without an event between.
-    bool is_found = low < shard->identities.size / sizeof(struct verify_identity) &&
-                    all[low].hash.high == hash.high && all[low].hash.low == hash.low &&
-                    !all[low].is_freed;
-    return is_found ? all[low].place : 0;
-}
-
-// Each correction of an identity takes out what counted until then: the event, then the last amend;
-// nothing after a cancel, but after one that freed it the next event with it.
-static void
-verify_corrections(struct verify_shard *shard)
-{
-    size_t count = shard->corrections.size / sizeof(struct corrected);
-    struct corrected *all = (void *)shard->corrections.data;
-    uint64_t counts = 0;
-    if (count > 1)
-        qsort(all, count, sizeof *all, corrected_compare);
-    for (size_t i = 0; i < count; i++) {
-        bool is_first = i == 0 || all[i].hash.high != all[i - 1].hash.high ||
-                        all[i].hash.low != all[i - 1].hash.low;
-        bool is_freed = !is_first && all[i - 1].is_revert;
-        if (is_first || is_freed)
-            counts = identity_next(shard, all[i].hash, is_first ? 0 : all[i - 1].place);
-        if (is_first && !all[i].has_identity && all[i].is_revert)
-            counts = all[i].target;
-        // What was deleted is believed to have been what is said.
-        if (is_first && all[i].target >> VERIFY_INDEX_BITS < shard->kept.first)
-            counts = all[i].target;
-        if (counts == 0 || all[i].target != counts) {
-            char key[64];
-            (void)snprintf(
-                key, sizeof key, "log block %" PRIu64, all[i].place >> VERIFY_INDEX_BITS);
-            report_finding(shard->report, key, "it corrects what does not count");
-            shard->is_log_sound = false;
-        }
-        counts = all[i].is_cancel ? 0 : all[i].place;
-    }
-}
-
 // Of a reverted batch nothing counts.
 static void
 verify_batches(struct verify_shard *shard)
@@ -501,25 +387,67 @@ log_renew(struct tx *log, struct env *env)
 }
 
 void
+verify_ends(struct verify_shard *shard)
+{
+    report_stage(shard->report, VERIFY_STAGE_LOG);
+    verify_dense(shard);
+    verify_end(shard);
+    published_set(&shard->report->shared->total, shard->head + shard->cells_on_disk);
+}
+
+void
+verify_kept_renew(struct verify_shard *shard)
+{
+    scoped(tx_done) struct tx log = {0};
+    struct log_kept kept;
+    if (shard->view.log == NULL)
+        return;
+    log = tx_read(shard->view.log);
+    // A damaged record was told when the log was looked at first.
+    if (log_kept_read(&log, &kept, NULL) == STATUS_OK)
+        shard->kept = kept;
+}
+
+static void
+log_forget(struct verify_shard *shard)
+{
+    verify_kept_renew(shard);
+    buffer_reset(&shard->identities);
+    buffer_reset(&shard->corrections);
+    shard->batches = (struct batches){0};
+    shard->folded_batches = (struct batches){0};
+    shard->cuts = (struct cuts){0};
+    shard->last_cut = 0;
+    cells_clear(shard->cells);
+}
+
+// What was deleted lies before the position of the state as it is by now.
+static uint64_t
+folded_to(const struct verify_shard *shard, uint64_t position)
+{
+    uint64_t folded = position < shard->head ? position : shard->head;
+    return folded < shard->kept.first - 1 ? shard->kept.first - 1 : folded;
+}
+
+void
 verify_log(struct verify_shard *shard, uint64_t position)
 {
     struct verify_report *report = shard->report;
-    report_stage(report, VERIFY_STAGE_LOG);
     scoped(tx_done) struct tx log = tx_read(shard->view.log);
-    verify_dense(shard, &log);
-    verify_end(shard);
-    published_set(&report->shared->total, shard->head + shard->cells_on_disk);
     for (uint64_t sequence = shard->kept.first; sequence <= shard->head; sequence++) {
         report_place(report, sequence);
         if (sequence % BLOCKS_PER_SNAPSHOT == 0 || log.status)
             log_renew(&log, shard->view.log);
-        verify_block(shard, &log, sequence, sequence <= position);
+        if (!verify_block(shard, &log, sequence, sequence <= position)) {
+            log_forget(shard);
+            sequence = shard->kept.first - 1;
+        }
         // A damaged tree may know of far more blocks than there are.
         if (report->findings > VERIFY_FINDINGS_MAX)
             break;
     }
     published_set(&report->shared->blocks, shard->head);
-    shard->folded = position < shard->head ? position : shard->head;
+    shard->folded = folded_to(shard, position);
     tx_done(&log);
     verify_identities(shard);
     verify_corrections(shard);
@@ -527,8 +455,9 @@ verify_log(struct verify_shard *shard, uint64_t position)
     buffer_done(&shard->corrections);
 }
 
-// A block that was checked before. fold NULL: as fold_any. False: it cannot be read any more.
-static bool
+// A block that was checked before, or came since. fold NULL: as fold_any. STATUS_NOT_FOUND: it was
+// deleted; what else is wrong with it is told.
+static enum status
 fold_again(
     struct verify_shard *shard, const struct verify_fold *fold, struct tx *log, uint64_t sequence)
 {
@@ -537,17 +466,16 @@ fold_again(
     struct error error;
     if (sequence % BLOCKS_PER_SNAPSHOT == 0)
         tx_renew(log);
-    if (log_open(reader, log, sequence, &error)) {
+    enum status status = log_open(reader, log, sequence, &error);
+    if (status && status != STATUS_NOT_FOUND)
         report_finding(shard->report, "log", "%s", error.text);
-        return false;
-    }
-    while (log_next(reader, &entry)) {
+    while (!status && log_next(reader, &entry)) {
         if (fold != NULL)
             fold_parts(shard, fold, &reader->block, &entry);
         else
             fold_any(shard, &reader->block, &entry);
     }
-    return true;
+    return status;
 }
 
 bool
@@ -555,9 +483,15 @@ verify_fold_on(struct verify_shard *shard, uint64_t position)
 {
     must(shard->folded <= position);
     scoped(tx_done) struct tx log = tx_read(shard->view.log);
-    for (; shard->folded < position; shard->folded++) {
-        if (!fold_again(shard, NULL, &log, shard->folded + 1))
+    while (shard->folded < position) {
+        enum status status = fold_again(shard, NULL, &log, shard->folded + 1);
+        if (status && status != STATUS_NOT_FOUND)
             return false;
+        shard->folded++;
+        if (status == STATUS_NOT_FOUND) {
+            verify_kept_renew(shard);
+            shard->folded = folded_to(shard, shard->folded);
+        }
     }
     return true;
 }
@@ -577,8 +511,15 @@ verify_fold_back(struct verify_shard *shard, uint32_t index, uint64_t from)
         if (*live_from - 1 > shard->folded)
             continue;
         fold.after = cuts_before(&shard->cuts, *live_from - 1);
-        if (!fold_again(shard, &fold, &log, *live_from - 1))
+        enum status status = fold_again(shard, &fold, &log, *live_from - 1);
+        if (status && status != STATUS_NOT_FOUND)
             return false;
+        if (status) {
+            // So were all before it.
+            verify_kept_renew(shard);
+            *live_from = from;
+            break;
+        }
     }
     return true;
 }

@@ -100,13 +100,18 @@ void verify_shard(
     struct verify_report *report, const char *dir, const struct ledger_conf *conf, uint32_t index);
 // Reads meta: the position, and the live_from of each meter. False when the position is unknown.
 bool verify_meta(struct verify_shard *shard, struct tx *state, uint64_t *out_position);
-// Checks every block up to the head, and folds those up to position into the cells.
+// From where to where the log reaches.
+void verify_ends(struct verify_shard *shard);
+// Checks every block in between, and folds those up to position into the cells.
 void verify_log(struct verify_shard *shard, uint64_t position);
 // Folds blocks (folded, position] without another check. False: it could not.
 bool verify_fold_on(struct verify_shard *shard, uint64_t position);
 // Folds blocks [from, live_from) for one meter, whose live_from they lower. False: it could not.
 bool verify_fold_back(struct verify_shard *shard, uint32_t index, uint64_t from);
 void verify_cells(struct verify_shard *shard);
+// From where on the log is there by now: beside a running tallyd blocks go. Of windows that held
+// events of these nothing is compared from here on (verify_is_answerable).
+void verify_kept_renew(struct verify_shard *shard);
 // Whether cells of this window are there for readers: not too old, and made.
 bool verify_is_kept(const struct horizons *horizons, const struct cell_key *key);
 // ...and whether the log has all events of its window. Of other cells only the checksum can be
@@ -140,8 +145,23 @@ struct verify_identity {
     uint64_t place;  // block and index
     uint32_t payload;
     bool is_known;  // to dedup
+    bool is_other;  // what dedup said last of it is nothing that the log says
     bool is_freed;  // it is a cancel that frees it; else an event
 };
 enum { VERIFY_INDEX_BITS = 24 };
+
+// Of a cancel or amend: what it takes out.
+struct corrected {
+    struct hash128 hash;
+    uint64_t place;
+    uint64_t target;
+    bool is_cancel;
+    bool is_revert;
+    bool has_identity;
+};
+// Of all that were gathered.
+void verify_identities(struct verify_shard *shard);
+// Sorts them; the identities were sorted before.
+void verify_corrections(struct verify_shard *shard);
 // The runs on disk against the identities of the log.
 void verify_dedup(struct verify_shard *shard);

@@ -133,8 +133,10 @@ verify_shard(
     shard.cells = cells_open();
     shard_read_meters(&shard, dir);
     bool is_position_known = shard_position(&shard, &position);
-    if (shard.view.log != NULL)
+    if (shard.view.log != NULL) {
+        verify_ends(&shard);
         verify_log(&shard, position);
+    }
     shard_compare(&shard, position, is_position_known);
     cells_close(shard.cells);
     buffer_done(&shard.identities);

@@ -428,6 +428,16 @@ comparison_horizons(struct comparison *comparison)
     }
 }
 
+// How many of the cuts lie in blocks that were deleted.
+static uint32_t
+cuts_deleted(const struct verify_shard *shard, const struct cuts *cuts)
+{
+    uint32_t deleted = 0;
+    while (deleted < cuts->count && cuts->list[deleted].block < shard->kept.first)
+        deleted++;
+    return deleted;
+}
+
 // The cuts that a start believes are those of the log up to the position.
 static void
 comparison_cuts(struct comparison *comparison)
@@ -441,13 +451,12 @@ comparison_cuts(struct comparison *comparison)
     if (cuts_read(&comparison->tx, &stored, &comparison->scratch, &error))
         return;
     // Those of blocks that were deleted are not known from the log.
-    uint32_t deleted = 0;
-    while (deleted < stored.count && stored.list[deleted].block < shard->kept.first)
-        deleted++;
-    bool is_same = stored.count - deleted == shard->cuts.count;
-    for (uint32_t i = 0; is_same && i < shard->cuts.count; i++) {
+    uint32_t deleted = cuts_deleted(shard, &stored);
+    uint32_t forgotten = cuts_deleted(shard, &shard->cuts);
+    bool is_same = stored.count - deleted == shard->cuts.count - forgotten;
+    for (uint32_t i = 0; is_same && i < stored.count - deleted; i++) {
         const struct cut *a = &stored.list[deleted + i];
-        const struct cut *b = &shard->cuts.list[i];
+        const struct cut *b = &shard->cuts.list[forgotten + i];
         is_same = a->number == b->number && a->time_s == b->time_s && a->block == b->block;
     }
     if (!is_same)
@@ -465,6 +474,8 @@ comparison_clean(struct comparison *comparison)
         tx_done(&comparison->tx);
     if (comparison->compares)
         comparison->clean = verify_clean_make(shard, &comparison->horizons);
+    // What was deleted meanwhile may be missing in them.
+    verify_kept_renew(shard);
     comparison->compares = comparison->clean != NULL;
     if (!comparison->is_held)
         comparison->tx = tx_read(shard->view.state);
@@ -483,6 +494,16 @@ batch_is_same(const struct batch *a, const struct batch *b)
            a->cancelled == b->cancelled;
 }
 
+// Those that the log has all of.
+static uint32_t
+batches_kept(const struct verify_shard *shard, const struct batches *batches)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < batches->count; i++)
+        kept += batches->list[i].opened >= shard->kept.first;
+    return kept;
+}
+
 // Likewise the batches, in any order.
 static void
 comparison_batches(struct comparison *comparison)
@@ -494,15 +515,14 @@ comparison_batches(struct comparison *comparison)
         return;
     if (batches_read(&comparison->tx, &stored, &comparison->scratch, &error))
         return;
-    uint32_t deleted = 0;
-    bool is_same = true;
+    uint32_t kept = batches_kept(shard, &stored);
+    bool is_same = kept == batches_kept(shard, &shard->folded_batches);
     for (uint32_t i = 0; is_same && i < stored.count; i++) {
         const struct batch *folded = batches_find(&shard->folded_batches, stored.list[i].id);
         bool is_deleted = stored.list[i].opened < shard->kept.first;
         is_same = is_deleted || (folded != NULL && batch_is_same(&stored.list[i], folded));
-        deleted += is_deleted;
     }
-    if (!is_same || stored.count != shard->folded_batches.count + deleted)
+    if (!is_same)
         report_finding(shard->report, "state batches", "they are not those of the log");
     arena_reset(&comparison->scratch);
 }

@@ -341,5 +341,6 @@ Test(retain_hold, a_revert_that_was_interrupted_finds_its_events)
     while (read_kept(writing.dir).first == 1)
         cr_assert_lt(clock_monotonic_ns(), deadline_ns, "blocks were not deleted");
     writing_close(&writing);
+    operating_verify(writing.dir);
     writing_end(&writing);
 }
