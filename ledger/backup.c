@@ -259,6 +259,24 @@ state_path(
     return path_make(out, backup->to, name, error);
 }
 
+// Where the log begins in a first backup, and where it began for cells of some meters.
+static enum status
+backup_kept(struct backup *backup, uint32_t shard, struct env *env, struct error *error)
+{
+    scoped(tx_done) struct tx log = tx_read(env);
+    scoped(buffer_done) struct buffer list = {0};
+    struct log_kept *kept = &backup->manifest.shards[shard].kept;
+    enum status status = log_kept_read(&log, kept, error);
+    if (!status && kept->first > 1)
+        status = log_kept_list(&log, &list, error);
+    for (size_t at = 0; !status && at < list.size; at += sizeof(struct log_kept)) {
+        struct manifest_lack lack = {.shard = shard};
+        memcpy(&lack.kept, list.data + at, sizeof lack.kept);
+        status = manifest_lack_add(&backup->manifest, &lack, error);
+    }
+    return status;
+}
+
 // The cells of blocks that no backup has any more, with all others.
 static enum status
 backup_state(struct backup *backup, uint32_t shard, struct error *error)
@@ -267,10 +285,8 @@ backup_state(struct backup *backup, uint32_t shard, struct error *error)
     scoped(shard_view_done) struct shard_view view = {0};
     struct path path;
     enum status status = shard_view_open(backup->dir, shard, &view, error);
-    if (!status && row->head == 0 && view.log != NULL) {
-        scoped(tx_done) struct tx log = tx_read(view.log);
-        status = log_kept_read(&log, &row->kept, error);
-    }
+    if (!status && row->head == 0 && view.log != NULL)
+        status = backup_kept(backup, shard, view.log, error);
     if (status || row->kept.first == 1)
         return status;
     if (view.state == NULL)

@@ -83,6 +83,25 @@ log_kept_remember(struct tx *log, const struct log_kept *kept)
     record_write(log, old_key(kept->first, key), kept);
 }
 
+enum status
+log_kept_list(struct tx *log, struct buffer *out, struct error *error)
+{
+    const struct bytes before = bytes_of(prefix, PREFIX_SIZE);
+    scoped(walk_done) struct walk walk = walk_open(log, LOG_DB_META);
+    enum status status = STATUS_OK;
+    for (bool more = walk_seek(&walk, before); more && !status; more = walk_next(&walk)) {
+        struct log_kept kept;
+        if (walk.key.size != OLD_KEY_SIZE || memcmp(walk.key.data, prefix, PREFIX_SIZE) != 0)
+            break;
+        status = record_read(log, walk.key, &kept, error);
+        if (!status)
+            buffer_put(out, &kept, sizeof kept);
+    }
+    if (!status && buffer_failed(out))
+        status = error_set(error, STATUS_NO_MEMORY, "no memory for where the log began");
+    return status ? status : tx_check(log, error);
+}
+
 void
 log_kept_print(const struct log_kept *kept, char *out, size_t out_size)
 {

@@ -16,6 +16,7 @@
 //
 // Owner: values. Thread: any.
 
+#include "base/buffer.h"
 #include "ledger/lmdb_env.h"
 
 struct log_kept {
@@ -29,6 +30,8 @@ enum status log_kept_read(struct tx *log, struct log_kept *out, struct error *er
 void log_kept_write(struct tx *log, const struct log_kept *kept);
 // Leaves it for cells that begin with its first block.
 void log_kept_remember(struct tx *log, const struct log_kept *kept);
+// Appends each of those (struct log_kept). STATUS_CORRUPT: one is damaged.
+enum status log_kept_list(struct tx *log, struct buffer *out, struct error *error) CHECKED;
 // Whether what is kept of the blocks from *first to last has all of theirs that happened since
 // from_ns: then *first is not before what is kept. STATUS_NOT_FOUND, saying from when on the log is
 // kept: it has not.

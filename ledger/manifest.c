@@ -6,6 +6,7 @@
 //   meters SIZE CHECKSUM
 //   shard 0 HEAD CHECKSUM
 //   kept 0 FIRST UNTIL PREVIOUS SIZE CHECKSUM      where it does not begin with block 1
+//   lack 0 FIRST UNTIL PREVIOUS                    where it began before, and cells of a meter do
 //   chunk 0 FIRST LAST SIZE CHECKSUM
 //   checksum CHECKSUM              XXH3_64 of all lines before, seed 0
 //
@@ -30,6 +31,7 @@ static const size_t MANIFEST_SIZE_MAX = 1 << 30;
 void
 manifest_done(struct manifest *manifest)
 {
+    buffer_done(&manifest->lacks);
     buffer_done(&manifest->chunks);
     *manifest = (struct manifest){0};
 }
@@ -47,6 +49,31 @@ manifest_at(const struct manifest *manifest, uint32_t index)
     struct manifest_chunk chunk;
     memcpy(&chunk, manifest->chunks.data + index * sizeof chunk, sizeof chunk);
     return chunk;
+}
+
+uint32_t
+manifest_lacks_count(const struct manifest *manifest)
+{
+    return (uint32_t)(manifest->lacks.size / sizeof(struct manifest_lack));
+}
+
+struct manifest_lack
+manifest_lack_at(const struct manifest *manifest, uint32_t index)
+{
+    must(index < manifest_lacks_count(manifest));
+    struct manifest_lack lack;
+    memcpy(&lack, manifest->lacks.data + index * sizeof lack, sizeof lack);
+    return lack;
+}
+
+enum status
+manifest_lack_add(struct manifest *manifest, const struct manifest_lack *lack, struct error *error)
+{
+    must(lack->shard < manifest->shards_count && lack->kept.first > 1);
+    buffer_put(&manifest->lacks, lack, sizeof *lack);
+    if (buffer_failed(&manifest->lacks))
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the backup's manifest");
+    return STATUS_OK;
 }
 
 enum status
@@ -89,6 +116,16 @@ manifest_print(const struct manifest *manifest, struct buffer *out)
                 shard->kept.previous,
                 shard->state_size,
                 shard->state_checksum);
+    }
+    for (uint32_t i = 0; i < manifest_lacks_count(manifest); i++) {
+        struct manifest_lack lack = manifest_lack_at(manifest, i);
+        buffer_format(
+            out,
+            "lack %" PRIu32 " %" PRIu64 " %" PRId64 " %016" PRIx64 "\n",
+            lack.shard,
+            lack.kept.first,
+            lack.kept.until_ns,
+            lack.kept.previous);
     }
     for (uint32_t i = 0; i < manifest_count(manifest); i++) {
         struct manifest_chunk chunk = manifest_at(manifest, i);
@@ -185,6 +222,24 @@ read_kept(const char *line, struct manifest *manifest)
 }
 
 static bool
+read_lack(const char *line, struct manifest *manifest)
+{
+    uint64_t number;
+    uint64_t until = 0;
+    struct manifest_lack lack = {.shard = 0};
+    struct error error;
+    if (!take_number(&line, 10, &number) || !take_number(&line, 10, &lack.kept.first) ||
+        !take_number(&line, 10, &until) || !take_number(&line, 16, &lack.kept.previous))
+        return false;
+    if (number >= manifest->shards_count || until > INT64_MAX || lack.kept.first <= 1 ||
+        lack.kept.first >= manifest->shards[number].kept.first)
+        return false;
+    lack.shard = (uint32_t)number;
+    lack.kept.until_ns = (int64_t)until;
+    return *line == '\n' && manifest_lack_add(manifest, &lack, &error) == STATUS_OK;
+}
+
+static bool
 read_chunk(const char *line, struct manifest *manifest)
 {
     uint64_t number;
@@ -209,6 +264,8 @@ read_line(const char *line, struct manifest *manifest)
         return read_shard(line, manifest);
     if (take_word(&line, "kept"))
         return manifest->shards_count > 0 && read_kept(line, manifest);
+    if (take_word(&line, "lack"))
+        return read_lack(line, manifest);
     if (take_word(&line, "chunk"))
         return read_chunk(line, manifest);
     if (take_word(&line, "number")) {

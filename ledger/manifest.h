@@ -34,19 +34,30 @@ struct manifest_shard {
     uint64_t state_size, state_checksum;  // of that file, as files_copy has it; 0: there is none
 };
 
+// Where a shard's log began before, as cells of some meters still do.
+struct manifest_lack {
+    uint32_t shard;
+    struct log_kept kept;
+};
+
 struct manifest {
     uint32_t number;  // of the backup into this directory, from 1
     int64_t began_ns;
     uint64_t registry_size, registry_checksum;  // of meters-NUMBER.mdb
     uint32_t shards_count;
     struct manifest_shard shards[MANIFEST_SHARDS_MAX];
+    struct buffer lacks;   // of struct manifest_lack, of shards whose kept.first is beyond 1
     struct buffer chunks;  // of struct manifest_chunk
 };
 
 void manifest_done(struct manifest *manifest);
 uint32_t manifest_count(const struct manifest *manifest);
 struct manifest_chunk manifest_at(const struct manifest *manifest, uint32_t index);
+uint32_t manifest_lacks_count(const struct manifest *manifest);
+struct manifest_lack manifest_lack_at(const struct manifest *manifest, uint32_t index);
 // STATUS_NO_MEMORY.
+enum status manifest_lack_add(
+    struct manifest *manifest, const struct manifest_lack *lack, struct error *error) CHECKED;
 enum status manifest_add(
     struct manifest *manifest, const struct manifest_chunk *chunk, struct error *error) CHECKED;
 // STATUS_CORRUPT with the line that makes no sense, or when the checksum does not fit.

@@ -136,6 +136,11 @@ filling_begin(struct filling *filling, struct error *error)
         return STATUS_OK;
     scoped(tx_done) struct tx tx = tx_write(filling->log);
     log_kept_write(&tx, &row->kept);
+    for (uint32_t i = 0; i < manifest_lacks_count(&restore->manifest); i++) {
+        struct manifest_lack lack = manifest_lack_at(&restore->manifest, i);
+        if (lack.shard == filling->shard)
+            log_kept_remember(&tx, &lack.kept);
+    }
     enum status status = tx_commit(&tx, error);
     (void)snprintf(
         name,

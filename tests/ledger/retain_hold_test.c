@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "ledger/backfill_list.h"
+#include "ledger/backup.h"
 #include "ledger/correct.h"
 #include "ledger/dirty.h"
 #include "ledger/intake.h"
@@ -147,6 +148,28 @@ Test(retain_hold, what_somebody_is_going_to_read_stays)
     days_end(&days);
 }
 
+static void
+check_lacks(const struct days *days, const char *dir)
+{
+    struct error error = {0};
+    struct shard_view view = {0};
+    uint64_t first = 1;
+    succeed(shard_view_open(dir, 0, &view, &error), &error);
+    struct tx tx = tx_read(view.log);
+    // The cells lack the first day. Others that begin later, as nobody says since when.
+    cr_assert_eq(
+        log_kept_answers(&tx, days->begin_ns, days->heads[0], &first, &error), STATUS_NOT_FOUND);
+    succeed(log_kept_answers(&tx, days->begin_ns + 1, days->heads[0], &first, &error), &error);
+    cr_assert_eq(first, days->heads[2] + 1);
+    first = 1;
+    int64_t last_ns = days->begin_ns + 2 * DAY_NS;
+    cr_assert_eq(log_kept_answers(&tx, last_ns, days->heads[1], &first, &error), STATUS_NOT_FOUND);
+    cr_assert_eq(log_kept_answers(&tx, last_ns, days->heads[3], &first, &error), STATUS_NOT_FOUND);
+    succeed(log_kept_answers(&tx, last_ns + 1, days->heads[3], &first, &error), &error);
+    tx_done(&tx);
+    shard_view_done(&view);
+}
+
 // Cells that begin with the first block that is kept lack no more when later blocks go.
 Test(retain_hold, what_cells_lack_is_remembered)
 {
@@ -155,6 +178,10 @@ Test(retain_hold, what_cells_lack_is_remembered)
     days_begin(&days, NULL);
     writing_close(&days.writing);
     const struct shard_live live = {.meter_id = 1, .from = days.heads[0] + 1};
+    const struct backup_options plain = {.rate_bytes = 0};
+    const struct restore_options whole = {.until_ns = INT64_MAX};
+    struct backup_summary saved;
+    struct restore_summary restored;
     const struct billing_zones zones = {0};
     const struct batches batches = {0};
     struct env *state = open_state(&days);
@@ -179,21 +206,14 @@ Test(retain_hold, what_cells_lack_is_remembered)
     while (result.result == RETAIN_MORE)
         succeed(retain_step(&step, &kept, &result, &error), &error);
     cr_assert_eq(kept.first, days.heads[2] + 1);
-    struct tx tx = tx_read(step.log);
-    uint64_t first = 1;
-    // The cells lack the first day. Others that begin later, as nobody says since when.
-    cr_assert_eq(
-        log_kept_answers(&tx, days.begin_ns, days.heads[0], &first, &error), STATUS_NOT_FOUND);
-    succeed(log_kept_answers(&tx, days.begin_ns + 1, days.heads[0], &first, &error), &error);
-    cr_assert_eq(first, days.heads[2] + 1);
-    first = 1;
-    int64_t last_ns = days.begin_ns + 2 * DAY_NS;
-    cr_assert_eq(log_kept_answers(&tx, last_ns, days.heads[1], &first, &error), STATUS_NOT_FOUND);
-    cr_assert_eq(log_kept_answers(&tx, last_ns, days.heads[3], &first, &error), STATUS_NOT_FOUND);
-    succeed(log_kept_answers(&tx, last_ns + 1, days.heads[3], &first, &error), &error);
-    tx_done(&tx);
     env_close(step.log);
     env_close(state);
+    check_lacks(&days, days.writing.dir);
+    // Nor in a ledger that is made of a backup, the second into its directory, too.
+    succeed(backup_run(days.writing.dir, days.to, &plain, &saved, &error), &error);
+    succeed(backup_run(days.writing.dir, days.to, &plain, &saved, &error), &error);
+    succeed(restore_run(days.to, days.new, &whole, &restored, &error), &error);
+    check_lacks(&days, days.new);
     days_end(&days);
 }
 
