@@ -64,6 +64,15 @@ keeper_mark(struct keeper *keeper, bool *out_has_worked)
     return STATUS_OK;
 }
 
+// No cell on disk is dirty any more, or none that can be made anew.
+static void
+keeper_end_mending(struct keeper *keeper)
+{
+    flag_set(&keeper->is_mending, 0);
+    published_set(&keeper->mended, published_get(&keeper->mended) + 1);
+    waker_wake(keeper->options.writer);
+}
+
 // Cells of meters that are gone, some at a time.
 static enum status
 keeper_purge(struct keeper *keeper, bool *out_has_worked)
@@ -98,8 +107,11 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
         .retention = freeze->retention,
         .now_s = keeper->options.now_ns() / SECOND_NS,
     };
-    enum status status =
-        freeze_flush(keeper->options.state, freeze, keeper->options.groups_capped, &keeper->error);
+    // Marks that were offered before the freeze.
+    enum status status = keeper_mark(keeper, out_has_worked);
+    if (!status)
+        status = freeze_flush(
+            keeper->options.state, freeze, keeper->options.groups_capped, &keeper->error);
     if (status)
         return status;
     purge_begin(&keeper->purge);
@@ -109,8 +121,10 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
     if (!status)
         status = mend_know(keeper->mend, &facts, &keeper->error);
     // The last batch may be done without keeper_mend having seen it: then nothing is needed now.
-    if (!status)
-        flag_set(&keeper->is_mending, mend_is_needed(keeper->mend));
+    if (!status && mend_is_needed(keeper->mend))
+        flag_set(&keeper->is_mending, 1);
+    else if (!status && flag_get(&keeper->is_mending) != 0)
+        keeper_end_mending(keeper);
     // From here on the freeze's meters are the writer's to free.
     published_set(&keeper->rolled, published_get(&keeper->rolled) + 1);
     waker_wake(keeper->options.writer);
@@ -138,11 +152,9 @@ keeper_mend(struct keeper *keeper, bool *out_has_worked)
     }
     if (status)
         return error_set(&keeper->error, status, "%s", error.text);
-    if (!status && !mend_is_needed(keeper->mend)) {
-        flag_set(&keeper->is_mending, 0);
-        waker_wake(keeper->options.writer);
-    }
-    return status;
+    if (!mend_is_needed(keeper->mend))
+        keeper_end_mending(keeper);
+    return STATUS_OK;
 }
 
 static enum status
@@ -345,6 +357,12 @@ bool
 keeper_is_mended(const struct keeper *keeper)
 {
     return flag_get(&keeper->is_mending) == 0;
+}
+
+uint64_t
+keeper_mended(const struct keeper *keeper)
+{
+    return published_get(&keeper->mended);
 }
 
 const struct generations_view *

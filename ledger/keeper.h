@@ -80,6 +80,7 @@ struct keeper {
     struct slot marked;
     struct published adopted;
     struct published rolled;  // freezes whose windows are made
+    struct published mended;  // how often no dirty cell was left
     uint64_t frozen;          // the writer's: freezes offered
     struct flag is_mending;   // there are dirty cells on disk
     struct flag stop;
@@ -105,10 +106,13 @@ void keeper_offer_freeze(struct keeper *keeper, struct freeze *freeze);
 void keeper_offer_seal(struct keeper *keeper, struct seal *seal);
 // The freeze that is on disk now; NULL: none.
 struct freeze *keeper_take_flushed(struct keeper *keeper);
-// Marks of thresholds that fired, to be written in one transaction; one batch at a time.
+// Marks of thresholds that fired, to be written in one transaction; one batch at a time. A freeze
+// that is offered after them is flushed after them.
 void keeper_offer_marks(struct keeper *keeper, struct watch_batch *batch);
 // The batch that is on disk now; NULL: none.
 struct watch_batch *keeper_take_marked(struct keeper *keeper);
+// Rises whenever dirty cells have been made anew.
+uint64_t keeper_mended(const struct keeper *keeper);
 // No freeze's meters are looked at any more.
 bool keeper_is_rolled(const struct keeper *keeper);
 // No cell on disk waits to be made anew, as far as the keeper has come.

@@ -105,9 +105,12 @@ answer_quota(
 {
     struct quota quota = {0};
     struct error error;
-    bool is_there = !view->quota(view->quota_context, request, &quota, &error);
-    answer_head(out, is_there ? MEMORY_RESULT_QUOTA : MEMORY_RESULT_NOT_FOUND, view, 0);
-    if (!is_there)
+    enum status status = view->quota(view->quota_context, request, &quota, &error);
+    enum memory_result result = MEMORY_RESULT_QUOTA;
+    if (status)
+        result = status == STATUS_NOT_FOUND ? MEMORY_RESULT_NOT_FOUND : MEMORY_RESULT_DAMAGED;
+    answer_head(out, result, view, 0);
+    if (status)
         return;
     buffer_u64le(out, (uint64_t)quota.from_s);
     buffer_u64le(out, (uint64_t)quota.to_s);
@@ -202,7 +205,7 @@ memory_reply_read(struct bytes body, struct memory_reply *out, enum memory_resul
     reply.flushed_from = cursor_u64le(&in);
     reply.cells_count = cursor_u32le(&in);
     if (cursor_failed(&in) || (version & UINT8_MAX) != MEMORY_VERSION ||
-        result > MEMORY_RESULT_NOT_FOUND)
+        result > MEMORY_RESULT_DAMAGED)
         return false;
     reply.cells = in;
     *out = reply;

@@ -14,6 +14,7 @@
 // meaning on the connection, so the client is broken from then on and says CLOSED: open another
 // one.
 
+static const char damaged[] = "usage cannot be read: `tally ledger verify` says what is damaged";
 static const int ANSWER_TIMEOUT_S = 5;  // without a single byte of progress, if not said otherwise
 
 struct memory_client {
@@ -235,6 +236,8 @@ memory_ask_quota(
         return status;
     if (result == MEMORY_RESULT_NOT_FOUND)
         return error_set(error, STATUS_NOT_FOUND, "tallyd knows no such threshold");
+    if (result == MEMORY_RESULT_DAMAGED)
+        return error_set(error, STATUS_CORRUPT, "%s", damaged);
     if (result != MEMORY_RESULT_QUOTA || !memory_quota_read(reply.cells, out))
         return client_confused(client, error);
     return STATUS_OK;

@@ -30,6 +30,7 @@ enum memory_result {
     MEMORY_RESULT_TOO_LARGE,  // the reply would pass MEMORY_REPLY_MAX: read the log instead
     MEMORY_RESULT_QUOTA,
     MEMORY_RESULT_NOT_FOUND,
+    MEMORY_RESULT_DAMAGED,  // a cell that the answer is made of
 };
 
 // Appends a whole frame.

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "ledger/cut_record.h"
+#include "ledger/dirty.h"
 #include "ledger/log_reader.h"
 #include "ledger/order.h"
 #include "ledger/shard_view.h"
@@ -239,6 +240,26 @@ has_lost_meters(const struct shard *shard, struct tx *state)
     return false;
 }
 
+// Thresholds that waited for a cell to be made anew, when the process ended.
+static enum status
+recover_touched(struct shard *shard, struct tx *state, struct error *error)
+{
+    scoped(walk_done) struct walk walk = walk_open(state, STATE_DB_DIRTY);
+    struct cell_key key;
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
+        if (!dirty_is_sound(walk.key, walk.value) || !cell_key_read(walk.key, &key))
+            return error_set(
+                error,
+                STATUS_CORRUPT,
+                "the list of cells to be made anew is damaged: rebuild the state with `tally "
+                "ledger rebuild`");
+        const struct cell_input input = {
+            .block = shard->flushed, .time_ns = key.start_s * SECOND_NS};
+        watch_touch(&shard->watch, key.meter_id, key.subject, &input, key.start_s);
+    }
+    return STATUS_OK;
+}
+
 // How far the cells on disk are, and from where on each meter's are complete. A meter that they do
 // not know yet is folded with the tail, hence complete from its first block on.
 static enum status
@@ -259,34 +280,22 @@ recover_state(struct shard *shard, struct error *error)
         shard->live[i].flushed_from = from;
     }
     shard->has_lost_meters = has_lost_meters(shard, &tx);
-    return status;
+    return status ? status : recover_touched(shard, &tx, error);
 }
 
 // The last block's flush is left to the writer, who makes the windows that have closed with it.
+// What fired is marked first: what is flushed is not folded again.
 static enum status
 recover_flush(struct shard *shard, uint64_t sequence, struct error *error)
 {
     if (!shard_wants_flush(shard, 1))
         return STATUS_OK;
-    shard->head = sequence;
-    enum status status = shard_flush(shard, error);
-    shard->head = 0;
-    return status;
-}
-
-// Totals of thresholds are many while a long log is folded: they are tested, marked, and dropped.
-static enum status
-recover_watch(struct shard *shard, struct error *error)
-{
-    const struct watch_source source = shard_watch_source(shard, INT64_MAX / 2);
-    enum status status = STATUS_OK;
-    while (!status && watch_has_unbased(&shard->watch))
-        status = watch_base(&shard->watch, &source, SECOND_NS, error);
-    const struct watch_batch *batch = status ? NULL : watch_take(&shard->watch);
-    if (batch == NULL)
+    enum status status = shard_watch_settle(shard, error);
+    if (status)
         return status;
-    status = watch_write(batch, shard->fired, error);
-    metric_add(&shard->metrics[SHARD_FIRED], (int64_t)watch_taken(&shard->watch));
+    shard->head = sequence;
+    status = shard_flush(shard, error);
+    shard->head = 0;
     return status;
 }
 
@@ -329,8 +338,8 @@ recover_log(struct shard *shard, struct error *error)
         status = recover_block(&recovery, &tx, sequence, error);
         if (status == STATUS_OK && sequence < head)
             status = recover_flush(shard, sequence, error);
-        if (status == STATUS_OK && watch_is_full(&shard->watch))
-            status = recover_watch(shard, error);
+        if (status == STATUS_OK && watch_is_behind(&shard->watch))
+            status = shard_watch_settle(shard, error);
         if (sequence % RECOVER_RENEW_BLOCKS == 0) {
             dedup_rest(shard->dedup);
             tx_renew(&tx);

@@ -468,7 +468,7 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
 }
 
 struct watch_source
-shard_watch_source(const struct shard *shard, int64_t to_max_s)
+shard_watch_source(const struct shard *shard)
 {
     return (struct watch_source){
         .state = shard->state,
@@ -478,6 +478,23 @@ shard_watch_source(const struct shard *shard, int64_t to_max_s)
         .flushed = shard->flushed,
         .live = shard->live,
         .live_count = shard->live_count,
-        .to_max_s = to_max_s,
+        .log_first = shard->rebuild.first > 0 ? shard->rebuild.first : 1,
     };
+}
+
+enum status
+shard_watch_settle(struct shard *shard, struct error *error)
+{
+    const struct watch_source source = shard_watch_source(shard);
+    enum status status = STATUS_OK;
+    while (!status && watch_has_unbased(&shard->watch))
+        status = watch_base(&shard->watch, &source, SECOND_NS, error);
+    const struct watch_batch *batch = status ? NULL : watch_take(&shard->watch);
+    if (batch != NULL) {
+        status = watch_write(batch, shard->fired, error);
+        metric_add(&shard->metrics[SHARD_FIRED], (int64_t)watch_taken(&shard->watch));
+    }
+    if (!status)
+        watch_trim(&shard->watch);
+    return status;
 }

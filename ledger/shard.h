@@ -231,8 +231,11 @@ void shard_fold_any(
     const struct entry *entry,
     const struct fold_place *place);
 
-// Where totals of thresholds come from; to_max_s: no event is later.
-struct watch_source shard_watch_source(const struct shard *shard, int64_t to_max_s);
+// Where totals of thresholds come from.
+struct watch_source shard_watch_source(const struct shard *shard);
+// All that thresholds wait for, and the marks of what fired: before cells go to disk, where there
+// is no keeper.
+enum status shard_watch_settle(struct shard *shard, struct error *error) CHECKED;
 
 // Tells the metrics how much is in memory.
 void shard_gauges_set(struct shard *shard);

@@ -43,7 +43,8 @@ bool
 threshold_allows(enum aggregation aggregation)
 {
     return aggregation == AGGREGATION_COUNT || aggregation == AGGREGATION_SUM ||
-           aggregation == AGGREGATION_MAX || aggregation == AGGREGATION_LATEST;
+           aggregation == AGGREGATION_MAX || aggregation == AGGREGATION_LATEST ||
+           aggregation == AGGREGATION_UNIQUE_COUNT;
 }
 
 static enum status
@@ -69,10 +70,17 @@ threshold_check(
         return error_set(
             error,
             STATUS_INVALID,
-            "meter %s is %s: a threshold watches count, sum, max or latest",
+            "meter %s is %s: a threshold watches count, sum, max, latest or unique_count",
             meter.key,
             aggregation_name(meter.aggregation));
     }
+    if (!status && meter.aggregation == AGGREGATION_UNIQUE_COUNT &&
+        decimal_compare(one->limit, decimal_from_int(THRESHOLD_DISTINCT_MAX)) > 0)
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "the limit of distinct values must be at most %d",
+            THRESHOLD_DISTINCT_MAX);
     return status;
 }
 

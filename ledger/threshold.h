@@ -9,13 +9,16 @@
 // Kept beside the meters in the registry's environment, in a database of its own; a change of them
 // is a new revision of the registry, so that tallyd polls both at once. Whatever is changed gives a
 // new id, so that what fired under the old definition may fire again. A threshold counts from the
-// period in which it was made. Meters: count, sum, max or latest, whose totals need no list of what
-// was seen. Thread: as the registry.
+// period in which it was made. Meters: count, sum, max, latest or unique_count. Thread: as the
+// registry.
 
 #include "base/decimal.h"
 #include "ledger/meter.h"
 
-enum { THRESHOLDS_MAX = 10000 };
+enum {
+    THRESHOLDS_MAX = 10000,
+    THRESHOLD_DISTINCT_MAX = 1000000,  // the greatest limit of a unique_count: it is kept in memory
+};
 
 enum threshold_period { THRESHOLD_DAY, THRESHOLD_MONTH };  // UTC
 

@@ -2,15 +2,13 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "ledger/cover.h"
-#include "ledger/shard_view.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    WATCH_ENTRIES_MAX = 1 << 18,  // then all are dropped, and based again when they are touched
     WATCH_CAPACITY_FIRST = 1 << 10,
+    WATCH_UNBASED_MAX = 1 << 18,
+    WATCH_ARENA_MAX = 256 << 20,
 };
 
 struct watch_entry {
@@ -21,9 +19,12 @@ struct watch_entry {
     uint64_t block;  // of the last event
     int64_t time_ns;
     bool is_based;
-    bool is_queued;  // to be based
-    bool is_dirty;   // a cell of the total is to be made anew from the log
+    bool is_queued;   // to be based
+    bool is_partial;  // the cells do not know the total yet
+    bool is_waiting;  // for a flush, which lets a cell be made anew
+    bool is_reached;  // an event was at a maximum's limit by itself
     bool has_fired;
+    uint64_t fired_in;  // the batch; 0: a mark on disk says so
     struct cell_state total;
     struct watch_entry *next_unbased;
 };
@@ -32,74 +33,6 @@ struct watch_pending {
     struct fired fired;
     struct watch_pending *next;
 };
-
-// ---- what is watched
-
-static const struct meter *
-meter_of(const struct threshold *threshold, const struct meter *meters, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (strcmp(meters[i].key, threshold->meter) == 0)
-            return &meters[i];
-    }
-    return NULL;
-}
-
-static int
-watched_compare(const void *a, const void *b)
-{
-    uint32_t left = ((const struct watched *)a)->meter->id;
-    uint32_t right = ((const struct watched *)b)->meter->id;
-    return (left > right) - (left < right);
-}
-
-struct watched_set *
-watched_make(
-    const struct threshold *thresholds,
-    uint32_t count,
-    const struct meter *meters,
-    uint32_t meters_count,
-    struct arena *arena)
-{
-    struct watched_set *set = arena_new(arena, struct watched_set);
-    set->list = arena_array(arena, count, struct watched);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct threshold *one = &thresholds[i];
-        const struct meter *meter = meter_of(one, meters, meters_count);
-        if (meter == NULL || !threshold_allows(meter->aggregation))
-            continue;
-        set->list[set->count++] = (struct watched){
-            .threshold = one,
-            .meter = meter,
-            .subject = bytes_text(one->subject != NULL ? one->subject : ""),
-        };
-    }
-    if (set->count > 1)
-        qsort(set->list, set->count, sizeof set->list[0], watched_compare);
-    return set;
-}
-
-// The first of a meter; set->count: none.
-static uint32_t
-watched_first(const struct watched_set *set, uint32_t meter_id)
-{
-    uint32_t low = 0;
-    uint32_t high = set->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (set->list[middle].meter->id < meter_id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static bool
-watched_is_for(const struct watched *watched, struct bytes subject)
-{
-    return watched->subject.size == 0 || bytes_equal(watched->subject, subject);
-}
 
 // ---- the table
 
@@ -111,25 +44,6 @@ watch_done(struct watch *watch)
     arena_done(&watch->batches[1].arena);
 }
 
-static void
-watch_clear(struct watch *watch)
-{
-    must(watch_is_settled(watch));
-    arena_reset(&watch->arena);
-    watch->places = NULL;
-    watch->capacity = 0;
-    watch->count = 0;
-    watch->unbased_first = NULL;
-    watch->unbased_last = NULL;
-}
-
-void
-watch_adopt(struct watch *watch, const struct watched_set *set)
-{
-    watch_clear(watch);
-    watch->set = set;
-}
-
 static struct hash128
 entry_hash(const struct watched *watched, struct bytes subject, int64_t from_s)
 {
@@ -137,14 +51,28 @@ entry_hash(const struct watched *watched, struct bytes subject, int64_t from_s)
     return hash128(subject, seed);
 }
 
-static uint32_t
-place_of(const struct watch *watch, struct hash128 hash)
+static bool
+entry_is(const struct watch_entry *entry, const struct watch_entry *key)
 {
-    uint32_t at = (uint32_t)hash.low & (watch->capacity - 1);
-    while (watch->places[at] != NULL &&
-           (watch->places[at]->hash.low != hash.low || watch->places[at]->hash.high != hash.high))
+    return entry->hash.low == key->hash.low && entry->hash.high == key->hash.high &&
+           entry->watched == key->watched && entry->from_s == key->from_s &&
+           bytes_equal(entry->subject, key->subject);
+}
+
+static uint32_t
+place_of(const struct watch *watch, const struct watch_entry *key)
+{
+    uint32_t at = (uint32_t)key->hash.low & (watch->capacity - 1);
+    while (watch->places[at] != NULL && !entry_is(watch->places[at], key))
         at = (at + 1) & (watch->capacity - 1);
     return at;
+}
+
+static void
+places_make(struct watch *watch, uint32_t capacity)
+{
+    watch->capacity = capacity;
+    watch->places = arena_array(&watch->arena, capacity, struct watch_entry *);
 }
 
 static void
@@ -152,11 +80,10 @@ watch_grow(struct watch *watch)
 {
     struct watch_entry **old = watch->places;
     uint32_t old_capacity = watch->capacity;
-    watch->capacity = old_capacity == 0 ? WATCH_CAPACITY_FIRST : old_capacity * 2;
-    watch->places = arena_array(&watch->arena, watch->capacity, struct watch_entry *);
+    places_make(watch, old_capacity == 0 ? WATCH_CAPACITY_FIRST : old_capacity * 2);
     for (uint32_t i = 0; i < old_capacity; i++) {
         if (old[i] != NULL)
-            watch->places[place_of(watch, old[i]->hash)] = old[i];
+            watch->places[place_of(watch, old[i])] = old[i];
     }
 }
 
@@ -174,31 +101,131 @@ entry_queue(struct watch *watch, struct watch_entry *entry)
     else
         watch->unbased_first = entry;
     watch->unbased_last = entry;
+    watch->unbased_count++;
 }
 
-static struct watch_entry *
-entry_make(struct watch *watch, const struct watched *watched, struct bytes subject, int64_t from_s)
+static void
+queue_clear(struct watch *watch)
 {
-    struct watch_entry *entry = arena_new(&watch->arena, struct watch_entry);
-    int64_t same_from_s;
-    entry->watched = watched;
-    entry->hash = entry_hash(watched, subject, from_s);
-    entry->subject = arena_bytes(&watch->arena, subject);
-    threshold_period_of(watched->threshold->period, from_s, &same_from_s, &entry->to_s);
-    entry->from_s = from_s;
-    must(same_from_s == from_s);
-    watch->count++;
-    entry_queue(watch, entry);
-    return entry;
+    watch->unbased_first = NULL;
+    watch->unbased_last = NULL;
+    watch->unbased_count = 0;
+}
+
+// The entries that are in the places, into the queue in their order.
+static void
+queue_keep(struct watch *watch, struct watch_entry *first)
+{
+    queue_clear(watch);
+    for (struct watch_entry *entry = first; entry != NULL;) {
+        struct watch_entry *next = entry->next_unbased;
+        entry->is_queued = false;
+        if (entry->watched != NULL)
+            entry_queue(watch, entry);
+        entry = next;
+    }
+}
+
+void
+watch_adopt(struct watch *watch, const struct watched_set *set)
+{
+    struct watch_entry **old = watch->places;
+    uint32_t old_capacity = watch->capacity;
+    watch->count = 0;
+    if (old_capacity > 0)
+        places_make(watch, old_capacity);
+    for (uint32_t i = 0; i < old_capacity; i++) {
+        struct watch_entry *entry = old[i];
+        if (entry == NULL)
+            continue;
+        const struct watched *was = entry->watched;
+        entry->watched = watched_by_id(set, was->threshold->id);
+        if (entry->watched != NULL && entry->watched->meter->id != was->meter->id)
+            entry->watched = NULL;
+        if (entry->watched == NULL)
+            continue;
+        watch->places[place_of(watch, entry)] = entry;
+        watch->count++;
+    }
+    queue_keep(watch, watch->unbased_first);
+    watch->set = set;
 }
 
 static struct watch_entry *
 entry_find(
     const struct watch *watch, const struct watched *watched, struct bytes subject, int64_t from_s)
 {
-    if (watch->capacity == 0)
+    const struct watch_entry key = {
+        .hash = entry_hash(watched, subject, from_s),
+        .watched = watched,
+        .subject = subject,
+        .from_s = from_s,
+    };
+    return watch->capacity > 0 ? watch->places[place_of(watch, &key)] : NULL;
+}
+
+// The subject's entry for the period, made when it is new. NULL: the period does not count.
+static struct watch_entry *
+entry_keep(struct watch *watch, const struct watched *watched, struct bytes subject, int64_t time_s)
+{
+    struct watch_entry key = {.watched = watched, .subject = subject};
+    threshold_period_of(watched->threshold->period, time_s, &key.from_s, &key.to_s);
+    if (key.to_s <= watched->threshold->created_ns / SECOND_NS)
         return NULL;
-    return watch->places[place_of(watch, entry_hash(watched, subject, from_s))];
+    key.hash = entry_hash(watched, subject, key.from_s);
+    if (watch->count * 2 >= watch->capacity)
+        watch_grow(watch);
+    uint32_t at = place_of(watch, &key);
+    if (watch->places[at] != NULL)
+        return watch->places[at];
+    struct watch_entry *entry = arena_new(&watch->arena, struct watch_entry);
+    *entry = key;
+    entry->subject = arena_bytes(&watch->arena, subject);
+    watch->places[at] = entry;
+    watch->count++;
+    entry_queue(watch, entry);
+    return entry;
+}
+
+// Whether it is durable that it fired.
+static bool
+entry_is_marked(const struct watch *watch, const struct watch_entry *entry)
+{
+    uint64_t marked = watch->batch_number - (watch->is_lent ? 1 : 0);
+    return entry->has_fired && entry->fired_in < marked;
+}
+
+void
+watch_trim(struct watch *watch)
+{
+    if (watch->arena.total_bytes < (watch->arena_max > 0 ? watch->arena_max : WATCH_ARENA_MAX))
+        return;
+    struct arena old_arena = watch->arena;
+    struct watch_entry **old = watch->places;
+    uint32_t old_capacity = watch->capacity;
+    watch->arena = (struct arena){0};
+    watch->count = 0;
+    queue_clear(watch);
+    places_make(watch, WATCH_CAPACITY_FIRST);
+    for (uint32_t i = 0; i < old_capacity; i++) {
+        const struct watch_entry *from = old[i];
+        bool stays = from != NULL && (from->is_queued || from->is_partial ||
+                                      (from->has_fired && !entry_is_marked(watch, from)));
+        if (!stays)
+            continue;
+        struct watch_entry *entry = entry_keep(watch, from->watched, from->subject, from->from_s);
+        must(entry != NULL);
+        entry->block = from->block;
+        entry->time_ns = from->time_ns;
+        entry->is_reached = from->is_reached;
+        entry->has_fired = from->has_fired;
+        entry->fired_in = from->fired_in;
+    }
+    arena_done(&old_arena);
+    // What has to stay may be much: it is not copied again and again.
+    watch->arena_max = watch->arena.total_bytes * 2;
+    if (watch->arena_max < WATCH_ARENA_MAX)
+        watch->arena_max = WATCH_ARENA_MAX;
 }
 
 // ---- totals
@@ -207,25 +234,38 @@ entry_find(
 static bool
 total_value(enum aggregation aggregation, const struct cell_state *total, struct wide *out)
 {
-    bool has_value = true;
     *out = (struct wide){0};
-    if (aggregation == AGGREGATION_COUNT) {
-        *out = wide_multiply(DECIMAL_ONE.units, total->count);
-    } else if (aggregation == AGGREGATION_SUM) {
-        *out = total->sum.sum;
-    } else {
-        has_value = (total->flags & CELL_HAS_VALUE) != 0;
-        bool is_max = aggregation == AGGREGATION_MAX;
-        if (has_value)
-            *out = wide_from_int128(is_max ? total->extreme.units : total->latest.value.units);
+    switch (aggregation) {
+    case AGGREGATION_COUNT: *out = wide_multiply(DECIMAL_ONE.units, total->count); return true;
+    case AGGREGATION_SUM: *out = total->sum.sum; return true;
+    case AGGREGATION_UNIQUE_COUNT:
+        *out = wide_multiply(DECIMAL_ONE.units, total->unique.set.count);
+        return true;
+    case AGGREGATION_MAX:
+    case AGGREGATION_LATEST: break;
+    case AGGREGATION_MIN:
+    case AGGREGATION_AVG:
+    case AGGREGATION_WEIGHTED_SUM: must(false && "nobody watches it"); break;
     }
-    return has_value;
+    if ((total->flags & CELL_HAS_VALUE) == 0)
+        return false;
+    bool is_max = aggregation == AGGREGATION_MAX;
+    *out = wide_from_int128(is_max ? total->extreme.units : total->latest.value.units);
+    return true;
+}
+
+static bool
+entry_is_over(const struct watch_entry *entry, struct wide *out_value)
+{
+    struct wide limit = wide_from_int128(entry->watched->threshold->limit.units);
+    return total_value(entry->watched->meter->aggregation, &entry->total, out_value) &&
+           wide_compare(out_value, &limit) >= 0;
 }
 
 static void
 entry_fire(struct watch *watch, struct watch_entry *entry, const struct wide *value)
 {
-    struct watch_batch *batch = &watch->batches[watch->gathering];
+    struct watch_batch *batch = &watch->batches[watch->batch_number % 2];
     struct watch_pending *pending = arena_new(&batch->arena, struct watch_pending);
     pending->fired = (struct fired){
         .threshold_id = entry->watched->threshold->id,
@@ -236,6 +276,7 @@ entry_fire(struct watch *watch, struct watch_entry *entry, const struct wide *va
         .subject = arena_bytes(&batch->arena, entry->subject),
     };
     entry->has_fired = true;
+    entry->fired_in = watch->batch_number;
     batch->count++;
     if (batch->last != NULL)
         batch->last->next = pending;
@@ -248,17 +289,33 @@ static void
 entry_test(struct watch *watch, struct watch_entry *entry)
 {
     struct wide value;
-    struct wide limit = wide_from_int128(entry->watched->threshold->limit.units);
-    if (!entry->has_fired &&
-        total_value(entry->watched->meter->aggregation, &entry->total, &value) &&
-        wide_compare(&value, &limit) >= 0)
+    if (entry->has_fired || (entry->is_partial && !entry->is_reached))
+        return;
+    if (entry_is_over(entry, &value))
         entry_fire(watch, entry, &value);
 }
 
+// Whether what a dirty cell holds may be at the limit: it holds too much for all but the latest.
 static bool
-can_subtract(enum aggregation aggregation)
+may_be_over(const struct watch_entry *entry)
 {
-    return aggregation == AGGREGATION_COUNT || aggregation == AGGREGATION_SUM;
+    struct wide value;
+    return entry->watched->meter->aggregation == AGGREGATION_LATEST || entry_is_over(entry, &value);
+}
+
+// Nobody else hurries to flush what a threshold waits for.
+static void
+entry_wait(struct watch *watch, const struct watch_entry *entry)
+{
+    if (entry->is_waiting && !entry->has_fired && may_be_over(entry))
+        watch->wants_flush = true;
+}
+
+// The list of those that fired tells no more than that.
+static bool
+entry_is_done(const struct watch_entry *entry)
+{
+    return entry->has_fired && entry->watched->meter->aggregation == AGGREGATION_UNIQUE_COUNT;
 }
 
 static void
@@ -268,185 +325,84 @@ watch_add_one(
     struct bytes subject,
     const struct fold_step *step)
 {
-    int64_t from_s;
-    int64_t to_s;
-    threshold_period_of(watched->threshold->period, step->start_s, &from_s, &to_s);
-    if (to_s <= watched->threshold->created_ns / SECOND_NS)
-        return;
-    if (watch->count * 2 >= watch->capacity)
-        watch_grow(watch);
-    uint32_t at = place_of(watch, entry_hash(watched, subject, from_s));
-    if (watch->places[at] == NULL)
-        watch->places[at] = entry_make(watch, watched, subject, from_s);
-    struct watch_entry *entry = watch->places[at];
-    entry->block = step->input.block;
-    entry->time_ns = step->input.time_ns;
-    // Until it is based, the event is in the cells that its total will come from.
-    if (!entry->is_based || entry->has_fired)
-        return;
     const enum aggregation aggregation = watched->meter->aggregation;
-    // What is taken away may have been the maximum or the latest: the cells know, once they are
-    // made anew from the log. Until then the total stays, which is never too low for a maximum.
-    if (step->input.is_cancel && !can_subtract(aggregation)) {
+    const struct cell_input *input = &step->input;
+    struct watch_entry *entry = entry_keep(watch, watched, subject, step->start_s);
+    if (entry == NULL)
+        return;
+    if (!entry->has_fired) {
+        entry->block = input->block;
+        entry->time_ns = input->time_ns;
+    }
+    if (aggregation == AGGREGATION_MAX && !input->is_cancel &&
+        decimal_compare(input->value, watched->threshold->limit) >= 0)
+        entry->is_reached = true;
+    // Until it is based, the event is in the cells that its total will come from.
+    if (!entry->is_based || entry_is_done(entry))
+        return;
+    if (input->is_cancel && !cell_has_way_back(aggregation)) {
         entry_queue(watch, entry);
         return;
     }
-    cell_add(aggregation, &entry->total, &step->input, step->start_s, &watch->arena);
+    cell_add(aggregation, &entry->total, input, step->start_s, &watch->arena);
     entry_test(watch, entry);
+    entry_wait(watch, entry);
 }
 
 void
 watch_add(
     struct watch *watch, uint32_t meter_id, struct bytes subject, const struct fold_step *step)
 {
-    const struct watched_set *set = watch->set;
-    if (set == NULL || set->count == 0)
+    if (watch->set == NULL || watch->set->count == 0)
         return;
-    for (uint32_t i = watched_first(set, meter_id); i < set->count; i++) {
-        const struct watched *watched = &set->list[i];
-        if (watched->meter->id != meter_id)
-            break;
-        if (watched_is_for(watched, subject))
-            watch_add_one(watch, watched, subject, step);
+    const struct bytes subjects[] = {bytes_of(NULL, 0), subject};
+    for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
+        struct watched_run run = watched_of(watch->set, meter_id, subjects[i]);
+        for (uint32_t k = 0; k < run.count; k++)
+            watch_add_one(watch, &run.first[k], subject, step);
+    }
+}
+
+void
+watch_touch(
+    struct watch *watch,
+    uint32_t meter_id,
+    struct bytes subject,
+    const struct cell_input *input,
+    int64_t start_s)
+{
+    for (uint32_t i = 0; watch->set != NULL && i < watch->set->count; i++) {
+        const struct watched *watched = &watch->set->list[i];
+        bool is_for = watched->subject.size == 0 || bytes_equal(watched->subject, subject);
+        struct watch_entry *entry = NULL;
+        if (watched->meter->id == meter_id && is_for)
+            entry = entry_keep(watch, watched, subject, start_s);
+        if (entry == NULL || entry->block > 0)
+            continue;
+        entry->block = input->block;
+        entry->time_ns = input->time_ns;
     }
 }
 
 // ---- basing
 
-struct base {
-    const struct watch_source *source;
-    const struct meter *meter;
-    struct bytes subject;
-    struct cell_state total;
-    struct arena *arena;
-    enum status status;
-    struct error *error;
-};
-
-static bool
-base_cell(void *context, const struct cell_view *cell)
-{
-    struct base *base = context;
-    cell_merge(cell->aggregation, &base->total, cell->state, 0, base->arena);
-    return true;
-}
-
-static enum status
-refuse_cell(struct bytes key, struct error *error)
-{
-    char text[CELL_TEXT_MAX];
-    cell_key_print(key, text, sizeof text);
-    return error_set(
-        error,
-        STATUS_CORRUPT,
-        "the cell of %.500s is damaged: rebuild the state with `tally ledger rebuild`",
-        text);
-}
-
-// The cells of one window: its groups, and of each its epochs in their order.
-static void
-base_window(struct base *base, struct walk *walk, const struct window_kind *kind, int64_t start_s)
-{
-    uint8_t prefix[CELL_KEY_MAX];
-    const struct cell_key key = {
-        .width = kind->width,
-        .meter_id = base->meter->id,
-        .start_s = start_s,
-        .subject = base->subject,
-    };
-    const enum aggregation aggregation = base->meter->aggregation;
-    size_t size = cell_prefix_subject(&key, prefix);
-    struct cell_state one = {0};  // of the group so far
-    struct hash128 group_hash = {0};
-    bool more = walk_seek(walk, bytes_of(prefix, size));
-    for (; more && walk->key.size > size && memcmp(walk->key.data, prefix, size) == 0;
-         more = walk_next(walk)) {
-        struct cell_key at;
-        struct cell_state state;
-        struct cell_group group;
-        if (!cell_key_read(walk->key, &at) ||
-            cell_value_read(walk->key, walk->value, aggregation, &state, &group)) {
-            base->status = refuse_cell(walk->key, base->error);
-            return;
-        }
-        if (at.group.high != group_hash.high || at.group.low != group_hash.low) {
-            cell_merge(aggregation, &base->total, &one, 0, base->arena);
-            one = (struct cell_state){0};
-            group_hash = at.group;
-        }
-        // Made from the log: it stands for the epochs before it, too.
-        if (state.flags & CELL_REPLACES)
-            one = (struct cell_state){0};
-        cell_merge(aggregation, &one, &state, 0, base->arena);
-    }
-    cell_merge(aggregation, &base->total, &one, 0, base->arena);
-}
-
-static void
-base_disk(struct base *base, struct tx *tx, int64_t from_s, int64_t to_s)
-{
-    struct horizons horizons;
-    base->status = horizons_read(tx, &horizons, base->error);
-    if (base->status)
-        return;
-    const struct cover_question question = {.from_s = from_s, .to_s = to_s};
-    const struct cover cover = cover_make(&horizons, &question, base->arena);
-    struct walk walk = walk_open(tx, STATE_DB_CELLS);
-    for (uint32_t i = 0; i < cover.count; i++) {
-        const struct cover_piece *piece = &cover.pieces[i];
-        int64_t start_s = piece->from_s;
-        while (!piece->is_log && start_s < piece->to_s && !base->status) {
-            base_window(base, &walk, &piece->kind, start_s);
-            start_s = window_end(&piece->kind, start_s);
-        }
-    }
-    walk_done(&walk);
-}
-
-// Whether the frozen cells are not in the snapshot yet: it still stands where it stood before. When
-// the freeze moved neither, it has no cells of the meter.
-static bool
-base_needs_frozen(struct base *base, struct tx *tx)
-{
-    const struct watch_source *source = base->source;
-    uint64_t position = 0;
-    uint64_t live_from = 0;
-    uint64_t flushed_from = 0;
-    base->status = state_position(tx, &position, base->error);
-    if (!base->status)
-        base->status = state_live_from(tx, base->meter->id, &live_from, base->error);
-    for (uint32_t i = 0; i < source->live_count; i++) {
-        if (source->live[i].meter_id == base->meter->id)
-            flushed_from = source->live[i].flushed_from;
-    }
-    return position == source->flushed && live_from == flushed_from;
-}
-
-// The subject's usage of the period so far.
-static enum status
-base_total(struct base *base, struct tx *tx, int64_t from_s, int64_t to_s)
-{
-    const struct cells_range range = {
-        .meter_id = base->meter->id, .subject = base->subject, .from_s = from_s, .to_s = to_s};
-    int64_t end_s = to_s < base->source->to_max_s ? to_s : base->source->to_max_s;
-    end_s += QUARTER_HOUR_S - 1;
-    end_s -= end_s % QUARTER_HOUR_S;
-    bool has_frozen = false;
-    if (base->source->frozen != NULL)
-        has_frozen = base_needs_frozen(base, tx);
-    if (!base->status && end_s > from_s)
-        base_disk(base, tx, from_s, end_s);
-    if (!base->status)
-        cells_each(base->source->cells, &range, base_cell, base);
-    if (!base->status && has_frozen)
-        cells_each(base->source->frozen, &range, base_cell, base);
-    return base->status ? base->status : tx_check(tx, base->error);
-}
-
 bool
 watch_has_unbased(const struct watch *watch)
 {
     return watch->unbased_first != NULL;
+}
+
+bool
+watch_is_behind(const struct watch *watch)
+{
+    return watch->unbased_count > WATCH_UNBASED_MAX;
+}
+
+// What an older event may still lower.
+static bool
+can_fall(enum aggregation aggregation)
+{
+    return aggregation == AGGREGATION_SUM || aggregation == AGGREGATION_LATEST;
 }
 
 static enum status
@@ -460,22 +416,25 @@ entry_base(
 {
     scoped(arena_done) struct arena scratch = {0};
     const struct watched *watched = entry->watched;
-    struct base base = {
-        .source = source,
-        .meter = watched->meter,
-        .subject = entry->subject,
-        .arena = &scratch,
-        .error = error,
-    };
-    enum status status = base_total(&base, tx, entry->from_s, entry->to_s);
-    if (status)
-        return status;
-    entry->total = base.total;
-    entry->is_dirty = (base.total.flags & CELL_DIRTY) != 0;
+    const struct meter *meter = watched->meter;
+    struct watch_total total = {
+        .meter = meter, .subject = entry->subject, .from_s = entry->from_s, .to_s = entry->to_s};
     entry->has_fired =
         entry->has_fired || fired_is(fired, watched->threshold->id, entry->from_s, entry->subject);
     entry->is_based = true;
+    entry->total = (struct cell_state){0};
+    if (entry_is_done(entry))
+        return STATUS_OK;
+    enum status status = watch_total_read(&total, source, tx, &scratch, error);
+    if (status)
+        return status;
+    cell_merge(meter->aggregation, &entry->total, &total.state, 0, &watch->arena);
+    entry->is_partial = total.is_dirty || (can_fall(meter->aggregation) &&
+                                           !watch_source_is_complete(source, meter->id));
+    // Dirty cells on disk are on their way.
+    entry->is_waiting = total.is_dirty_in_memory;
     entry_test(watch, entry);
+    entry_wait(watch, entry);
     return STATUS_OK;
 }
 
@@ -496,21 +455,14 @@ watch_base(
             break;
         status = entry_base(watch, entry, source, &tx, &fired, error);
         entry->is_queued = false;
+        watch->unbased_count--;
         watch->unbased_first = entry->next_unbased;
         if (watch->unbased_first == NULL)
             watch->unbased_last = NULL;
     } while (!status && clock_monotonic_ns() < end_ns);
-    if (watch_is_full(watch) && !watch_has_unbased(watch) && watch_is_settled(watch))
-        watch_clear(watch);
     if (!status)
         status = tx_check(&fired, error);
     return status ? status : tx_check(&tx, error);
-}
-
-bool
-watch_is_full(const struct watch *watch)
-{
-    return watch->count > WATCH_ENTRIES_MAX;
 }
 
 void
@@ -518,7 +470,7 @@ watch_renew(struct watch *watch)
 {
     for (uint32_t i = 0; i < watch->capacity; i++) {
         struct watch_entry *entry = watch->places[i];
-        if (entry != NULL && entry->is_dirty && !entry->has_fired)
+        if (entry != NULL && entry->is_partial)
             entry_queue(watch, entry);
     }
 }
@@ -528,7 +480,7 @@ watch_renew(struct watch *watch)
 bool
 watch_has_pending(const struct watch *watch)
 {
-    return watch->batches[watch->gathering].count > 0;
+    return watch->batches[watch->batch_number % 2].count > 0;
 }
 
 bool
@@ -542,10 +494,8 @@ watch_take(struct watch *watch)
 {
     if (watch->is_lent || !watch_has_pending(watch))
         return NULL;
-    struct watch_batch *batch = &watch->batches[watch->gathering];
     watch->is_lent = true;
-    watch->gathering ^= 1;
-    return batch;
+    return &watch->batches[watch->batch_number++ % 2];
 }
 
 enum status
@@ -562,33 +512,29 @@ uint64_t
 watch_taken(struct watch *watch)
 {
     must(watch->is_lent);
-    struct watch_batch *batch = &watch->batches[watch->gathering ^ 1];
+    struct watch_batch *batch = &watch->batches[(watch->batch_number - 1) % 2];
     uint64_t count = batch->count;
     arena_reset(&batch->arena);
     *batch = (struct watch_batch){.arena = batch->arena};
     watch->is_lent = false;
-    if (watch_is_full(watch) && !watch_has_unbased(watch) && watch_is_settled(watch))
-        watch_clear(watch);
     return count;
 }
 
 // ---- questions
 
-static const struct watched *
-watched_find(const struct watch *watch, uint32_t threshold_id)
+// The period lies in the time that events can have, in nanoseconds.
+static bool
+quota_is_askable(const struct watched *watched, struct bytes subject, int64_t time_s)
 {
-    for (uint32_t i = 0; watch->set != NULL && i < watch->set->count; i++) {
-        if (watch->set->list[i].threshold->id == threshold_id)
-            return &watch->set->list[i];
-    }
-    return NULL;
+    return watched != NULL && subject.size > 0 && time_s >= 0 && time_s < INT64_MAX / SECOND_NS &&
+           (watched->subject.size == 0 || bytes_equal(watched->subject, subject));
 }
 
-uint32_t
-watch_meter_id(const struct watch *watch, uint32_t threshold_id)
+// Whether the entry's total is what the cells would say.
+static bool
+entry_answers(const struct watch_entry *entry)
 {
-    const struct watched *watched = watched_find(watch, threshold_id);
-    return watched != NULL ? watched->meter->id : 0;
+    return entry != NULL && entry->is_based && !entry->is_partial && !entry_is_done(entry);
 }
 
 enum status
@@ -601,35 +547,39 @@ watch_quota(
     struct quota *out,
     struct error *error)
 {
-    const struct watched *watched = watched_find(watch, threshold_id);
+    const struct watched *watched = watched_by_id(watch->set, threshold_id);
     struct quota quota = {0};
-    if (watched == NULL || subject.size == 0 || time_s < 0 || !watched_is_for(watched, subject))
+    if (!quota_is_askable(watched, subject, time_s))
         return error_set(error, STATUS_NOT_FOUND, "there is no such threshold for this subject");
+    const struct meter *meter = watched->meter;
+    const struct watch_entry *entry;
+    scoped(arena_done) struct arena scratch = {0};
     threshold_period_of(watched->threshold->period, time_s, &quota.from_s, &quota.to_s);
     quota.limit = watched->threshold->limit;
-    scoped(arena_done) struct arena scratch = {0};
-    struct base base = {
-        .source = source,
-        .meter = watched->meter,
+    struct watch_total total = {
+        .meter = meter,
         .subject = subject,
-        .arena = &scratch,
-        .error = error,
+        .from_s = quota.from_s,
+        .to_s = quota.to_s,
+        .distinct_max = (uint64_t)(quota.limit.units / DECIMAL_ONE.units) + 1,
     };
-    // The total of one that fired stands still; of a dirty one the cells may know more by now.
-    const struct watch_entry *entry = entry_find(watch, watched, subject, quota.from_s);
-    if (entry != NULL && entry->is_based && !entry->is_dirty && !entry->has_fired) {
-        base.total = entry->total;
+    entry = entry_find(watch, watched, subject, quota.from_s);
+    quota.has_fired = entry != NULL && entry->has_fired;
+    if (entry_answers(entry)) {
+        total.state = entry->total;
     } else {
         scoped(tx_done) struct tx tx = tx_read(source->state);
         scoped(tx_done) struct tx fired = tx_read(source->fired);
-        enum status status = base_total(&base, &tx, quota.from_s, quota.to_s);
+        enum status status = watch_total_read(&total, source, &tx, &scratch, error);
+        quota.has_fired = quota.has_fired || fired_is(&fired, threshold_id, quota.from_s, subject);
+        if (!status)
+            status = tx_check(&fired, error);
         if (status)
             return status;
-        quota.has_fired = (entry != NULL && entry->has_fired) ||
-                          fired_is(&fired, threshold_id, quota.from_s, subject);
     }
-    quota.is_complete = (base.total.flags & CELL_DIRTY) == 0;
-    (void)total_value(watched->meter->aggregation, &base.total, &quota.used);
+    quota.is_complete =
+        !total.is_dirty && !total.is_cut_short && watch_source_is_complete(source, meter->id);
+    (void)total_value(meter->aggregation, &total.state, &quota.used);
     *out = quota;
     return STATUS_OK;
 }

@@ -68,8 +68,7 @@ static bool
 writer_adopt(struct writer *writer)
 {
     // The older set is freed once this one is adopted, and the keeper may be looking at it.
-    // What fired under it is written first, so that it does not fire again.
-    if (!keeper_is_rolled(&writer->keeper) || !watch_is_settled(&writer->shard.watch))
+    if (!keeper_is_rolled(&writer->keeper))
         return false;
     const struct meters *meters = slot_take(&writer->meters);
     if (meters == NULL)
@@ -91,13 +90,6 @@ writer_flushed_from(const void *context, uint32_t meter_id)
     return shard_flushed_from(context, meter_id);
 }
 
-static struct watch_source
-writer_watch_source(const struct writer *writer)
-{
-    int64_t to_max_ns = writer->options.now_ns() + writer->options.policy.future_max_ns;
-    return shard_watch_source(&writer->shard, to_max_ns / SECOND_NS + QUARTER_HOUR_S);
-}
-
 static enum status
 writer_quota(
     const void *context,
@@ -105,16 +97,10 @@ writer_quota(
     struct quota *out,
     struct error *error)
 {
-    const struct writer *writer = context;
-    const struct shard *shard = &writer->shard;
-    const struct watch_source source = writer_watch_source(writer);
-    uint64_t live_from = shard_live_from(shard, watch_meter_id(&shard->watch, request->meter_id));
-    enum status status = watch_quota(
+    const struct shard *shard = context;
+    const struct watch_source source = shard_watch_source(shard);
+    return watch_quota(
         &shard->watch, &source, request->meter_id, request->subject, request->from_s, out, error);
-    uint64_t first = shard->rebuild.first > 0 ? shard->rebuild.first : 1;
-    if (!status)
-        out->is_complete = out->is_complete && live_from <= first;
-    return status;
 }
 
 static bool
@@ -133,7 +119,7 @@ writer_answer(struct writer *writer)
         .flushed_from = writer_flushed_from,
         .context = shard,
         .quota = writer_quota,
-        .quota_context = writer,
+        .quota_context = shard,
     };
     memory_answer(question, &view);
     return true;
@@ -159,12 +145,17 @@ writer_collect(struct writer *writer)
         shard_adopt_view(&writer->shard, view);
         keeper_adopted(keeper, view->number);
     }
+    uint64_t mended = keeper_mended(keeper);
+    if (mended != writer->mended)
+        watch_renew(&writer->shard.watch);
+    bool has_mended = mended != writer->mended;
+    writer->mended = mended;
     const struct watch_batch *marked = keeper_take_marked(keeper);
     if (marked != NULL) {
         uint64_t fired = watch_taken(&writer->shard.watch);
         metric_add(&writer->shard.metrics[SHARD_FIRED], (int64_t)fired);
     }
-    return flushed != NULL || view != NULL || marked != NULL;
+    return flushed != NULL || view != NULL || marked != NULL || has_mended;
 }
 
 // What thresholds need after a group, and when there is none. False: nothing, or it is the keeper's
@@ -177,12 +168,13 @@ writer_watch(struct writer *writer, int64_t now_ns, bool has_taken)
     if (writer_has_failed(writer))
         return false;
     if (watch_has_unbased(watch)) {
-        const struct watch_source source = writer_watch_source(writer);
+        const struct watch_source source = shard_watch_source(&writer->shard);
         has_worked = true;
         if (watch_base(watch, &source, WATCH_SLICE_NS, &writer->error))
             writer_fail(writer);
     }
-    if (has_taken && now_ns - writer->fired_at_ns < FIRED_COMMIT_NS)
+    watch_trim(watch);
+    if (has_taken && !writer->wants_freeze && now_ns - writer->fired_at_ns < FIRED_COMMIT_NS)
         return has_worked;
     struct watch_batch *batch = watch_take(watch);
     if (batch == NULL)
@@ -203,18 +195,28 @@ writer_is_behind(const struct writer *writer)
     return is_behind && !writer_has_failed(writer) && !writer->options.leaves_cells;
 }
 
-static void
+// What is in the cells is not folded again after a start: thresholds have seen it first, and what
+// fired with it is on its way to disk before it. False: not yet, or one is on its way.
+static bool
 writer_freeze(struct writer *writer)
 {
+    struct watch *watch = &writer->shard.watch;
+    if (shard_is_frozen(&writer->shard) || watch_has_unbased(watch) || watch_has_pending(watch))
+        return false;
     keeper_offer_freeze(&writer->keeper, shard_freeze(&writer->shard));
     writer->behind_since_ns = 0;
+    writer->wants_freeze = false;
+    watch->wants_flush = false;
+    return true;
 }
 
 static void
 writer_flush(struct writer *writer)
 {
-    if (writer_is_behind(writer) && !shard_is_frozen(&writer->shard))
-        writer_freeze(writer);
+    if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
+        return;
+    writer->wants_freeze = true;
+    (void)writer_freeze(writer);
 }
 
 // Nothing came in for a while, or something comes in all the time: windows are to be made when they
@@ -223,13 +225,13 @@ static bool
 writer_is_due(struct writer *writer, int64_t now_ns)
 {
     const struct writer_options *options = &writer->options;
-    if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard))
+    if (!writer_is_behind(writer) || shard_is_frozen(&writer->shard) || writer->wants_freeze)
         return false;
     if (writer->behind_since_ns == 0)
         writer->behind_since_ns = now_ns;
     return now_ns - writer->last_work_ns >= options->idle_flush_ns ||
            now_ns - writer->behind_since_ns >= options->busy_flush_ns ||
-           shard_wants_flush(&writer->shard, 1);
+           shard_wants_flush(&writer->shard, 1) || writer->shard.watch.wants_flush;
 }
 
 static void
@@ -254,8 +256,10 @@ static bool
 writer_has_room(const struct writer *writer)
 {
     const struct shard *shard = &writer->shard;
-    bool is_full = shard_is_frozen(shard) && shard_wants_flush(shard, FLUSH_BOUNDS_MAX);
-    return writer_has_failed(writer) || (!is_full && dedup_has_room(shard->dedup));
+    bool is_waiting = shard_is_frozen(shard) || writer->wants_freeze;
+    bool is_full = is_waiting && shard_wants_flush(shard, FLUSH_BOUNDS_MAX);
+    return writer_has_failed(writer) ||
+           (!is_full && !watch_is_behind(&shard->watch) && dedup_has_room(shard->dedup));
 }
 
 // After what was written: memory beyond its bounds goes to the keeper.
@@ -355,6 +359,9 @@ writer_rebuild(struct writer *writer, int64_t now_ns)
         log_error(
             "rebuild_failed", LOG_INT("shard", shard->number), LOG_TEXT("reason", error.text));
     }
+    // Totals that waited for older events.
+    if (!meter_rebuild_is_due(shard))
+        watch_renew(&shard->watch);
     bool is_much = shard->rebuild.unflushed_bytes >= REBUILD_FLUSH_BYTES ||
                    now_ns - writer->rebuild_since_ns >= REBUILD_FLUSH_NS;
     if (shard->rebuild.has_unflushed && (is_much || !meter_rebuild_is_due(shard)))
@@ -429,6 +436,8 @@ writer_step(struct writer *writer)
         writer->last_work_ns = now_ns;
     writer_sync_head(writer, now_ns);
     bool has_watched = writer_watch(writer, now_ns, has_taken || has_obeyed);
+    if (writer->wants_freeze && writer_freeze(writer))
+        has_watched = true;
     writer_retain(writer, now_ns);
     if (writer_is_due(writer, now_ns)) {
         writer_flush(writer);
@@ -447,8 +456,8 @@ writer_sleep_ms(const struct writer *writer)
     if (writer_has_work_behind(writer))
         return BEHIND_WAIT_MS;
     int64_t due_ns = INT64_MAX;
-    // While cells are being flushed the keeper wakes us.
-    if (writer_is_behind(writer) && !shard_is_frozen(&writer->shard))
+    // While cells are being flushed, or marks before them, the keeper wakes us.
+    if (writer_is_behind(writer) && !shard_is_frozen(&writer->shard) && !writer->wants_freeze)
         due_ns = writer->last_work_ns + writer->options.idle_flush_ns;
     if (writer->options.keep_log_ns != 0 && writer->retain_due_ns < due_ns &&
         !writer_has_failed(writer))
@@ -475,8 +484,8 @@ writer_drain(struct writer *writer)
         bool has_watched = writer_watch(writer, clock_monotonic_ns(), false);
         // A rebuild that a stop interrupts is flushed as far as it came.
         bool has_failed = writer_has_failed(writer);
-        if (!leaves_cells && !has_failed && !shard_is_frozen(shard) && shard_is_unflushed(shard))
-            writer_freeze(writer);
+        if (!leaves_cells && !has_failed && shard_is_unflushed(shard))
+            (void)writer_freeze(writer);
         bool is_done = !shard_is_frozen(shard) && (leaves_cells || !shard_is_unflushed(shard)) &&
                        watch_is_settled(&shard->watch) && !watch_has_unbased(&shard->watch) &&
                        keeper_is_rolled(&writer->keeper) &&

@@ -49,7 +49,8 @@ static const struct option_row quota_rows[] = {
 static const struct option_row add_rows[] = {
     COMMAND_DATA_ROW(struct settings),
     {.name = "meter", .type = OPTION_TEXT, .offset = offsetof(struct settings, meter),
-     .value_name = "KEY", .help = "what is watched: a meter of count, sum, max or latest",
+     .value_name = "KEY",
+     .help = "what is watched: a meter of count, sum, max, latest or unique_count",
      .is_required = true},
     {.name = "subject", .type = OPTION_TEXT, .offset = offsetof(struct settings, subject),
      .value_name = "SUBJECT", .help = "whose usage; without it each subject for itself"},

@@ -6,6 +6,7 @@
 #include "ledger/memory.h"
 #include "ledger/rebuild.h"
 #include "tests/ledger/operating.h"
+#include "tests/ledger/watching.h"
 
 #include <criterion/criterion.h>
 
@@ -17,171 +18,48 @@
 
 // Thresholds in a running ledger of one shard: what fires, how often, and what is left.
 
-static void
-put_meter(struct writing *writing, const char *key, enum aggregation aggregation)
-{
-    struct registry *registry;
-    struct error error = {0};
-    const struct meter meter = {
-        .key = key,
-        .event_type = "llm",
-        .aggregation = aggregation,
-        .value_property = aggregation == AGGREGATION_COUNT ? NULL : "$.n",
-        .dimensions = {{"region", "$.region"}},
-        .dimensions_count = 1,
-    };
-    succeed(registry_open(writing->dir, &registry, &error), &error);
-    succeed(registry_put(registry, &meter, writing_now_ns, NULL, &error), &error);
-    registry_close(registry);
-}
-
-static enum meter_change
-put_threshold(struct writing *writing, const struct threshold *threshold)
-{
-    struct registry *registry;
-    struct error error = {0};
-    enum meter_change change = METER_UNCHANGED;
-    succeed(registry_open(writing->dir, &registry, &error), &error);
-    succeed(threshold_put(registry, threshold, writing_now_ns, &change, &error), &error);
-    registry_close(registry);
-    return change;
-}
-
-static void
-poll_registry(struct writing *writing)
-{
-    struct error error = {0};
-    succeed(ledger_poll_meters(writing->ledger, &error), &error);
-}
-
-static uint32_t serial;
-
-static void
-put(struct writing *writing, const char *subject, int64_t n, int64_t time_ns)
-{
-    struct event_bytes event;
-    char id[16];
-    (void)snprintf(id, sizeof id, "%u", serial++);
-    event_make(&event, subject, id, n);
-    event.event.time_ns = time_ns;
-    cr_assert_eq(writing_fate(writing, &event.event), FATE_STORED);
-}
-
-struct list {
-    struct arena arena;
-    struct fired *items;
-    uint32_t count;
-};
-
-static struct list
-list_fired(const struct writing *writing, uint64_t since)
-{
-    struct list list = {0};
-    struct error error = {0};
-    struct env *env;
-    succeed(fired_open_view(writing->dir, 0, &env, &error), &error);
-    cr_assert_not_null(env);
-    struct tx tx = tx_read(env);
-    succeed(fired_list(&tx, since, 100, &list.arena, &list.items, &list.count, &error), &error);
-    tx_done(&tx);
-    env_close(env);
-    return list;
-}
-
-// Until so many have fired in this process.
-static void
-wait_fired(struct writing *writing, int64_t count)
-{
-    int64_t deadline_ns = clock_monotonic_ns() + 30 * SECOND_NS;
-    while (writing_metric(writing, "tally_thresholds_fired_total") < count) {
-        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "%ld did not fire", (long)count);
-        sched_yield();
-    }
-    cr_assert_eq(writing_metric(writing, "tally_thresholds_fired_total"), count);
-}
-
-// A change is adopted at some moment after the poll: what comes then must fire.
-static void
-put_until_fired(struct writing *writing, const char *subject, int64_t count)
-{
-    int64_t deadline_ns = clock_monotonic_ns() + 30 * SECOND_NS;
-    while (writing_metric(writing, "tally_thresholds_fired_total") < count) {
-        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "%ld did not fire", (long)count);
-        put(writing, subject, 1, writing_now_ns);
-    }
-    wait_fired(writing, count);
-}
-
-static struct quota
-ask_quota(const struct writing *writing, uint32_t id, const char *subject)
-{
-    struct memory_client *client;
-    struct quota quota;
-    struct error error = {0};
-    int64_t now_s = writing_now_ns / SECOND_NS;
-    succeed(memory_client_open(writing->dir, &client, &error), &error);
-    succeed(memory_ask_quota(client, 0, id, bytes_text(subject), now_s, &quota, &error), &error);
-    memory_client_close(client);
-    return quota;
-}
-
-static int64_t
-whole(const struct wide *value)
-{
-    int128 units = 0;
-    cr_assert(wide_to_int128(value, &units));
-    return (int64_t)(units / DECIMAL_ONE.units);
-}
-
-static const struct threshold hundred = {
-    .key = "hundred",
-    .meter = "n",
-    .period = THRESHOLD_DAY,
-    .limit = {(int128)100 * 1000000000000000000},
-};
-
 Test(watch, fires_once_per_subject_and_period, .timeout = 60)
 {
     struct writing writing;
     writing_begin(&writing, 1);
-    put_meter(&writing, "n", AGGREGATION_SUM);
-    cr_assert_eq(put_threshold(&writing, &hundred), METER_CREATED);
-    cr_assert_eq(put_threshold(&writing, &hundred), METER_UNCHANGED);
+    watching_meter(&writing, "n", AGGREGATION_SUM);
+    cr_assert_eq(watching_threshold(&writing, &watching_hundred), METER_CREATED);
+    cr_assert_eq(watching_threshold(&writing, &watching_hundred), METER_UNCHANGED);
     writing_open(&writing, NULL);
-    put(&writing, "a", 60, writing_now_ns);
-    put(&writing, "b", 99, writing_now_ns);
-    put(&writing, "a", 39, writing_now_ns + SECOND_NS);
-    struct quota quota = ask_quota(&writing, 2, "a");
-    cr_assert_eq(whole(&quota.used), 99);
+    watching_put(&writing, "a", 60, writing_now_ns);
+    watching_put(&writing, "b", 99, writing_now_ns);
+    watching_put(&writing, "a", 39, writing_now_ns + SECOND_NS);
+    struct quota quota = watching_quota(&writing, 2, "a");
+    cr_assert_eq(watching_whole(&quota.used), 99);
     cr_assert(quota.is_complete && !quota.has_fired);
-    put(&writing, "a", 1, writing_now_ns + 2 * SECOND_NS);
-    wait_fired(&writing, 1);
-    put(&writing, "a", 1000, writing_now_ns + 3 * SECOND_NS);
-    put(&writing, "b", 1, writing_now_ns);
-    wait_fired(&writing, 2);
+    watching_put(&writing, "a", 1, writing_now_ns + 2 * SECOND_NS);
+    watching_wait(&writing, 1);
+    watching_put(&writing, "a", 1000, writing_now_ns + 3 * SECOND_NS);
+    watching_put(&writing, "b", 1, writing_now_ns);
+    watching_wait(&writing, 2);
     // The day before ended before the threshold was made; the next is another period.
-    put(&writing, "a", 1000, writing_now_ns - SECOND_NS);
+    watching_put(&writing, "a", 1000, writing_now_ns - SECOND_NS);
     writing_now_ns += DAY_NS;
-    put(&writing, "a", 100, writing_now_ns);
-    wait_fired(&writing, 3);
-    struct list list = list_fired(&writing, 0);
+    watching_put(&writing, "a", 100, writing_now_ns);
+    watching_wait(&writing, 3);
+    struct watching_list list = watching_fired(&writing, 0);
     cr_assert_eq(list.count, 3);
     cr_assert(bytes_equal(list.items[0].subject, bytes_text("a")));
     cr_assert_eq(list.items[0].sequence, 1);
-    cr_assert_eq(whole(&list.items[0].value), 100);
+    cr_assert_eq(watching_whole(&list.items[0].value), 100);
     cr_assert_eq(list.items[0].block, 4);
     cr_assert_eq(list.items[0].time_ns, writing_now_ns - DAY_NS + 2 * SECOND_NS);
     cr_assert(bytes_equal(list.items[1].subject, bytes_text("b")));
     cr_assert_eq(list.items[2].from_s, writing_now_ns / SECOND_NS);
     arena_done(&list.arena);
-    list = list_fired(&writing, 2);
+    list = watching_fired(&writing, 2);
     cr_assert_eq(list.count, 1);
     cr_assert_eq(list.items[0].sequence, 3);
     arena_done(&list.arena);
-    quota = ask_quota(&writing, 2, "a");
-    cr_assert_eq(whole(&quota.used), 100);
+    quota = watching_quota(&writing, 2, "a");
+    cr_assert_eq(watching_whole(&quota.used), 100);
     cr_assert(quota.has_fired);
-    quota = ask_quota(&writing, 2, "nobody");
+    quota = watching_quota(&writing, 2, "nobody");
     cr_assert(wide_is_zero(&quota.used));
     writing_close(&writing);
     writing_end(&writing);
@@ -191,22 +69,22 @@ Test(watch, a_restart_goes_on_with_what_the_cells_hold, .timeout = 60)
 {
     struct writing writing;
     writing_begin(&writing, 1);
-    put_meter(&writing, "n", AGGREGATION_SUM);
-    (void)put_threshold(&writing, &hundred);
+    watching_meter(&writing, "n", AGGREGATION_SUM);
+    (void)watching_threshold(&writing, &watching_hundred);
     writing_open(&writing, NULL);
-    put(&writing, "a", 100, writing_now_ns);
-    put(&writing, "b", 60, writing_now_ns - SECOND_NS);
-    put(&writing, "b", 60, writing_now_ns);
-    wait_fired(&writing, 1);
+    watching_put(&writing, "a", 100, writing_now_ns);
+    watching_put(&writing, "b", 60, writing_now_ns - SECOND_NS);
+    watching_put(&writing, "b", 60, writing_now_ns);
+    watching_wait(&writing, 1);
     writing_close(&writing);
     writing_open(&writing, NULL);
-    put(&writing, "a", 1, writing_now_ns);
-    put(&writing, "b", 39, writing_now_ns + HOUR_NS / 60);
-    struct quota quota = ask_quota(&writing, 2, "b");
-    cr_assert_eq(whole(&quota.used), 99);
-    put(&writing, "b", 1, writing_now_ns);
-    wait_fired(&writing, 1);
-    struct list list = list_fired(&writing, 0);
+    watching_put(&writing, "a", 1, writing_now_ns);
+    watching_put(&writing, "b", 39, writing_now_ns + HOUR_NS / 60);
+    struct quota quota = watching_quota(&writing, 2, "b");
+    cr_assert_eq(watching_whole(&quota.used), 99);
+    watching_put(&writing, "b", 1, writing_now_ns);
+    watching_wait(&writing, 1);
+    struct watching_list list = watching_fired(&writing, 0);
     cr_assert_eq(list.count, 2);
     cr_assert(bytes_equal(list.items[1].subject, bytes_text("b")));
     arena_done(&list.arena);
@@ -233,27 +111,27 @@ Test(watch, a_crash_fires_what_has_no_mark_and_nothing_else, .timeout = 60)
         struct writing writing;
         int code = -1;
         writing_begin(&writing, 1);
-        put_meter(&writing, "n", AGGREGATION_SUM);
-        (void)put_threshold(&writing, &hundred);
+        watching_meter(&writing, "n", AGGREGATION_SUM);
+        (void)watching_threshold(&writing, &watching_hundred);
         pid_t child = fork();
         if (child == 0) {
             writing_open(&writing, NULL);
-            put(&writing, "a", 100, writing_now_ns);
-            put(&writing, "b", 60, writing_now_ns);
-            wait_fired(&writing, 1);
+            watching_put(&writing, "a", 100, writing_now_ns);
+            watching_put(&writing, "b", 60, writing_now_ns);
+            watching_wait(&writing, 1);
             _exit(0);  // nothing is flushed
         }
         cr_assert_eq(waitpid(child, &code, 0), child);
         cr_assert_eq(code, 0);
         if (loses)
             lose_marks(&writing);
-        serial = 10;
+        watching_serial = 10;
         writing_open(&writing, NULL);
-        wait_fired(&writing, loses);
-        put(&writing, "a", 1, writing_now_ns);
-        put(&writing, "b", 40, writing_now_ns);
-        wait_fired(&writing, loses + 1);
-        struct list list = list_fired(&writing, 0);
+        watching_wait(&writing, loses);
+        watching_put(&writing, "a", 1, writing_now_ns);
+        watching_put(&writing, "b", 40, writing_now_ns);
+        watching_wait(&writing, loses + 1);
+        struct watching_list list = watching_fired(&writing, 0);
         cr_assert_eq(list.count, 2);
         cr_assert(bytes_equal(list.items[0].subject, bytes_text("a")));
         cr_assert(bytes_equal(list.items[1].subject, bytes_text("b")));
@@ -266,31 +144,31 @@ Test(watch, a_crash_fires_what_has_no_mark_and_nothing_else, .timeout = 60)
 Test(watch, watches_one_subject_a_count_and_a_maximum, .timeout = 60)
 {
     struct writing writing;
-    struct threshold one = hundred;
+    struct threshold one = watching_hundred;
     writing_begin(&writing, 1);
-    put_meter(&writing, "n", AGGREGATION_COUNT);
-    put_meter(&writing, "peak", AGGREGATION_MAX);
+    watching_meter(&writing, "n", AGGREGATION_COUNT);
+    watching_meter(&writing, "peak", AGGREGATION_MAX);
     one.subject = "a";
     one.limit = decimal_from_int(2);
-    (void)put_threshold(&writing, &one);  // 3
-    one = hundred;
+    (void)watching_threshold(&writing, &one);  // 3
+    one = watching_hundred;
     one.key = "top";
     one.meter = "peak";
     one.period = THRESHOLD_MONTH;
-    (void)put_threshold(&writing, &one);  // 4
+    (void)watching_threshold(&writing, &one);  // 4
     writing_open(&writing, NULL);
-    put(&writing, "b", 1, writing_now_ns);
-    put(&writing, "b", 99, writing_now_ns);
-    put(&writing, "a", 1, writing_now_ns);
-    put(&writing, "a", 1, writing_now_ns);
-    wait_fired(&writing, 1);
-    put(&writing, "b", 101, writing_now_ns);
-    wait_fired(&writing, 2);
-    struct list list = list_fired(&writing, 0);
+    watching_put(&writing, "b", 1, writing_now_ns);
+    watching_put(&writing, "b", 99, writing_now_ns);
+    watching_put(&writing, "a", 1, writing_now_ns);
+    watching_put(&writing, "a", 1, writing_now_ns);
+    watching_wait(&writing, 1);
+    watching_put(&writing, "b", 101, writing_now_ns);
+    watching_wait(&writing, 2);
+    struct watching_list list = watching_fired(&writing, 0);
     cr_assert_eq(list.items[0].threshold_id, 3);
-    cr_assert_eq(whole(&list.items[0].value), 2);
+    cr_assert_eq(watching_whole(&list.items[0].value), 2);
     cr_assert_eq(list.items[1].threshold_id, 4);
-    cr_assert_eq(whole(&list.items[1].value), 101);
+    cr_assert_eq(watching_whole(&list.items[1].value), 101);
     arena_done(&list.arena);
     writing_close(&writing);
     writing_end(&writing);
@@ -301,57 +179,25 @@ Test(watch, one_that_is_made_late_fires_with_the_next_event, .timeout = 60)
     struct writing writing;
     writing_begin(&writing, 1);
     writing_open(&writing, NULL);
-    put(&writing, "a", 70, writing_now_ns);
-    put(&writing, "a", 70, writing_now_ns);
+    watching_put(&writing, "a", 70, writing_now_ns);
+    watching_put(&writing, "a", 70, writing_now_ns);
     // The meter, too: its total comes from the blocks that are folded for it.
-    put_meter(&writing, "n", AGGREGATION_SUM);
-    (void)put_threshold(&writing, &hundred);
-    poll_registry(&writing);
-    put_until_fired(&writing, "a", 1);
+    watching_meter(&writing, "n", AGGREGATION_SUM);
+    (void)watching_threshold(&writing, &watching_hundred);
+    watching_poll(&writing);
+    watching_put_until_fired(&writing, "a", 1);
     // Defined anew, it is another one.
-    struct threshold more = hundred;
+    struct threshold more = watching_hundred;
     more.limit = decimal_from_int(120);
-    cr_assert_eq(put_threshold(&writing, &more), METER_REDEFINED);
-    poll_registry(&writing);
-    put_until_fired(&writing, "a", 2);
-    struct list list = list_fired(&writing, 0);
+    cr_assert_eq(watching_threshold(&writing, &more), METER_REDEFINED);
+    watching_poll(&writing);
+    watching_put_until_fired(&writing, "a", 2);
+    struct watching_list list = watching_fired(&writing, 0);
     cr_assert_neq(list.items[0].threshold_id, list.items[1].threshold_id);
-    cr_assert_geq(whole(&list.items[1].value), 120);
+    cr_assert_geq(watching_whole(&list.items[1].value), 120);
     arena_done(&list.arena);
     writing_close(&writing);
     writing_end(&writing);
-}
-
-static void
-put_named(struct writing *writing, const char *subject, const char *id, int64_t n)
-{
-    struct event_bytes event;
-    event_make(&event, subject, id, n);
-    cr_assert_eq(writing_fate(writing, &event.event), FATE_STORED);
-}
-
-// n < 0: cancelled, else amended to n.
-static void
-correct(struct writing *writing, const char *subject, const char *id, int64_t n)
-{
-    struct event_bytes to;
-    struct error error = {0};
-    uint64_t block = 0;
-    struct correction correction = {
-        .kind = ENTRY_CANCEL,
-        .subject = bytes_text(subject),
-        .id = bytes_text(id),
-        .who = bytes_text("ops"),
-        .why = bytes_text("a test"),
-    };
-    event_make(&to, subject, id, n);
-    if (n >= 0) {
-        correction.kind = ENTRY_AMEND;
-        correction.has_properties = true;
-        correction.properties_count = to.event.properties_count;
-        correction.properties = to.event.properties[0];
-    }
-    succeed(ledger_correct(writing->ledger, &correction, &block, &error), &error);
 }
 
 Test(watch, what_is_taken_out_is_used_no_more, .timeout = 60)
@@ -360,41 +206,41 @@ Test(watch, what_is_taken_out_is_used_no_more, .timeout = 60)
     struct error error = {0};
     uint32_t number = 0;
     writing_begin(&writing, 1);
-    put_meter(&writing, "n", AGGREGATION_SUM);
-    (void)put_threshold(&writing, &hundred);
+    watching_meter(&writing, "n", AGGREGATION_SUM);
+    (void)watching_threshold(&writing, &watching_hundred);
     writing_open(&writing, NULL);
-    put_named(&writing, "a", "a1", 60);
-    put_named(&writing, "a", "a2", 39);
-    correct(&writing, "a", "a2", -1);
-    put_named(&writing, "a", "a3", 39);  // 99, and 138 with what was cancelled
-    correct(&writing, "a", "a1", 10);
-    struct quota quota = ask_quota(&writing, 2, "a");
-    cr_assert_eq(whole(&quota.used), 49);
+    watching_put_named(&writing, "a", "a1", 60);
+    watching_put_named(&writing, "a", "a2", 39);
+    watching_correct(&writing, "a", "a2", -1);
+    watching_put_named(&writing, "a", "a3", 39);  // 99, and 138 with what was cancelled
+    watching_correct(&writing, "a", "a1", 10);
+    struct quota quota = watching_quota(&writing, 2, "a");
+    cr_assert_eq(watching_whole(&quota.used), 49);
     cr_assert(quota.is_complete && !quota.has_fired);
     // What comes behind a cut is in an epoch of its own.
     succeed(ledger_cut(writing.ledger, writing_now_ns, &number, &error), &error);
-    put_named(&writing, "a", "a4", 50);
-    quota = ask_quota(&writing, 2, "a");
-    cr_assert_eq(whole(&quota.used), 99);
+    watching_put_named(&writing, "a", "a4", 50);
+    quota = watching_quota(&writing, 2, "a");
+    cr_assert_eq(watching_whole(&quota.used), 99);
     writing_close(&writing);
     writing_open(&writing, NULL);
-    quota = ask_quota(&writing, 2, "a");
-    cr_assert_eq(whole(&quota.used), 99);
+    quota = watching_quota(&writing, 2, "a");
+    cr_assert_eq(watching_whole(&quota.used), 99);
     cr_assert(!quota.has_fired);
-    correct(&writing, "a", "a1", 11);
-    wait_fired(&writing, 1);
+    watching_correct(&writing, "a", "a1", 11);
+    watching_wait(&writing, 1);
     // It has been told: the total falls, the mark stays, and nothing fires again.
-    correct(&writing, "a", "a4", -1);
-    quota = ask_quota(&writing, 2, "a");
-    cr_assert_eq(whole(&quota.used), 50);
+    watching_correct(&writing, "a", "a4", -1);
+    quota = watching_quota(&writing, 2, "a");
+    cr_assert_eq(watching_whole(&quota.used), 50);
     cr_assert(quota.has_fired);
-    put_named(&writing, "a", "a5", 200);
-    put_named(&writing, "b", "b1", 200);
-    wait_fired(&writing, 2);
+    watching_put_named(&writing, "a", "a5", 200);
+    watching_put_named(&writing, "b", "b1", 200);
+    watching_wait(&writing, 2);
     writing_close(&writing);
-    struct list list = list_fired(&writing, 0);
+    struct watching_list list = watching_fired(&writing, 0);
     cr_assert_eq(list.count, 2);
-    cr_assert_eq(whole(&list.items[0].value), 100);
+    cr_assert_eq(watching_whole(&list.items[0].value), 100);
     arena_done(&list.arena);
     writing_end(&writing);
 }
@@ -405,16 +251,16 @@ Test(watch, a_corrected_maximum_fires_with_the_event_that_reaches_it, .timeout =
 {
     struct writing writing;
     writing_begin(&writing, 1);
-    put_meter(&writing, "n", AGGREGATION_MAX);
-    (void)put_threshold(&writing, &hundred);
+    watching_meter(&writing, "n", AGGREGATION_MAX);
+    (void)watching_threshold(&writing, &watching_hundred);
     writing_open(&writing, NULL);
-    put_named(&writing, "a", "a1", 99);
-    correct(&writing, "a", "a1", -1);
-    put_named(&writing, "a", "a2", 98);
-    struct quota quota = ask_quota(&writing, 2, "a");
+    watching_put_named(&writing, "a", "a1", 99);
+    watching_correct(&writing, "a", "a1", -1);
+    watching_put_named(&writing, "a", "a2", 98);
+    struct quota quota = watching_quota(&writing, 2, "a");
     cr_assert(!quota.is_complete && !quota.has_fired, "the cell is to be made anew");
-    put_named(&writing, "a", "a3", 100);
-    wait_fired(&writing, 1);
+    watching_put_named(&writing, "a", "a3", 100);
+    watching_wait(&writing, 1);
     writing_close(&writing);
     writing_end(&writing);
 }
@@ -434,31 +280,36 @@ Test(watch, a_rebuild_of_the_state_fires_nothing_again, .timeout = 60)
     const struct rebuild_options options = {
         .shard = REBUILD_ALL_SHARDS, .ledger = {.now_ns = test_now_ns}};
     writing_begin(&writing, 1);
-    put_meter(&writing, "n", AGGREGATION_SUM);
-    (void)put_threshold(&writing, &hundred);
+    watching_meter(&writing, "n", AGGREGATION_SUM);
+    (void)watching_threshold(&writing, &watching_hundred);
     writing_open(&writing, NULL);
-    put_named(&writing, "a", "a1", 100);
-    put_named(&writing, "b", "b1", 60);
-    wait_fired(&writing, 1);
+    watching_put_named(&writing, "a", "a1", 100);
+    watching_put_named(&writing, "b", "b1", 60);
+    watching_wait(&writing, 1);
     writing_close(&writing);
     succeed(rebuild_run(writing.dir, &options, &summary, &error), &error);
     writing_open(&writing, NULL);
-    put_named(&writing, "a", "a2", 1);
-    put_named(&writing, "b", "b2", 39);
-    struct quota quota = ask_quota(&writing, 2, "b");
-    cr_assert_eq(whole(&quota.used), 99);
-    quota = ask_quota(&writing, 2, "a");
+    watching_put_named(&writing, "a", "a2", 1);
+    watching_put_named(&writing, "b", "b2", 39);
+    struct quota quota = watching_quota(&writing, 2, "b");
+    cr_assert_eq(watching_whole(&quota.used), 99);
+    quota = watching_quota(&writing, 2, "a");
     cr_assert(quota.has_fired);
-    put_named(&writing, "b", "b3", 1);
-    wait_fired(&writing, 1);
+    watching_put_named(&writing, "b", "b3", 1);
+    watching_wait(&writing, 1);
     writing_close(&writing);
-    struct list list = list_fired(&writing, 0);
+    struct watching_list list = watching_fired(&writing, 0);
     cr_assert_eq(list.count, 2);
     cr_assert_eq(list.items[1].sequence, 2);
     arena_done(&list.arena);
     operating_verify(writing.dir);
     writing_end(&writing);
 }
+
+#define MORE_DISTINCT                                                                              \
+    {                                                                                              \
+        (int128)(THRESHOLD_DISTINCT_MAX + 1) * 1000000000000000000                                 \
+    }
 
 Test(watch, refuses_what_is_no_threshold)
 {
@@ -470,7 +321,8 @@ Test(watch, refuses_what_is_no_threshold)
         {{.key = "a", .meter = "n"},                              "above 0"       },
         {{.key = "a", .meter = "n", .limit = {-1}},               "above 0"       },
         {{.key = "a", .meter = "missing", .limit = {1}},          "missing"       },
-        {{.key = "a", .meter = "u", .limit = {1}},                "unique_count"  },
+        {{.key = "a", .meter = "v", .limit = {1}},                "is avg"        },
+        {{.key = "a", .meter = "u", .limit = MORE_DISTINCT},      "at most"       },
         {{.key = "a", .meter = "n", .subject = "", .limit = {1}}, "1 to 255 bytes"},
     };
     struct writing writing;
@@ -481,8 +333,9 @@ Test(watch, refuses_what_is_no_threshold)
     struct threshold *list;
     uint32_t count = 9;
     writing_begin(&writing, 1);
-    put_meter(&writing, "n", AGGREGATION_SUM);
-    put_meter(&writing, "u", AGGREGATION_UNIQUE_COUNT);
+    watching_meter(&writing, "n", AGGREGATION_SUM);
+    watching_meter(&writing, "u", AGGREGATION_UNIQUE_COUNT);
+    watching_meter(&writing, "v", AGGREGATION_AVG);
     succeed(registry_open(writing.dir, &registry, &error), &error);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         cr_assert_neq(threshold_put(registry, &rows[i].threshold, 1, &change, &error), STATUS_OK);
@@ -491,7 +344,7 @@ Test(watch, refuses_what_is_no_threshold)
     succeed(threshold_list(registry, &arena, &list, &count, &error), &error);
     cr_assert_eq(count, 0);
     uint64_t revision = registry_revision(registry);
-    succeed(threshold_put(registry, &hundred, 7, &change, &error), &error);
+    succeed(threshold_put(registry, &watching_hundred, 7, &change, &error), &error);
     cr_assert_gt(registry_revision(registry), revision, "a poller sees it");
     succeed(threshold_list(registry, &arena, &list, &count, &error), &error);
     cr_assert_eq(count, 1);
@@ -499,9 +352,9 @@ Test(watch, refuses_what_is_no_threshold)
     cr_assert_str_eq(list[0].meter, "n");
     cr_assert_null(list[0].subject);
     cr_assert_eq(list[0].period, THRESHOLD_DAY);
-    cr_assert_eq(decimal_compare(list[0].limit, hundred.limit), 0);
+    cr_assert_eq(decimal_compare(list[0].limit, watching_hundred.limit), 0);
     cr_assert_eq(list[0].created_ns, 7);
-    cr_assert_eq(list[0].id, 3, "meters and thresholds have one counter");
+    cr_assert_eq(list[0].id, 4, "meters and thresholds have one counter");
     succeed(threshold_remove(registry, "hundred", &error), &error);
     cr_assert_eq(threshold_remove(registry, "hundred", &error), STATUS_NOT_FOUND);
     registry_close(registry);
