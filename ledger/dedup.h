@@ -9,7 +9,7 @@
 //     if (dedup_wants_seal(dedup)) offer(dedup_seal(dedup, head, arrival_ns));   // after a commit
 //     dedup_adopt(dedup, view);                           // the keeper has written it
 //
-//   hot table     the newest, 4 Mi by default; full at the end of a block: sealed
+//   hot table     the newest, 4 Mi of all shards by default; full at the end of a block: sealed
 //   sealed table  while the keeper writes it to state/; still looked up
 //   generations   what is on disk, behind filters (ledger/generations.h)
 //

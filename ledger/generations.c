@@ -437,25 +437,42 @@ append_commit(
 }
 
 static enum status
+append_sorted(
+    struct generations *generations,
+    struct generation *generation,
+    struct run_writer *writer,
+    const struct id_table *table,
+    struct error *error)
+{
+    struct id_sort sort;
+    enum status status = STATUS_OK;
+    id_sort_begin(&sort, table);
+    const size_t size = (size_t)sort.room * sizeof(struct fingerprint);
+    struct fingerprint *sorted = pages_take(size);
+    if (sorted == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory to sort identities");
+    for (uint32_t part = 0; part < ID_SORT_PARTS && !status; part++) {
+        uint32_t count = id_sort_part(&sort, part, sorted);
+        status = append_pages(generations, writer, sorted, count, error);
+        if (!status)
+            append_filter(generation->filter, sorted, count);
+    }
+    pages_give(sorted, size);
+    return status;
+}
+
+static enum status
 append_run(struct generations *generations, const struct seal *seal, struct error *error)
 {
-    uint32_t count = id_table_count(seal->table);
     struct generation *generation = append_place(generations);
     if (generation == NULL)
         return STATUS_BUSY;
     enum status status = generations_fit_filters(generations, error);
-    struct fingerprint *sorted = pages_take((size_t)count * sizeof *sorted);
-    if (sorted == NULL)
-        return error_set(error, STATUS_NO_MEMORY, "no memory to sort identities");
     struct run_writer writer = run_writer_begin(generations->run_next++);
-    id_table_sort(seal->table, sorted);
     if (!status)
-        status = append_pages(generations, &writer, sorted, count, error);
-    if (!status)
-        append_filter(generation->filter, sorted, count);
+        status = append_sorted(generations, generation, &writer, seal->table, error);
     if (!status)
         status = append_commit(generations, generation, &writer, seal, error);
-    pages_give(sorted, (size_t)count * sizeof *sorted);
     return status;
 }
 

@@ -16,10 +16,14 @@
 enum {
     BUCKET_SLOTS = 8,
     BUCKET_LOAD = 7,  // of eight, when the table is full
-    SORT_BITS = 8,
+    SORT_BITS = 10,
     SORT_PARTS = 1 << SORT_BITS,
     SORT_INSERTION_MAX = 32,
+    SORT_BIN_SHIFT = 54,
 };
+
+_Static_assert(
+    1U << (64 - SORT_BIN_SHIFT) == (unsigned)ID_SORT_PARTS * ID_SORT_BINS, "the top bits' bins");
 
 struct bucket {
     uint32_t tags[BUCKET_SLOTS];
@@ -167,7 +171,20 @@ sort_swap(struct fingerprint *entries, const uint32_t *ends, uint32_t *next, uin
     }
 }
 
-// Radix in place, from the top byte down: eight deep at most.
+static void sort_radix(struct fingerprint *entries, uint32_t count, uint32_t shift);
+
+// Entries that agree in the bits above those at shift.
+static void
+sort_from(struct fingerprint *entries, uint32_t count, uint32_t shift)
+{
+    if (count <= SORT_INSERTION_MAX)
+        sort_by_insertion(entries, count);
+    else
+        sort_radix(entries, count, shift);
+}
+
+// Radix in place, from the top bits down. Of entries that are hashes the first level leaves a few
+// each.
 static void
 sort_radix(struct fingerprint *entries, uint32_t count, uint32_t shift)
 {
@@ -182,21 +199,57 @@ sort_radix(struct fingerprint *entries, uint32_t count, uint32_t shift)
         ends[part] = sum;
     }
     sort_swap(entries, ends, next, shift);
+    const uint32_t below = shift > SORT_BITS ? shift - SORT_BITS : 0;
     for (uint32_t part = 0; part < SORT_PARTS; part++) {
         uint32_t from = part > 0 ? ends[part - 1] : 0;
         uint32_t size = ends[part] - from;
-        if (size <= SORT_INSERTION_MAX || shift == 0)
+        if (shift == 0)
             sort_by_insertion(entries + from, size);
         else
-            sort_radix(entries + from, size, shift - SORT_BITS);
+            sort_from(entries + from, size, below);
     }
 }
 
 void
-id_table_sort(const struct id_table *table, struct fingerprint *out)
+id_sort_begin(struct id_sort *sort, const struct id_table *table)
 {
-    if (table->count == 0)
-        return;
-    memcpy(out, table->entries, (size_t)table->count * sizeof *out);
-    sort_radix(out, table->count, 64 - SORT_BITS);
+    *sort = (struct id_sort){.table = table};
+    for (uint32_t i = 0; i < table->count; i++)
+        sort->bins[table->entries[i].low >> SORT_BIN_SHIFT]++;
+    for (uint32_t part = 0; part < ID_SORT_PARTS; part++) {
+        uint32_t count = 0;
+        for (uint32_t bin = 0; bin < ID_SORT_BINS; bin++)
+            count += sort->bins[part * ID_SORT_BINS + bin];
+        if (count > sort->room)
+            sort->room = count;
+    }
+}
+
+// The entries of the part go to their bins in one walk over all, which are read in the order of
+// their addresses; a bin fits into the nearer caches, and is sorted there.
+uint32_t
+id_sort_part(const struct id_sort *sort, uint32_t part, struct fingerprint *out)
+{
+    const struct id_table *table = sort->table;
+    const uint32_t *counts = sort->bins + (size_t)part * ID_SORT_BINS;
+    uint32_t next[ID_SORT_BINS];
+    uint32_t sum = 0;
+    must(part < ID_SORT_PARTS);
+    for (uint32_t bin = 0; bin < ID_SORT_BINS; bin++) {
+        next[bin] = sum;
+        sum += counts[bin];
+    }
+    for (uint32_t i = 0; i < table->count; i++) {
+        const struct fingerprint entry = table->entries[i];
+        uint64_t bin = entry.low >> SORT_BIN_SHIFT;
+        if (bin / ID_SORT_BINS == part)
+            out[next[bin % ID_SORT_BINS]++] = entry;
+    }
+    uint32_t from = 0;
+    for (uint32_t bin = 0; bin < ID_SORT_BINS; bin++) {
+        sort_from(out + from, counts[bin], SORT_BIN_SHIFT - SORT_BITS);
+        from += counts[bin];
+    }
+    must(from == sum);
+    return sum;
 }

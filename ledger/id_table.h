@@ -4,7 +4,9 @@
 //     id_table_prefetch(table, fingerprint);              // some events ahead
 //     struct fingerprint *known = id_table_find(table, fingerprint);
 //     if (known == NULL) id_table_add(table, fingerprint);
-//     id_table_sort(table, sorted);                       // what a run on disk is made of
+//     id_sort_begin(&sort, table);                        // what a run on disk is made of:
+//     for (part = 0; part < ID_SORT_PARTS; part++)
+//         count = id_sort_part(&sort, part, sorted);      // sort.room entries are there
 //
 // The entries stand in one array in the order of their coming; beside it buckets of one cache line
 // hold eight pairs of tag and place each. So a lookup that finds nothing touches one line, and what
@@ -58,5 +60,20 @@ void id_table_add(struct id_table *table, struct fingerprint fingerprint);
 uint32_t id_table_count(const struct id_table *table);
 // Bytes that have been touched, about.
 size_t id_table_bytes(const struct id_table *table);
-// All entries in their order into out, which has room for id_table_count of them.
-void id_table_sort(const struct id_table *table, struct fingerprint *out);
+
+// Sorting a part at a time, so that what it takes beside the table is a quarter of its entries: it
+// is memory that is touched for the first time, which costs more than sorting. The part of an entry
+// is its two top bits, and its bin the ten.
+enum { ID_SORT_PARTS = 4, ID_SORT_BINS = 256 };
+
+struct id_sort {
+    const struct id_table *table;
+    uint32_t room;  // entries of the largest part
+    uint32_t bins[ID_SORT_PARTS * ID_SORT_BINS];
+};
+
+// The table must not change until its last part is sorted.
+void id_sort_begin(struct id_sort *sort, const struct id_table *table);
+// The entries of the part in their order into out. Returns how many. All parts one after another
+// are all entries in their order.
+uint32_t id_sort_part(const struct id_sort *sort, uint32_t part, struct fingerprint *out);

@@ -76,7 +76,7 @@ struct ledger_options {
     int64_t busy_flush_ns;        // and after this long with events all the time; 0: 15 minutes
     uint64_t dedup_memory_bytes;  // for the filters of all shards; 0: 2 GiB
     bool dedup_on_disk;           // no filter is held, whatever the memory: slow, for tests
-    uint32_t dedup_hot_max;       // identities of a shard that are in memory; 0: 4 Mi
+    uint32_t dedup_hot_max;       // identities of a shard in memory; 0: 4 Mi / shards, >= 1 Mi
     int64_t (*now_ns)(void);      // NULL: clock_now_ns
     // What stands in ledger.conf (ledger/terms.h): ledger_open writes there what is said here; 0
     // and NULL: as it stands there.

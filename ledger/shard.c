@@ -10,7 +10,8 @@
 
 enum {
     SHARD_PATH_MAX = 4096,
-    HOT_DEFAULT = 4 << 20,
+    HOT_DEFAULT = 4 << 20,  // of all shards together,
+    HOT_MIN = 1 << 20,      // but of each so many, or runs are too short
     GROUP_MAX_DEFAULT = 65536,
     WINDOW_DEFAULT_DAYS = 36,
 };
@@ -148,14 +149,20 @@ shard_open_head(struct shard *shard, const struct shard_options *options, struct
     return status ? status : head_open(path, &shard->head_file, error);
 }
 
+static uint32_t
+hot_default(uint32_t shards)
+{
+    const uint32_t share = shards > 0 ? (uint32_t)HOT_DEFAULT / shards : (uint32_t)HOT_DEFAULT;
+    return share > (uint32_t)HOT_MIN ? share : (uint32_t)HOT_MIN;
+}
+
 static enum status
-shard_open_dedup(
-    struct shard *shard, const struct shard_dedup_options *options, struct error *error)
+shard_open_dedup(struct shard *shard, const struct shard_options *options, struct error *error)
 {
     struct shard_dedup_options *dedup = &shard->dedup_options;
-    *dedup = *options;
+    *dedup = options->dedup;
     if (dedup->hot_max == 0)
-        dedup->hot_max = HOT_DEFAULT;
+        dedup->hot_max = hot_default(options->shards);
     if (dedup->group_max == 0)
         dedup->group_max = GROUP_MAX_DEFAULT;
     // The log may hold larger groups, of a time with other options.
@@ -201,7 +208,7 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
         return status;
     shard->cells = cells_open();
     shard->spare = cells_open();
-    return shard_open_dedup(shard, &options->dedup, error);
+    return shard_open_dedup(shard, options, error);
 }
 
 void

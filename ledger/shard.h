@@ -96,7 +96,7 @@ enum shard_metric {
 };
 
 struct shard_dedup_options {
-    uint32_t hot_max;           // identities in the hot table; 0: 4 Mi
+    uint32_t hot_max;           // identities in the hot table; 0: 4 Mi / shards, at least 1 Mi
     uint32_t group_max;         // events of a group, at most; 0: 65,536
     uint64_t filter_bytes_max;  // memory of the filters
     int64_t window_ns;          // 0: 36 days

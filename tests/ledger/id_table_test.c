@@ -113,7 +113,15 @@ check_sort(uint32_t count, uint32_t shift)
         id_table_add(table, wanted[i]);
     }
     qsort(wanted, count, sizeof *wanted, compare);
-    id_table_sort(table, sorted);
+    struct id_sort sort;
+    uint32_t done = 0;
+    id_sort_begin(&sort, table);
+    for (uint32_t part = 0; part < ID_SORT_PARTS; part++) {
+        uint32_t size = id_sort_part(&sort, part, sorted + done);
+        cr_assert_leq(size, sort.room);
+        done += size;
+    }
+    cr_assert_eq(done, count);
     cr_assert_arr_eq(sorted, wanted, count * sizeof *wanted, "%u by %u", count, shift);
     id_table_close(table);
     free(wanted);
