@@ -108,11 +108,12 @@ find_on_disk(struct dedup *dedup, struct fingerprint fingerprint, uint32_t *out_
     return false;
 }
 
+// Beyond the hot table.
 static bool
-find_payload(struct dedup *dedup, struct fingerprint fingerprint, uint32_t *out_payload)
+find_sealed(struct dedup *dedup, struct fingerprint fingerprint, uint32_t *out_payload)
 {
-    const struct fingerprint *known = id_table_find(dedup->hot, fingerprint);
-    if (known == NULL && dedup->seal.table != NULL)
+    const struct fingerprint *known = NULL;
+    if (dedup->seal.table != NULL)
         known = id_table_find(dedup->seal.table, fingerprint);
     if (known == NULL)
         return find_on_disk(dedup, fingerprint, out_payload);
@@ -120,17 +121,29 @@ find_payload(struct dedup *dedup, struct fingerprint fingerprint, uint32_t *out_
     return true;
 }
 
-enum dedup_result
-dedup_find(struct dedup *dedup, struct hash128 identity, uint32_t payload)
+// spot: where the hot table has it, or would.
+static enum dedup_result
+find_from(struct dedup *dedup, struct fingerprint fingerprint, const struct id_spot *spot)
 {
-    const struct fingerprint fingerprint = fingerprint_of(identity, payload);
     uint32_t known = PAYLOAD_FREED;
-    bool is_known = find_payload(dedup, fingerprint, &known);
+    bool is_known = true;
+    if (spot->known != NULL)
+        known = spot->known->payload;
+    else
+        is_known = find_sealed(dedup, fingerprint, &known);
     if (dedup->error.status)
         return DEDUP_FAILED;
     if (!is_known || known == PAYLOAD_FREED)
         return DEDUP_NEW;
     return known == fingerprint.payload ? DEDUP_SAME : DEDUP_DIFFERENT;
+}
+
+enum dedup_result
+dedup_find(struct dedup *dedup, struct hash128 identity, uint32_t payload)
+{
+    const struct fingerprint fingerprint = fingerprint_of(identity, payload);
+    const struct id_spot spot = id_table_seek(dedup->hot, fingerprint);
+    return find_from(dedup, fingerprint, &spot);
 }
 
 const struct error *
@@ -140,21 +153,32 @@ dedup_error(const struct dedup *dedup)
 }
 
 static void
-hot_put(struct dedup *dedup, struct fingerprint fingerprint)
+hot_put(struct dedup *dedup, struct fingerprint fingerprint, struct id_spot spot)
 {
-    struct fingerprint *known = id_table_find(dedup->hot, fingerprint);
-    if (known == NULL) {
-        id_table_add(dedup->hot, fingerprint);
+    if (spot.known == NULL) {
+        id_table_put(dedup->hot, fingerprint, spot);
     } else {
-        must(known->payload == PAYLOAD_FREED || fingerprint.payload == PAYLOAD_FREED);
-        known->payload = fingerprint.payload;
+        must(spot.known->payload == PAYLOAD_FREED || fingerprint.payload == PAYLOAD_FREED);
+        spot.known->payload = fingerprint.payload;
     }
+}
+
+enum dedup_result
+dedup_take(struct dedup *dedup, struct hash128 identity, uint32_t payload, bool is_welcome)
+{
+    const struct fingerprint fingerprint = fingerprint_of(identity, payload);
+    const struct id_spot spot = id_table_seek(dedup->hot, fingerprint);
+    enum dedup_result result = find_from(dedup, fingerprint, &spot);
+    if (result == DEDUP_NEW && is_welcome)
+        hot_put(dedup, fingerprint, spot);
+    return result;
 }
 
 void
 dedup_add(struct dedup *dedup, struct hash128 identity, uint32_t payload)
 {
-    hot_put(dedup, fingerprint_of(identity, payload));
+    const struct fingerprint fingerprint = fingerprint_of(identity, payload);
+    hot_put(dedup, fingerprint, id_table_seek(dedup->hot, fingerprint));
 }
 
 void
@@ -162,7 +186,7 @@ dedup_free(struct dedup *dedup, struct hash128 identity)
 {
     struct fingerprint freed = fingerprint_of(identity, 1);
     freed.payload = PAYLOAD_FREED;
-    hot_put(dedup, freed);
+    hot_put(dedup, freed, id_table_seek(dedup->hot, freed));
 }
 
 void

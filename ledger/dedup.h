@@ -3,8 +3,8 @@
 // a conflict.
 //
 //     dedup_prefetch(dedup, identity);                    // some events ahead
-//     switch (dedup_find(dedup, identity, payload)) ...
-//     case DEDUP_NEW: dedup_add(dedup, identity, payload);
+//     switch (dedup_take(dedup, identity, payload, is_welcome)) ...     // or, in two steps:
+//     if (dedup_find(dedup, identity, payload) == DEDUP_NEW) dedup_add(dedup, identity, payload);
 //     dedup_rest(dedup);                                  // the group is judged
 //     if (dedup_wants_seal(dedup)) offer(dedup_seal(dedup, head, arrival_ns));   // after a commit
 //     dedup_adopt(dedup, view);                           // the keeper has written it
@@ -43,6 +43,9 @@ enum dedup_result dedup_find(struct dedup *dedup, struct hash128 identity, uint3
 const struct error *dedup_error(const struct dedup *dedup);
 // What was found new.
 void dedup_add(struct dedup *dedup, struct hash128 identity, uint32_t payload);
+// Both at once, by one lookup of the hot table: a new one is added if it is welcome.
+enum dedup_result dedup_take(
+    struct dedup *dedup, struct hash128 identity, uint32_t payload, bool is_welcome);
 // Whoever comes with this identity next is new.
 void dedup_free(struct dedup *dedup, struct hash128 identity);
 // Ends the snapshot that lookups on disk share. Before every pause.

@@ -86,8 +86,8 @@ id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint)
     prefetch(&table->buckets[bucket_of(table, fingerprint)]);
 }
 
-struct fingerprint *
-id_table_find(const struct id_table *table, struct fingerprint fingerprint)
+struct id_spot
+id_table_seek(const struct id_table *table, struct fingerprint fingerprint)
 {
     for (uint32_t at = bucket_of(table, fingerprint);; at = bucket_after(table, at)) {
         const struct bucket *bucket = &table->buckets[at];
@@ -97,28 +97,43 @@ id_table_find(const struct id_table *table, struct fingerprint fingerprint)
         for (; hits != 0; hits &= hits - 1) {
             uint32_t place = bucket->places[__builtin_ctz(hits)];
             if (place != 0 && table->entries[place - 1].low == fingerprint.low)
-                return &table->entries[place - 1];
+                return (struct id_spot){&table->entries[place - 1], at};
         }
         if (bucket->places[BUCKET_SLOTS - 1] == 0)
-            return NULL;
+            return (struct id_spot){NULL, at};
     }
+}
+
+struct fingerprint *
+id_table_find(const struct id_table *table, struct fingerprint fingerprint)
+{
+    return id_table_seek(table, fingerprint).known;
+}
+
+void
+id_table_put(struct id_table *table, struct fingerprint fingerprint, struct id_spot spot)
+{
+    must(table->count < table->count_max);
+    must(spot.known == NULL && spot.bucket < table->buckets_count);
+    struct bucket *bucket = &table->buckets[spot.bucket];
+    must(bucket->places[BUCKET_SLOTS - 1] == 0);
+    // Counted, not looked for: how full a bucket is cannot be foretold by the processor.
+    uint32_t slot = 0;
+    for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
+        slot += bucket->places[i] != 0;
+    table->entries[table->count++] = fingerprint;
+    bucket->tags[slot] = fingerprint.high;
+    bucket->places[slot] = table->count;
 }
 
 void
 id_table_add(struct id_table *table, struct fingerprint fingerprint)
 {
     assert_slow(id_table_find(table, fingerprint) == NULL);
-    must(table->count < table->count_max);
     uint32_t at = bucket_of(table, fingerprint);
     while (table->buckets[at].places[BUCKET_SLOTS - 1] != 0)
         at = bucket_after(table, at);
-    struct bucket *bucket = &table->buckets[at];
-    uint32_t slot = 0;
-    while (bucket->places[slot] != 0)
-        slot++;
-    table->entries[table->count++] = fingerprint;
-    bucket->tags[slot] = fingerprint.high;
-    bucket->places[slot] = table->count;
+    id_table_put(table, fingerprint, (struct id_spot){NULL, at});
 }
 
 uint32_t

@@ -55,6 +55,14 @@ void id_table_close(struct id_table *table);
 void id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint);
 // The entry with these 96 bits; its payload may be written over. NULL: none.
 struct fingerprint *id_table_find(const struct id_table *table, struct fingerprint fingerprint);
+// The same, and where it belongs if there is none: until the next addition.
+struct id_spot {
+    struct fingerprint *known;  // NULL: none
+    uint32_t bucket;
+};
+struct id_spot id_table_seek(const struct id_table *table, struct fingerprint fingerprint);
+// spot: what a seek of it has just answered, with nobody known. There must be room.
+void id_table_put(struct id_table *table, struct fingerprint fingerprint, struct id_spot spot);
 // It must be new, and there must be room.
 void id_table_add(struct id_table *table, struct fingerprint fingerprint);
 uint32_t id_table_count(const struct id_table *table);

@@ -1,8 +1,22 @@
 // Who of a group is new: what each event's identity, the clock and its batch say of it.
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "ledger/shard.h"
 
-enum { JUDGE_AHEAD = 16 };  // identities prefetched before they are looked up
+enum {
+    JUDGE_AHEAD = 16,       // identities prefetched before they are looked up
+    JUDGE_ITEMS_AHEAD = 64,  // items: they were written on another core
+};
+
+// Reading the identity to prefetch must not be what waits.
+static void
+judge_prefetch(const struct shard *shard, const struct group *group, uint32_t at)
+{
+    if (at + JUDGE_ITEMS_AHEAD < group->count)
+        prefetch(&group->items[at + JUDGE_ITEMS_AHEAD]);
+    if (at + JUDGE_AHEAD < group->count)
+        dedup_prefetch(shard->dedup, group->items[at + JUDGE_AHEAD].identity);
+}
 
 static enum fate
 judge_time(const struct group_item *item, const struct clock_policy *policy, int64_t now_ns)
@@ -28,8 +42,8 @@ judge_batch(struct shard *shard, const struct group *group, const struct group_i
     return batch != NULL && batch->state == BATCH_OPEN ? FATE_STORED : FATE_BATCH_NOT_OPEN;
 }
 
-// The lookup comes first: a known identity is a duplicate, never a reject. A rejected one is not
-// remembered. False: the lookup failed.
+// Clock and batch say what becomes of an event that is new; a known identity is a duplicate, never
+// a reject. A rejected one is not remembered. False: the lookup failed.
 static bool
 judge_item(
     struct shard *shard,
@@ -39,17 +53,15 @@ judge_item(
     int64_t now_ns,
     enum fate *out_fate)
 {
-    if (item->has_identity) {
-        enum dedup_result known = dedup_find(shard->dedup, item->identity, item->payload);
-        *out_fate = known == DEDUP_SAME ? FATE_DUPLICATE : FATE_CONFLICT;
-        if (known != DEDUP_NEW)
-            return known != DEDUP_FAILED;
-    }
     bool is_backfill = (item->flags & ENTRY_IS_BACKFILL) != 0;
     *out_fate = is_backfill ? judge_batch(shard, group, item) : judge_time(item, policy, now_ns);
-    if (*out_fate == FATE_STORED && item->has_identity)
-        dedup_add(shard->dedup, item->identity, item->payload);
-    return true;
+    if (!item->has_identity)
+        return true;
+    bool is_welcome = *out_fate == FATE_STORED;
+    enum dedup_result known = dedup_take(shard->dedup, item->identity, item->payload, is_welcome);
+    if (known != DEDUP_NEW)
+        *out_fate = known == DEDUP_SAME ? FATE_DUPLICATE : FATE_CONFLICT;
+    return known != DEDUP_FAILED;
 }
 
 static void
@@ -127,8 +139,7 @@ shard_judge(
     for (uint32_t i = 0; i < group->count && !status && is_sound; i++) {
         const struct group_item *item = &group->items[i];
         enum fate fate = has_old ? group->fates[i] : FATE_STORED;
-        if (i + JUDGE_AHEAD < group->count)
-            dedup_prefetch(shard->dedup, group->items[i + JUDGE_AHEAD].identity);
+        judge_prefetch(shard, group, i);
         if (fate == FATE_STORED)
             is_sound = judge_item(shard, group, item, policy, now_ns, &fate);
         group->fates[i] = (uint8_t)fate;
