@@ -304,6 +304,7 @@ conn_open(struct desk *desk, int fd, const char *peer, bool is_own_user)
     conn->next_free = NULL;
     conn->state = CONN_OPEN;
     conn->fd = fd;
+    conn->layout = &desk->layouts[(size_t)(conn - desk->conns) % LAYOUTS];
     conn->received_ns = desk->monotonic_ns;
     conn->is_own_user = is_own_user;
     conn->may_backfill = is_own_user;

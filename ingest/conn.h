@@ -56,6 +56,7 @@
 #include "base/buffer.h"
 #include "base/loop.h"
 #include "base/unpack.h"
+#include "ingest/decode_alike.h"
 #include "ingest/gzip.h"
 #include "ingest/handshake.h"
 #include "ingest/metrics.h"
@@ -67,6 +68,9 @@
 
 // A slice is one to two milliseconds' work (conn_input.c), some 4,000 events.
 enum { CONN_PEER_MAX = REJECT_PEER_MAX, SLICE_WORK = 192 * 1024, TURN_WORK_MAX = 4 * SLICE_WORK };
+
+// Connections share layouts: each has its own place among so many.
+enum { LAYOUTS = 16 };
 
 enum conn_state { CONN_FREE, CONN_OPEN, CONN_ENDED, CONN_CLOSING };
 
@@ -109,10 +113,11 @@ struct conn {
     struct frame_walk walk;  // how far its entries were looked through
     struct cursor entries;   // the next entry
     uint32_t index;          // its number
-    uint32_t slice;          // work that was left in slice_turn
-    uint64_t slice_turn;     // desk->turn when it last worked; 0: never
-    struct ticket *ticket;   // of the frame
-    uint32_t tickets;        // frames of this connection under way, that one included
+    struct decode_layout *layout;
+    uint32_t slice;         // work that was left in slice_turn
+    uint64_t slice_turn;    // desk->turn when it last worked; 0: never
+    struct ticket *ticket;  // of the frame
+    uint32_t tickets;       // frames of this connection under way, that one included
     // Output: acks are packed into one buffer while the other is being sent.
     struct buffer acks;
     struct buffer sent;
@@ -182,6 +187,7 @@ struct desk {
     struct tls_server *tls;                 // NULL: no TLS
     void *context;
     struct tickets tickets;
+    struct decode_layout layouts[LAYOUTS];
     struct conn *conns;
     struct conn *free;
     struct conn *touched;

@@ -106,7 +106,8 @@ frame_move(struct conn *conn, const uint8_t *to)
 static enum refusal
 entry_decode(struct conn *conn, struct cursor *at, struct event *out, struct decode_stats *stats)
 {
-    enum refusal refusal = decode_entry(&conn->frame, at, conn->index, out, stats);
+    enum refusal refusal =
+        decode_entry_alike(conn->layout, &conn->frame, at, conn->index, out, stats);
     if (refusal == REFUSAL_NONE && out->batch.size > 0 && !conn->may_backfill)
         return REFUSAL_BACKFILL;
     return refusal;

@@ -6,8 +6,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/unpack.h"
-
-enum { EVENT_TIME_EXT = 0, EVENT_TIME_SIZE = 8 };
+#include "ingest/decode_parts.h"
 
 static const struct {
     const char *name;
@@ -128,12 +127,6 @@ time_decode(const struct unpack_item *item, int64_t *out_ns)
 
 // --- reserved keys ---
 
-static bool
-item_is_text(const struct unpack_item *item)
-{
-    return item->type == UNPACK_STR || item->type == UNPACK_BIN;
-}
-
 static enum refusal
 text_decode(
     const struct unpack_item *item,
@@ -169,7 +162,7 @@ value_read(const struct unpack_item *item, struct decimal *out, bool *out_is_rou
     return STATUS_INVALID;
 }
 
-static enum refusal
+enum refusal
 value_decode(const struct unpack_item *item, struct event *out, struct decode_stats *stats)
 {
     bool is_rounded = false;
@@ -180,15 +173,6 @@ value_decode(const struct unpack_item *item, struct event *out, struct decode_st
     return status ? REFUSAL_VALUE_INVALID : REFUSAL_NONE;
 }
 
-enum reserved {
-    RESERVED_NONE = 0,
-    RESERVED_SUBJECT = 1,
-    RESERVED_TYPE = 2,
-    RESERVED_ID = 4,
-    RESERVED_SOURCE = 8,
-    RESERVED_VALUE = 16,
-};
-
 // Whether data begins with a word of four letters; the compiler makes one comparison of it.
 static inline bool
 word_is(const uint8_t *data, const char word[5])
@@ -196,7 +180,7 @@ word_is(const uint8_t *data, const char word[5])
     return memcmp(data, word, 4) == 0;
 }
 
-static enum reserved
+enum reserved
 reserved_of(struct bytes key)
 {
     const uint8_t *data = key.data;
@@ -271,7 +255,7 @@ container_walk(struct cursor *in, const struct unpack_item *outer)
     return REFUSAL_NONE;
 }
 
-static enum refusal
+enum refusal
 property_walk(struct cursor *in)
 {
     struct unpack_item item;
@@ -280,16 +264,6 @@ property_walk(struct cursor *in)
     if (item.type != UNPACK_MAP && item.type != UNPACK_ARRAY)
         return REFUSAL_NONE;
     return container_walk(in, &item);
-}
-
-// A run of properties ends where a reserved key begins, or with the map.
-static void
-run_add(struct event *event, const uint8_t *start, const uint8_t *end)
-{
-    if (start == end)
-        return;
-    must(event->properties_runs < EVENT_RUNS_MAX);
-    event->properties[event->properties_runs++] = bytes_of(start, (size_t)(end - start));
 }
 
 // The cursor stands after the map's header.
@@ -346,7 +320,7 @@ record_decode(struct cursor *in, struct event *out, struct decode_stats *stats)
 static bool
 event_time_take(struct cursor *in, enum refusal *out_refusal, int64_t *out_ns)
 {
-    enum { TAG_FIXEXT8 = 0xd7, HEAD_SIZE = 2 };
+    enum { HEAD_SIZE = 2 };
     const uint8_t *at = in->at;
     if (cursor_left(in) < HEAD_SIZE + EVENT_TIME_SIZE || at[0] != TAG_FIXEXT8 ||
         at[1] != EVENT_TIME_EXT)
@@ -360,7 +334,7 @@ event_time_take(struct cursor *in, enum refusal *out_refusal, int64_t *out_ns)
 }
 
 // Fluent Bit 2 may send [time, metadata] where the protocol has the time.
-static enum refusal
+enum refusal
 entry_time_decode(struct cursor *in, int64_t *out_ns)
 {
     enum refusal refusal;
@@ -425,10 +399,15 @@ entry_skip(const struct frame *frame, struct cursor *in, struct cursor start)
 }
 
 // Member by member: clearing the runs, which are counted, costs more than reading the event.
-static void
+// Each view by itself: copied from one another they would be read back in one piece just after they
+// were written in two, which makes the processor wait.
+void
 event_begin(const struct frame *frame, uint32_t index, struct event *out)
 {
-    out->subject = out->type = out->id = out->source = bytes_of(NULL, 0);
+    out->subject = bytes_of(NULL, 0);
+    out->type = bytes_of(NULL, 0);
+    out->id = bytes_of(NULL, 0);
+    out->source = bytes_of(NULL, 0);
     out->chunk = frame->chunk;
     out->chunk_position = index;
     out->time_ns = 0;

@@ -225,7 +225,9 @@ entry_decode(
     struct letter *letter, struct cursor *at, struct event *out, struct decode_stats *stats)
 {
     size_t before = cursor_left(at);
-    enum refusal refusal = decode_entry(&letter->frame, at, letter->index, out, stats);
+    struct decode_layout *layout = &letter->udp->layout;
+    enum refusal refusal =
+        decode_entry_alike(layout, &letter->frame, at, letter->index, out, stats);
     if (refusal == REFUSAL_NONE && before - cursor_left(at) > UDP_EVENT_MAX)
         return REFUSAL_SIZE_UDP;
     if (refusal == REFUSAL_NONE && out->batch.size > 0)
@@ -238,7 +240,8 @@ static bool
 entry_put(struct letter *letter)
 {
     struct udp *udp = letter->udp;
-    struct event event;
+    // Decoding sets what is read of it.
+    __attribute__((uninitialized)) struct event event;
     struct cursor at = letter->entries;
     struct decode_stats stats = {0};
     enum refusal refusal = entry_decode(letter, &at, &event, &stats);

@@ -8,6 +8,7 @@
 //
 // Owner: struct udp is a front's. Thread: the front's.
 
+#include "ingest/decode_alike.h"
 #include "ingest/udp.h"
 
 #include <netinet/in.h>
@@ -66,6 +67,7 @@ struct udp {
     bool has_listened;  // receiving was on when the last turn ended
     bool has_received;  // a datagram came in this turn
     int64_t drain_ns;   // the drain receives until then, monotonic
+    struct decode_layout layout;
     struct udp_counts counts;
 };
 

@@ -1,10 +1,12 @@
 // Any bytes as one entry of a frame. An event that is accepted keeps the promises of
-// ledger/event.h, and its properties are what was sent less the reserved keys.
+// ledger/event.h, and its properties are what was sent less the reserved keys. Whatever was learnt
+// from other entries, it is read alike.
 
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/unpack.h"
-#include "ingest/decode.h"
+#include "ingest/decode_alike.h"
+#include "tests/ingest/same_event.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -40,6 +42,41 @@ event_check(const struct event *event)
     properties_check(event);
 }
 
+// The frame's entry once more, by a layout; what the plain way came to is given.
+static void
+alike_check(
+    struct decode_layout *layout,
+    const struct frame *frame,
+    enum refusal expected,
+    const struct event *plain,
+    uint64_t rounded)
+{
+    struct cursor in = cursor_over(frame->entries);
+    struct decode_stats stats = {0};
+    struct event event;
+    must(decode_entry_alike(layout, frame, &in, 0, &event, &stats) == expected);
+    must(cursor_left(&in) == 0 && stats.values_rounded == rounded);
+    must(event_is_same(&event, plain));
+}
+
+// Makes the layout that of an event as our clients write it.
+static void
+layout_teach(struct decode_layout *layout)
+{
+    static const char entry[] = "\x92\xd7\x00\x65\x00\x00\x00\x00\x00\x00\x01\x85"
+                                "\xa7subject\xa1s\xa4type\xa1t\xa2id\xa1i\xa5value\x01\xa1k\xa1v";
+    struct frame frame = {
+        .mode = FRAME_FORWARD,
+        .entries = bytes_of(entry, sizeof entry - 1),
+        .entries_count = 1,
+    };
+    struct cursor in = cursor_over(frame.entries);
+    struct decode_stats stats = {0};
+    struct event event;
+    must(decode_entry_alike(layout, &frame, &in, 0, &event, &stats) == REFUSAL_NONE);
+    must(layout->pairs == 5);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -55,8 +92,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cursor in = cursor_over(frame.entries);
     struct decode_stats stats = {0};
     struct event event;
-    if (decode_entry(&frame, &in, 0, &event, &stats) == REFUSAL_NONE)
+    enum refusal refusal = decode_entry(&frame, &in, 0, &event, &stats);
+    if (refusal == REFUSAL_NONE)
         event_check(&event);
     must(cursor_left(&in) == 0);
+    // By its own layout, when it has one, and by another's.
+    struct decode_layout own = {0}, other = {0};
+    layout_teach(&other);
+    alike_check(&own, &frame, refusal, &event, stats.values_rounded);
+    alike_check(&own, &frame, refusal, &event, stats.values_rounded);
+    alike_check(&other, &frame, refusal, &event, stats.values_rounded);
     return 0;
 }

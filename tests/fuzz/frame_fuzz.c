@@ -1,9 +1,10 @@
 // Any bytes as a connection's stream: frames are found, taken apart, moved and decoded. Whatever a
-// frame holds, its entries end where it ends.
+// frame holds, its entries end where it ends, and those that are alike are read as any other.
 
 #include "base/assert.h"
 #include "base/unpack.h"
-#include "ingest/decode.h"
+#include "ingest/decode_alike.h"
+#include "tests/ingest/same_event.h"
 
 #include <stdlib.h>
 
@@ -21,13 +22,17 @@ static void
 entries_decode(const struct frame *frame)
 {
     struct cursor in = cursor_over(frame->entries);
-    struct decode_stats stats = {0};
+    struct cursor alike_in = in;
+    struct decode_layout layout = {0};
+    struct decode_stats stats = {0}, alike_stats = {0};
     for (uint32_t i = 0; i < frame->entries_count; i++) {
-        struct event event;
+        struct event event, alike;
         enum refusal refusal = decode_entry(frame, &in, i, &event, &stats);
         must(refusal < REFUSAL_COUNT && !cursor_failed(&in));
+        must(decode_entry_alike(&layout, frame, &alike_in, i, &alike, &alike_stats) == refusal);
+        must(alike_in.at == in.at && event_is_same(&alike, &event));
     }
-    must(cursor_left(&in) == 0);
+    must(cursor_left(&in) == 0 && alike_stats.values_rounded == stats.values_rounded);
 }
 
 static void

@@ -1,0 +1,53 @@
+#pragma once
+// What decode.c (any entry) and decode_alike.c (one like those before it) share; private to them.
+//
+//     enum reserved name = reserved_of(key.text);
+//     refusal = name == RESERVED_NONE ? property_walk(&in) : value_decode(&item, &event, &stats);
+//
+// Owner: values. Thread: any.
+
+#include "base/assert.h"
+#include "base/unpack.h"
+#include "ingest/decode.h"
+
+enum { EVENT_TIME_EXT = 0, EVENT_TIME_SIZE = 8, TAG_FIXEXT8 = 0xd7 };
+
+enum reserved {
+    RESERVED_NONE = 0,
+    RESERVED_SUBJECT = 1,
+    RESERVED_TYPE = 2,
+    RESERVED_ID = 4,
+    RESERVED_SOURCE = 8,
+    RESERVED_VALUE = 16,
+};
+
+enum reserved reserved_of(struct bytes key);
+
+// STR or BIN.
+static inline bool
+item_is_text(const struct unpack_item *item)
+{
+    return item->type == UNPACK_STR || item->type == UNPACK_BIN;
+}
+
+// The time of an entry, in any of its forms. False: it is to be refused.
+enum refusal entry_time_decode(struct cursor *in, int64_t *out_ns);
+// The reserved value; nil leaves it as it is. Counts one that was rounded.
+enum refusal
+value_decode(const struct unpack_item *item, struct event *out, struct decode_stats *stats);
+// Moves over a property's value.
+enum refusal property_walk(struct cursor *in);
+// What an event has that says nothing but what its frame says.
+void event_begin(const struct frame *frame, uint32_t index, struct event *out);
+
+// A run of properties ends where a reserved key begins, or with the map.
+static inline void
+run_add(struct event *event, const uint8_t *start, const uint8_t *end)
+{
+    if (start == end)
+        return;
+    must(event->properties_runs < EVENT_RUNS_MAX);
+    struct bytes *run = &event->properties[event->properties_runs++];
+    run->data = start;
+    run->size = (size_t)(end - start);
+}
