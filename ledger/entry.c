@@ -58,7 +58,8 @@ put(uint8_t *at, const void *data, size_t size)
 static uint8_t *
 put_bytes(uint8_t *at, struct bytes bytes)
 {
-    return put(at, bytes.data, bytes.size);
+    // Most events have no source, and no batch.
+    return bytes.size == 0 ? at : put(at, bytes.data, bytes.size);
 }
 
 // What stands where the id does: the id, else the frame's chunk.

@@ -110,6 +110,11 @@ bool entry_is_sound(const struct entry *entry);
 // none (it is counted as it comes).
 bool entry_identity(
     const struct entry *entry, const struct hash_secret *secret, struct hash128 *out_identity);
+// The same in two steps, for who does something else in between: the fields, up to
+// IDENTITY_FIELDS_MAX bytes, of an entry that has an id; and their hash.
+enum { IDENTITY_FIELDS_MAX = 1 + 3 * (1 + UINT8_MAX) + 4 };
+size_t entry_identity_fields(const struct entry *entry, uint8_t *out);
+struct hash128 identity_hash(struct bytes fields, const struct hash_secret *secret);
 // Covers type, canonical value and properties, whatever the map order or integer width; not the
 // time.
 uint32_t entry_payload_hash(const struct entry *entry, const struct hash_secret *secret);

@@ -73,6 +73,7 @@ lane_free_group(struct lane *lane, uint64_t owner)
             continue;
         group->size = 0;
         group->count = 0;
+        group->fields_size = 0;
         group->owner = owner;
         group->is_lost = false;
         return group;
@@ -120,6 +121,20 @@ entry_reads_as(const uint8_t *at, size_t size, const struct entry *entry)
            read.properties.size == entry->properties.size;
 }
 
+// Makes the hash of the last item's identity. Its fields are put together from small pieces and
+// hashed in large ones, which waits until all pieces have left the processor; when the next event
+// comes they have.
+static void
+identity_finish(struct group *group)
+{
+    if (group->fields_size == 0)
+        return;
+    must(group->count > 0);
+    group->items[group->count - 1].identity =
+        identity_hash(bytes_of(group->fields, group->fields_size), group->secret);
+    group->fields_size = 0;
+}
+
 bool
 group_put(
     struct group *group,
@@ -139,7 +154,11 @@ group_put(
     assert_slow(entry_reads_as(at, size, &entry));
     (void)entry_reads_as;
     struct group_item *item = &group->items[group->count];
-    item->has_identity = entry_identity(&entry, secret, &item->identity);
+    identity_finish(group);
+    item->has_identity = entry.id.size > 0;
+    if (item->has_identity)
+        group->fields_size = (uint32_t)entry_identity_fields(&entry, group->fields);
+    group->secret = secret;
     item->payload = item->has_identity ? entry_payload_hash(&entry, secret) : 0;
     item->subject_hash = cells_hash_of(subject_hash);
     item->time_ns = entry.time_ns;
@@ -157,6 +176,7 @@ lane_offer(struct lane *lane)
 {
     if (lane->is_offered || lane->open == NULL || lane->open->count == 0)
         return;
+    identity_finish(lane->open);
     lane->open->is_away = true;
     lane->is_offered = true;
     // The flag goes over with the group: it is the writer's until group_release.

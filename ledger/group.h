@@ -25,6 +25,7 @@
 // group.
 
 #include "base/ring.h"
+#include "ledger/entry.h"
 #include "ledger/ledger.h"
 
 enum { LANE_GROUPS = 4 };
@@ -49,7 +50,11 @@ struct group {
     uint32_t size_max;
     uint32_t count;
     uint32_t count_max;
-    uint64_t owner;       // front: which opening of the intake filled it
+    uint64_t owner;  // front: which opening of the intake filled it
+    // Front: what identifies the last item, while its hash is not yet made (group.c).
+    const struct hash_secret *secret;
+    uint32_t fields_size;  // 0: all hashes are made
+    uint8_t fields[IDENTITY_FIELDS_MAX];
     bool is_away;         // front: offered, not yet collected
     bool is_lost;         // writer, before it answers: the commit failed, the fates mean nothing
     struct flag is_free;  // writer: it does not look at the group any more
@@ -71,7 +76,8 @@ void lane_done(struct lane *lane);
 
 // The front's.
 struct group *lane_group(struct lane *lane, uint64_t owner);
-// False: it does not fit any more. subject_hash: hash64(subject, 0).
+// False: it does not fit any more. subject_hash: hash64(subject, 0). The item's identity is there
+// when the next one is put, or the group is offered.
 bool group_put(
     struct group *group,
     const struct event *event,

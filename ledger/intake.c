@@ -112,6 +112,14 @@ intake_close(struct intake *intake)
     must(pthread_mutex_unlock(&ledger->lock) == 0);
 }
 
+// hash % shards; where they are a power of two, which is usual, without a division.
+static inline uint32_t
+shard_of(uint64_t hash, uint32_t shards)
+{
+    bool is_power = (shards & (shards - 1)) == 0;
+    return (uint32_t)(is_power ? hash & (shards - 1) : hash % shards);
+}
+
 bool
 intake_put(struct intake *intake, const struct event *event, struct receipt receipt)
 {
@@ -121,7 +129,7 @@ intake_put(struct intake *intake, const struct event *event, struct receipt rece
         intake->has_arrival = true;
     }
     uint64_t hash = hash64(event->subject, 0);
-    struct lane *lane = &intake->lanes[hash % ledger->conf.shards];
+    struct lane *lane = &intake->lanes[shard_of(hash, ledger->conf.shards)];
     struct group *group = lane_group(lane, intake->owner);
     if (group == NULL ||
         !group_put(group, event, hash, intake->arrival_ns, receipt, &ledger->conf.secret))

@@ -13,10 +13,6 @@
 
 enum identity_tag { IDENTITY_BY_ID = 1, IDENTITY_BY_CHUNK = 2 };
 
-enum {
-    IDENTITY_SIZE_MAX = 1 + 3 * (1 + UINT8_MAX) + 4,
-};
-
 static uint8_t *
 put_prefixed(uint8_t *at, struct bytes field)
 {
@@ -26,16 +22,12 @@ put_prefixed(uint8_t *at, struct bytes field)
     return at + field.size;
 }
 
-bool
-entry_identity(
-    const struct entry *entry, const struct hash_secret *secret, struct hash128 *out_identity)
+size_t
+entry_identity_fields(const struct entry *entry, uint8_t *out)
 {
-    if (entry->id.size == 0)
-        return false;
+    must(entry->id.size > 0);
     bool by_chunk = (entry->flags & ENTRY_ID_IS_CHUNK) != 0;
-    // Clearing the most that they may be would cost more than hashing what they are.
-    __attribute__((uninitialized)) uint8_t fields[IDENTITY_SIZE_MAX];
-    uint8_t *at = fields;
+    uint8_t *at = out;
     *at++ = by_chunk ? IDENTITY_BY_CHUNK : IDENTITY_BY_ID;
     at = put_prefixed(at, entry->subject);
     at = put_prefixed(at, entry->source);
@@ -44,8 +36,26 @@ entry_identity(
         memcpy(at, &entry->chunk_position, sizeof entry->chunk_position);
         at += sizeof entry->chunk_position;
     }
-    must(at <= fields + sizeof fields);
-    *out_identity = hash128_keyed(bytes_of(fields, (size_t)(at - fields)), secret);
+    must(at <= out + IDENTITY_FIELDS_MAX);
+    return (size_t)(at - out);
+}
+
+struct hash128
+identity_hash(struct bytes fields, const struct hash_secret *secret)
+{
+    return hash128_keyed(fields, secret);
+}
+
+bool
+entry_identity(
+    const struct entry *entry, const struct hash_secret *secret, struct hash128 *out_identity)
+{
+    if (entry->id.size == 0)
+        return false;
+    // Clearing the most that they may be would cost more than hashing what they are.
+    __attribute__((uninitialized)) uint8_t fields[IDENTITY_FIELDS_MAX];
+    size_t size = entry_identity_fields(entry, fields);
+    *out_identity = identity_hash(bytes_of(fields, size), secret);
     return true;
 }
 

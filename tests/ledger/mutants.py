@@ -50,6 +50,8 @@ MUTANTS = [
     ("chunk-place-ignored", "the place in the chunk belongs to the identity", "ledger/payload.c",
      "        memcpy(at, &entry->chunk_position, sizeof entry->chunk_position);\n",
      "        memset(at, 0, sizeof entry->chunk_position);\n"),
+    ("identity-unmade", "the last event of a group is known by its identity too",
+     "ledger/group.c", "    identity_finish(lane->open);\n", ""),
     ("ack-before-commit", "an acked event is in the log", "ledger/writer.c",
      "        if (shard_judge(shard, group, policy, now_ns, &survivors, &writer->error) ||\n"
      "            shard_store(shard, group, &survivors, now_ns, &writer->error))\n"

@@ -361,6 +361,47 @@ Test(shard, remembers_from_where_on_a_meter_is_live)
     bench_end(&bench);
 }
 
+// The hash of the last identity is made late: when the next event comes, or the group is offered.
+Test(shard, a_lane_offers_every_identity)
+{
+    struct bench bench;
+    bench_begin(&bench);
+    for (int i = 0; i < 9; i++) {
+        struct event_bytes event;
+        char id[16];
+        (void)snprintf(id, sizeof id, "%d", i);
+        event_make(&event, "s", i % 3 == 1 ? "" : id, i);
+        struct group *group = lane_group(bench.lane, 1);
+        cr_assert(group_put(
+            group,
+            &event.event,
+            hash64(event.event.subject, 0),
+            writing_now_ns,
+            (struct receipt){0},
+            &bench.conf.secret));
+        // Every other time it is taken back, to be added to.
+        if (i % 2 == 0)
+            lane_offer(bench.lane);
+    }
+    lane_offer(bench.lane);
+    struct group *group = lane_take(bench.lane);
+    cr_assert_not_null(group);
+    cr_assert_eq(group->count, 9);
+    for (uint32_t i = 0; i < group->count; i++) {
+        const struct group_item *item = &group->items[i];
+        struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
+        struct entry entry;
+        struct hash128 identity;
+        cr_assert(entry_read(&in, &entry));
+        cr_assert_eq(entry_identity(&entry, &bench.conf.secret, &identity), i % 3 != 1);
+        cr_assert_eq(item->has_identity, i % 3 != 1);
+        if (item->has_identity)
+            cr_assert_eq(memcmp(&item->identity, &identity, sizeof identity), 0, "item %u", i);
+    }
+    finish(&bench, group);
+    bench_end(&bench);
+}
+
 Test(shard, a_lane_gives_back_what_nobody_took)
 {
     struct bench bench;
