@@ -157,6 +157,10 @@ find_current(
         if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&tx);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+            // Retention may have come up to here.
+            status = log_kept_read(&tx, &found->kept, error);
+            if (status || sequence < found->kept.first)
+                break;
         }
         status = log_look(&reader, &tx, sequence, error);
         const struct block_header *header = &reader.header;

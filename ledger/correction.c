@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/log_kept.h"
 #include "ledger/log_reader.h"
 
 #include <stdlib.h>
@@ -81,6 +82,17 @@ is_wanted(const struct block_header *header, const struct wanted *wanted)
            (header->time_min_ns < wanted->to_ns || wanted->to_ns == INT64_MAX);
 }
 
+// Of blocks that were deleted nothing counts, and they corrected nothing else.
+static enum status
+skip_deleted(struct tx *log, uint64_t *sequence, struct error *error)
+{
+    struct log_kept kept;
+    enum status status = log_kept_read(log, &kept, error);
+    if (!status && *sequence < kept.first)
+        *sequence = kept.first;
+    return status;
+}
+
 static enum status
 read_wanted(
     struct corrections *corrections,
@@ -91,16 +103,19 @@ read_wanted(
     scoped(tx_done) struct tx tx = tx_read(log);
     scoped(log_reader_done) struct log_reader reader = {0};
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    enum status status = STATUS_OK;
+    uint64_t sequence = wanted->first;
     must(wanted->first > 0);
-    for (uint64_t sequence = wanted->first; !status && sequence <= wanted->last; sequence++) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&tx);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-        }
+    enum status status = skip_deleted(&tx, &sequence, error);
+    while (!status && sequence <= wanted->last) {
         status = log_look(&reader, &tx, sequence, error);
         if (!status && is_wanted(&reader.header, wanted))
             status = read_block(corrections, &reader, &tx, wanted, error);
+        sequence++;
+        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
+            tx_renew(&tx);
+            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+            status = skip_deleted(&tx, &sequence, error);
+        }
     }
     if (!status && buffer_failed(&corrections->places))
         status = error_set(error, STATUS_NO_MEMORY, "no memory for the corrections of the log");

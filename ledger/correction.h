@@ -38,7 +38,8 @@ struct corrections {
 };
 
 // The entries that blocks [first, last] take out and whose times may lie in [from_ns, to_ns), or
-// before INT64_MAX when that is to_ns. The list was zeroed.
+// before INT64_MAX when that is to_ns. Blocks that retention deleted, also meanwhile, are passed
+// over: they corrected nothing that is left. The list was zeroed.
 enum status corrections_read(
     struct corrections *corrections,
     struct env *log,

@@ -432,28 +432,33 @@ part_from(const struct usage_scan *scan, enum usage_part part)
     return touched_ns > from_ns ? touched_ns : from_ns;
 }
 
+// Whether the log can answer at all.
 static enum status
-scan_blocks(struct log_scan *run, struct tx *log, struct error *error)
+scan_check(const struct log_scan *run, uint64_t *sequence, struct error *error)
 {
     const struct usage_blocks *blocks = run->blocks;
-    const struct usage_plan *plan = run->scan->plan;
+    scoped(tx_done) struct tx log = tx_read(run->scan->view->log);
+    return log_kept_answers(
+        &log, part_from(run->scan, blocks->part), blocks->last, sequence, error);
+}
+
+// In each snapshot anew what retention has left is asked for.
+static enum status
+scan_blocks(struct log_scan *run, uint64_t sequence, struct error *error)
+{
+    const struct usage_blocks *blocks = run->blocks;
+    const int64_t from_ns = part_from(run->scan, blocks->part);
+    scoped(tx_done) struct tx log = tx_read(run->scan->view->log);
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    enum status status = STATUS_OK;
-    if (!run->subtracts)
-        status = corrections_read(
-            &run->corrections,
-            run->scan->view->log,
-            blocks->first,
-            blocks->head,
-            plan->from_ns,
-            plan->to_ns,
-            error);
-    for (uint64_t sequence = blocks->first; !status && sequence <= blocks->last; sequence++) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(log);
+    enum status status = log_kept_answers(&log, from_ns, blocks->last, &sequence, error);
+    while (!status && sequence <= blocks->last) {
+        status = scan_block(run, &log, sequence, error);
+        sequence++;
+        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
+            tx_renew(&log);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+            status = log_kept_answers(&log, from_ns, blocks->last, &sequence, error);
         }
-        status = scan_block(run, log, sequence, error);
     }
     return status;
 }
@@ -465,17 +470,25 @@ usage_scan_log(
     if (blocks->first > blocks->last)
         return STATUS_OK;
     must(scan->view->log != NULL && blocks->first > 0 && blocks->head >= blocks->last);
-    struct usage_blocks kept = *blocks;
+    const struct usage_plan *plan = scan->plan;
     struct log_scan run = {
         .scan = scan,
-        .blocks = &kept,
-        .subtracts = cell_has_way_back(scan->plan->meter->aggregation),
+        .blocks = blocks,
+        .subtracts = cell_has_way_back(plan->meter->aggregation),
     };
-    scoped(tx_done) struct tx log = tx_read(scan->view->log);
-    int64_t from_ns = part_from(scan, blocks->part);
-    enum status status = log_kept_answers(&log, from_ns, kept.last, &kept.first, error);
-    if (!status && kept.first <= kept.last)
-        status = scan_blocks(&run, &log, error);
+    uint64_t first = blocks->first;
+    enum status status = scan_check(&run, &first, error);
+    if (!status && !run.subtracts && first <= blocks->last)
+        status = corrections_read(
+            &run.corrections,
+            scan->view->log,
+            first,
+            blocks->head,
+            plan->from_ns,
+            plan->to_ns,
+            error);
+    if (!status)
+        status = scan_blocks(&run, first, error);
     log_reader_done(&run.reader);
     corrections_done(&run.corrections);
     return status ? scan_fail(scan, error) : STATUS_OK;

@@ -1,5 +1,6 @@
 #include "ledger/backup.h"
 #include "ledger/correct.h"
+#include "ledger/correction.h"
 #include "ledger/rebuild.h"
 #include "ledger/usage.h"
 #include "tests/ledger/days.h"
@@ -105,6 +106,25 @@ Test(retain, chapters_beyond_the_limit_go_and_the_rest_is_right)
     cr_assert_eq(rebuild_run(days.writing.dir, &rebuild, &summary, &error), STATUS_INVALID);
     cr_assert_not_null(strstr(error.text, "only the cells know"), "%s", error.text);
     operating_verify(days.writing.dir);
+    days_end(&days);
+}
+
+// Whoever began to read corrections before blocks were deleted goes on with those that are left.
+Test(retain, corrections_of_what_was_deleted_are_passed_over)
+{
+    struct days days;
+    struct error error = {0};
+    struct corrections corrections = {0};
+    days_begin(&days, &keeping);
+    wait_for_oldest(&days.writing, days.heads[KEPT_FROM - 1] + 1);
+    uint64_t head = operating_head(days.writing.dir, 0);
+    check_correction(&days);
+    writing_close(&days.writing);
+    struct env *log = open_log(&days);
+    succeed(corrections_read(&corrections, log, 1, head + 1, 0, INT64_MAX, &error), &error);
+    cr_assert_eq(corrections.count, 1);
+    env_close(log);
+    corrections_done(&corrections);
     days_end(&days);
 }
 
