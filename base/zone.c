@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/pool.h"
 #include "base/zone_rule.h"
 
@@ -326,6 +327,20 @@ int32_t
 zone_offset(const struct zone *zone, int64_t time_s)
 {
     return zone->segments[segment_at(zone, time_s)].offset_s;
+}
+
+uint64_t
+zone_rules(const struct zone *zone, int64_t until_s)
+{
+    uint64_t hash = 0;
+    must(until_s >= 0);
+    for (size_t i = segment_at(zone, 0); i < zone->count && zone->segments[i].from_s <= until_s;
+         i++) {
+        const struct segment *segment = &zone->segments[i];
+        const int64_t change[2] = {segment->from_s > 0 ? segment->from_s : 0, segment->offset_s};
+        hash = hash64(bytes_of(change, sizeof change), hash);
+    }
+    return hash;
 }
 
 // The first instant whose local date is the day (counted from 1970) or later.

@@ -35,6 +35,10 @@ const char *zone_name(const struct zone *zone);
 // Seconds to add to UTC for the local clock.
 int32_t zone_offset(const struct zone *zone, int64_t time_s);
 
+// What all days and months that begin from 1970 to until_s depend on: the same number from two
+// versions of the tzdata means the same ones. until_s >= 0.
+uint64_t zone_rules(const struct zone *zone, int64_t until_s);
+
 int64_t zone_day_start(const struct zone *zone, int64_t time_s);
 int64_t zone_day_next(const struct zone *zone, int64_t time_s);
 int64_t zone_month_start(const struct zone *zone, int64_t time_s);

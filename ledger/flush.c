@@ -202,7 +202,7 @@ flush_cell(void *context, const struct cell_view *cell)
 }
 
 // Windows of a zone that is listed no more get no late events, so they are not made any more:
-// should it be listed again, they are made anew.
+// should it be listed again, they are made anew. Likewise those of another clock than it has now.
 static enum status
 flush_horizons(struct flush *flush)
 {
@@ -213,7 +213,7 @@ flush_horizons(struct flush *flush)
     for (uint32_t i = 0; i < horizons->count && !status; i++) {
         struct horizon *horizon = &horizons->list[i];
         bool is_listed = horizon->kind.zone_number == 0 || horizon->kind.zone != NULL;
-        if (is_listed || horizon->made_s == 0)
+        if (!horizon->is_other && (is_listed || horizon->made_s == 0))
             continue;
         horizon->made_s = 0;
         horizon->kept_s = 0;

@@ -7,7 +7,7 @@
 
 enum {
     KINDS_UTC = 4,
-    NAME_SIZE = 4,  // "made", "kept"
+    NAME_SIZE = 4,  // "made", "kept", "rule"
     KEY_SIZE = NAME_SIZE + 1 + 2,
     ZONE_PREFIX_SIZE = 5,  // "zone:"
 };
@@ -77,15 +77,14 @@ read_number(
     struct tx *state,
     const char *name,
     const struct window_kind *kind,
-    int64_t *out,
+    uint64_t *out,
     struct error *error)
 {
     uint8_t bytes[KEY_SIZE];
     struct bytes key = bytes_of(bytes, horizon_key(name, kind, bytes));
     struct bytes value;
     uint64_t number = 0;
-    if (tx_get(state, STATE_DB_META, key, &value) &&
-        (state_meta_read(key, value, &number) || number > (uint64_t)(INT64_MAX / SECOND_NS))) {
+    if (tx_get(state, STATE_DB_META, key, &value) && state_meta_read(key, value, &number)) {
         return error_set(
             error,
             STATUS_CORRUPT,
@@ -93,8 +92,25 @@ read_number(
             "rebuild the state with `tally ledger rebuild`",
             name);
     }
-    *out = (int64_t)number;
+    *out = number;
     return STATUS_OK;
+}
+
+static enum status
+read_time(
+    struct tx *state,
+    const char *name,
+    const struct window_kind *kind,
+    int64_t *out,
+    struct error *error)
+{
+    uint64_t number = 0;
+    enum status status = read_number(state, name, kind, &number, error);
+    if (!status && number > (uint64_t)(INT64_MAX / SECOND_NS))
+        return error_set(
+            error, STATUS_CORRUPT, "state: windows are %s up to no time there is", name);
+    *out = (int64_t)number;
+    return status;
 }
 
 enum status
@@ -112,11 +128,24 @@ horizons_read(struct tx *state, struct horizons *out, struct error *error)
     }
     for (uint32_t i = 0; i < out->count && !status; i++) {
         struct horizon *one = &out->list[i];
-        status = read_number(state, "made", &one->kind, &one->made_s, error);
+        status = read_time(state, "made", &one->kind, &one->made_s, error);
         if (!status)
-            status = read_number(state, "kept", &one->kind, &one->kept_s, error);
+            status = read_time(state, "kept", &one->kind, &one->kept_s, error);
+        if (!status && one->kind.zone_number > 0)
+            status = read_number(state, "rule", &one->kind, &one->rules, error);
     }
     return status ? status : tx_check(state, error);
+}
+
+static void
+horizon_give(struct horizon *one, const struct zone *zone)
+{
+    one->kind.zone = zone;
+    if (one->made_s == 0 || zone_rules(zone, one->made_s) == one->rules)
+        return;
+    one->is_other = true;
+    one->made_s = 0;
+    one->kept_s = 0;
 }
 
 bool
@@ -137,7 +166,7 @@ horizons_zone(struct horizons *horizons, const struct zone *zone, bool is_new)
     }
     for (uint32_t i = KINDS_UTC; i < horizons->count; i++) {
         if (horizons->list[i].kind.zone_number == number)
-            horizons->list[i].kind.zone = zone;
+            horizon_give(&horizons->list[i], zone);
     }
     return true;
 }
@@ -169,8 +198,8 @@ horizons_find(const struct horizons *horizons, enum cell_width width, uint16_t z
 bool
 horizon_key_is(struct bytes key)
 {
-    static const char *const names[] = {"made", "kept"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const names[] = {"made", "kept", "rule"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (key.size == KEY_SIZE && memcmp(key.data, names[i], NAME_SIZE) == 0)
             return true;
     }
@@ -193,6 +222,10 @@ horizon_write(struct tx *state, const struct horizons *horizons, const struct ho
     uint16_t zone = one->kind.zone_number;
     write_number(state, bytes_of(key, horizon_key("made", &one->kind, key)), one->made_s);
     write_number(state, bytes_of(key, horizon_key("kept", &one->kind, key)), one->kept_s);
-    if (zone > 0)
-        write_number(state, bytes_of(key, zone_key(horizons->zones[zone - 1], key)), zone);
+    if (zone == 0)
+        return;
+    const struct zone *clock = one->kind.zone;
+    uint64_t rules = clock != NULL ? zone_rules(clock, one->made_s) : 0;
+    write_number(state, bytes_of(key, horizon_key("rule", &one->kind, key)), (int64_t)rules);
+    write_number(state, bytes_of(key, zone_key(horizons->zones[zone - 1], key)), zone);
 }

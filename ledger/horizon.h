@@ -9,9 +9,11 @@
 //
 // made_s: windows of this kind that end at or before it have cells, which late events are added to.
 // kept_s: windows that start before it have none any more. Quarter hours are always made.
+// rules: of the zone's clock up to made_s (zone_rules). When another version of the tzdata says
+// otherwise, the cells are of windows that are none: nobody uses them, and all are made anew.
 //
 //   meta  key "made" u8 width u16be zone -> made_s   key "kept" u8 width u16be zone -> kept_s
-//         key "zone:" name -> the zone's number
+//         key "rule" u8 width u16be zone -> rules    key "zone:" name -> the zone's number
 //
 // Owner: values; the zones are borrowed. Thread: one at a time.
 
@@ -22,6 +24,8 @@ struct horizon {
     struct window_kind kind;
     int64_t made_s;
     int64_t kept_s;
+    uint64_t rules;
+    bool is_other;  // they are not those of the zone that was given: made_s and kept_s are 0
 };
 
 struct horizons {

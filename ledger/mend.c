@@ -117,7 +117,11 @@ gather_cell(
     const struct meter_rule *rule = meter_set_find(mend->meters, item.key.meter_id);
     const struct horizon *horizon =
         horizons_find(&gathering->horizons, item.key.width, item.key.zone);
-    bool has_clock = horizon != NULL && (item.key.zone == 0 || horizon->kind.zone != NULL);
+    // Whether its zone is listed, or has this clock, the next flush says.
+    bool has_clock = horizon != NULL &&
+                     (item.key.zone == 0 || (horizon->kind.zone != NULL && !horizon->is_other));
+    *out_is_wanted =
+        rule != NULL && !has_clock && horizon != NULL && (horizon->is_other || horizon->made_s > 0);
     if (rule == NULL || !has_clock || !tx_get(gathering->state, STATE_DB_CELLS, bytes, &value))
         return tx_check(gathering->state, error);
     enum aggregation aggregation = rule->meter->aggregation;

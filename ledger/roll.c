@@ -262,9 +262,6 @@ roll_meter(
                   },
         .end_s = window_end(kind, start_s),
     };
-    // A zone that was listed before may have left some, of which a total would be added to the new.
-    while (!delete_some(roll, kind, meter->id, start_s, making.end_s)) {
-    }
     enum status status = parts_open(roll, &making, kind);
     const struct part *least = parts_least(roll);
     while (!status && least != NULL) {
@@ -371,21 +368,24 @@ parts_from(const struct roll *roll, const struct window_kind *kind, int64_t star
 }
 
 // The next window to be made is one whose parts are still there, whether or not something happened
-// in those before it. A zone that was listed before may have left older cells, which late
-// events did not reach.
+// in those before it. A zone that was listed before, or whose clock was another one, may have left
+// cells, which late events did not reach, and of which a total would be added to the new.
 static enum status
 horizon_begin(struct roll *roll, struct horizon *horizon)
 {
     const struct window_kind *kind = &horizon->kind;
     int64_t begin_s = horizon->made_s;
+    enum status status = STATUS_OK;
+    if (kind->zone_number > 0 && begin_s == 0)
+        status = delete_before(roll, horizon, INT64_MAX);
     // Days of a zone are made of quarter hours at some times and of hours at others, and hours
     // reach back further.
     if (kind->width == CELL_ZONE_DAY && begin_s < roll->horizons.list[1].kept_s)
         begin_s = roll->horizons.list[1].kept_s;
     while (begin_s < parts_from(roll, kind, window_start(kind, begin_s)))
         begin_s = parts_from(roll, kind, window_start(kind, begin_s));
-    if (begin_s == horizon->made_s)
-        return STATUS_OK;
+    if (status || begin_s == horizon->made_s)
+        return status;
     if (!window_is_start(kind, begin_s))
         begin_s = window_end(kind, window_start(kind, begin_s));
     horizon->made_s = begin_s;

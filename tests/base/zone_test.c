@@ -338,3 +338,32 @@ Test(zone, knows_a_summer_that_lasts_all_year)
     }
     zone_close(&zone);
 }
+
+// Only what came until then, and since 1970, makes a difference.
+Test(zone, rules_are_those_of_days_that_are_over)
+{
+    static const struct {
+        const char *a, *b;
+        int64_t until_s;
+        bool is_same;
+    } rows[] = {
+        {"Europe/Berlin",   "Europe/Berlin",  1800000000, true },
+        {"Europe/Berlin",   "Europe/London",  0,          true }, // both on UTC+1 in 1970
+        {"Europe/Berlin",   "Europe/London",  57722399,   true },
+        {"Europe/Berlin",   "Europe/London",  57722400,   false}, // London's clock goes back
+        {"Europe/Berlin",   "Europe/Paris",   100000000,  true }, // before 1970 they differed
+        {"Europe/Berlin",   "Europe/Paris",   1800000000, false},
+        {"Asia/Kathmandu",  "Asia/Kolkata",   0,          true },
+        {"Asia/Kathmandu",  "Asia/Kolkata",   600000000,  false},
+        {"America/Phoenix", "America/Denver", 100000000,  false},
+    };
+    struct error error = {0};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scoped(zone_close) struct zone *a = NULL;
+        scoped(zone_close) struct zone *b = NULL;
+        cr_assert_eq(zone_open(bytes_text(rows[i].a), &a, &error), STATUS_OK, "%s", error.text);
+        cr_assert_eq(zone_open(bytes_text(rows[i].b), &b, &error), STATUS_OK, "%s", error.text);
+        bool is_same = zone_rules(a, rows[i].until_s) == zone_rules(b, rows[i].until_s);
+        cr_assert_eq(is_same, rows[i].is_same, "row %zu", i);
+    }
+}

@@ -162,14 +162,13 @@ happen(struct bench *bench, int64_t time_s)
 }
 
 static void
-flush_and_roll(struct bench *bench, int64_t now_s)
+flush(struct bench *bench)
 {
     struct error error = {0};
     struct shard_live live[AGGREGATION_KINDS];
-    struct roll_result result;
     for (uint32_t i = 0; i < AGGREGATION_KINDS; i++)
         live[i] = (struct shard_live){.meter_id = meters[i].id, .from = 1};
-    const struct flush_options flush = {
+    const struct flush_options options = {
         .state = bench->state,
         .cells = bench->cells,
         .position = ++bench->position,
@@ -178,8 +177,16 @@ flush_and_roll(struct bench *bench, int64_t now_s)
         .cuts = &bench->cuts,
         .zones = &bench->zones,
     };
-    succeed(flush_run(&flush, &error), &error);
+    succeed(flush_run(&options, &error), &error);
     cells_clear(bench->cells);
+}
+
+static void
+flush_and_roll(struct bench *bench, int64_t now_s)
+{
+    struct error error = {0};
+    struct roll_result result;
+    flush(bench);
     const struct roll_options roll = {
         .state = bench->state,
         .meters = bench->set,
@@ -451,6 +458,63 @@ Test(roll, a_zone_that_comes_again_keeps_no_older_cells)
     bench.zones.count = 1;
     flush_and_roll(&bench, BEGIN_S + 11 * 86400);
     check_all(&bench);
+    bench_end(&bench);
+}
+
+// Berlin by London's rules: a later tzdata that tells the past otherwise.
+static struct zone *
+other_berlin(void)
+{
+    struct error error = {0};
+    struct zone *zone = NULL;
+    uint8_t bytes[8192];
+    FILE *file = fopen("/usr/share/zoneinfo/Europe/London", "rb");
+    cr_assert_not_null(file);
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    (void)fclose(file);
+    succeed(zone_parse(bytes_text("Europe/Berlin"), bytes_of(bytes, size), &zone, &error), &error);
+    return zone;
+}
+
+Test(roll, a_zone_whose_clock_was_another_one_is_made_anew)
+{
+    struct bench bench;
+    struct horizons horizons;
+    bench_begin(&bench, zones, 2);
+    run_days(&bench, true);
+    check_all(&bench);
+    struct zone *berlin = bench.zones.list[0];
+    bench.zones.list[0] = other_berlin();
+    // Until then nobody uses what is there; with the old clock it is as it was.
+    struct tx tx = tx_read(bench.state);
+    read_horizons(&bench, &tx, &horizons);
+    const struct horizon *day = horizons_find(&horizons, CELL_ZONE_DAY, 1);
+    cr_assert(day->is_other && day->made_s == 0);
+    cr_assert_not(horizons_find(&horizons, CELL_ZONE_DAY, 2)->is_other);
+    succeed(horizons_read(&tx, &horizons, &(struct error){0}), &(struct error){0});
+    (void)horizons_zone(&horizons, berlin, false);
+    cr_assert(!day->is_other && day->made_s > 0);
+    tx_done(&tx);
+    for (int i = 0; i < 50; i++)
+        happen(&bench, BEGIN_S + (int64_t)next_random(&bench, 9 * 86400));
+    flush(&bench);
+    // From here on they lack events: the old clock is of no use any more.
+    tx = tx_read(bench.state);
+    succeed(horizons_read(&tx, &horizons, &(struct error){0}), &(struct error){0});
+    (void)horizons_zone(&horizons, berlin, false);
+    cr_assert_eq(day->made_s, 0);
+    tx_done(&tx);
+    flush_and_roll(&bench, BEGIN_S + 9 * 86400);
+    check_all(&bench);
+    tx = tx_read(bench.state);
+    read_horizons(&bench, &tx, &horizons);
+    cr_assert(!day->is_other && day->made_s > 0);
+    // The first one again: it is as much another one now.
+    succeed(horizons_read(&tx, &horizons, &(struct error){0}), &(struct error){0});
+    (void)horizons_zone(&horizons, berlin, false);
+    cr_assert(day->is_other);
+    tx_done(&tx);
+    zone_close(&berlin);
     bench_end(&bench);
 }
 
