@@ -334,6 +334,8 @@ MODULE_MUTANTS = [
     ("clock-unwritten", "and a flush says so on disk", "roll", "ledger/flush.c",
      "        if (!horizon->is_other && (is_listed || horizon->made_s == 0))\n",
      "        if (is_listed || horizon->made_s == 0)\n"),
+    ("mend-early", "cells of a meter that lacks blocks are not made anew", "mend", "ledger/mend.c",
+     "    if (item.live_from > gathering->kept.first)\n        return STATUS_OK;\n", ""),
     ("retain-leftovers", "what a crash left of a chapter goes", "retain",
      "ledger/retain.c", "    *out_has_left = oldest < kept->first;",
      "    *out_has_left = oldest == 0;"),
