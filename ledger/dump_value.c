@@ -127,18 +127,27 @@ dump_ext(struct json_out *out, const struct unpack_item *item)
 }
 
 static void
-dump_str(struct json_out *out, struct bytes text)
+dump_wrapped(struct json_out *out, const char *name, struct bytes bytes)
 {
-    if (bytes_is_utf8(text)) {
-        json_string(out, text);
-        return;
-    }
     json_begin(out, '{');
-    base64_member(out, "text", text);
+    base64_member(out, name, bytes);
     json_end(out, '}');
 }
 
-// is_exact: every key so far reads back as it was, and stands where it stood.
+static void
+dump_str(struct json_out *out, struct bytes text)
+{
+    if (bytes_is_utf8(text))
+        json_string(out, text);
+    else
+        dump_wrapped(out, "text", text);
+}
+
+// What has no JSON of its own is an object with one of these members.
+static const char *const wrapper_names[] = {"text_base64", "binary_base64", "float", "ext"};
+
+// is_exact: every key so far reads back as it was, and stands where it stood, and no map looks like
+// what is none.
 struct dumping {
     struct json_out *out;
     bool is_exact;
@@ -215,6 +224,15 @@ key_is_first(const struct buffer *keys, struct bytes text, uint64_t number)
     return first.number == number;
 }
 
+static bool
+is_wrapper_name(struct bytes text)
+{
+    bool is = false;
+    for (size_t i = 0; i < sizeof wrapper_names / sizeof wrapper_names[0]; i++)
+        is = is || bytes_equal(text, bytes_text(wrapper_names[i]));
+    return is;
+}
+
 // Of equal keys the first, which is the one that meters read.
 static void
 dump_pairs(struct dumping *dumping, struct cursor *in, uint32_t count)
@@ -235,6 +253,18 @@ dump_pairs(struct dumping *dumping, struct cursor *in, uint32_t count)
         }
     }
     json_end(dumping->out, '}');
+}
+
+// One within the properties. Its first key alone could be mistaken.
+static void
+dump_map(struct dumping *dumping, struct cursor *in, uint32_t count)
+{
+    struct cursor ahead = *in;
+    struct unpack_item key;
+    bool is_like = count > 0 && unpack_next(&ahead, &key) && key.type == UNPACK_STR &&
+                   is_wrapper_name(key.text);
+    dumping->is_exact = dumping->is_exact && !is_like;
+    dump_pairs(dumping, in, count);
 }
 
 static void
@@ -267,10 +297,10 @@ dump_value(struct dumping *dumping, struct cursor *in)
     case UNPACK_FLOAT:
     case UNPACK_DOUBLE: dump_number(out, &item); return;
     case UNPACK_STR: dump_str(out, item.text); return;
-    case UNPACK_BIN: base64_string(out, item.text); return;
+    case UNPACK_BIN: dump_wrapped(out, "binary", item.text); return;
     case UNPACK_EXT: dump_ext(out, &item); return;
     case UNPACK_ARRAY: dump_items(dumping, in, item.count); return;
-    case UNPACK_MAP: dump_pairs(dumping, in, item.count); return;
+    case UNPACK_MAP: dump_map(dumping, in, item.count); return;
     }
     must(false && "an unknown msgpack type");
 }

@@ -94,9 +94,14 @@ static const struct option_spec dump_spec = {
         "Bytes that are no UTF-8 show as U+FFFD, and a second member, such as subject_base64, has\n"
         "them as they are. In properties: text that is no UTF-8 is {\"text_base64\": ...}, binary "
         "is\n"
-        "base64 text, an extension value is {\"ext\": TYPE, \"data\": BASE64}, a float that JSON "
-        "has no\n"
-        "word for is {\"float\": \"nan\"}.",
+        "{\"binary_base64\": ...}, an extension value is {\"ext\": TYPE, \"data\": BASE64}, a "
+        "float "
+        "that\n"
+        "JSON has no word for is {\"float\": \"nan\"}. A map that could be mistaken for one of "
+        "these "
+        "is\n"
+        "followed by properties_base64, as are properties that JSON cannot have: their msgpack "
+        "pairs.",
     .rows = dump_rows,
 };
 

@@ -122,8 +122,12 @@ static const struct value_row values[] = {
     VALUE("\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", "{\"float\":\"nan\"}"),
     VALUE("\xa2hi", "\"hi\""),
     VALUE("\xa1\xff", "{\"text_base64\":\"/w==\"}"),
-    VALUE("\xc4\x03\x00\x01\x02", "\"AAEC\""),
-    VALUE("\xc4\x00", "\"\""),
+    VALUE("\xc4\x03\x00\x01\x02", "{\"binary_base64\":\"AAEC\"}"),
+    VALUE("\xc4\x00", "{\"binary_base64\":\"\"}"),
+    VALUE(
+        "\xa4"
+        "AAEC",
+        "\"AAEC\""),
     VALUE("\xd4\x05\x41", "{\"ext\":5,\"data\":\"QQ==\"}"),
     VALUE("\x93\x01\xc0\xa1x", "[1,null,\"x\"]"),
     VALUE("\x90", "[]"),
@@ -203,6 +207,31 @@ Test(dump, keys_that_json_cannot_have_are_shown_as_bytes_too)
         "\xa1\xff\x05",
         1,
         "{\"{\\\"text_base64\\\":\\\"/w==\\\"}\":5},\"properties_base64\":\"of8F\"");
+}
+
+// A map that reads like a value which JSON does not have shows its bytes, too.
+Test(dump, what_looks_like_bytes_and_is_none_is_told_apart)
+{
+    check_keys(
+        "\xa1m\x81\xa3"
+        "ext\x05",
+        1,
+        "{\"m\":{\"ext\":5}},\"properties_base64\":\"oW2Bo2V4dAU=\"");
+    check_keys(
+        "\xa1m\x82\xa1n\x06\xa3"
+        "ext\x05",
+        1,
+        "{\"m\":{\"n\":6,\"ext\":5}},\"arrival\"");
+    check_keys(
+        "\xa3"
+        "ext\x05",
+        1,
+        "{\"ext\":5},\"arrival\"");
+    check_keys(
+        "\xa1m\x91\x81\xad"
+        "binary_base64\xa0",
+        1,
+        "{\"m\":[{\"binary_base64\":\"\"}]},\"properties_base64\":");
 }
 
 struct lines {
