@@ -74,12 +74,7 @@ static const struct option_row revert_rows[] = {
 
 static const struct option_row list_rows[] = {
     COMMAND_DATA_ROW(struct settings),
-    {.name = "format",
-     .type = OPTION_TEXT,
-     .offset = offsetof(struct settings, format),
-     .fallback = "table",
-     .value_name = "table|json|tsv",
-     .help = "form of the answer"},
+    COMMAND_FORMAT_ROW(struct settings, "table", "table|json|tsv"),
     {.name = NULL},
 };
 // clang-format on

@@ -162,19 +162,6 @@ change_read(
     return true;
 }
 
-static enum status
-time_read(const char *text, const char *option, int64_t *out_ns, struct error *error)
-{
-    if (text == NULL || clock_parse(bytes_text(text), out_ns) == STATUS_OK)
-        return STATUS_OK;
-    return error_set(
-        error,
-        STATUS_INVALID,
-        "%s %s is no time: 2026-11-01 or 2026-11-01T12:00:00Z",
-        option,
-        text);
-}
-
 int
 cmd_ledger_cut(int argc, char **argv)
 {
@@ -186,7 +173,7 @@ cmd_ledger_cut(int argc, char **argv)
         return code;
     struct control_request request = {.kind = CONTROL_CUT, .time_ns = clock_now_ns()};
     struct control_answer answer;
-    if (time_read(settings.at, "--at", &request.time_ns, &error))
+    if (command_time(settings.at, "--at", &request.time_ns, &error))
         return command_usage_error("ledger cut", &error);
     if (control_do(settings.data, &request, &answer, &error))
         return command_failed("ledger cut", &error);
@@ -240,7 +227,7 @@ correction_read(
     out->who = bytes_text(settings->who);
     out->why = bytes_text(settings->why);
     out->has_time = settings->time != NULL;
-    enum status status = time_read(settings->time, "--time", &out->time_ns, error);
+    enum status status = command_time(settings->time, "--time", &out->time_ns, error);
     if (!status)
         status = payload_read(settings, arena, out, error);
     if (status)

@@ -87,12 +87,7 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct settings, after),
      .value_name = "CURSOR",
      .help = "what comes after a former answer's cursor"},
-    {.name = "format",
-     .type = OPTION_TEXT,
-     .offset = offsetof(struct settings, format),
-     .fallback = "table",
-     .value_name = "table|json|tsv",
-     .help = "form of the answer"},
+    COMMAND_FORMAT_ROW(struct settings, "table", "table|json|tsv"),
     {.name = NULL},
 };
 // clang-format on
@@ -112,19 +107,6 @@ static const struct option_spec spec = {
     .rows = rows,
 };
 
-static enum status
-time_read(const char *text, const char *option, int64_t *out_ns, struct error *error)
-{
-    if (text == NULL || clock_parse(bytes_text(text), out_ns) == STATUS_OK)
-        return STATUS_OK;
-    return error_set(
-        error,
-        STATUS_INVALID,
-        "%s %s is no time: 2026-11-01 or 2026-11-01T12:00:00Z",
-        option,
-        text);
-}
-
 static struct bytes
 text_or_any(const char *text)
 {
@@ -142,13 +124,14 @@ query_read(const struct settings *settings, struct events_query *out, struct err
     query.id_part = text_or_any(settings->id_part);
     query.limit = (uint32_t)settings->limit;
     query.after = settings->after;
-    enum status status = time_read(settings->from, "--from", &query.from_ns, error);
+    enum status status = command_time(settings->from, "--from", &query.from_ns, error);
     if (!status)
-        status = time_read(settings->to, "--to", &query.to_ns, error);
+        status = command_time(settings->to, "--to", &query.to_ns, error);
     if (!status)
-        status = time_read(settings->arrived_from, "--arrived-from", &query.arrived_from_ns, error);
+        status =
+            command_time(settings->arrived_from, "--arrived-from", &query.arrived_from_ns, error);
     if (!status)
-        status = time_read(settings->arrived_to, "--arrived-to", &query.arrived_to_ns, error);
+        status = command_time(settings->arrived_to, "--arrived-to", &query.arrived_to_ns, error);
     *out = query;
     return status;
 }

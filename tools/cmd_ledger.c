@@ -29,12 +29,7 @@ struct settings {
 // clang-format off
 static const struct option_row verify_rows[] = {
     COMMAND_DATA_ROW(struct settings),
-    {.name = "format",
-     .type = OPTION_TEXT,
-     .offset = offsetof(struct settings, format),
-     .fallback = "text",
-     .value_name = "text|json",
-     .help = "form of the report"},
+    COMMAND_FORMAT_ROW(struct settings, "text", "text|json"),
     {.name = NULL},
 };
 // clang-format on
@@ -252,19 +247,6 @@ dump_write(void *context, struct bytes lines)
     return !*is_failed;
 }
 
-static enum status
-time_read(const char *text, const char *option, int64_t *out_ns, struct error *error)
-{
-    if (text == NULL || clock_parse(bytes_text(text), out_ns) == STATUS_OK)
-        return STATUS_OK;
-    return error_set(
-        error,
-        STATUS_INVALID,
-        "%s %s is no time: 2026-11-01 or 2026-11-01T12:00:00Z",
-        option,
-        text);
-}
-
 static int
 run_dump(const struct settings *settings, struct arena *arena)
 {
@@ -278,8 +260,8 @@ run_dump(const struct settings *settings, struct arena *arena)
         .to_ns = INT64_MAX,
     };
     bool is_failed = false;
-    if (time_read(settings->from, "--from", &options.from_ns, &error) ||
-        time_read(settings->to, "--to", &options.to_ns, &error))
+    if (command_time(settings->from, "--from", &options.from_ns, &error) ||
+        command_time(settings->to, "--to", &options.to_ns, &error))
         return command_usage_error("ledger dump", &error);
     enum status status = dump_run(settings->data, &options, dump_write, &is_failed, &error);
     if (!status && (is_failed || fflush(stdout) != 0))

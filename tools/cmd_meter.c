@@ -22,12 +22,6 @@ struct settings {
     const char *description;
 };
 
-#define FORMAT_ROW                                                                                 \
-    {                                                                                              \
-        .name = "format", .type = OPTION_TEXT, .offset = offsetof(struct settings, format),        \
-        .fallback = "table", .value_name = "table|json|tsv", .help = "form of the answer"          \
-    }
-
 // clang-format off
 static const struct option_row plain_rows[] = {
     COMMAND_DATA_ROW(struct settings),
@@ -38,7 +32,7 @@ static const struct option_row plain_rows[] = {
 // clang-format off
 static const struct option_row list_rows[] = {
     COMMAND_DATA_ROW(struct settings),
-    FORMAT_ROW,
+    COMMAND_FORMAT_ROW(struct settings, "table", "table|json|tsv"),
     {.name = NULL},
 };
 // clang-format on

@@ -19,15 +19,9 @@ struct settings {
     const char *format;
 };
 
-#define FORMAT_ROW                                                                                 \
-    {                                                                                              \
-        .name = "format", .type = OPTION_TEXT, .offset = offsetof(struct settings, format),        \
-        .fallback = "text", .value_name = "text|json", .help = "form of the answer"                \
-    }
-
 static const struct option_row rows[] = {
     COMMAND_DATA_ROW(struct settings),
-    FORMAT_ROW,
+    COMMAND_FORMAT_ROW(struct settings, "text", "text|json"),
     {0},
 };
 

@@ -23,12 +23,6 @@ struct settings {
     const char *limit;
 };
 
-#define FORMAT_ROW                                                                                 \
-    {                                                                                              \
-        .name = "format", .type = OPTION_TEXT, .offset = offsetof(struct settings, format),        \
-        .fallback = "table", .value_name = "table|tsv", .help = "form of the answer"               \
-    }
-
 // clang-format off
 static const struct option_row plain_rows[] = {
     COMMAND_DATA_ROW(struct settings),
@@ -36,12 +30,12 @@ static const struct option_row plain_rows[] = {
 };
 static const struct option_row list_rows[] = {
     COMMAND_DATA_ROW(struct settings),
-    FORMAT_ROW,
+    COMMAND_FORMAT_ROW(struct settings, "table", "table|tsv"),
     {.name = NULL},
 };
 static const struct option_row quota_rows[] = {
     COMMAND_DATA_ROW(struct settings),
-    FORMAT_ROW,
+    COMMAND_FORMAT_ROW(struct settings, "table", "table|tsv"),
     {.name = "subject", .type = OPTION_TEXT, .offset = offsetof(struct settings, subject),
      .value_name = "SUBJECT", .help = "whose usage", .is_required = true},
     {.name = NULL},

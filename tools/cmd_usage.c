@@ -116,12 +116,7 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct settings, where),
      .value_name = "JSON",
      .help = "only what this accepts, such as {\"region\": {\"$ne\": \"eu\"}}"},
-    {.name = "format",
-     .type = OPTION_TEXT,
-     .offset = offsetof(struct settings, format),
-     .fallback = "table",
-     .value_name = "table|json|tsv",
-     .help = "form of the answer"},
+    COMMAND_FORMAT_ROW(struct settings, "table", "table|json|tsv"),
     {.name = NULL},
 };
 // clang-format on
@@ -163,19 +158,6 @@ struct answer {
 };
 
 static enum status
-time_read(const char *text, const char *option, int64_t *out_ns, struct error *error)
-{
-    if (text == NULL || clock_parse(bytes_text(text), out_ns) == STATUS_OK)
-        return STATUS_OK;
-    return error_set(
-        error,
-        STATUS_INVALID,
-        "%s %s is no time: 2026-11-01 or 2026-11-01T12:00:00Z",
-        option,
-        text);
-}
-
-static enum status
 period_read(const char *text, struct usage_query *query, struct error *error)
 {
     char first[16];
@@ -199,9 +181,9 @@ range_read(const struct settings *settings, struct usage_query *query, struct er
         return error_set(error, STATUS_INVALID, "--period stands for --from and --to: not both");
     if (settings->period != NULL)
         return period_read(settings->period, query, error);
-    enum status status = time_read(settings->from, "--from", &query->from_ns, error);
+    enum status status = command_time(settings->from, "--from", &query->from_ns, error);
     if (!status)
-        status = time_read(settings->to, "--to", &query->to_ns, error);
+        status = command_time(settings->to, "--to", &query->to_ns, error);
     if (!status && query->from_ns > query->to_ns)
         status = error_set(error, STATUS_INVALID, "--to is before --from");
     return status;

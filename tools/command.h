@@ -25,6 +25,14 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
         .help = "data directory"                                                                   \
     }
 
+// The row of --format for a settings struct with a member `const char *format`. forms: those that
+// the command knows, such as "table|json|tsv"; first is the one it takes without the option.
+#define COMMAND_FORMAT_ROW(settings_type, first, forms)                                            \
+    {                                                                                              \
+        .name = "format", .type = OPTION_TEXT, .offset = offsetof(settings_type, format),          \
+        .fallback = (first), .value_name = (forms), .help = "form of the answer"                   \
+    }
+
 int cmd_up(int argc, char **argv);
 int cmd_down(int argc, char **argv);
 int cmd_status(int argc, char **argv);
@@ -38,6 +46,10 @@ int cmd_catalog(int argc, char **argv);
 int cmd_customer(int argc, char **argv);
 int cmd_subscribe(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
+
+// The moment that an option names; *out_ns stays when text is NULL.
+enum status
+command_time(const char *text, const char *option, int64_t *out_ns, struct error *error) CHECKED;
 
 // Prints "tally COMMAND: text" to standard error, for OPTION_ERROR with where help is; returns the
 // exit code.

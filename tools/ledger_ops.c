@@ -194,14 +194,7 @@ read_limits(
     }
     options->blocks_max = blocks_max;
     options->until_ns = INT64_MAX;
-    if (settings->at != NULL && clock_parse(bytes_text(settings->at), &options->until_ns)) {
-        return error_set(
-            error,
-            STATUS_INVALID,
-            "--at %s is no time: 2026-11-01 or 2026-11-01T12:00:00Z",
-            settings->at);
-    }
-    return STATUS_OK;
+    return command_time(settings->at, "--at", &options->until_ns, error);
 }
 
 static int

@@ -18,12 +18,7 @@ struct settings {
 // clang-format off
 static const struct option_row rows[] = {
     COMMAND_DATA_ROW(struct settings),
-    {.name = "format",
-     .type = OPTION_TEXT,
-     .offset = offsetof(struct settings, format),
-     .fallback = "table",
-     .value_name = "table|json|tsv",
-     .help = "form of the answer"},
+    COMMAND_FORMAT_ROW(struct settings, "table", "table|json|tsv"),
     {.name = "cells",
      .type = OPTION_FLAG,
      .offset = offsetof(struct settings, has_cells),
