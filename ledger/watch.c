@@ -340,7 +340,8 @@ watch_add_one(
     // Until it is based, the event is in the cells that its total will come from.
     if (!entry->is_based || entry_is_done(entry))
         return;
-    if (input->is_cancel && !cell_has_way_back(aggregation)) {
+    // What an amend brings instead comes next: the cells say what both make.
+    if (input->is_cancel) {
         entry_queue(watch, entry);
         return;
     }

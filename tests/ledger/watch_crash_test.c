@@ -80,7 +80,7 @@ Test(watch_crash, distinct_values_count_once, .timeout = 60)
 // More than a cell holds itself: the others are spilled.
 Test(watch_crash, many_distinct_values, .timeout = 60)
 {
-    enum { MANY = CELL_SET_INLINE_MAX * 2 };
+    enum { MANY = CELL_SET_INLINE_MAX * 8 };  // of several groups
     struct writing writing;
     const struct threshold users = threshold_of("users", "u", THRESHOLD_MONTH, MANY);
     struct event_bytes event;
@@ -169,6 +169,32 @@ Test(watch_crash, what_a_cancel_brings_to_light_fires, .timeout = 60)
         writing_close(&writing);
         writing_end(&writing);
     }
+}
+
+// What an amend takes out and brings is one change: no moment lies between the two.
+Test(watch_crash, an_amend_has_no_middle, .timeout = 60)
+{
+    struct writing writing;
+    writing_begin(&writing, 1);
+    watching_meter(&writing, "n", AGGREGATION_SUM);
+    (void)watching_threshold(&writing, &watching_hundred);
+    writing_open(&writing, NULL);
+    watching_put_named(&writing, "a", "a1", -50);
+    watching_put_named(&writing, "a", "a2", 120);
+    struct quota quota = watching_quota(&writing, 2, "a");
+    watching_amend(&writing, "a", "a1", -40);
+    quota = watching_quota(&writing, 2, "a");
+    cr_assert_eq(watching_whole(&quota.used), 80);
+    cr_assert(!quota.has_fired);
+    // What only takes out may fire, too.
+    watching_correct(&writing, "a", "a1", -1);
+    watching_wait(&writing, 1);
+    writing_close(&writing);
+    struct watching_list list = watching_fired(&writing, 0);
+    cr_assert_eq(list.count, 1);
+    cr_assert_eq(watching_whole(&list.items[0].value), 120);
+    arena_done(&list.arena);
+    writing_end(&writing);
 }
 
 static void

@@ -135,9 +135,8 @@ watching_put_named(struct writing *writing, const char *subject, const char *id,
     cr_assert_eq(writing_fate(writing, &event.event), FATE_STORED);
 }
 
-// n < 0: cancelled, else amended to n.
-void
-watching_correct(struct writing *writing, const char *subject, const char *id, int64_t n)
+static void
+correct(struct writing *writing, const char *subject, const char *id, bool is_amend, int64_t n)
 {
     struct event_bytes to;
     struct error error = {0};
@@ -150,11 +149,23 @@ watching_correct(struct writing *writing, const char *subject, const char *id, i
         .why = bytes_text("a test"),
     };
     event_make(&to, subject, id, n);
-    if (n >= 0) {
+    if (is_amend) {
         correction.kind = ENTRY_AMEND;
         correction.has_properties = true;
         correction.properties_count = to.event.properties_count;
         correction.properties = to.event.properties[0];
     }
     succeed(ledger_correct(writing->ledger, &correction, &block, &error), &error);
+}
+
+void
+watching_correct(struct writing *writing, const char *subject, const char *id, int64_t n)
+{
+    correct(writing, subject, id, n >= 0, n);
+}
+
+void
+watching_amend(struct writing *writing, const char *subject, const char *id, int64_t n)
+{
+    correct(writing, subject, id, true, n);
 }

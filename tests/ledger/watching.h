@@ -20,6 +20,7 @@ void watching_put(struct writing *writing, const char *subject, int64_t n, int64
 void watching_put_named(struct writing *writing, const char *subject, const char *id, int64_t n);
 // n < 0: cancelled, else amended to n.
 void watching_correct(struct writing *writing, const char *subject, const char *id, int64_t n);
+void watching_amend(struct writing *writing, const char *subject, const char *id, int64_t n);
 
 struct watching_list {
     struct arena arena;
