@@ -86,6 +86,8 @@ struct model {
     struct model_backfill backfills[MODEL_BACKFILLS];  // all that were ever opened
     uint32_t backfills_count;
     int64_t past_max_ns, future_max_ns;
+    // Answers are of what came behind the one place, up to the other; 0: all.
+    uint64_t seen_after, seen_to;
 };
 
 void model_done(struct model *model);

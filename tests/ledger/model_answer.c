@@ -381,10 +381,12 @@ model_answer(
         must(query->to_ns <= cut->time_ns);
         end = cut->place;
     }
+    if (model->seen_to > 0 && model->seen_to < end)
+        end = model->seen_to + 1;
     for (uint32_t i = 0; i < model->count; i++) {
         const struct model_event *event = &model->events[i];
         bool is_taken = event->until > 0 && event->until < end;
-        if (event->from < end && !is_taken)
+        if (event->from > model->seen_after && event->from < end && !is_taken)
             fold_event(&fold, event);
     }
     for (size_t i = 0; i < fold.count; i++) {

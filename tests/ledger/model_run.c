@@ -256,6 +256,8 @@ change_meter(struct workload *workload)
     struct meter *meter = &workload->meters[index];
     const char *removed = meter->key != NULL && chance(workload, 30) ? meter->key : NULL;
     bool is_polled = chance(workload, 80);
+    if (meter->key != NULL)
+        watch_meter_changed(workload, meter->key);
     if (removed != NULL)
         *meter = (struct meter){0};
     else
@@ -309,6 +311,7 @@ run_step(struct workload *workload)
     }
     if (chance(workload, 40))
         check_answers(workload, 15);
+    watch_step(workload);
 }
 
 enum ending { ENDING_CLOSE, ENDING_DEATH, ENDING_DEATH_IN_FLIGHT };
@@ -319,6 +322,7 @@ run_session(struct workload *workload, enum ending ending)
 {
     uint32_t steps = 2 + (uint32_t)draw(workload, 8);
     session_open(workload);
+    watch_opened(workload);
     if (workload->model.backfills_count == 0)
         open_backfill(workload);
     if (workload->is_in_flight)
@@ -326,6 +330,7 @@ run_session(struct workload *workload, enum ending ending)
     for (uint32_t i = 0; i < steps; i++)
         run_step(workload);
     check_answers(workload, 15);
+    check_watch(workload);
     workload->step++;
     if (ending == ENDING_CLOSE) {
         session_close(workload);
@@ -402,6 +407,7 @@ workload_begin(struct workload *workload)
     static const uint32_t backfill_percents[] = {5, 20, 50};
     struct error error = {0};
     workload->random = workload->seed;
+    workload->watch_random = ~workload->seed;
     workload->is_real = true;
     workload->shards = 1 + (uint32_t)draw(workload, 3);
     workload->backfill_percent = backfill_percents[draw(workload, 3)];
@@ -455,7 +461,7 @@ run_workload(uint64_t seed, const char *dir, bool is_verbose)
         (void)printf(
             "seed %" PRIu64 ": %u shards, %u steps, %u events put, %u stored, %" PRIu64
             " taken out, %" PRIu64 " of them reverted, %u cuts, %" PRIu64 " questions, %" PRIu64
-            " rows\n",
+            " rows, %" PRIu64 " marks looked at\n",
             seed,
             workload.shards,
             workload.step,
@@ -465,7 +471,8 @@ run_workload(uint64_t seed, const char *dir, bool is_verbose)
             workload.reverted,
             workload.model.cuts_count,
             workload.shared->questions,
-            workload.shared->rows);
+            workload.shared->rows,
+            workload.shared->marks);
     workload_end(&workload);
 }
 

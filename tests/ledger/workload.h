@@ -10,10 +10,12 @@
 // either way: that is how the parent follows a child that is to die. Owner: one thread.
 
 #include "ledger/ledger.h"
+#include "ledger/threshold.h"
 #include "tests/ledger/model.h"
 
 enum {
     WORKLOAD_METERS = 6,
+    WORKLOAD_THRESHOLDS = 4,
     WORKLOAD_ZONES = 4,
     WORKLOAD_BATCH_MAX = 400,
     WORKLOAD_FILTERS_MAX = 3,
@@ -24,12 +26,22 @@ enum {
 // In memory that a child shares, so that what it saw outlives it.
 struct workload_shared {
     uint8_t fates[WORKLOAD_BATCH_MAX];  // of the batch in hand
-    uint64_t questions, rows;           // asked and compared
+    uint64_t questions, rows, marks;    // asked and compared
+};
+
+// A threshold as it was last defined; key NULL: it is not there.
+struct workload_threshold {
+    const char *key, *meter, *subject;  // subject NULL: each
+    enum threshold_period period;
+    struct decimal limit;
+    uint64_t known_from;  // what came behind this place counts for sure; UINT64_MAX: nothing yet
+    uint64_t reverted;    // by then
+    bool is_mixed;        // its meter was changed since
 };
 
 struct workload {
     uint64_t seed;
-    uint64_t random;
+    uint64_t random, watch_random;
     uint32_t step;
     bool is_real;
     bool is_damaged;  // on purpose: an answer is right or STATUS_CORRUPT
@@ -40,7 +52,9 @@ struct workload {
     bool is_ending;                     // the list of zones stays
     struct model model;
     struct meter meters[WORKLOAD_METERS];  // key NULL: not there
-    struct model_event *history;           // all that was ever put
+    struct workload_threshold thresholds[WORKLOAD_THRESHOLDS];
+    uint64_t session_from;        // the place at which the ledger was opened
+    struct model_event *history;  // all that was ever put
     uint32_t history_count, history_capacity;
     uint32_t serial;
     uint64_t taken, reverted;  // events that count no more; those that reverts took out
@@ -103,6 +117,14 @@ void change_event(struct workload *workload);
 void change_cut(struct workload *workload);
 void open_backfill(struct workload *workload);
 void change_backfill(struct workload *workload);
+
+// workload_watch.c: now and then defines a threshold, or looks at what fired, and at quotas.
+void watch_step(struct workload *workload);
+void check_watch(struct workload *workload);
+void change_threshold(struct workload *workload);
+// The ledger was opened, and knows all definitions; a meter was made, changed or removed.
+void watch_opened(struct workload *workload);
+void watch_meter_changed(struct workload *workload, const char *key);
 
 // workload_dump.c: the log's events are the model's.
 void check_dump(const struct workload *workload);
