@@ -16,11 +16,10 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/cell_place.h"
-#include "ledger/cell_walk.h"
-#include "ledger/cover.h"
 #include "ledger/dirty.h"
 #include "ledger/uniques.h"
 #include "ledger/usage_answer.h"
+#include "ledger/usage_windows.h"
 
 #include <stdlib.h>
 
@@ -32,13 +31,6 @@ enum {
 
 static const int64_t SLICE_NS = 500 * 1000000LL;
 
-// One window's cells of the meter: a cursor that stands on a cell.
-struct stream_window {
-    struct cell_key place;  // kind and start; no subject
-    struct walk walk;
-    struct cell_key key;  // of the current cell
-};
-
 struct stream {
     struct shard_answer answer;
     struct usage_plan plan;
@@ -49,10 +41,7 @@ struct stream {
     struct usage_rows rest;     // what is not in cells on disk
     struct usage_sum **sorted;  // rest by subject
     size_t sorted_count, sorted_at;
-    struct arena slice_arena;
-    struct stream_window *windows;
-    uint32_t *heap;  // of windows, the least subject at its top
-    size_t heap_count;
+    struct usage_windows windows;
     struct cell_place place;
     struct arena sum_arena;
 };
@@ -68,38 +57,6 @@ struct totals {
     struct error *error;
 };
 
-// --- the heap of windows ---
-
-static int
-window_order(const struct stream *stream, uint32_t a, uint32_t b)
-{
-    const struct cell_key *left = &stream->windows[a].key;
-    const struct cell_key *right = &stream->windows[b].key;
-    int order = usage_subject_order(left->subject, right->subject);
-    return order != 0 ? order : (a > b) - (a < b);
-}
-
-// A cursor that went on mostly belongs near the leaves: its place goes down to one of them with one
-// comparison a level, then up again as far as it has to (Wegener 1993: bottom-up heapsort).
-static void
-heap_sink(struct stream *stream, size_t at)
-{
-    uint32_t *heap = stream->heap, sinking = heap[at];
-    size_t place = at, child;
-    for (; (child = 2 * place + 1) < stream->heap_count; place = child) {
-        bool has_right = child + 1 < stream->heap_count;
-        child += has_right && window_order(stream, heap[child + 1], heap[child]) < 0;
-        heap[place] = heap[child];
-    }
-    for (size_t parent; place > at; place = parent) {
-        parent = (place - 1) / 2;
-        if (window_order(stream, sinking, heap[parent]) > 0)
-            break;
-        heap[place] = heap[parent];
-    }
-    heap[place] = sinking;
-}
-
 static enum status
 refuse_cell(const struct totals *totals, const struct stream *stream, struct bytes key)
 {
@@ -113,192 +70,13 @@ refuse_cell(const struct totals *totals, const struct stream *stream, struct byt
         text);
 }
 
-// Reads the cell under the cursor; *out_is_in says whether it is still one of the window.
-static enum status
-window_read(
-    const struct totals *totals,
-    const struct stream *stream,
-    struct stream_window *window,
-    bool *out_is_in)
-{
-    struct cell_key key;
-    struct bytes bytes = window->walk.key;
-    if (bytes.size > CELL_KEY_MAX || !cell_key_read(bytes, &key))
-        return refuse_cell(totals, stream, bytes);
-    *out_is_in = key.width == window->place.width && key.zone == window->place.zone &&
-                 key.meter_id == window->place.meter_id && key.start_s == window->place.start_s;
-    window->key = key;
-    // One that is in is checked when it is taken.
-    if (!*out_is_in && !cell_is_whole(&window->walk))
-        return refuse_cell(totals, stream, bytes);
-    return STATUS_OK;
-}
-
-// The window at the heap's top has moved on to its next cell, if there are more, or ends.
-static enum status
-top_advanced(const struct totals *totals, struct stream *stream, bool more)
-{
-    struct stream_window *window = &stream->windows[stream->heap[0]];
-    bool is_in = false;
-    struct bytes before = window->key.subject;
-    if (more) {
-        enum status status = window_read(totals, stream, window, &is_in);
-        if (status)
-            return status;
-        // Damaged pages may be out of order, and subjects would come twice.
-        if (is_in && usage_subject_order(window->key.subject, before) < 0)
-            return refuse_cell(totals, stream, window->walk.key);
-    }
-    if (!is_in) {
-        walk_done(&window->walk);
-        stream->heap[0] = stream->heap[--stream->heap_count];
-    }
-    if (stream->heap_count > 1)
-        heap_sink(stream, 0);
-    return STATUS_OK;
-}
-
 // --- a slice: a snapshot with its windows open ---
 
 static void
 stream_close(struct stream *stream)
 {
-    for (size_t i = 0; i < stream->heap_count; i++)
-        walk_done(&stream->windows[stream->heap[i]].walk);
-    stream->heap_count = 0;
+    usage_windows_close(&stream->windows);
     tx_done(&stream->state);
-}
-
-// Whether the key is of the place's meter and kind of window; its start may be another.
-static bool
-is_of_kind(const struct cell_key *key, const struct cell_key *place)
-{
-    return key->width == place->width && key->zone == place->zone &&
-           key->meter_id == place->meter_id;
-}
-
-// The windows of one piece of the cover that have cells, as keys without a subject.
-static enum status
-piece_list(
-    const struct totals *totals,
-    struct stream *stream,
-    const struct cover_piece *piece,
-    struct buffer *out)
-{
-    struct cell_key place = {
-        .width = piece->kind.width,
-        .zone = piece->kind.zone_number,
-        .meter_id = totals->plan->meter->id,
-        .start_s = piece->from_s,
-    };
-    uint8_t bytes[CELL_KEY_MAX];
-    scoped(walk_done) struct walk walk = walk_open(&stream->state, STATE_DB_CELLS);
-    while (place.start_s < piece->to_s) {
-        struct cell_key key;
-        size_t size =
-            cell_seek_window(place.width, place.zone, place.meter_id, place.start_s, bytes);
-        bool more = false;
-        if (cells_seek(&walk, bytes_of(bytes, size), &more))
-            return refuse_cell(totals, stream, walk.key);
-        if (!more)
-            break;
-        bool is_sound = walk.key.size <= CELL_KEY_MAX && cell_key_read(walk.key, &key) &&
-                        !(is_of_kind(&key, &place) && key.start_s < place.start_s);
-        if (!is_sound)
-            return refuse_cell(totals, stream, walk.key);
-        if (!is_of_kind(&key, &place) || key.start_s >= piece->to_s)
-            break;
-        place.start_s = key.start_s;
-        buffer_put(out, &place, sizeof place);
-        place.start_s++;
-    }
-    return tx_check(&stream->state, totals->error);
-}
-
-// STATUS_BUSY: a part of the range has no cells any more, so that the log has to answer.
-static enum status
-windows_list(const struct totals *totals, struct stream *stream, struct buffer *out)
-{
-    scoped(arena_done) struct arena scratch = {0};
-    struct horizons horizons;
-    int64_t to_s = (stream->plan.to_s + QUARTER_HOUR_S - 1) / QUARTER_HOUR_S * QUARTER_HOUR_S;
-    struct cover_question question = {.from_s = stream->plan.from_s, .to_s = to_s};
-    enum status status = horizons_read(&stream->state, &horizons, totals->error);
-    if (status)
-        return error_prefix(totals->error, "shard %u", stream->answer.scan.view->shard);
-    if (stream->plan.zone != NULL)
-        question.zone_number = horizons_use(&horizons, stream->plan.zone);
-    struct cover cover = cover_make(&horizons, &question, &scratch);
-    for (uint32_t i = 0; i < cover.count && !status; i++) {
-        if (!cover.pieces[i].is_log) {
-            status = piece_list(totals, stream, &cover.pieces[i], out);
-            continue;
-        }
-        stream->answer.needs_log = true;
-        stream->is_ready = false;
-        status = error_set(totals->error, STATUS_BUSY, "some cells of the range are gone");
-    }
-    if (!status && buffer_failed(out))
-        status = error_set(totals->error, STATUS_NO_MEMORY, "no memory for the list of windows");
-    return status;
-}
-
-// Puts a cursor on the window's first cell behind the last subject.
-static enum status
-window_open(
-    const struct totals *totals,
-    struct stream *stream,
-    struct stream_window *window,
-    bool *out_has_cell)
-{
-    uint8_t bytes[CELL_KEY_MAX];
-    struct cell_key place = window->place;
-    place.subject = totals->last;
-    size_t size =
-        totals->last.size > 0
-            ? cell_prefix_subject(&place, bytes)
-            : cell_seek_window(place.width, place.zone, place.meter_id, place.start_s, bytes);
-    enum status status = STATUS_OK;
-    window->walk = walk_open(&stream->state, STATE_DB_CELLS);
-    bool more = false;
-    bool is_in = false;
-    if (cells_seek(&window->walk, bytes_of(bytes, size), &more))
-        status = refuse_cell(totals, stream, window->walk.key);
-    while (more && !status) {
-        status = window_read(totals, stream, window, &is_in);
-        if (!is_in || usage_subject_order(window->key.subject, totals->last) > 0)
-            break;
-        if (!status && !cell_is_whole(&window->walk))
-            status = refuse_cell(totals, stream, window->walk.key);
-        more = !status && walk_next(&window->walk);
-    }
-    *out_has_cell = more && is_in && !status;
-    if (!*out_has_cell)
-        walk_done(&window->walk);
-    return status ? status : tx_check(&stream->state, totals->error);
-}
-
-static enum status
-windows_open(const struct totals *totals, struct stream *stream)
-{
-    scoped(buffer_done) struct buffer places = {0};
-    enum status status = windows_list(totals, stream, &places);
-    size_t count = status ? 0 : places.size / sizeof(struct cell_key);
-    arena_reset(&stream->slice_arena);
-    stream->windows = arena_array(&stream->slice_arena, count, struct stream_window);
-    stream->heap = arena_array(&stream->slice_arena, count, uint32_t);
-    stream->heap_count = 0;
-    for (uint32_t i = 0; i < count && !status; i++) {
-        struct stream_window *window = &stream->windows[i];
-        bool has_cell = false;
-        memcpy(&window->place, places.data + i * sizeof window->place, sizeof window->place);
-        status = window_open(totals, stream, window, &has_cell);
-        if (has_cell)
-            stream->heap[stream->heap_count++] = i;
-    }
-    for (size_t i = stream->heap_count / 2; i-- > 0;)
-        heap_sink(stream, i);
-    return status;
 }
 
 static int
@@ -381,6 +159,24 @@ rest_read(const struct totals *totals, struct stream *stream, bool holds_snapsho
     return STATUS_OK;
 }
 
+// Behind the last subject. STATUS_BUSY: the log has to answer.
+static enum status
+windows_open(const struct totals *totals, struct stream *stream)
+{
+    struct usage_windows *windows = &stream->windows;
+    windows->state = &stream->state;
+    windows->plan = &stream->plan;
+    windows->shard = stream->answer.scan.view->shard;
+    windows->error = totals->error;
+    windows->after = totals->last;
+    enum status status = usage_windows_open(windows);
+    if (windows->needs_log) {
+        stream->answer.needs_log = true;
+        stream->is_ready = false;
+    }
+    return status;
+}
+
 // Opens the windows of the position that the rest is of. STATUS_BUSY: it is another one by now.
 static enum status
 cells_open_at(const struct totals *totals, struct stream *stream)
@@ -433,8 +229,9 @@ static struct bytes
 stream_peek(const struct stream *stream)
 {
     struct bytes next = {NULL, 0};
-    if (stream->heap_count > 0)
-        next = stream->windows[stream->heap[0]].key.subject;
+    const struct usage_cursor *window = usage_windows_top(&stream->windows);
+    if (window != NULL)
+        next = window->key.subject;
     if (stream->sorted_at == stream->sorted_count)
         return next;
     struct bytes other = stream->sorted[stream->sorted_at]->subject;
@@ -476,7 +273,7 @@ cell_take(
 static enum status
 place_take(const struct totals *totals, struct stream *stream, struct usage_sum *sum)
 {
-    struct stream_window *window = &stream->windows[stream->heap[0]];
+    struct usage_cursor *window = usage_windows_top(&stream->windows);
     const struct usage_plan *plan = &stream->plan;
     struct cell_place *place = &stream->place;
     bool more = false;
@@ -489,7 +286,7 @@ place_take(const struct totals *totals, struct stream *stream, struct usage_sum 
     enum status status = STATUS_OK;
     for (size_t i = 0; is_wanted && !status && i < cell_place_count(place); i++)
         status = cell_take(totals, stream, cell_place_at(place, i), sum);
-    return status ? status : top_advanced(totals, stream, more);
+    return status ? status : usage_windows_advanced(&stream->windows, more);
 }
 
 static void
@@ -510,8 +307,9 @@ stream_take(struct totals *totals, struct stream *stream, struct usage_sum *sum)
     if (stream->sorted_at < stream->sorted_count &&
         bytes_equal(stream->sorted[stream->sorted_at]->subject, sum->subject))
         rest_take(stream, sum);
-    while (!status && stream->heap_count > 0 &&
-           bytes_equal(stream->windows[stream->heap[0]].key.subject, sum->subject))
+    const struct usage_cursor *window;
+    while (!status && (window = usage_windows_top(&stream->windows)) != NULL &&
+           bytes_equal(window->key.subject, sum->subject))
         status = place_take(totals, stream, sum);
     return status;
 }
@@ -615,7 +413,7 @@ totals_done(struct totals *totals)
     for (uint32_t i = 0; i < totals->streams_count; i++) {
         stream_close(&totals->streams[i]);
         arena_done(&totals->streams[i].rest_arena);
-        arena_done(&totals->streams[i].slice_arena);
+        arena_done(&totals->streams[i].windows.arena);
         arena_done(&totals->streams[i].sum_arena);
         cell_place_done(&totals->streams[i].place);
         usage_touched_done(&totals->streams[i].answer.touched);
