@@ -2,8 +2,6 @@
 
 #include "base/assert.h"
 
-#include <gmp.h>
-
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -73,25 +71,13 @@ money_round(
     struct error *error)
 {
     must(currency != NULL);
-    mpq_srcptr value = (mpq_srcptr)(const void *)major->storage;
-    mpz_t scaled, twice;
-    mpz_init(scaled);
-    mpz_init(twice);
-    // trunc((2 * |n| * 10^d + den) / (2 * den)) is half away from zero of the magnitude.
-    mpz_ui_pow_ui(scaled, 10, currency->decimals);
-    mpz_mul(scaled, scaled, mpq_numref(value));
-    mpz_abs(scaled, scaled);
-    mpz_mul_2exp(scaled, scaled, 1);
-    mpz_add(scaled, scaled, mpq_denref(value));
-    mpz_mul_2exp(twice, mpq_denref(value), 1);
-    mpz_tdiv_q(scaled, scaled, twice);
-    bool fits = mpz_sizeinbase(scaled, 2) <= 63;
-    int64_t minor = fits ? (int64_t)mpz_get_ui(scaled) : 0;
-    mpz_clear(scaled);
-    mpz_clear(twice);
-    if (!fits)
+    scoped(rational_done) struct rational minor = rational_zero();
+    rational_round(&minor, major, currency->decimals, ROUND_HALF_UP);
+    rational_shift(&minor, &minor, -(int32_t)currency->decimals);
+    int64_t result = 0;
+    if (!rational_int64(&minor, &result) || result == INT64_MIN)
         return error_set(error, STATUS_OVERFLOW, "an amount is too large for %s", currency->code);
-    *out_minor = mpq_sgn(value) < 0 ? -minor : minor;
+    *out_minor = result;
     return STATUS_OK;
 }
 

@@ -86,3 +86,143 @@ Test(rational, computes_exactly)
         decimal_of("0.000000000000000001"));
     cr_assert_str_eq(rational_text(&c, &arena), "9.999999999999999999999999999999999999");
 }
+
+static struct rational
+number_of(const char *text)
+{
+    struct rational value;
+    cr_assert_eq(rational_parse(bytes_text(text), &value), STATUS_OK, "%s", text);
+    return value;
+}
+
+Test(rational, keeps_every_digit_of_a_text)
+{
+    static const char *const longest =
+        "9876543210987654321098765432109876543210.0123456789012345678901234567890123456789";
+    static const char *const least = "-0.0000000000000000000000000000000000000001";
+    static const struct {
+        const char *text, *printed;
+    } cases[] = {
+        {"0",              "0"                                       },
+        {"-0",             "0"                                       },
+        {"+7",             "7"                                       },
+        {".5",             "0.5"                                     },
+        {"00012.3400",     "12.34"                                   },
+        {"1e3",            "1000"                                    },
+        {"-25E-4",         "-0.0025"                                 },
+        {"0e999999999999", "0"                                       },
+        {"1e39",           "1000000000000000000000000000000000000000"},
+    };
+    scoped(arena_done) struct arena arena = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scoped(rational_done) struct rational value = number_of(cases[i].text);
+        cr_assert_str_eq(rational_text(&value, &arena), cases[i].printed);
+    }
+    scoped(rational_done) struct rational big = number_of(longest);
+    cr_assert_str_eq(rational_text(&big, &arena), longest);
+    scoped(rational_done) struct rational tiny = number_of(least);
+    cr_assert_str_eq(rational_text(&tiny, &arena), least);
+}
+
+Test(rational, refuses_what_is_no_number)
+{
+    static const struct {
+        const char *text;
+        enum status status;
+    } cases[] = {
+        {"",                                            STATUS_INVALID },
+        {"-",                                           STATUS_INVALID },
+        {".",                                           STATUS_INVALID },
+        {"1.",                                          STATUS_INVALID },
+        {"1.2.3",                                       STATUS_INVALID },
+        {"1e",                                          STATUS_INVALID },
+        {"1e+",                                         STATUS_INVALID },
+        {"1e5x",                                        STATUS_INVALID },
+        {"--1",                                         STATUS_INVALID },
+        {"nan",                                         STATUS_INVALID },
+        {" 1",                                          STATUS_INVALID },
+        {"1 ",                                          STATUS_INVALID },
+        {"1e40",                                        STATUS_OVERFLOW},
+        {"1e-41",                                       STATUS_OVERFLOW},
+        {"12345678901234567890123456789012345678901",   STATUS_OVERFLOW},
+        {"0.12345678901234567890123456789012345678901", STATUS_OVERFLOW},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rational value = {0};
+        cr_assert_eq(
+            rational_parse(bytes_text(cases[i].text), &value),
+            cases[i].status,
+            "%s",
+            cases[i].text);
+    }
+}
+
+// Each value once as it is and once with a denominator that only GMP holds: the ways must agree.
+Test(rational, rounds_alike_in_both_forms)
+{
+    static const struct {
+        const char *text;
+        int32_t places;
+        enum rounding rounding;
+        const char *expected;
+    } cases[] = {
+        {"2.5",      0,  ROUND_HALF_UP,   "3"     },
+        {"-2.5",     0,  ROUND_HALF_UP,   "-3"    },
+        {"2.5",      0,  ROUND_HALF_EVEN, "2"     },
+        {"3.5",      0,  ROUND_HALF_EVEN, "4"     },
+        {"-2.5",     0,  ROUND_HALF_EVEN, "-2"    },
+        {"2.5",      0,  ROUND_HALF_DOWN, "2"     },
+        {"-2.51",    0,  ROUND_HALF_DOWN, "-3"    },
+        {"2.01",     0,  ROUND_UP,        "3"     },
+        {"-2.01",    0,  ROUND_UP,        "-3"    },
+        {"2.99",     0,  ROUND_DOWN,      "2"     },
+        {"-2.99",    0,  ROUND_DOWN,      "-2"    },
+        {"2.01",     0,  ROUND_CEIL,      "3"     },
+        {"-2.99",    0,  ROUND_CEIL,      "-2"    },
+        {"2.99",     0,  ROUND_FLOOR,     "2"     },
+        {"-2.01",    0,  ROUND_FLOOR,     "-3"    },
+        {"7",        0,  ROUND_CEIL,      "7"     },
+        {"123.456",  -2, ROUND_CEIL,      "200"   },
+        {"-123.456", -2, ROUND_FLOOR,     "-200"  },
+        {"149.999",  -2, ROUND_HALF_UP,   "100"   },
+        {"1.00005",  4,  ROUND_HALF_UP,   "1.0001"},
+        {"0.004",    2,  ROUND_HALF_UP,   "0"     },
+    };
+    scoped(arena_done) struct arena arena = {0};
+    scoped(rational_done) struct rational third = rational_of_ratio(1, 3);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scoped(rational_done) struct rational value = number_of(cases[i].text);
+        scoped(rational_done) struct rational big = number_of(cases[i].text);
+        // What was a fraction stays in GMP unless it is whole again.
+        rational_add(&big, &big, &third);
+        rational_subtract(&big, &big, &third);
+        rational_round(&value, &value, cases[i].places, cases[i].rounding);
+        rational_round(&big, &big, cases[i].places, cases[i].rounding);
+        cr_assert_str_eq(rational_text(&value, &arena), cases[i].expected, "case %zu", i);
+        cr_assert_str_eq(rational_text(&big, &arena), cases[i].expected, "case %zu", i);
+    }
+}
+
+Test(rational, divides_into_whole_numbers)
+{
+    scoped(arena_done) struct arena arena = {0};
+    scoped(rational_done) struct rational units = number_of("111.5");
+    scoped(rational_done) struct rational size = number_of("10");
+    scoped(rational_done) struct rational out = rational_zero();
+    rational_divide_whole(&out, &units, &size, ROUND_CEIL);
+    cr_assert_str_eq(rational_text(&out, &arena), "12");
+    rational_divide(&size, &size, &units);  // 20/223: GMP's
+    rational_divide_whole(&out, &units, &size, ROUND_FLOOR);
+    cr_assert_str_eq(rational_text(&out, &arena), "1243");
+}
+
+Test(rational, prints_with_fixed_places)
+{
+    scoped(arena_done) struct arena arena = {0};
+    scoped(rational_done) struct rational third = rational_of_ratio(-1, 3);
+    scoped(rational_done) struct rational small = number_of("0.001");
+    cr_assert_str_eq(rational_text_places(&third, 2, &arena), "-0.33");
+    cr_assert_str_eq(rational_text_places(&third, 0, &arena), "0");
+    cr_assert_str_eq(rational_text_places(&small, 2, &arena), "0.00");
+    cr_assert_str_eq(rational_text_places(&small, 5, &arena), "0.00100");
+}
