@@ -26,6 +26,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 int command_run(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_invoice(int argc, char **argv);
+int command_price(int argc, char **argv);
 
 // "tally-billing: COMMAND: text" to standard error; returns the exit code.
 int command_usage_error(const char *command, const struct error *error);

@@ -21,8 +21,13 @@ document_refuse(struct document *in, const struct json *node, const char *format
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    in->status = error_set(
-        in->error, STATUS_INVALID, "%s:%" PRIu32 ": %s: %s", in->name, node->line, place, text);
+    if (in->name != NULL)
+        in->status = error_set(
+            in->error, STATUS_INVALID, "%s:%" PRIu32 ": %s: %s", in->name, node->line, place, text);
+    else if (node->parent != NULL)
+        in->status = error_set(in->error, STATUS_INVALID, "%s: %s", place, text);
+    else
+        in->status = error_set(in->error, STATUS_INVALID, "%s", text);
 }
 
 void

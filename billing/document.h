@@ -15,7 +15,7 @@
 #include "base/json.h"
 
 struct document {
-    const char *name;
+    const char *name;  // NULL: one line, errors tell only the place in it
     struct arena *arena;
     struct error *error;
     enum status status;  // sticky

@@ -18,6 +18,7 @@ static const struct command commands[] = {
     {"run",     command_run,     "bill every period that is over and has no invoice" },
     {"explain", command_explain, "compute an invoice again and say how it came about"},
     {"invoice", command_invoice, "list invoices, or show one"                        },
+    {"price",   command_price,   "price cases given as JSON lines"                   },
 };
 enum { COMMANDS_COUNT = sizeof commands / sizeof commands[0] };
 

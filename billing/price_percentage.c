@@ -1,0 +1,146 @@
+#include "billing/price_percentage.h"
+
+#include "base/assert.h"
+
+// ---- the sum at once
+
+// What of the units pays no rate.
+static const struct rational *
+free_amount(const struct price_percentage *percentage, const struct price_amounts *amounts)
+{
+    bool has_amount = rational_sign(percentage->free_amount) > 0;
+    if (amounts->running_count == 0 || (!has_amount && percentage->free_events == 0))
+        return &RATIONAL_ZERO;
+    const struct rational *last = amounts->running[amounts->running_count - 1];
+    if (rational_sign(last) == 0)
+        return &RATIONAL_ZERO;
+    if (percentage->free_events > 0 && percentage->free_events < amounts->running_count)
+        return amounts->running[percentage->free_events - 1];
+    return has_amount ? rational_min(last, percentage->free_amount) : last;
+}
+
+// How many events pay no fixed fee: the limit that ends first.
+static int64_t
+free_count(const struct price_percentage *percentage, const struct price_amounts *amounts)
+{
+    int64_t below = 0;
+    for (uint32_t i = 0; i < amounts->running_count; i++)
+        below += rational_compare(amounts->running[i], percentage->free_amount) < 0;
+    if (below == 0 || percentage->free_events == 0)
+        return below + percentage->free_events;
+    return below < percentage->free_events ? below : percentage->free_events;
+}
+
+static const struct rational *
+sum_price(
+    struct abacus *abacus,
+    const struct price_percentage *percentage,
+    const struct price_amounts *amounts)
+{
+    const struct rational *is_free = free_amount(percentage, amounts);
+    const struct rational *paid = abacus_subtract(abacus, amounts->units, is_free);
+    paid = rational_max(paid, &RATIONAL_ZERO);
+    int64_t events = amounts->count - free_count(percentage, amounts);
+    bool is_due = events > 0 && rational_sign(amounts->units) != 0;
+    const struct rational *count = abacus_int(abacus, is_due ? events : 0);
+    const struct rational *amount = abacus_add(
+        abacus,
+        abacus_percent(abacus, paid, percentage->rate),
+        abacus_multiply(abacus, count, percentage->fixed));
+    abacus_step(
+        abacus,
+        "(%s - %s free) x %s%% + %s x %s = %s",
+        abacus_text(abacus, amounts->units),
+        abacus_text(abacus, is_free),
+        abacus_text(abacus, percentage->rate),
+        abacus_text(abacus, count),
+        abacus_text(abacus, percentage->fixed),
+        abacus_text(abacus, amount));
+    return amount;
+}
+
+// ---- event by event
+
+struct free_rest {
+    int64_t events;
+    const struct rational *amount;
+};
+
+// What of an event's amount is paid for, or NULL when the event is free. The amount is used up
+// first; the count frees events while it lasts and no amount is left. An event that does not fit
+// into the amount ends both.
+static const struct rational *
+event_paid(struct abacus *abacus, struct free_rest *rest, const struct rational *event)
+{
+    bool has_amount = rational_sign(rest->amount) > 0;
+    if (!has_amount && rest->events <= 0)
+        return event;
+    rest->events--;
+    if (!has_amount)
+        return NULL;
+    if (rational_compare(event, rest->amount) <= 0) {
+        rest->amount = abacus_subtract(abacus, rest->amount, event);
+        return NULL;
+    }
+    const struct rational *paid = abacus_subtract(abacus, event, rest->amount);
+    *rest = (struct free_rest){0, &RATIONAL_ZERO};
+    return paid;
+}
+
+static const struct rational *
+event_price(
+    struct abacus *abacus, const struct price_percentage *percentage, const struct rational *paid)
+{
+    const struct rational *price =
+        abacus_add(abacus, abacus_percent(abacus, paid, percentage->rate), percentage->fixed);
+    const struct rational *held = price;
+    if (percentage->min != NULL)
+        held = rational_max(held, percentage->min);
+    if (percentage->max != NULL)
+        held = rational_min(held, percentage->max);
+    abacus_step(
+        abacus,
+        "%s x %s%% + %s = %s, held to %s",
+        abacus_text(abacus, paid),
+        abacus_text(abacus, percentage->rate),
+        abacus_text(abacus, percentage->fixed),
+        abacus_text(abacus, price),
+        abacus_text(abacus, held));
+    return held;
+}
+
+static const struct rational *
+events_price(
+    struct abacus *abacus,
+    const struct price_percentage *percentage,
+    const struct price_amounts *amounts)
+{
+    const struct rational *sum = &RATIONAL_ZERO;
+    struct free_rest rest = {percentage->free_events, percentage->free_amount};
+    for (uint32_t i = 0; i < amounts->events_count; i++) {
+        const struct rational *paid = event_paid(abacus, &rest, amounts->events[i]);
+        if (paid != NULL)
+            sum = abacus_add(abacus, sum, event_price(abacus, percentage, paid));
+        else
+            abacus_step(abacus, "%s is free", abacus_text(abacus, amounts->events[i]));
+    }
+    return sum;
+}
+
+const struct rational *
+price_percentage(
+    struct abacus *abacus,
+    const struct price_percentage *percentage,
+    const struct price_amounts *amounts)
+{
+    must(percentage->free_events >= 0 && amounts->count >= 0);
+    if (rational_sign(amounts->units) < 0) {
+        abacus_step(
+            abacus, "%s units: net negative usage costs 0", abacus_text(abacus, amounts->units));
+        return &RATIONAL_ZERO;
+    }
+    const struct rational *amount = percentage->min != NULL || percentage->max != NULL
+                                        ? events_price(abacus, percentage, amounts)
+                                        : sum_price(abacus, percentage, amounts);
+    return rational_max(amount, &RATIONAL_ZERO);
+}

@@ -1,0 +1,321 @@
+// The words for tiers keyed by a property, recurring levels, and the quantities that feed models.
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "billing/price_events.h"
+#include "billing/price_quantity.h"
+#include "billing/price_words.h"
+
+#include <string.h>
+
+static const int64_t places_range[2] = {-PRICE_ROUND_MAX, PRICE_ROUND_MAX};
+
+// ---- custom
+
+static struct bytes
+scalar_text(struct price_call *call, const struct json *node)
+{
+    if (node->type == JSON_STRING || node->type == JSON_NUMBER)
+        return node->text;
+    document_refuse(call->reader.in, node, "expected a string");
+    return bytes_text("");
+}
+
+static void
+custom_prices_read(
+    struct price_call *call, const struct json *prices, struct price_custom_tier *out)
+{
+    struct price_reader *in = &call->reader;
+    if (prices->type != JSON_OBJECT) {
+        out->fallback = price_read_node(in, prices, PRICE_NOT_NEGATIVE);
+        return;
+    }
+    struct price_key *keys = arena_array(in->abacus->arena, prices->count, struct price_key);
+    for (const struct json *node = prices->first; node != NULL; node = node->next) {
+        const struct rational *unit = price_read_node(in, node, PRICE_NOT_NEGATIVE);
+        if (bytes_equal(node->key, bytes_text("default")))
+            out->fallback = unit;
+        keys[out->keys_count++] = (struct price_key){node->key, unit};
+    }
+    out->keys = keys;
+}
+
+static const struct price_custom_tier *
+custom_tiers_read(struct price_call *call, uint32_t *out_count)
+{
+    struct price_reader *in = &call->reader;
+    const struct json *tiers = document_array(in->in, call->params, "tiers", PRICE_TIERS_MAX);
+    if (tiers != NULL && tiers->count == 0)
+        document_refuse(in->in, tiers, "expected at least one tier");
+    if (tiers == NULL || in->in->status)
+        return NULL;
+    struct price_custom_tier *items =
+        arena_array(in->abacus->arena, tiers->count, struct price_custom_tier);
+    const struct rational *above = &RATIONAL_ZERO;
+    for (const struct json *node = tiers->first; node != NULL; node = node->next) {
+        struct price_custom_tier *tier = &items[(*out_count)++];
+        document_keys(in->in, node, WORD_KEYS("to", "prices", "price", "unit"));
+        const struct json *to = document_member(in->in, node, "to");
+        if (to != NULL && to->type != JSON_NULL)
+            tier->to = price_read_node(in, to, PRICE_NOT_NEGATIVE);
+        price_bound_check(in, node, tier->to, above);
+        const char *name = price_name(node, WORD_KEYS("prices", "price", "unit"));
+        const struct json *prices = document_member(in->in, node, name);
+        if (prices == NULL)
+            return NULL;
+        custom_prices_read(call, prices, tier);
+        above = tier->to;
+    }
+    return items;
+}
+
+static const struct price_custom_event *
+custom_events_read(struct price_call *call, uint32_t *out_count)
+{
+    struct price_reader *in = &call->reader;
+    const struct json *events = document_array(in->in, call->params, "events", PRICE_LIST_MAX);
+    if (events == NULL)
+        return NULL;
+    struct price_custom_event *items =
+        arena_array(in->abacus->arena, events->count, struct price_custom_event);
+    for (const struct json *node = events->first; node != NULL; node = node->next) {
+        if (node->type != JSON_ARRAY || node->count != 2) {
+            document_refuse(in->in, node, "expected [units, key]");
+            return NULL;
+        }
+        struct price_custom_event *event = &items[(*out_count)++];
+        event->units = price_read_node(in, node->first, PRICE_NOT_NEGATIVE);
+        event->key = scalar_text(call, node->first->next);
+    }
+    return items;
+}
+
+static void
+custom_fold_word(struct price_call *call)
+{
+    uint32_t tiers_count = 0, events_count = 0, missing = 0;
+    const struct price_custom_tier *tiers = custom_tiers_read(call, &tiers_count);
+    const struct price_custom_event *events = custom_events_read(call, &events_count);
+    if (call->reader.in->status)
+        return;
+    const struct rational *amount =
+        price_custom_fold(call->reader.abacus, events, events_count, tiers, tiers_count, &missing);
+    if (amount != NULL) {
+        call_major(call, amount);
+        return;
+    }
+    const struct json *node = json_member(call->params, "events")->first;
+    for (uint32_t i = 0; i < missing; i++)
+        node = node->next;
+    document_refuse(
+        call->reader.in,
+        node,
+        "a tier that it reaches has neither a price for its key nor a default");
+}
+
+static void
+custom_word(struct price_call *call)
+{
+    const struct rational *amount =
+        price_read_number(&call->reader, call->params, "returned_amount", PRICE_ANY);
+    abacus_step(call->reader.abacus, "the amount that was returned");
+    if (!call->reader.in->status)
+        call_major(call, rational_max(amount, &RATIONAL_ZERO));
+}
+
+// ---- recurring levels
+
+static enum rounding
+rounding_read(struct price_call *call, const char *key)
+{
+    static const struct {
+        const char *name;
+        enum rounding rounding;
+    } names[] = {
+        {"half-up",   ROUND_HALF_UP  },
+        {"half_up",   ROUND_HALF_UP  },
+        {"round",     ROUND_HALF_UP  },
+        {"half-even", ROUND_HALF_EVEN},
+        {"half_even", ROUND_HALF_EVEN},
+        {"half-down", ROUND_HALF_DOWN},
+        {"half_down", ROUND_HALF_DOWN},
+        {"up",        ROUND_UP       },
+        {"down",      ROUND_DOWN     },
+        {"ceil",      ROUND_CEIL     },
+        {"ceiling",   ROUND_CEIL     },
+        {"floor",     ROUND_FLOOR    },
+    };
+    const char *name = document_text_optional(call->reader.in, call->params, key, 16);
+    for (size_t i = 0; name != NULL && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(names[i].name, name) == 0)
+            return names[i].rounding;
+    if (name != NULL && !call->reader.in->status)
+        document_refuse(
+            call->reader.in,
+            json_member(call->params, key),
+            "expected half-up, half-even, half-down, up, down, ceil or floor");
+    return ROUND_HALF_UP;
+}
+
+// The exact amount, or rounded to `round` places when the case says so.
+static void
+rounded_answer(struct price_call *call, const struct rational *amount)
+{
+    enum rounding rounding = rounding_read(call, "round_mode");
+    int64_t places =
+        price_read_int(&call->reader, call->params, "round", places_range, call->decimals);
+    if (price_member(call->params, "round") != NULL)
+        amount = abacus_round(call->reader.abacus, amount, (int32_t)places, rounding);
+    call_places(call, amount, places > 0 ? (int32_t)places : 0);
+}
+
+static void
+prorated_graduated_word(struct price_call *call)
+{
+    struct price_reader *in = &call->reader;
+    uint32_t tiers_count = 0, full_count = 0, prorated_count = 0;
+    const struct price_tier *tiers = price_read_tiers(in, call->params, "unit", &tiers_count);
+    const struct rational **full =
+        price_read_list(in, call->params, "full", PRICE_ANY, &full_count);
+    const struct rational **prorated =
+        price_read_list(in, call->params, "prorated", PRICE_ANY, &prorated_count);
+    if (!in->in->status && full_count != prorated_count)
+        document_refuse(
+            in->in, json_member(call->params, "prorated"), "expected as many as in \"full\"");
+    if (in->in->status)
+        return;
+    struct price_level_event *events =
+        arena_array(in->abacus->arena, full_count, struct price_level_event);
+    for (uint32_t i = 0; i < full_count; i++)
+        events[i] = (struct price_level_event){full[i], prorated[i]};
+    rounded_answer(
+        call, price_prorated_graduated(in->abacus, events, full_count, tiers, tiers_count));
+}
+
+// ---- quantities
+
+static struct price_change *
+changes_read(struct price_call *call, const struct price_weighted *weighted, uint32_t *out_count)
+{
+    struct price_reader *in = &call->reader;
+    const struct json *list = document_array(in->in, call->params, "events", PRICE_LIST_MAX);
+    if (list == NULL)
+        return NULL;
+    struct price_change *changes = arena_array(in->abacus->arena, list->count, struct price_change);
+    for (const struct json *node = list->first; node != NULL && !in->in->status;
+         node = node->next) {
+        struct price_change *change = &changes[(*out_count)++];
+        if (node->type != JSON_ARRAY || node->count != 2 || node->first->type != JSON_STRING ||
+            clock_parse(node->first->text, &change->time_ns) != STATUS_OK) {
+            document_refuse(in->in, node, "expected [time, delta]");
+            return NULL;
+        }
+        change->delta = price_read_node(in, node->first->next, PRICE_ANY);
+        if (change->time_ns < weighted->from_ns || change->time_ns > weighted->to_ns)
+            document_refuse(in->in, node->first, "is not between from and to");
+    }
+    return changes;
+}
+
+static void
+weighted_sum_word(struct price_call *call)
+{
+    static const int64_t days_range[2] = {1, 100000};
+    struct price_reader *in = &call->reader;
+    struct price_weighted weighted = {
+        .from_ns = document_time(in->in, call->params, "from"),
+        .to_ns = document_time(in->in, call->params, "to"),
+        .initial = price_read_optional(in, call->params, "initial", PRICE_ANY, &RATIONAL_ZERO),
+    };
+    (void)document_member(in->in, call->params, "period_days");
+    weighted.period_days = price_read_int(in, call->params, "period_days", days_range, 1);
+    if (!in->in->status && weighted.from_ns >= weighted.to_ns)
+        document_refuse(in->in, json_member(call->params, "to"), "must be after from");
+    weighted.changes = changes_read(call, &weighted, &weighted.changes_count);
+    if (in->in->status)
+        return;
+    const struct rational *sum = price_weighted_sum(in->abacus, &weighted);
+    int64_t places = price_read_int(in, call->params, "round", places_range, 0);
+    if (price_member(call->params, "round") != NULL)
+        sum = abacus_round(in->abacus, sum, (int32_t)places, ROUND_HALF_UP);
+    call_quantity(call, sum);
+}
+
+static void
+prorated_sum_word(struct price_call *call)
+{
+    struct price_reader *in = &call->reader;
+    const struct rational *full =
+        price_read_optional(in, call->params, "full_period_units", PRICE_ANY, &RATIONAL_ZERO);
+    const struct rational *days =
+        price_read_number(in, call->params, "period_days", PRICE_POSITIVE);
+    const struct json *list = document_array(in->in, call->params, "added", PRICE_LIST_MAX);
+    if (list == NULL)
+        return;
+    struct price_added *added = arena_array(in->abacus->arena, list->count, struct price_added);
+    uint32_t count = 0;
+    for (const struct json *node = list->first; node != NULL; node = node->next) {
+        const struct rational *pair[2] = {&RATIONAL_ZERO, &RATIONAL_ZERO};
+        if (!price_read_tuple(in, node, PRICE_ANY, pair, 2))
+            return;
+        added[count++] = (struct price_added){pair[0], pair[1]};
+    }
+    if (!in->in->status)
+        call_quantity(call, price_prorated_sum(in->abacus, full, added, count, days));
+}
+
+static void
+prorated_unique_count_word(struct price_call *call)
+{
+    struct price_reader *in = &call->reader;
+    const struct rational *days =
+        price_read_number(in, call->params, "period_days", PRICE_POSITIVE);
+    const struct json *active = document_member(in->in, call->params, "active_days");
+    if (active == NULL)
+        return;
+    uint32_t count = 1;
+    const struct rational *single = NULL, **list = &single;
+    if (active->type == JSON_ARRAY)
+        list = price_read_list(in, call->params, "active_days", PRICE_NOT_NEGATIVE, &count);
+    else
+        single = price_read_node(in, active, PRICE_NOT_NEGATIVE);
+    if (in->in->status)
+        return;
+    struct price_added *added = arena_array(in->abacus->arena, count, struct price_added);
+    for (uint32_t i = 0; i < count; i++)
+        added[i] = (struct price_added){abacus_int(in->abacus, 1), list[i]};
+    call_quantity(call, price_prorated_sum(in->abacus, &RATIONAL_ZERO, added, count, days));
+}
+
+static void
+quantity_rounding_word(struct price_call *call)
+{
+    enum rounding rounding = rounding_read(call, "fn");
+    int64_t places = price_read_int(&call->reader, call->params, "precision", places_range, 0);
+    const struct rational *units = call_units(call);
+    (void)document_member(call->reader.in, call->params, "fn");
+    if (!call->reader.in->status)
+        call_quantity(call, abacus_round(call->reader.abacus, units, (int32_t)places, rounding));
+}
+
+// ---- the table
+
+static const char keys_prorated_graduated[] = "full prorated tiers round round_mode";
+static const char keys_weighted_sum[] = "from to events initial period_days round";
+static const char keys_prorated_sum[] = "full_period_units added period_days";
+
+static const struct price_word words[] = {
+    {"custom_fold",           "events tiers",            custom_fold_word          },
+    {"custom",                "returned_amount",         custom_word               },
+    {"prorated_graduated",    keys_prorated_graduated,   prorated_graduated_word   },
+    {"weighted_sum",          keys_weighted_sum,         weighted_sum_word         },
+    {"prorated_sum",          keys_prorated_sum,         prorated_sum_word         },
+    {"prorated_unique_count", "active_days period_days", prorated_unique_count_word},
+    {"quantity_rounding",     "fn precision",            quantity_rounding_word    },
+};
+
+struct price_words
+price_words_level(void)
+{
+    return (struct price_words){words, sizeof words / sizeof words[0]};
+}
