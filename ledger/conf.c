@@ -36,8 +36,7 @@ static const uint64_t MAP_SIZE_DEFAULT = 1ULL << 40;
 static const uint64_t MAP_SIZE_SUM = 32ULL << 40;
 static const uint64_t MAP_SIZE_MIN = 1ULL << 20;
 
-// Makes the environment, or finds the one that an earlier try made; LMDB fsyncs the commit that
-// makes its databases.
+// Makes the environment, or finds the one that an earlier try made.
 static enum status
 env_make(const char *path, const struct env_options *options, struct error *error)
 {
@@ -59,7 +58,7 @@ env_make(const char *path, const struct env_options *options, struct error *erro
             "%s holds data, but ledger.conf is gone: restore ledger.conf from a backup",
             path);
     }
-    return status ? status : dir_sync(path, error);
+    return status;
 }
 
 static enum status
@@ -101,10 +100,9 @@ meters_make(const char *dir, struct error *error)
         status = dir_make(path.text, error);
     if (status == STATUS_OK)
         status = registry_open(dir, &registry, error);
-    if (status)
-        return status;
-    registry_close(registry);
-    return dir_sync(path.text, error);
+    if (status == STATUS_OK)
+        registry_close(registry);
+    return status;
 }
 
 static enum status

@@ -30,6 +30,9 @@ fired_open(
     enum status status = fired_path(&path, dir, shard, error);
     if (!status)
         status = dir_make(path.text, error);
+    // Marks are durable with their directory, also where an earlier start died before it was.
+    if (!status)
+        status = parent_sync(path.text, error);
     return status ? status : env_open(path.text, &options, out, error);
 }
 

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/pool.h"
+#include "ledger/files.h"
 #include "ledger/intake.h"
 
 #include <errno.h>
@@ -457,6 +458,15 @@ conf_settle(
     return status ? status : zones_open(ledger, error);
 }
 
+// Whoever made the ledger, or wrote ledger.conf anew, may have died between the rename and the sync
+// of the directory: before anything is acked, what is seen here is what a power cut leaves.
+static enum status
+names_settle(const char *dir, struct error *error)
+{
+    enum status status = dir_sync(dir, error);
+    return status ? status : parent_sync(dir, error);
+}
+
 static enum status
 ledger_start(struct ledger *ledger, const char *dir, struct error *error)
 {
@@ -464,6 +474,8 @@ ledger_start(struct ledger *ledger, const char *dir, struct error *error)
     enum status status = ledger_conf_read(dir, &ledger->conf, error);
     if (status == STATUS_OK)
         status = ledger_lock(ledger, dir, error);
+    if (status == STATUS_OK)
+        status = names_settle(dir, error);
     if (status == STATUS_OK)
         status = conf_settle(ledger, dir, &before, error);
     if (status == STATUS_OK)

@@ -1,15 +1,19 @@
-// LMDB behind our own types. Two things here are not in the library:
+// LMDB behind our own types. Three things here are not in the library:
 //
 // 1. A second open of one environment in one process shares the first handle. LMDB keeps its lock
 //    as an fcntl lock, which belongs to the process and goes away with any close of the file: a
 //    second handle, once closed, would let another process believe that nobody uses the environment
 //    and reset its reader table.
 // 2. Errors say what to do. MAP_FULL and ENOSPC are one status: a stated limit is reached.
+// 3. A new environment is made beside its place, and comes there by a rename when it is durable.
+//    LMDB writes the first pages of a new file without a sync: a power cut could leave a file that
+//    is no environment and never was, and nobody could tell it from a damaged one.
 
 #include "ledger/lmdb_env.h"
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ledger/files.h"
 
 #include <lmdb.h>
 
@@ -174,8 +178,10 @@ env_open_dbs(struct env *env, const struct env_options *options)
     return mdb_txn_commit(txn);
 }
 
+// The file is env->path's, or with MDB_NOSUBDIR one by itself.
 static int
-env_open_handle(struct env *env, const struct env_options *options)
+env_open_handle(
+    struct env *env, const struct env_options *options, const char *file, unsigned flags)
 {
     int code = mdb_env_create(&env->handle);
     if (code)
@@ -187,11 +193,11 @@ env_open_handle(struct env *env, const struct env_options *options)
         code = mdb_env_set_mapsize(env->handle, options->map_size);
     if (code)
         return code;
-    unsigned flags = MDB_NOTLS | (options->is_read_only ? MDB_RDONLY : 0);
+    flags |= MDB_NOTLS | (options->is_read_only ? MDB_RDONLY : 0);
     // The group shares the files (DESIGN section 6). Opening is the control plane's, before other
     // threads make files.
     mode_t earlier = umask(0007);
-    code = mdb_env_open(env->handle, env->path, flags, ENV_MODE);
+    code = mdb_env_open(env->handle, file, flags, ENV_MODE);
     (void)umask(earlier);
     if (code == 0)
         code = env_open_dbs(env, options);
@@ -224,7 +230,6 @@ env_share(struct env *env, const struct env_options *options, struct env **out, 
     return STATUS_OK;
 }
 
-// An empty file is what a crash between creating it and writing its first page leaves.
 static bool
 env_has_data(const char *path)
 {
@@ -232,6 +237,33 @@ env_has_data(const char *path)
     struct stat data;
     (void)snprintf(file, sizeof file, "%s/data.mdb", path);
     return stat(file, &data) == 0 && data.st_size > 0;
+}
+
+// Nobody else knows the new file, so it needs no lock; what a crash left of one begins anew.
+static enum status
+env_make(const char *path, const struct env_options *options, struct error *error)
+{
+    char file[ENV_PATH_MAX + 16];
+    char made[ENV_PATH_MAX + 16];
+    struct env env = {0};
+    (void)snprintf(file, sizeof file, "%s/data.mdb", path);
+    (void)snprintf(made, sizeof made, "%s/data.mdb.new", path);
+    if (unlink(made) != 0 && errno != ENOENT)
+        return error_set_errno(error, "cannot remove %s", made);
+    int code = env_open_handle(&env, options, made, MDB_NOSUBDIR | MDB_NOLOCK);
+    if (env.handle != NULL)
+        mdb_env_close(env.handle);
+    if (code)
+        return error_of(path, "make it", code, error);
+    return rename(made, file) == 0 ? STATUS_OK : error_set_errno(error, "cannot rename %s", made);
+}
+
+// The file is there and its name durable, also where who made it died before it was.
+static enum status
+env_settle(const char *path, const struct env_options *options, struct error *error)
+{
+    enum status status = env_has_data(path) ? STATUS_OK : env_make(path, options, error);
+    return status ? status : dir_sync(path, error);
 }
 
 static enum status
@@ -242,6 +274,9 @@ env_open_new(
     struct env **out,
     struct error *error)
 {
+    enum status status = options->is_read_only ? STATUS_OK : env_settle(path, options, error);
+    if (status)
+        return status;
     struct env *env = pool_take(1, sizeof *env);
     if (env == NULL)
         return error_set(error, STATUS_NO_MEMORY, "%s: no memory to open it", path);
@@ -251,7 +286,7 @@ env_open_new(
     env->inode = directory->st_ino;
     env->process = getpid();
     env->users = 1;
-    int code = env_open_handle(env, options);
+    int code = env_open_handle(env, options, path, 0);
     if (code) {
         if (env->handle != NULL)
             mdb_env_close(env->handle);

@@ -40,8 +40,10 @@ struct env_options {
     uint32_t dbs_count;
 };
 
-// path: an existing directory. Opening it again in this process shares the first handle. A reader
-// of an environment that no writer has made yet gets STATUS_NOT_FOUND.
+// path: an existing directory. For a writer an environment that is not there is made: a crash
+// leaves none or a whole one, which is durable when this returns. Opening it again in this process
+// shares the first handle. A reader of an environment that no writer has made yet gets
+// STATUS_NOT_FOUND.
 enum status
 env_open(const char *path, const struct env_options *options, struct env **out, struct error *error)
     CHECKED;

@@ -94,7 +94,7 @@ state_drop(const char *dir, const struct ledger_conf *conf, uint32_t shard, stru
     if (!status)
         status = env_open(path.text, &options, &state, error);
     env_close(state);
-    return status ? status : dir_sync(path.text, error);
+    return status;
 }
 
 static bool

@@ -299,6 +299,26 @@ Test(lmdb_env, lets_the_group_read_and_write)
     temp_dir_remove(dir);
 }
 
+// A crash while it was made: something of its beginning, beside its place.
+Test(lmdb_env, makes_anew_what_a_crash_left_unfinished)
+{
+    char dir[64];
+    char file[128];
+    temp_dir_make(dir);
+    (void)snprintf(file, sizeof file, "%s/data.mdb.new", dir);
+    FILE *torn = fopen(file, "w");
+    cr_assert_not_null(torn);
+    for (int i = 0; i < 4096; i++)
+        cr_assert_eq(fputc(0, torn), 0);
+    (void)fclose(torn);
+    struct env *env = open_env(dir, false);
+    put_text(env, "a", "1");
+    env_close(env);
+    cr_assert_neq(access(file, F_OK), 0);
+    env_close(open_env(dir, true));
+    temp_dir_remove(dir);
+}
+
 Test(lmdb_env, refuses_a_file_that_is_none_of_its_own)
 {
     char dir[64];
