@@ -341,7 +341,9 @@ check_answers(struct workload *workload, uint32_t questions)
                 strcmp(workload->meters[j].key, question.query.meter) == 0)
                 meter = &workload->meters[j];
         }
-        if (!workload->is_real)
+        bool is_phantom =
+            question.query.at_cut > 0 && question.query.at_cut == workload->phantom_cut;
+        if (!workload->is_real || is_phantom)
             continue;
         if (meter != NULL) {
             ask(workload, &question, meter);

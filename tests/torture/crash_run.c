@@ -1,0 +1,470 @@
+// Power cuts, one after another, at every point of recorded lives of a ledger.
+//
+//     torture.crash --seed 1 --lives 10 --points 500 [--without "dsync PATTERN"] [--verbose]
+//     torture.crash --seed 7 --recording FILE --at RECORD --variant N     // one again
+//
+// A life (life.h) is lived by this program in a process of its own, under the recorder, and then
+// once more beside the recording by the model alone. Between any two records the power may go: a
+// disk is built as it may look then (disk.h), and a child of this process opens the ledger on it,
+// asks again for what was not answered, and holds all of it against the model. What the recording
+// says must be what the files are, byte by byte; else something writes past the recorder.
+//
+// A finding keeps the recording and says how to see it again; threads make every recording of a
+// seed another one. Exits 1 with findings.
+
+#include "base/assert.h"
+#include "tests/torture/disk.h"
+#include "tests/torture/life.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { PATH_SIZE = 512, SURVIVOR_SECONDS = 300, NOWHERE = -1 };
+
+struct options {
+    uint64_t seed, lives, points;
+    const char *without, *recording;
+    int64_t at, variant;
+    bool is_live, is_verbose, is_expected;
+};
+
+struct cutter {
+    const struct options *options;
+    struct recording recording;
+    struct disk disk;
+    uint64_t position;    // of the record that comes next
+    uint64_t changes;     // records of the whole recording behind which the power may go
+    uint64_t cut, found;  // points tried; findings
+    char root[PATH_SIZE];
+    char file[PATH_SIZE];
+};
+
+static uint64_t
+mix(uint64_t a, uint64_t b)
+{
+    uint64_t z = a * 0x9e3779b97f4a7c15ULL + b + 0x632be59bd9b4e019ULL;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+}
+
+static int
+remove_one(const char *path, const struct stat *stat, int kind, struct FTW *place)
+{
+    (void)stat;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+static void
+dir_remove(const char *dir)
+{
+    must(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
+}
+
+// --- one power cut ---
+
+// What a process that died left: the name of a socket that nobody listens to.
+static void
+socket_leave(const char *dir)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int size = snprintf(address.sun_path, sizeof address.sun_path, "%s/read.sock", dir);
+    if (size < 0 || (size_t)size >= sizeof address.sun_path)
+        return;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(fd >= 0);
+    (void)bind(fd, (const struct sockaddr *)&address, sizeof address);
+    (void)close(fd);
+}
+
+static void
+survivor_dir(const struct cutter *cutter, char out[PATH_SIZE + 16])
+{
+    (void)snprintf(out, PATH_SIZE + 16, "%s/cut", cutter->root);
+}
+
+static void
+survive(struct cutter *cutter, struct life *life, uint64_t variant)
+{
+    struct workload *workload = &life->workload;
+    char dir[PATH_SIZE + 16];
+    uint64_t seed = mix(mix(cutter->options->seed, cutter->position), variant);
+    survivor_dir(cutter, dir);
+    (void)alarm(SURVIVOR_SECONDS);
+    disk_build(&cutter->disk, seed, dir);
+    int size = snprintf(workload->dir, sizeof workload->dir, "%s/ledger", dir);
+    must(size > 0 && (size_t)size < sizeof workload->dir);
+    if (seed % 2 == 0)
+        socket_leave(workload->dir);
+    workload->random = mix(seed, 1);
+    life_survive(life);
+}
+
+static void
+say_finding(const struct cutter *cutter, const struct life *life, uint64_t variant, int status)
+{
+    if (WIFSIGNALED(status))
+        (void)fprintf(stderr, "the survivor died of signal %d\n", WTERMSIG(status));
+    (void)fprintf(
+        stderr,
+        "power cut after record %" PRIu64 ", deed %u of kind %d%s; again: torture.crash --seed"
+        " %" PRIu64 " --recording %s --at %" PRIu64 " --variant %" PRIu64 "\n",
+        cutter->position,
+        life->deed,
+        (int)life->kind,
+        life->has_begun ? "" : " (not begun)",
+        cutter->options->seed,
+        cutter->file,
+        cutter->position,
+        variant);
+}
+
+// True: this is the child, on the disk of the power cut.
+static bool
+cut(struct cutter *cutter, struct life *life, uint64_t variant)
+{
+    char dir[PATH_SIZE + 16];
+    int status = 0;
+    (void)fflush(NULL);
+    pid_t child = fork();
+    must(child >= 0);
+    if (child == 0) {
+        if (cutter->options->is_expected)
+            must(freopen("/dev/null", "w", stderr) != NULL);
+        survive(cutter, life, variant);
+        return true;
+    }
+    must(waitpid(child, &status, 0) == child);
+    cutter->cut++;
+    survivor_dir(cutter, dir);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        cutter->found++;
+        if (!cutter->options->is_expected)
+            say_finding(cutter, life, variant, status);
+    }
+    if (access(dir, F_OK) == 0)
+        dir_remove(dir);
+    return false;
+}
+
+// How often behind this record: the points are spread evenly, what is left over by chance.
+static uint64_t
+cuts_here(const struct cutter *cutter)
+{
+    const struct options *options = cutter->options;
+    uint64_t whole = options->points / cutter->changes;
+    uint64_t rest = options->points % cutter->changes;
+    return whole + (mix(options->seed, cutter->position) % cutter->changes < rest);
+}
+
+static bool
+cut_all(struct cutter *cutter, struct life *life)
+{
+    const struct options *options = cutter->options;
+    if (options->at != NOWHERE)
+        return (uint64_t)options->at == cutter->position &&
+               cut(cutter, life, (uint64_t)options->variant);
+    uint64_t count = cuts_here(cutter);
+    for (uint64_t i = 0; i < count; i++) {
+        if (cutter->found > 0)
+            return false;
+        if (cut(cutter, life, i))
+            return true;
+    }
+    return false;
+}
+
+// --- the recording, beside the life ---
+
+static void
+read_fates(struct life *life, const char *text)
+{
+    char *at;
+    (void)strtoul(text, &at, 10);
+    while (*at != '\0') {
+        unsigned long index = strtoul(at, &at, 10);
+        unsigned long fate = strtoul(at, &at, 10);
+        must(index < WORKLOAD_BATCH_MAX && fate < FATE_COUNT);
+        life->acked[index] = (uint8_t)fate;
+    }
+}
+
+static void
+read_shown(struct life *life, const char *text)
+{
+    char *at;
+    (void)strtoul(text, &at, 10);
+    unsigned long shard = strtoul(at, &at, 10);
+    must(shard < LIFE_SHARDS_MAX);
+    life->shown[shard] = strtoull(at, &at, 10);
+}
+
+// True: the deed has ended.
+static bool
+read_mark(struct life *life, const struct step *step)
+{
+    char text[32 + WORKLOAD_BATCH_MAX * 8];
+    must(step->record.size < sizeof text);
+    memcpy(text, step->bytes, step->record.size);
+    text[step->record.size] = '\0';
+    must(strtoul(text + 1, NULL, 10) == life->deed);
+    if (text[0] == 'F')
+        read_fates(life, text + 1);
+    if (text[0] == 'T')
+        read_shown(life, text + 1);
+    if (text[0] == 'B')
+        life->has_begun = true;
+    return text[0] == 'E';
+}
+
+// Everything that was recorded up to the end of this deed.
+static void
+on_deed(struct life *life)
+{
+    struct cutter *cutter = life->context;
+    struct step step;
+    life->has_begun = false;
+    while (recording_next(&cutter->recording, &step)) {
+        cutter->position++;
+        if (step.record.kind == RECORD_MARK) {
+            if (read_mark(life, &step))
+                return;
+            continue;
+        }
+        if (!disk_head_is_fresh(&cutter->disk, &step)) {
+            cutter->found++;
+            if (!cutter->options->is_expected)
+                (void)fprintf(
+                    stderr, "record %" PRIu64 ": a head is not synced\n", cutter->position);
+        }
+        if (disk_apply(&cutter->disk, &step) && cut_all(cutter, life))
+            return;
+    }
+    must(false);
+}
+
+static uint64_t
+changes_count(struct recording recording)
+{
+    uint64_t count = 0;
+    struct step step;
+    while (recording_next(&recording, &step)) {
+        enum record_kind kind = (enum record_kind)step.record.kind;
+        count += kind != RECORD_MARK && kind != RECORD_BEGIN;
+    }
+    return count;
+}
+
+// --- the life that is recorded ---
+
+static void
+live(uint64_t seed, const char *root)
+{
+    static struct life life;
+    life = (struct life){
+        .workload = {.seed = seed, .is_real = true}
+    };
+    // A function from an object pointer, as POSIX has it.
+    *(void **)&life.mark = dlsym(RTLD_DEFAULT, "recorder_mark");
+    *(void **)&life.die = dlsym(RTLD_DEFAULT, "recorder_die");
+    *(void **)&life.arm = dlsym(RTLD_DEFAULT, "recorder_arm");
+    must(life.mark != NULL && life.die != NULL && life.arm != NULL);
+    (void)snprintf(life.workload.dir, sizeof life.workload.dir, "%s/ledger", root);
+    life_run(&life);
+    life_done(&life);
+}
+
+// The program again, under the recorder.
+static void
+record(const struct cutter *cutter)
+{
+    char self[PATH_SIZE];
+    char recorder[PATH_SIZE + 32];
+    char disk[PATH_SIZE + 16];
+    char seed[32];
+    int status = 0;
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    must(size > 0);
+    self[size] = '\0';
+    (void)snprintf(recorder, sizeof recorder, "%s", self);
+    (void)snprintf(strrchr(recorder, '/'), 32, "/librecorder.so");
+    (void)snprintf(disk, sizeof disk, "%s/disk", cutter->root);
+    (void)snprintf(seed, sizeof seed, "%" PRIu64, cutter->options->seed);
+    must(access(recorder, R_OK) == 0 && mkdir(disk, 0770) == 0);
+    pid_t child = fork();
+    must(child >= 0);
+    if (child == 0) {
+        must(setenv("LD_PRELOAD", recorder, 1) == 0);
+        must(setenv(RECORD_ROOT_VARIABLE, disk, 1) == 0);
+        must(setenv(RECORD_FILE_VARIABLE, cutter->file, 1) == 0);
+        must(setenv(RECORD_SYNC_VARIABLE, "200", 1) == 0);
+        must(setenv(RECORD_TICK_VARIABLE, "300", 1) == 0);
+        // The recorder stands before the sanitizer's library, and asks it nothing.
+        must(setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1) == 0);
+        (void)execl(self, self, "--seed", seed, "--live", disk, NULL);
+        _exit(127);
+    }
+    must(waitpid(child, &status, 0) == child);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        (void)fprintf(stderr, "seed %s: the recorded life failed, status %d\n", seed, status);
+        exit(1);
+    }
+}
+
+static void
+compare(struct cutter *cutter)
+{
+    char disk[PATH_SIZE + 16];
+    char text[512];
+    struct step step;
+    must(!recording_next(&cutter->recording, &step));
+    (void)snprintf(disk, sizeof disk, "%s/disk", cutter->root);
+    if (cutter->options->recording == NULL && !disk_compare(&cutter->disk, disk, text)) {
+        (void)fprintf(stderr, "seed %" PRIu64 ": %s\n", cutter->options->seed, text);
+        cutter->found++;
+    }
+}
+
+// Where to: in memory, since no power is cut here.
+static void
+root_make(char root[PATH_SIZE])
+{
+    const char *place = getenv("TMPDIR");
+    if (place == NULL)
+        place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    (void)snprintf(root, PATH_SIZE, "%s/tally-crash-XXXXXX", place);
+    must(mkdtemp(root) != NULL);
+}
+
+static void
+run_life(const struct options *options, uint64_t *out_cut, uint64_t *out_found)
+{
+    static struct life life;
+    struct cutter cutter = {.options = options, .disk = {.without = options->without}};
+    root_make(cutter.root);
+    (void)snprintf(cutter.file, sizeof cutter.file, "%.*s.rec", PATH_SIZE - 8, cutter.root);
+    if (options->recording == NULL)
+        record(&cutter);
+    recording_load(
+        &cutter.recording, options->recording != NULL ? options->recording : cutter.file);
+    cutter.changes = changes_count(cutter.recording);
+    disk_init(&cutter.disk);
+    life = (struct life){.workload = {.seed = options->seed}, .on_deed = on_deed};
+    life.context = &cutter;
+    life_run(&life);
+    compare(&cutter);
+    if (options->is_verbose)
+        (void)printf(
+            "seed %" PRIu64 ": %" PRIu64 " points, %" PRIu64 " records, %" PRIu64
+            " writes, %" PRIu64 " syncs, %" PRIu64 " left out, %u deeds, %u events stored, %u cuts,"
+            " %u shards\n",
+            options->seed,
+            cutter.cut,
+            cutter.position,
+            cutter.disk.writes,
+            cutter.disk.syncs_done,
+            cutter.disk.left_out,
+            life.deed,
+            life.workload.model.count,
+            life.workload.model.cuts_count,
+            life.workload.shards);
+    dir_remove(cutter.root);
+    if (options->without != NULL && cutter.disk.left_out == 0) {
+        (void)fprintf(stderr, "no sync is \"%s\"\n", options->without);
+        exit(2);
+    }
+    if (cutter.found == 0 || options->is_expected)
+        (void)unlink(cutter.file);
+    life_done(&life);
+    disk_done(&cutter.disk);
+    recording_done(&cutter.recording);
+    *out_cut += cutter.cut;
+    *out_found += cutter.found;
+}
+
+// --- the command ---
+
+static uint64_t
+number_of(const char *text)
+{
+    char *end;
+    uint64_t number = text == NULL ? 0 : strtoull(text, &end, 10);
+    if (text == NULL || *text == '\0' || *end != '\0') {
+        (void)fprintf(
+            stderr,
+            "usage: torture.crash [--seed N] [--lives N] [--points N] [--verbose] [--expected]\n"
+            "                     [--without \"fsync|fdatasync|dsync|dir PATTERN\"]\n"
+            "                     [--recording FILE --at N --variant N]\n");
+        exit(2);
+    }
+    return number;
+}
+
+static struct options
+options_read(char **argv, const char **out_root)
+{
+    struct options options = {.seed = 1, .lives = 1, .points = 100, .at = NOWHERE};
+    for (char **at = argv + 1; *at != NULL; at++) {
+        if (strcmp(*at, "--verbose") == 0)
+            options.is_verbose = true;
+        else if (strcmp(*at, "--expected") == 0)
+            options.is_expected = true;
+        else if (at[1] == NULL)
+            (void)number_of(NULL);
+        else if (strcmp(*at, "--seed") == 0)
+            options.seed = number_of(*++at);
+        else if (strcmp(*at, "--lives") == 0)
+            options.lives = number_of(*++at);
+        else if (strcmp(*at, "--points") == 0)
+            options.points = number_of(*++at);
+        else if (strcmp(*at, "--at") == 0)
+            options.at = (int64_t)number_of(*++at);
+        else if (strcmp(*at, "--variant") == 0)
+            options.variant = (int64_t)number_of(*++at);
+        else if (strcmp(*at, "--without") == 0)
+            options.without = *++at;
+        else if (strcmp(*at, "--recording") == 0)
+            options.recording = *++at;
+        else if (strcmp(*at, "--live") == 0)
+            *out_root = *++at;
+        else
+            (void)number_of(NULL);
+    }
+    return options;
+}
+
+int
+main(int argc, char **argv)
+{
+    const char *root = NULL;
+    uint64_t points = 0;
+    uint64_t found = 0;
+    must(argc > 0);
+    struct options options = options_read(argv, &root);
+    uint64_t first = options.seed;
+    // Else most of the time goes into clearing huge pages of which little is used.
+    (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    if (root != NULL) {
+        live(options.seed, root);
+        return 0;
+    }
+    for (uint64_t i = 0; i < options.lives && found == 0; i++) {
+        options.seed = first + i;
+        run_life(&options, &points, &found);
+    }
+    (void)printf("crash points tried %" PRIu64 ", findings %" PRIu64 "\n", points, found);
+    return found > 0;
+}
