@@ -24,7 +24,7 @@
 # reports. Criterion does not run under ThreadSanitizer, so the preset tsan has the race programs
 # only.
 
-set(TALLY_TEST_TIMEOUT 120)
+set(TALLY_TEST_TIMEOUT 300)
 set(TALLY_FUZZ_SECONDS 20)
 
 # The arrows of DESIGN section 2. tools/tidy holds the same arrows for #include.

@@ -44,8 +44,8 @@ const struct error *dedup_error(const struct dedup *dedup);
 // What was found new.
 void dedup_add(struct dedup *dedup, struct hash128 identity, uint32_t payload);
 // Both at once, by one lookup of the hot table: a new one is added if it is welcome.
-enum dedup_result dedup_take(
-    struct dedup *dedup, struct hash128 identity, uint32_t payload, bool is_welcome);
+enum dedup_result
+dedup_take(struct dedup *dedup, struct hash128 identity, uint32_t payload, bool is_welcome);
 // Whoever comes with this identity next is new.
 void dedup_free(struct dedup *dedup, struct hash128 identity);
 // Ends the snapshot that lookups on disk share. Before every pause.

@@ -12,10 +12,9 @@
 // numbers (shortest that read back the same), a float that JSON has no word for as {"float":
 // "nan"}, text that is no UTF-8 as {"text_base64": ...}, binary as {"binary_base64": ...},
 // extension values as {"ext": type, "data": base64}; a key that is no UTF-8 text is the text of its
-// JSON; of keys that are equal then the first is shown, the one that meters read. With keys of these
-// kinds, and with a map that begins as one of these objects, properties_base64 behind the
-// properties holds their msgpack pairs. Members that say nothing
-// are left out: time_is_arrival, chunk_position (the id is the frame's chunk then), batch. What
+// JSON; of keys that are equal then the first is shown, the one that meters read. With keys of
+// these kinds, and with a map that begins as one of these objects, properties_base64 behind the
+// properties holds their msgpack pairs. Members that say nothing are left out: time_is_arrival, chunk_position (the id is the frame's chunk then), batch. What
 // is no event has "kind" ("cancel", "amend", "batch_open", "batch_close", "batch_revert",
 // "cut"), the members of the event it corrects, of_block and of_index (where that lies),
 // "amended" (its new type, value and properties), time_end (of a reverted batch), "cut" (its

@@ -4,7 +4,7 @@
 #include "ledger/shard.h"
 
 enum {
-    JUDGE_AHEAD = 16,       // identities prefetched before they are looked up
+    JUDGE_AHEAD = 16,        // identities prefetched before they are looked up
     JUDGE_ITEMS_AHEAD = 64,  // items: they were written on another core
 };
 

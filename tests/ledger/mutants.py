@@ -270,7 +270,8 @@ MUTANTS = [
      "entry->has_fired || fired == NULL;"),
     ("watch-memory-unread", "a total has what is in memory", "ledger/watch_total.c",
      "    cells_each(source->cells, &range, reading_memory, &reading);",
-     "    if (source == NULL)\n        cells_each(source->cells, &range, reading_memory, &reading);"),
+     "    if (source == NULL)\n"
+     "        cells_each(source->cells, &range, reading_memory, &reading);"),
     ("watch-frozen-unread", "likewise what is being flushed", "ledger/watch_total.c",
      "    if (source->frozen != NULL && needs_frozen(&reading) &&",
      "    if (source == NULL && needs_frozen(&reading) &&"),
