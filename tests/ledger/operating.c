@@ -10,6 +10,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+static const int64_t MEND_MAX_NS = 60 * SECOND_NS;
+
 static int64_t
 operating_now_ns(void)
 {
@@ -51,12 +53,43 @@ state_digest(struct env *state, uint64_t digest)
     return digest;
 }
 
+static uint64_t
+count_dirty(const char *dir)
+{
+    struct error error = {0};
+    struct ledger_conf conf;
+    uint64_t count = 0;
+    succeed(ledger_conf_read(dir, &conf, &error), &error);
+    for (uint32_t i = 0; i < conf.shards; i++) {
+        struct shard_view view = {0};
+        succeed(shard_view_open(dir, i, &view, &error), &error);
+        cr_assert_not_null(view.state);
+        struct tx tx = tx_read(view.state);
+        count += tx_count(&tx, STATE_DB_DIRTY);
+        succeed(tx_check(&tx, &error), &error);
+        tx_done(&tx);
+        shard_view_done(&view);
+    }
+    return count;
+}
+
+void
+operating_mend(const char *dir)
+{
+    const int64_t deadline_ns = clock_monotonic_ns() + MEND_MAX_NS;
+    while (count_dirty(dir) > 0) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "cells stay dirty");
+        operating_settle(dir);
+    }
+}
+
 uint64_t
 operating_state(const char *dir)
 {
     struct error error = {0};
     struct ledger_conf conf;
     uint64_t digest = 0;
+    operating_mend(dir);
     succeed(ledger_conf_read(dir, &conf, &error), &error);
     for (uint32_t i = 0; i < conf.shards; i++) {
         struct shard_view view = {0};

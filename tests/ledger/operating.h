@@ -10,6 +10,10 @@
 
 #include "tests/ledger/writing.h"
 
+// Goes on where a close stopped waiting for dirty cells, until none is left (at most 60 s): they
+// are made anew in the background, and until then their bytes are whatever was left in them.
+void operating_mend(const char *dir);
+// Of what is there when no cell is dirty, to which it sees itself (operating_mend).
 uint64_t operating_state(const char *dir);
 uint64_t operating_dump(const char *dir);
 void operating_verify(const char *dir);
