@@ -10,6 +10,7 @@ struct covering {
     struct arena *arena;
     struct cover cover;
     uint32_t capacity;
+    int64_t limit_s;  // where the answer's window ends, or the range
 };
 
 // Goes on with the last piece when it is of the same kind.
@@ -53,9 +54,10 @@ has_finer(const struct horizons *horizons, int64_t start_s, int64_t end_s)
     return horizons->list[is_on_hours ? 1 : 0].kept_s <= start_s;
 }
 
-// Whether the kind has a window that starts here and serves.
+// Whether the kind has a window that starts here, ends by the limit, and serves.
 static bool
-serves(const struct covering *covering, const struct horizon *horizon, int64_t at_s)
+serves(
+    const struct covering *covering, const struct horizon *horizon, int64_t at_s, int64_t limit_s)
 {
     const struct window_kind *kind = &horizon->kind;
     if (kind->zone_number != 0 &&
@@ -68,18 +70,18 @@ serves(const struct covering *covering, const struct horizon *horizon, int64_t a
         has_finer(covering->horizons, at_s, end_s))
         return false;
     bool is_made = kind->width == CELL_QUARTER_HOUR || end_s <= horizon->made_s;
-    return is_made && end_s <= limit_at(covering->question, at_s);
+    return is_made && end_s <= limit_s;
 }
 
 // The one that reaches furthest. Quarter hours come last in a tie of nothing: they always reach.
 static const struct horizon *
-best_at(const struct covering *covering, int64_t at_s)
+best_at(const struct covering *covering, int64_t at_s, int64_t limit_s)
 {
     const struct horizon *best = NULL;
     int64_t best_end_s = at_s;
     for (uint32_t i = 0; i < covering->horizons->count; i++) {
         const struct horizon *horizon = &covering->horizons->list[i];
-        if (!serves(covering, horizon, at_s))
+        if (!serves(covering, horizon, at_s, limit_s))
             continue;
         int64_t end_s = window_end(&horizon->kind, at_s);
         if (end_s > best_end_s) {
@@ -106,7 +108,7 @@ static struct cover_piece
 piece_at(const struct covering *covering, int64_t at_s, int64_t until_s)
 {
     struct cover_piece piece = {.from_s = at_s, .kind = {.width = CELL_QUARTER_HOUR}};
-    const struct horizon *best = at_s < until_s ? best_at(covering, at_s) : NULL;
+    const struct horizon *best = at_s < until_s ? best_at(covering, at_s, covering->limit_s) : NULL;
     piece.is_log = at_s < until_s && best == NULL;
     piece.to_s = at_s < until_s ? at_s + QUARTER_HOUR_S : covering->question->to_s;
     if (best != NULL) {
@@ -126,6 +128,9 @@ cover_make(
     must(at_s >= 0 && at_s % QUARTER_HOUR_S == 0);
     must(at_s <= question->to_s && question->to_s % QUARTER_HOUR_S == 0);
     while (at_s < question->to_s) {
+        // Finding it takes longer in a zone than all the rest.
+        if (at_s >= covering.limit_s)
+            covering.limit_s = limit_at(question, at_s);
         struct cover_piece piece = piece_at(&covering, at_s, until_s);
         cover_add(&covering, &piece);
         at_s = piece.to_s;
