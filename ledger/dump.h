@@ -14,8 +14,9 @@
 // extension values as {"ext": type, "data": base64}; a key that is no UTF-8 text is the text of its
 // JSON; of keys that are equal then the first is shown, the one that meters read. With keys of
 // these kinds, and with a map that begins as one of these objects, properties_base64 behind the
-// properties holds their msgpack pairs. Members that say nothing are left out: time_is_arrival,
-// chunk_position (the id is the frame's chunk then), batch. What is no event has "kind" ("cancel", "amend", "batch_open", "batch_close", "batch_revert",
+// properties holds their msgpack pairs. Members that say nothing
+// are left out: time_is_arrival, chunk_position (the id is the frame's chunk then), batch. What
+// is no event has "kind" ("cancel", "amend", "batch_open", "batch_close", "batch_revert",
 // "cut"), the members of the event it corrects, of_block and of_index (where that lies),
 // "amended" (its new type, value and properties), time_end (of a reverted batch), "cut" (its
 // number), "who" and "why". Any process, beside a running tallyd: it shows what is committed

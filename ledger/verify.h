@@ -14,8 +14,8 @@
 // with its payload, but for expired ones, and none that the log does not have.
 //
 // The reading is done in child processes, one for the registry and one per shard: one that crashes
-// on a damaged file is a finding. Works beside a running tallyd, which may delete the beginning of
-// the log meanwhile (what went is not compared any more), and without it. Memory: a child's,
+// on a damaged file is a finding. Works beside a running tallyd, which may delete the log's
+// beginning meanwhile (what went is not compared any more), and without it. Memory: a child's,
 // proportional to the events (32 bytes each) and cells of one shard. Call it before this process
 // opens an environment of the ledger, or from a single-threaded one. Thread: one.
 
