@@ -52,6 +52,7 @@ static const struct part {
 } PARTS[] = {
     {"usage", micro_usage},
     {"dedup", micro_dedup},
+    {"quota", micro_quota},
 };
 
 static const struct option_spec SPEC = {
@@ -63,6 +64,7 @@ static const struct option_spec SPEC = {
         "  usage   a month of events in a ledger, and questions about it: one subject's month by\n"
         "          day, all subjects' totals of the closed month, all subjects from day cells\n"
         "  dedup   identities put into one shard and looked up, in memory and on disk\n"
+        "  quota   how much of a threshold is used: asked of tallyd, idle and under load\n"
         "Exit status: 0 success, 1 failure or wrong answer, 2 wrong options.\n",
     .rows = ROWS,
     .positional_max = sizeof PARTS / sizeof PARTS[0],

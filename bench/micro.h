@@ -47,4 +47,8 @@ enum status micro_usage(
 enum status micro_dedup(
     const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
 
+// Quotas of thresholds, asked on the read socket. STATUS_CORRUPT as above.
+enum status micro_quota(
+    const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
+
 int micro_main(int argc, char **argv);

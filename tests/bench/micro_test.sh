@@ -30,6 +30,13 @@ micro --identities 70000 --questions 3 --format json dedup || fail "dedup failed
 grep -q '"dedup_identities":131072,' "$work/out" || fail "identities come in whole groups"
 grep -q '"dedup_open_seconds":[0-9.]' "$work/out" || fail "the result lacks dedup_open_seconds"
 
+micro --subjects 300 --questions 20 --format json quota || fail "quota failed"
+grep -q '"quota_subjects":300,' "$work/out" || fail "the result lacks quota_subjects"
+for key in quota_totals_seconds quota_in_memory_p50_us quota_in_memory_p99_us quota_in_cells_p50_us \
+    quota_in_cells_p99_us quota_loaded_p50_us quota_loaded_p99_us; do
+    grep -q "\"$key\":[0-9.]" "$work/out" || fail "the result lacks $key"
+done
+
 # Fewer cells than subjects, and a table.
 micro --subjects 50 --cells 20 --questions 5 --runs 1 usage || fail "few cells failed"
 grep -q 'usage_month_subjects  *20 ' "$work/out" || fail "a table was expected"
