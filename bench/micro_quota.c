@@ -219,6 +219,7 @@ quotas_ask(
     struct quota quota;
     enum status status = STATUS_OK;
     uint64_t pairs = ((uint64_t)options->subjects + 1 - odd) / 2;
+    must(pairs > 0);
     for (int64_t i = 0; i < options->questions && !status; i++) {
         uint64_t which = ((uint64_t)i * 1000003 + (uint64_t)options->seed) % pairs * 2 + odd;
         int64_t began_ns = clock_monotonic_ns();

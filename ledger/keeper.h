@@ -70,19 +70,19 @@ struct keeper_options {
 };
 
 struct keeper {
-    struct keeper_options options;
-    struct waker waker;
+    struct published adopted;
+    struct published rolled;  // freezes whose windows are made
+    struct published mended;  // how often no dirty cell was left
     struct slot freezes;
     struct slot flushed;
     struct slot seals;
     struct slot views;
     struct slot marks;
     struct slot marked;
-    struct published adopted;
-    struct published rolled;  // freezes whose windows are made
-    struct published mended;  // how often no dirty cell was left
-    uint64_t frozen;          // the writer's: freezes offered
-    struct flag is_mending;   // there are dirty cells on disk
+    struct keeper_options options;
+    struct waker waker;
+    uint64_t frozen;         // the writer's: freezes offered
+    struct flag is_mending;  // there are dirty cells on disk
     struct flag stop;
     struct flag failed;
     struct error error;

@@ -538,6 +538,27 @@ entry_answers(const struct watch_entry *entry)
     return entry != NULL && entry->is_based && !entry->is_partial && !entry_is_done(entry);
 }
 
+// What the cells say, and the marks on disk.
+static enum status
+quota_read(
+    struct watch_total *total,
+    const struct watch_source *source,
+    uint32_t threshold_id,
+    struct arena *arena,
+    bool *out_has_fired,
+    struct error *error)
+{
+    scoped(tx_done) struct tx tx = tx_read(source->state);
+    scoped(tx_done) struct tx fired = tx_read(source->fired);
+    enum status status = watch_total_read(total, source, &tx, arena, error);
+    bool has_fired = fired_is(&fired, threshold_id, total->from_s, total->subject);
+    if (!status)
+        status = tx_check(&fired, error);
+    if (!status && has_fired)
+        *out_has_fired = true;
+    return status;
+}
+
 enum status
 watch_quota(
     const struct watch *watch,
@@ -549,38 +570,30 @@ watch_quota(
     struct error *error)
 {
     const struct watched *watched = watched_by_id(watch->set, threshold_id);
-    struct quota quota = {0};
     if (!quota_is_askable(watched, subject, time_s))
         return error_set(error, STATUS_NOT_FOUND, "there is no such threshold for this subject");
-    const struct meter *meter = watched->meter;
-    const struct watch_entry *entry;
     scoped(arena_done) struct arena scratch = {0};
+    struct quota quota = {.limit = watched->threshold->limit};
     threshold_period_of(watched->threshold->period, time_s, &quota.from_s, &quota.to_s);
-    quota.limit = watched->threshold->limit;
+    const struct watch_entry *entry = entry_find(watch, watched, subject, quota.from_s);
     struct watch_total total = {
-        .meter = meter,
+        .meter = watched->meter,
         .subject = subject,
         .from_s = quota.from_s,
         .to_s = quota.to_s,
         .distinct_max = (uint64_t)(quota.limit.units / DECIMAL_ONE.units) + 1,
     };
-    entry = entry_find(watch, watched, subject, quota.from_s);
     quota.has_fired = entry != NULL && entry->has_fired;
-    if (entry_answers(entry)) {
+    enum status status = STATUS_OK;
+    if (entry_answers(entry))
         total.state = entry->total;
-    } else {
-        scoped(tx_done) struct tx tx = tx_read(source->state);
-        scoped(tx_done) struct tx fired = tx_read(source->fired);
-        enum status status = watch_total_read(&total, source, &tx, &scratch, error);
-        quota.has_fired = quota.has_fired || fired_is(&fired, threshold_id, quota.from_s, subject);
-        if (!status)
-            status = tx_check(&fired, error);
-        if (status)
-            return status;
-    }
-    quota.is_complete =
-        !total.is_dirty && !total.is_cut_short && watch_source_is_complete(source, meter->id);
-    (void)total_value(meter->aggregation, &total.state, &quota.used);
+    else
+        status = quota_read(&total, source, threshold_id, &scratch, &quota.has_fired, error);
+    if (status)
+        return status;
+    quota.is_complete = !total.is_dirty && !total.is_cut_short &&
+                        watch_source_is_complete(source, watched->meter->id);
+    (void)total_value(watched->meter->aggregation, &total.state, &quota.used);
     *out = quota;
     return STATUS_OK;
 }

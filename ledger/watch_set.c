@@ -70,7 +70,7 @@ set_index(struct watched_set *set, struct arena *arena)
         set->by_id[i] = one;
     }
     if (set->count > 1)
-        qsort(set->by_id, set->count, sizeof set->by_id[0], id_compare);
+        qsort(set->by_id, set->count, sizeof(void *), id_compare);
 }
 
 struct watched_set *

@@ -223,7 +223,7 @@ Test(watch_crash, marks_are_on_disk_before_the_cells, .timeout = 60)
         watching_put(&writing, subject, 100, writing_now_ns);
         wait_flushed(&writing, i + 1);
         struct watching_list list = watching_fired(&writing, 0);
-        cr_assert_eq(list.count, i + 1, "%u marks after %d flushes", list.count, i + 1);
+        cr_assert_eq(list.count, (uint32_t)i + 1, "%u after %d flushes", list.count, i + 1);
         arena_done(&list.arena);
     }
     writing_close(&writing);
