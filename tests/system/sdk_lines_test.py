@@ -6,8 +6,7 @@ import unittest
 
 import support
 
-# Go's is what was reached so far; the goal is 300.
-LIMITS = {"js/*.js": 300, "python/**/*.py": 300, "go/**/*.go": 388}
+LIMITS = {"js/*.js": 300, "python/**/*.py": 300, "go/**/*.go": 300}
 
 
 def files_read(pattern):

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -12,7 +13,6 @@ import (
 	"math/big"
 	"os"
 	"reflect"
-	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -45,10 +45,11 @@ type refusal struct {
 }
 
 var (
-	client   *tally.Client
-	mutex    sync.Mutex // of the refusals
-	refusals = []refusal{}
-	upper    = regexp.MustCompile(`[A-Z]`)
+	client    *tally.Client
+	mutex     sync.Mutex // of the rest
+	refusals  = []refusal{}
+	lastError = "not connected yet"
+	failedAt  int64 // how many connections there had been then
 )
 
 // {"big": "123"}: a whole number that JSON does not carry exactly everywhere. An integer of JSON
@@ -78,9 +79,11 @@ func exact(value any) any {
 }
 
 func (e event) made() tally.Event {
-	exact(e.Properties)
 	made := tally.Event{Subject: e.Subject, Type: e.Type, ID: e.ID, Source: e.Source,
-		Value: exact(e.Value), Properties: e.Properties}
+		Value: exact(e.Value), Properties: map[string]string{}}
+	for name, value := range e.Properties {
+		made.Properties[name] = fmt.Sprint(value)
+	}
 	if e.TimeMS != 0 {
 		made.Time = time.UnixMilli(e.TimeMS)
 	}
@@ -89,31 +92,48 @@ func (e event) made() tally.Event {
 
 func timed(ms int) time.Duration { return time.Duration(ms) * time.Millisecond }
 
-// Sets the fields of tally.Options that the options name: batch_age_ms is BatchAge. tls_ca is the
-// file of the certificate to trust.
+// Flush or Close of the client, with a limit.
+func limited(ms int, wait func(*tally.Client, context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timed(ms))
+	defer cancel()
+	return wait(client, ctx)
+}
+
 func open(options map[string]any) {
-	made := tally.Options{OnRefusal: func(it tally.Event, reason string) {
+	network, address := "tcp", options["server"].(string)
+	if strings.HasPrefix(address, "unix:") {
+		network, address = "unix", address[5:]
+	}
+	client = tally.New(network, address, func(made *tally.Client) { set(made, options) })
+}
+
+// Sets the fields of the client that the options name: ack_timeout_ms is AckTimeout. tls_ca is the
+// file of the certificate to trust.
+func set(client *tally.Client, options map[string]any) {
+	client.OnRefusal = func(it tally.Event, reason string) {
 		mutex.Lock()
 		defer mutex.Unlock()
 		refusals = append(refusals, refusal{map[string]any{"id": it.ID, "subject": it.Subject,
 			"type": it.Type}, reason, reason == "conflict"})
-	}}
-	if server, _ := options["server"].(string); strings.HasPrefix(server, "unix:") {
-		made.Network, made.Address = "unix", server[5:]
-	} else {
-		made.Address = server
 	}
-	delete(options, "server")
-	delete(options, "in_flight_batches") // it is always one
+	client.OnError = func(err error) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		lastError, failedAt = err.Error(), client.Connects.Load()
+	}
 	if path, isNamed := options["tls_ca"].(string); isNamed {
 		trusted, _ := os.ReadFile(path)
-		made.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
-		made.TLS.RootCAs.AppendCertsFromPEM(trusted)
-		delete(options, "tls_ca")
+		config := &tls.Config{RootCAs: x509.NewCertPool()}
+		config.RootCAs.AppendCertsFromPEM(trusted)
+		client.Dial = (&tls.Dialer{Config: config}).DialContext
+	}
+	// Go has one batch in flight and no batch that waits.
+	for _, name := range []string{"server", "tls_ca", "batch_age_ms", "in_flight_batches"} {
+		delete(options, name)
 	}
 	for name, value := range options {
 		plain := strings.ReplaceAll(strings.TrimSuffix(name, "_ms"), "_", "")
-		field := reflect.ValueOf(&made).Elem().FieldByNameFunc(
+		field := reflect.ValueOf(client).Elem().FieldByNameFunc(
 			func(each string) bool { return strings.EqualFold(each, plain) })
 		switch it := exact(value).(type) {
 		case int:
@@ -125,7 +145,17 @@ func open(options map[string]any) {
 			field.SetString(it)
 		}
 	}
-	client = tally.Open(made)
+}
+
+// Send does not wait for room; this does.
+func send(made tally.Event, wait time.Duration) (string, error) {
+	for late := time.Now().Add(wait); ; runtime.Gosched() {
+		id, err := client.Send(made)
+		if !errors.Is(err, tally.ErrFull) || !time.Now().Before(late) {
+			return id, err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func sendMany(c command) (any, error) {
@@ -134,7 +164,7 @@ func sendMany(c command) (any, error) {
 		if c.Prefix != "" {
 			made.ID = fmt.Sprintf("%s-%d", c.Prefix, i)
 		}
-		if _, err := client.Send(made, timed(c.WaitMS)); err != nil {
+		if _, err := send(made, timed(c.WaitMS)); err != nil {
 			return nil, err
 		}
 	}
@@ -149,7 +179,7 @@ func closeWhileSending(c command) map[string]any {
 	for i := 0; i < 8; i++ {
 		go func() {
 			for {
-				if _, err := client.Send(c.Event.made(), timed(c.WaitMS)); err != nil {
+				if _, err := send(c.Event.made(), timed(c.WaitMS)); err != nil {
 					told <- kind(err)
 					return
 				}
@@ -158,32 +188,63 @@ func closeWhileSending(c command) map[string]any {
 		}()
 	}
 	for err := error(nil); c.Count == 0 && err == nil; {
-		if _, err = client.Send(c.Event.made(), 0); err == nil {
+		if _, err = client.Send(c.Event.made()); err == nil {
 			atomic.AddInt64(&taken, 1)
 		}
 	}
 	for atomic.LoadInt64(&taken) < int64(c.Count) {
 		runtime.Gosched()
 	}
-	closed, ends := client.Close(timed(c.TimeoutMS)), []string{}
+	closed, ends := limited(c.TimeoutMS, (*tally.Client).Close), []string{}
 	for i := 0; i < 8; i++ {
 		ends = append(ends, <-told)
 	}
 	return map[string]any{"taken": taken, "told": ends, "closed": kind(closed)}
 }
 
-func stats() map[string]any {
-	snake := map[string]any{}
-	made := client.Stats()
-	snake["events_buffered"] = made.EventsSent - made.EventsAcked
-	snake["is_connected"] = made.LastError == ""
-	snake["goroutines"] = runtime.NumGoroutine()
-	counted := reflect.ValueOf(made)
-	for i := 0; i < counted.NumField(); i++ {
-		name := upper.ReplaceAllString(counted.Type().Field(i).Name, "_$0")
-		snake[strings.ToLower(strings.TrimPrefix(name, "_"))] = counted.Field(i).Interface()
+// Eight goroutines send an event and wait for its ack, so often each.
+func flushByMany(c command) error {
+	ends := make(chan error)
+	for i := 0; i < 8; i++ {
+		go func() {
+			var err error
+			for n := 0; n < c.Count && err == nil; n++ {
+				if _, err = client.Send(c.Event.made()); err == nil {
+					err = limited(c.TimeoutMS, (*tally.Client).Flush)
+				}
+			}
+			ends <- err
+		}()
 	}
-	return snake
+	var first error
+	for i := 0; i < 8; i++ {
+		if err := <-ends; first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// What Close says, and a Flush that had an hour for it.
+func closeWhileFlushing(c command) []string {
+	flushed := make(chan error)
+	go func() { flushed <- limited(3600000, (*tally.Client).Flush) }()
+	closed := limited(c.TimeoutMS, (*tally.Client).Close)
+	return []string{kind(closed), kind(<-flushed)}
+}
+
+func stats() map[string]any {
+	mutex.Lock()
+	defer mutex.Unlock()
+	connects, sent, acked := client.Connects.Load(), client.Sent.Load(), client.Acked.Load()
+	if connects > failedAt {
+		lastError = ""
+	}
+	return map[string]any{"events_sent": sent, "events_acked": acked,
+		"events_duplicate": client.Duplicates.Load(), "events_rejected": client.Rejected.Load(),
+		"events_conflict": client.Conflicts.Load(), "batches_resent": client.Resent.Load(),
+		"connects": connects, "events_buffered": sent - acked, "last_error": lastError,
+		"goroutines": runtime.NumGoroutine()}
 }
 
 func run(c command) (any, error) {
@@ -192,15 +253,19 @@ func run(c command) (any, error) {
 		open(c.Options)
 		return nil, nil
 	case "send":
-		return client.Send(c.Event.made(), timed(c.WaitMS))
+		return send(c.Event.made(), timed(c.WaitMS))
 	case "send_many":
 		return sendMany(c)
 	case "flush":
-		return nil, client.Flush(timed(c.TimeoutMS))
+		return nil, limited(c.TimeoutMS, (*tally.Client).Flush)
 	case "close":
-		return nil, client.Close(timed(c.TimeoutMS))
+		return nil, limited(c.TimeoutMS, (*tally.Client).Close)
 	case "close_while_sending":
 		return closeWhileSending(c), nil
+	case "flush_by_many":
+		return nil, flushByMany(c)
+	case "close_while_flushing":
+		return closeWhileFlushing(c), nil
 	case "stats":
 		return stats(), nil
 	case "refusals":
