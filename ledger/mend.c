@@ -120,8 +120,8 @@ gather_cell(
     // Whether its zone is listed, or has this clock, the next flush says.
     bool has_clock = horizon != NULL &&
                      (item.key.zone == 0 || (horizon->kind.zone != NULL && !horizon->is_other));
-    *out_is_wanted =
-        rule != NULL && !has_clock && horizon != NULL && (horizon->is_other || horizon->made_s > 0);
+    *out_is_wanted = rule != NULL && !has_clock && horizon != NULL &&
+                     (horizon->is_other || horizon->made_s != 0);
     if (rule == NULL || !has_clock || !tx_get(gathering->state, STATE_DB_CELLS, bytes, &value))
         return tx_check(gathering->state, error);
     enum aggregation aggregation = rule->meter->aggregation;

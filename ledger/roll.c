@@ -367,9 +367,21 @@ parts_from(const struct roll *roll, const struct window_kind *kind, int64_t star
     return horizons_find(&roll->horizons, source.width, source.zone_number)->kept_s;
 }
 
+// In a transaction of its own.
+static enum status
+horizon_commit(struct roll *roll, const struct horizon *horizon)
+{
+    roll->to = tx_write(roll->options->state);
+    horizon_write(&roll->to, &roll->horizons, horizon);
+    enum status status = tx_commit(&roll->to, roll->error);
+    tx_renew(&roll->from);
+    return status;
+}
+
 // The next window to be made is one whose parts are still there, whether or not something happened
 // in those before it. A zone that was listed before, or whose clock was another one, may have left
-// cells, which late events did not reach, and of which a total would be added to the new.
+// cells, which late events did not reach, and of which a total would be added to the new. The
+// horizon goes first, before any cell does: what it does not keep is never read.
 static enum status
 horizon_begin(struct roll *roll, struct horizon *horizon)
 {
@@ -390,7 +402,8 @@ horizon_begin(struct roll *roll, struct horizon *horizon)
         begin_s = window_end(kind, window_start(kind, begin_s));
     horizon->made_s = begin_s;
     horizon->kept_s = begin_s;
-    return delete_before(roll, horizon, begin_s);
+    enum status status = horizon_commit(roll, horizon);
+    return status ? status : delete_before(roll, horizon, begin_s);
 }
 
 static enum status
@@ -423,13 +436,7 @@ roll_kind(struct roll *roll, struct horizon *horizon)
     if (!status && until_s > horizon->made_s)
         horizon->made_s = until_s;
     bool has_changed = horizon->made_s != before_s || horizon->kept_s != kept_before_s;
-    if (status || !has_changed)
-        return status;
-    scoped(tx_done) struct tx tx = tx_write(roll->options->state);
-    horizon_write(&tx, &roll->horizons, horizon);
-    status = tx_commit(&tx, roll->error);
-    tx_renew(&roll->from);
-    return status;
+    return status || !has_changed ? status : horizon_commit(roll, horizon);
 }
 
 // --- what is too old ---
@@ -449,8 +456,7 @@ kind_is_made_of(const struct window_kind *kind, enum cell_width width)
     return false;
 }
 
-// The horizon goes first, in a transaction of its own before any cell does: what it does not keep
-// is never read.
+// The horizon goes first, as in horizon_begin.
 static enum status
 retire_kind(struct roll *roll, struct horizon *horizon, int64_t kept_for_s)
 {
@@ -467,10 +473,7 @@ retire_kind(struct roll *roll, struct horizon *horizon, int64_t kept_for_s)
     if (before_s <= horizon->kept_s)
         return STATUS_OK;
     horizon->kept_s = before_s;
-    roll->to = tx_write(roll->options->state);
-    horizon_write(&roll->to, &roll->horizons, horizon);
-    enum status status = tx_commit(&roll->to, roll->error);
-    tx_renew(&roll->from);
+    enum status status = horizon_commit(roll, horizon);
     return status ? status : delete_before(roll, horizon, before_s);
 }
 
