@@ -12,6 +12,8 @@
 
 #include "base/decimal.h"
 
+#include <string.h>
+
 struct wide {
     uint64_t limbs[4];  // the lowest first
 };
@@ -38,11 +40,17 @@ wide_add(struct wide *into, const struct wide *value)
     }
 }
 
+// In two halves: once an event and sum, where a loop over limbs is four times as long.
 static inline void
 wide_add_int128(struct wide *into, int128 value)
 {
-    struct wide wide = wide_from_int128(value);
-    wide_add(into, &wide);
+    uint128 halves[2];
+    _Static_assert(sizeof halves == sizeof into->limbs, "the lower half first, as the limbs");
+    memcpy(halves, into->limbs, sizeof halves);
+    halves[0] += (uint128)value;
+    halves[1] += halves[0] < (uint128)value;
+    halves[1] -= value < 0;
+    memcpy(into->limbs, halves, sizeof halves);
 }
 
 struct wide wide_negate(struct wide value);

@@ -178,6 +178,19 @@ take_sum(struct cell_sum *into, int128 units, int64_t offset_ns)
     }
 }
 
+static void
+take_latest_input(struct cell_state *state, const struct cell_input *input)
+{
+    const struct cell_latest latest = {
+        .value = input->value,
+        .time_ns = input->time_ns,
+        .arrival_ns = input->arrival_ns,
+        .block = input->block,
+        .index = input->index,
+    };
+    take_latest(state, &latest);
+}
+
 // What has no way back is only marked.
 static void
 cell_cancel(
@@ -214,13 +227,6 @@ cell_add(
         cell_cancel(aggregation, state, input, start_s);
         return;
     }
-    const struct cell_latest latest = {
-        .value = input->value,
-        .time_ns = input->time_ns,
-        .arrival_ns = input->arrival_ns,
-        .block = input->block,
-        .index = input->index,
-    };
     state->count++;
     switch (aggregation) {
     case AGGREGATION_COUNT: return;
@@ -231,7 +237,7 @@ cell_add(
         return;
     case AGGREGATION_MIN:
     case AGGREGATION_MAX: take_extreme(aggregation, state, input->value); return;
-    case AGGREGATION_LATEST: take_latest(state, &latest); return;
+    case AGGREGATION_LATEST: take_latest_input(state, input); return;
     case AGGREGATION_UNIQUE_COUNT:
         (void)cell_set_add(&state->unique.set, input->distinct, arena);
         return;

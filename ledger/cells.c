@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "base/prefetch.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 enum { TABLE_PLACES_MIN = 1024 };
@@ -39,35 +40,44 @@ struct series {
     enum aggregation aggregation;
 };
 
-// The series of a few meters lie in the node itself, so that they come with it from memory.
-enum { SERIES_PER_RUN = 4 };
+enum { LINE = 64, SERIES_PER_RUN = 3 };
 
 struct series_run {
-    struct series series[SERIES_PER_RUN];
     struct series_run *next;
+    struct series series[SERIES_PER_RUN];
 };
 
+// With many subjects an event is mostly waiting for its subject and cells to come from memory, so
+// they are laid out by cache lines: the series of a few meters lie in the node itself, which is two
+// lines, and what most aggregations touch of a cell is its first line.
 struct cells_subject {
-    struct bytes subject;
     uint64_t hash;
+    const uint8_t *text;  // lies behind the node
+    uint32_t text_size;
     uint32_t rank;  // while sorting
     struct series_run first;
 };
 
-struct cell {
-    struct series *series;
-    struct cell *next;  // of the series
-    int64_t start_s;
-    struct hash128 group_hash;
-    const struct cell_group *group;
-    uint32_t epoch;
-    struct cell_state state;
-};
+_Static_assert(sizeof(struct cells_subject) == 2 * (size_t)LINE, "two lines");
 
 struct group_node {
     struct hash128 hash;
     struct cell_group group;
 };
+
+struct cell {
+    _Alignas(LINE) int64_t start_s;
+    uint32_t epoch;
+    struct cell_state state;
+    struct series *series;
+    struct cell *next;  // of the series
+    const struct group_node *group;
+};
+
+_Static_assert(sizeof(struct cell) == 2 * (size_t)LINE, "two lines");
+_Static_assert(
+    offsetof(struct cell, state) + offsetof(struct cell_state, sum.moment) == LINE,
+    "one line but for moments");
 
 struct cells {
     struct arena arena;
@@ -179,16 +189,6 @@ cells_hash(struct bytes subject)
     return cells_hash_of(hash64(subject, 0));
 }
 
-enum { LINE = 64 };
-
-static void
-prefetch_node(const void *node, size_t size)
-{
-    const char *at = node;
-    for (size_t offset = 0; offset < size; offset += LINE)
-        prefetch(at + offset);
-}
-
 void
 cells_prefetch(const struct cells *cells, uint64_t hash, enum cells_prefetch step)
 {
@@ -204,11 +204,19 @@ cells_prefetch(const struct cells *cells, uint64_t hash, enum cells_prefetch ste
     if (node == NULL)
         return;
     if (step == CELLS_PREFETCH_SUBJECT) {
-        prefetch_node(node, sizeof *node);
+        prefetch(node);
+        prefetch((const char *)node + LINE);
+        prefetch(node + 1);
         return;
     }
     for (size_t i = 0; i < SERIES_PER_RUN && node->first.series[i].newest != NULL; i++)
-        prefetch_node(node->first.series[i].newest, sizeof(struct cell));
+        prefetch(node->first.series[i].newest);
+}
+
+static struct bytes
+subject_text(const struct cells_subject *subject)
+{
+    return bytes_of(subject->text, subject->text_size);
 }
 
 static struct cells_subject *
@@ -219,7 +227,7 @@ subject_find(const struct cells *cells, struct bytes subject, uint64_t hash)
         struct cells_subject *node = table->places[at].node;
         if (node == NULL)
             return NULL;
-        if (table->places[at].hash == hash && bytes_equal(node->subject, subject))
+        if (table->places[at].hash == hash && bytes_equal(subject_text(node), subject))
             return node;
     }
 }
@@ -231,7 +239,8 @@ cells_subject(struct cells *cells, struct bytes subject, uint64_t hash)
     if (node != NULL)
         return node;
     node = arena_new(&cells->arena, struct cells_subject);
-    node->subject = arena_bytes(&cells->arena, subject);
+    node->text = arena_bytes(&cells->arena, subject).data;
+    node->text_size = (uint32_t)subject.size;
     node->hash = hash;
     table_add(&cells->subjects, hash, node);
     return node;
@@ -271,12 +280,13 @@ series_at(const struct cells_subject *subject, size_t number)
     return run != NULL && run->series[number].newest != NULL ? &run->series[number] : NULL;
 }
 
+// Of the step's series: then both have a group, or neither.
 static bool
 cell_is(const struct cell *cell, const struct fold_step *step)
 {
     return cell->start_s == step->start_s && cell->epoch == step->epoch &&
-           cell->group_hash.low == step->group_hash.low &&
-           cell->group_hash.high == step->group_hash.high;
+           (step->group.count == 0 || (cell->group->hash.low == step->group_hash.low &&
+                                       cell->group->hash.high == step->group_hash.high));
 }
 
 static uint64_t
@@ -303,10 +313,10 @@ cell_find(
     }
 }
 
-static const struct cell_group *
+static const struct group_node *
 group_keep(struct cells *cells, struct hash128 hash, const struct cell_group *group)
 {
-    static const struct cell_group nothing = {0};
+    static const struct group_node nothing = {0};
     if (group->count == 0)
         return &nothing;
     const struct table *table = &cells->groups;
@@ -314,7 +324,7 @@ group_keep(struct cells *cells, struct hash128 hash, const struct cell_group *gr
          at = (at + 1) & table->mask) {
         struct group_node *node = table->places[at].node;
         if (node->hash.low == hash.low && node->hash.high == hash.high)
-            return &node->group;
+            return node;
     }
     struct group_node *node = arena_new(&cells->arena, struct group_node);
     node->hash = hash;
@@ -322,7 +332,7 @@ group_keep(struct cells *cells, struct hash128 hash, const struct cell_group *gr
     for (uint32_t i = 0; i < group->count; i++)
         node->group.values[i] = arena_bytes(&cells->arena, group->values[i]);
     table_add(&cells->groups, hash.low, node);
-    return &node->group;
+    return node;
 }
 
 static struct cell *
@@ -336,7 +346,6 @@ cell_keep(struct cells *cells, struct series *series, const struct fold_step *st
     cell->series = series;
     cell->start_s = step->start_s;
     cell->epoch = step->epoch;
-    cell->group_hash = step->group_hash;
     cell->group = group_keep(cells, step->group_hash, &step->group);
     cell->next = series->newest;
     series->newest = cell;
@@ -349,7 +358,8 @@ void
 cells_add(struct cells *cells, struct cells_subject *subject, const struct fold_step *step)
 {
     const struct meter *meter = step->meter;
-    must(step->start_s >= 0 && step->start_s % QUARTER_HOUR_S == 0);
+    must(step->start_s >= 0);
+    assert_slow(step->start_s % QUARTER_HOUR_S == 0);
     struct series *series = series_keep(cells, subject, meter);
     must(series->aggregation == meter->aggregation);
     struct cell *cell = series->newest;
@@ -368,13 +378,13 @@ use_cell(const struct cell *cell, cell_view_fn use, void *context)
             {
                   .width = CELL_QUARTER_HOUR,
                   .meter_id = cell->series->meter_id,
-                  .subject = cell->series->subject->subject,
+                  .subject = subject_text(cell->series->subject),
                   .start_s = cell->start_s,
-                  .group = cell->group_hash,
+                  .group = cell->group->hash,
                   .epoch = cell->epoch,
                   },
         .aggregation = cell->series->aggregation,
-        .group = cell->group,
+        .group = &cell->group->group,
         .state = &cell->state,
     };
     return use(context, &view);
@@ -422,8 +432,8 @@ cells_each(
 static int
 subject_compare(const void *a, const void *b)
 {
-    const struct bytes left = (*(struct cells_subject *const *)a)->subject;
-    const struct bytes right = (*(struct cells_subject *const *)b)->subject;
+    const struct bytes left = subject_text(*(struct cells_subject *const *)a);
+    const struct bytes right = subject_text(*(struct cells_subject *const *)b);
     if (left.size != right.size)
         return left.size < right.size ? -1 : 1;
     return memcmp(left.data, right.data, left.size);
@@ -447,9 +457,9 @@ cell_compare(const void *a, const void *b)
     if (by == 0)
         by = order(left->series->subject->rank, right->series->subject->rank);
     if (by == 0)
-        by = order(left->group_hash.high, right->group_hash.high);
+        by = order(left->group->hash.high, right->group->hash.high);
     if (by == 0)
-        by = order(left->group_hash.low, right->group_hash.low);
+        by = order(left->group->hash.low, right->group->hash.low);
     return by != 0 ? by : order(left->epoch, right->epoch);
 }
 
