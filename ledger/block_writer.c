@@ -376,8 +376,7 @@ coming_read(const struct block_writer *writer, struct cursor *in, struct block_c
 {
     const uint8_t *start = in->at;
     const struct entry *entry = &out->entry;
-    bool is_sound = entry_read(in, &out->entry);
-    must(is_sound);
+    entry_view(in, &out->entry);
     out->raw = bytes_of(start, (size_t)(in->at - start));
     if (entry->kind != ENTRY_EVENT)
         return;

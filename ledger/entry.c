@@ -374,6 +374,42 @@ note_read(struct cursor *in, const uint8_t *head, struct entry *out)
     note->amended.properties = cursor_take(in, cursor_left(in));
 }
 
+static struct bytes
+take(const uint8_t **at, uint8_t size)
+{
+    struct bytes text = bytes_of(*at, size);
+    *at += size;
+    return text;
+}
+
+void
+entry_view(struct cursor *cursor, struct entry *out)
+{
+    const uint8_t *head = cursor->at + ENTRY_SIZE_FIELD;
+    const size_t left = cursor_left(cursor);
+    uint32_t size;
+    must(left >= ENTRY_HEADER_SIZE);
+    memcpy(&size, cursor->at, sizeof size);
+    must(size >= HEAD_SIZE && size <= left - ENTRY_SIZE_FIELD);
+    if (head[HEAD_KIND] != ENTRY_EVENT) {
+        bool is_sound = entry_read(cursor, out);
+        must(is_sound);
+        return;
+    }
+    const uint8_t *at = head + HEAD_SIZE;
+    const uint8_t *end = head + size;
+    head_read(head, out);
+    out->subject = take(&at, head[HEAD_SUBJECT]);
+    out->type = take(&at, head[HEAD_TYPE]);
+    out->id = take(&at, head[HEAD_ID]);
+    out->source = take(&at, head[HEAD_SOURCE]);
+    out->batch = take(&at, head[HEAD_BATCH]);
+    must(at <= end);
+    out->properties = bytes_of(at, (size_t)(end - at));
+    assert_slow(head[HEAD_ZERO] == 0 && entry_is_sound(out));
+    cursor->at = end;
+}
+
 bool
 entry_read(struct cursor *cursor, struct entry *out)
 {

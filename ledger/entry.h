@@ -102,6 +102,9 @@ size_t entry_raw_size(const struct entry *entry);
 void entry_put(const struct entry *entry, uint8_t *out);
 // Reads the entry at the cursor; false when its bytes do not make sense (cursor failed).
 bool entry_read(struct cursor *cursor, struct entry *out);
+// The same of bytes that entry_write or entry_put made in this process: that an event is sound is
+// known, and is not looked at again for each reader of a group.
+void entry_view(struct cursor *cursor, struct entry *out);
 
 // Whether sizes, flags and kind go together: what is promised of every entry that is read.
 bool entry_is_sound(const struct entry *entry);
