@@ -88,7 +88,25 @@ hash_pair(uint64_t key, uint64_t value)
     return ((uint64_t)product ^ (uint64_t)(product >> 64)) + key * 0x8ebc6af09c88c6e3ULL;
 }
 
-static uint64_t hash_value(struct payload_hash *hash, uint32_t depth);
+static uint64_t
+hash_item(struct payload_hash *hash, const struct unpack_item *item, uint32_t depth);
+
+// Inline for what keys and most values are, texts and naturals. Fails beyond UNPACK_DEPTH_MAX,
+// which ingest does not let through: such properties are hashed by their bytes.
+static inline uint64_t
+hash_value(struct payload_hash *hash, uint32_t depth)
+{
+    __attribute__((uninitialized)) struct unpack_item item;
+    if (depth > UNPACK_DEPTH_MAX || !unpack_next(&hash->in, &item)) {
+        hash->in.failed = true;
+        return 0;
+    }
+    if (item.type == UNPACK_STR)
+        return hash_of_kind(hash, UNPACK_STR, item.text);
+    if (item.type == UNPACK_UINT)
+        return hash_of_number(hash, UNPACK_UINT, item.natural);
+    return hash_item(hash, &item, depth);
+}
 
 // Added up, because addition does not mind the order.
 static uint64_t
@@ -112,40 +130,33 @@ hash_array(struct payload_hash *hash, uint32_t count, uint32_t depth)
     return chain;
 }
 
-// Fails beyond UNPACK_DEPTH_MAX, which ingest does not let through: such properties are hashed by
-// their bytes.
 static uint64_t
-hash_value(struct payload_hash *hash, uint32_t depth)
+hash_item(struct payload_hash *hash, const struct unpack_item *item, uint32_t depth)
 {
-    struct unpack_item item;
-    if (depth > UNPACK_DEPTH_MAX || !unpack_next(&hash->in, &item)) {
-        hash->in.failed = true;
-        return 0;
-    }
-    const unsigned kind = (unsigned)item.type;
-    switch (item.type) {
+    const unsigned kind = (unsigned)item->type;
+    switch (item->type) {
     case UNPACK_NIL: return hash_of_number(hash, kind, 0);
-    case UNPACK_BOOL: return hash_of_number(hash, kind, item.boolean);
-    case UNPACK_INT: return hash_of_number(hash, kind, (uint64_t)item.integer);
-    case UNPACK_UINT: return hash_of_number(hash, kind, item.natural);
+    case UNPACK_BOOL: return hash_of_number(hash, kind, item->boolean);
+    case UNPACK_INT: return hash_of_number(hash, kind, (uint64_t)item->integer);
+    case UNPACK_UINT: return hash_of_number(hash, kind, item->natural);
     case UNPACK_FLOAT: {
         uint32_t bits;
-        memcpy(&bits, &item.real32, sizeof bits);
+        memcpy(&bits, &item->real32, sizeof bits);
         return hash_of_number(hash, kind, bits);
     }
     case UNPACK_DOUBLE: {
         uint64_t bits;
-        memcpy(&bits, &item.real64, sizeof bits);
+        memcpy(&bits, &item->real64, sizeof bits);
         return hash_of_number(hash, kind, bits);
     }
     case UNPACK_STR:
-    case UNPACK_BIN: return hash_of_kind(hash, kind, item.text);
+    case UNPACK_BIN: return hash_of_kind(hash, kind, item->text);
     case UNPACK_EXT: {
-        unsigned ext_kind = kind + 256U * (uint8_t)item.ext_type;
-        return hash_of_kind(hash, ext_kind, item.text);
+        unsigned ext_kind = kind + 256U * (uint8_t)item->ext_type;
+        return hash_of_kind(hash, ext_kind, item->text);
     }
-    case UNPACK_ARRAY: return hash_of_number(hash, kind, hash_array(hash, item.count, depth + 1));
-    case UNPACK_MAP: return hash_of_number(hash, kind, hash_pairs(hash, item.count, depth + 1));
+    case UNPACK_ARRAY: return hash_of_number(hash, kind, hash_array(hash, item->count, depth + 1));
+    case UNPACK_MAP: return hash_of_number(hash, kind, hash_pairs(hash, item->count, depth + 1));
     }
     return 0;
 }
