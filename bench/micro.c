@@ -24,9 +24,10 @@ struct micro_settings {
     }
 
 static const struct option_row ROWS[] = {
-    INTEGER("subjects", subjects, "1000000", 1, 100000000, "usage: subjects"),
+    INTEGER("subjects", subjects, "1000000", 1, 100000000, "usage, writer: subjects"),
     INTEGER("cells", cells, "10000000", 1, 1000000000, "usage: quarter-hour cells of the month"),
     INTEGER("identities", identities, "20000000", 1, INT64_C(1) << 32, "dedup: identities"),
+    INTEGER("events", events, "3000000", 1, INT64_C(1) << 32, "writer: events"),
     INTEGER("questions", questions, "1000", 1, 1000000, "about one subject; 100 identities each"),
     INTEGER("runs", runs, "5", 1, 1000, "runs of what takes long; the median is told"),
     INTEGER("seed", seed, "1", 0, INT64_MAX, "of the made data"),
@@ -50,9 +51,10 @@ static const struct part {
     const char *name;
     enum status (*run)(const struct micro_options *, struct micro_figures *, struct error *);
 } PARTS[] = {
-    {"usage", micro_usage},
-    {"dedup", micro_dedup},
-    {"quota", micro_quota},
+    {"usage",  micro_usage },
+    {"dedup",  micro_dedup },
+    {"writer", micro_writer},
+    {"quota",  micro_quota },
 };
 
 static const struct option_spec SPEC = {
@@ -65,6 +67,7 @@ static const struct option_spec SPEC = {
         "          day, all subjects' totals of the closed month, all subjects from day cells\n"
         "  dedup   identities put into one shard and looked up, in memory and on disk\n"
         "  quota   how much of a threshold is used: asked of tallyd, idle and under load\n"
+        "  writer  events of --subjects through one shard's writer, each step by itself\n"
         "Exit status: 0 success, 1 failure or wrong answer, 2 wrong options.\n",
     .rows = ROWS,
     .positional_max = sizeof PARTS / sizeof PARTS[0],

@@ -16,6 +16,7 @@ struct micro_options {
     int64_t subjects;
     int64_t cells;
     int64_t identities;
+    int64_t events;
     int64_t questions;
     int64_t runs;
     int64_t seed;
@@ -49,6 +50,11 @@ enum status micro_dedup(
 
 // Quotas of thresholds, asked on the read socket. STATUS_CORRUPT as above.
 enum status micro_quota(
+    const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
+
+// One shard's writer: events are put into groups, judged, stored and folded. STATUS_CORRUPT as
+// above.
+enum status micro_writer(
     const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
 
 int micro_main(int argc, char **argv);

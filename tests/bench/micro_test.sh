@@ -37,6 +37,11 @@ for key in quota_totals_seconds quota_in_memory_p50_us quota_in_memory_p99_us \
     grep -q "\"$key\":[0-9.]" "$work/out" || fail "the result lacks $key"
 done
 
+micro --subjects 30 --events 20000 --format json writer || fail "writer failed"
+for key in put judge store fold; do
+    grep -q "\"writer_${key}_cpu_ns\":[0-9.-]" "$work/out" || fail "the result lacks $key"
+done
+
 # Fewer cells than subjects, and a table.
 micro --subjects 50 --cells 20 --questions 5 --runs 1 usage || fail "few cells failed"
 grep -q 'usage_month_subjects  *20 ' "$work/out" || fail "a table was expected"

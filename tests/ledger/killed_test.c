@@ -1,5 +1,5 @@
-// What the keeper writes to state/ goes over several commits: after each of them, what is on disk is
-// sound, and a start that does not know what was under way goes on from it.
+// What the keeper writes to state/ goes over several commits: after each of them, what is on disk
+// is sound, and a start that does not know what was under way goes on from it.
 //
 // The function below stands before the C library's, also for LMDB, and ends the process instead of
 // one sync of a commit.

@@ -375,7 +375,6 @@ MODULE_MUTANTS = [
     ("roll-ahead-of-parts", "a window is made of parts that are there", "roll",
      "ledger/roll.c", "    while (begin_s < parts_from(roll,",
      "    while (begin_s < 0 && begin_s < parts_from(roll,"),
-<<<<<<< HEAD
     ("drain-waits", "a close amid a rebuild comes back", "meter_rebuild", "ledger/writer.c",
      "        if (!leaves_cells && !has_failed && shard_is_unflushed(shard))\n"
      "            (void)writer_freeze(writer);",
@@ -417,16 +416,13 @@ MODULE_MUTANTS = [
     ("watch-spilled", "distinct values that are spilled count", "watch_crash",
      "ledger/watch_total.c",
      "    if ((state.flags & CELL_SPILLED) &&", "    if (one == NULL &&"),
-=======
     ("roll-begin-late", "what a horizon says is made is there, after any commit", "killed",
      "ledger/roll.c",
      "    enum status status = horizon_commit(roll, horizon);\n"
      "    return status ? status : delete_before(roll, horizon, begin_s);",
      "    return delete_before(roll, horizon, begin_s);"),
     ("mend-forgets-zone", "a dirty cell of a zone stays listed while its windows count", "killed",
-     "ledger/mend.c", "    if (horizon != NULL && !has_clock && horizon->made_s != 0) {",
-     "    if (horizon != NULL && !has_clock && horizon->made_s < 0) {"),
->>>>>>> 43fb705 (ledger: zones' cells are sound after every commit of the keeper)
+     "ledger/mend.c", "(horizon->is_other || horizon->made_s != 0)", "horizon->is_other"),
 ]
 
 
