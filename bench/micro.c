@@ -29,6 +29,7 @@ static const struct option_row ROWS[] = {
     INTEGER("identities", identities, "20000000", 1, INT64_C(1) << 32, "dedup: identities"),
     INTEGER("events", events, "3000000", 1, INT64_C(1) << 32, "writer: events"),
     INTEGER("questions", questions, "1000", 1, 1000000, "about one subject; 100 identities each"),
+    INTEGER("prices", prices, "2000000", 1000, 1000000000, "price: prices of each model"),
     INTEGER("runs", runs, "5", 1, 1000, "runs of what takes long; the median is told"),
     INTEGER("seed", seed, "1", 0, INT64_MAX, "of the made data"),
     {.name = "dir",
@@ -55,6 +56,7 @@ static const struct part {
     {"dedup",  micro_dedup },
     {"writer", micro_writer},
     {"quota",  micro_quota },
+    {"price",  micro_price },
 };
 
 static const struct option_spec SPEC = {
@@ -68,6 +70,7 @@ static const struct option_spec SPEC = {
         "  dedup   identities put into one shard and looked up, in memory and on disk\n"
         "  quota   how much of a threshold is used: asked of tallyd, idle and under load\n"
         "  writer  events of --subjects through one shard's writer, each step by itself\n"
+        "  price   prices of four models, exact and rounded, as a run makes them\n"
         "Exit status: 0 success, 1 failure or wrong answer, 2 wrong options.\n",
     .rows = ROWS,
     .positional_max = sizeof PARTS / sizeof PARTS[0],

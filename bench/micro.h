@@ -18,6 +18,7 @@ struct micro_options {
     int64_t identities;
     int64_t events;
     int64_t questions;
+    int64_t prices;
     int64_t runs;
     int64_t seed;
 };
@@ -55,6 +56,10 @@ enum status micro_quota(
 // One shard's writer: events are put into groups, judged, stored and folded. STATUS_CORRUPT as
 // above.
 enum status micro_writer(
+    const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
+
+// Prices by the functions of billing. STATUS_CORRUPT as above.
+enum status micro_price(
     const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
 
 int micro_main(int argc, char **argv);

@@ -402,7 +402,7 @@ horizon_begin(struct roll *roll, struct horizon *horizon)
         begin_s = window_end(kind, window_start(kind, begin_s));
     horizon->made_s = begin_s;
     horizon->kept_s = begin_s;
-    enum status status = horizon_commit(roll, horizon);
+    status = horizon_commit(roll, horizon);
     return status ? status : delete_before(roll, horizon, begin_s);
 }
 

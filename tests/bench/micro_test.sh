@@ -42,6 +42,11 @@ for key in put judge store fold; do
     grep -q "\"writer_${key}_cpu_ns\":[0-9.-]" "$work/out" || fail "the result lacks $key"
 done
 
+micro --prices 2000 --format json price || fail "price failed"
+for key in price_standard price_graduated price_volume price_package; do
+    grep -q "\"$key\":[0-9.]" "$work/out" || fail "the result lacks $key"
+done
+
 # Fewer cells than subjects, and a table.
 micro --subjects 50 --cells 20 --questions 5 --runs 1 usage || fail "few cells failed"
 grep -q 'usage_month_subjects  *20 ' "$work/out" || fail "a table was expected"

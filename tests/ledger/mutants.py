@@ -418,7 +418,7 @@ MODULE_MUTANTS = [
      "    if ((state.flags & CELL_SPILLED) &&", "    if (one == NULL &&"),
     ("roll-begin-late", "what a horizon says is made is there, after any commit", "killed",
      "ledger/roll.c",
-     "    enum status status = horizon_commit(roll, horizon);\n"
+     "    status = horizon_commit(roll, horizon);\n"
      "    return status ? status : delete_before(roll, horizon, begin_s);",
      "    return delete_before(roll, horizon, begin_s);"),
     ("mend-forgets-zone", "a dirty cell of a zone stays listed while its windows count", "killed",
