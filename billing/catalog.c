@@ -1,10 +1,11 @@
 #include "billing/catalog.h"
 
 #include "base/assert.h"
+#include "base/buffer.h"
+#include "billing/price_term.h"
 
 #include <string.h>
 
-static const char *const model_names[] = {"standard", "graduated", "flat"};
 static const char *const kind_names[] = {"tier", "addon"};
 static const char *const cycle_names[] = {"monthly", "annual"};
 
@@ -18,20 +19,14 @@ name_find(const char *const *names, int count, struct bytes text)
     return -1;
 }
 
-const char *
-charge_model_name(enum charge_model model)
-{
-    must(model <= CHARGE_FLAT);
-    return model_names[model];
-}
-
 bool
-charge_model_parse(struct bytes text, enum charge_model *out)
+charge_model_parse(struct bytes text, enum price_kind *out)
 {
-    int found = name_find(model_names, 3, text);
-    if (found >= 0)
-        *out = (enum charge_model)found;
-    return found >= 0;
+    enum price_kind kind;
+    if (!price_kind_parse(text, &kind) || kind == PRICE_DYNAMIC)
+        return false;
+    *out = kind;
+    return true;
 }
 
 const char *
@@ -107,26 +102,23 @@ text_equal(const char *a, const char *b)
     return strcmp(a, b) == 0;
 }
 
-static bool
-tier_equal(const struct rate_tier *a, const struct rate_tier *b)
+static void
+charge_text(const struct charge *charge, struct buffer *buffer)
 {
-    return a->is_open == b->is_open && (a->is_open || a->to.units == b->to.units) &&
-           a->unit.units == b->unit.units && a->flat.units == b->flat.units;
+    struct json_out out = json_out_to(buffer);
+    charge_write(&out, charge);
 }
 
+// Equal charges have equal canonical text.
 bool
 charge_equal(const struct charge *a, const struct charge *b)
 {
-    if (!text_equal(a->key, b->key) || !text_equal(a->name, b->name) ||
-        !text_equal(a->meter, b->meter))
-        return false;
-    if (a->model != b->model || a->amount.units != b->amount.units ||
-        a->free_units.units != b->free_units.units || a->tiers_count != b->tiers_count)
-        return false;
-    for (uint32_t i = 0; i < a->tiers_count; i++)
-        if (!tier_equal(&a->tiers[i], &b->tiers[i]))
-            return false;
-    return true;
+    scoped(buffer_done) struct buffer left = {0};
+    scoped(buffer_done) struct buffer right = {0};
+    charge_text(a, &left);
+    charge_text(b, &right);
+    must(!buffer_failed(&left) && !buffer_failed(&right));
+    return bytes_equal(buffer_view(&left), buffer_view(&right));
 }
 
 static bool
@@ -143,34 +135,49 @@ plan_terms_equal(const struct plan *a, const struct plan *b)
            price_equal(&a->annual, &b->annual);
 }
 
-uint32_t
-charge_steps_max(const struct charge *charge)
+// What a charge owes at least and at most, whatever the model says.
+static const struct rational *
+charge_hold(
+    struct abacus *abacus,
+    const struct charge *charge,
+    const struct charge_usage *usage,
+    const struct rational *amount)
 {
-    return charge->model == CHARGE_GRADUATED ? charge->tiers_count : 1;
+    if (charge->has_maximum) {
+        const struct rational *most = abacus_decimal(abacus, charge->maximum);
+        amount = rational_min(amount, most);
+        abacus_step(abacus, "at most %s", abacus_text(abacus, most));
+    }
+    if (charge->has_minimum) {
+        struct price_share share = {
+            abacus_int(abacus, usage->days), abacus_int(abacus, usage->days_full)};
+        abacus_step(abacus, "at least, by days:");
+        amount = rational_max(
+            amount, price_days(abacus, abacus_decimal(abacus, charge->minimum), share));
+    }
+    return amount;
 }
 
 struct charge_units
 charge_rate(
+    struct abacus *abacus,
     const struct charge *charge,
-    struct decimal usage,
-    struct rational *out,
-    struct rate_steps *steps)
+    const struct charge_usage *usage,
+    const struct rational **out_amount)
 {
     must(charge->free_units.units >= 0);
-    struct charge_units units = {.used = usage};
-    if (usage.units < 0)
-        units = (struct charge_units){.clamped = usage};
+    must(usage->days > 0 && usage->days <= usage->days_full);
+    struct charge_units units = {.used = usage->units};
+    if (usage->units.units < 0)
+        units = (struct charge_units){.clamped = usage->units};
     if (decimal_compare(units.used, charge->free_units) > 0)
         units.priced.units = units.used.units - charge->free_units.units;
     // Net negative usage owes nothing, not even the flat fee that no usage owes.
     struct decimal priced = units.clamped.units < 0 ? units.clamped : units.priced;
-    switch (charge->model) {
-    case CHARGE_STANDARD: rate_standard(priced, charge->amount, out, steps); break;
-    case CHARGE_GRADUATED:
-        rate_graduated(priced, charge->tiers, charge->tiers_count, out, steps);
-        break;
-    case CHARGE_FLAT: rate_flat(charge->amount, out, steps); break;
-    }
-    must(rational_sign(out) >= 0);
+    struct price_usage asked = {.amounts = {.units = abacus_decimal(abacus, priced)}};
+    const struct rational *amount = price_model_amount(abacus, &charge->price, &asked);
+    amount = charge_hold(abacus, charge, usage, amount);
+    must(rational_sign(amount) >= 0);
+    *out_amount = amount;
     return units;
 }

@@ -4,7 +4,7 @@
 //
 //     catalog_read(text, "aura.json", &arena, &catalog, &error);
 //     // error: "aura.json:41: plans[2].charges[0].params.tiers[1].to: must be above where ..."
-//     units = charge_rate(charge, usage, &amount, &steps);
+//     units = charge_rate(&abacus, charge, &usage, &amount);
 //
 // docs/catalog.md describes the format. Unknown keys are errors; amounts are JSON strings, for a
 // JSON number has passed through somebody's floating point. What this header does not do: touch a
@@ -12,29 +12,26 @@
 
 #include "base/json.h"
 #include "billing/money.h"
-#include "billing/rate.h"
+#include "billing/price_model.h"
 #include "ledger/meter.h"
 
 enum {
     CATALOG_KEY_MAX = 64,
     CATALOG_NAME_MAX = 200,
     CATALOG_PRICE_PLACES = 12,
-    CATALOG_TIERS_MAX = 1000,
     CATALOG_CHARGES_MAX = 200,
     CATALOG_PLANS_MAX = 10000,
 };
 
-enum charge_model { CHARGE_STANDARD, CHARGE_GRADUATED, CHARGE_FLAT };
-
 struct charge {
     const char *key;
     const char *name;
-    const char *meter;  // NULL for CHARGE_FLAT
-    enum charge_model model;
-    struct decimal amount;          // of standard (per unit) and flat
-    const struct rate_tier *tiers;  // of graduated
-    uint32_t tiers_count;
+    const char *meter;          // NULL for PRICE_FLAT
+    struct price_model price;   // its numbers hold no memory but the arena's
     struct decimal free_units;  // cost nothing; taken off before pricing
+    // Of a whole period: what is owed at least, by days when the period is cut, and at most.
+    struct decimal minimum, maximum;
+    bool has_minimum, has_maximum;
 };
 
 enum plan_kind { PLAN_TIER, PLAN_ADDON };
@@ -65,8 +62,8 @@ struct catalog {
     uint32_t plans_count;
 };
 
-const char *charge_model_name(enum charge_model model);
-bool charge_model_parse(struct bytes text, enum charge_model *out);
+// The models that a charge can have: those that a period's usage alone has a price for.
+bool charge_model_parse(struct bytes text, enum price_kind *out);
 const char *plan_kind_name(enum plan_kind kind);
 bool plan_kind_parse(struct bytes text, enum plan_kind *out);
 const char *billing_cycle_name(enum billing_cycle cycle);
@@ -108,11 +105,16 @@ struct charge_units {
     struct decimal priced;   // used less the free units, never negative
 };
 
-// The exact amount of a charge for a usage (ignored by flat). steps->items has room for
-// charge_steps_max steps; steps may be NULL.
+// What a charge is asked for: the usage of a period (ignored by flat), and how much of it is there.
+struct charge_usage {
+    struct decimal units;
+    int64_t days, days_full;  // 0 < days <= days_full
+};
+
+// The exact amount of a charge, which lives as long as the abacus; steps go there too. A flat
+// charge is the whole period's: who bills takes its days.
 struct charge_units charge_rate(
+    struct abacus *abacus,
     const struct charge *charge,
-    struct decimal usage,
-    struct rational *out,
-    struct rate_steps *steps);
-uint32_t charge_steps_max(const struct charge *charge);
+    const struct charge_usage *usage,
+    const struct rational **out_amount);

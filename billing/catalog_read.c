@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "billing/catalog.h"
 #include "billing/document.h"
+#include "billing/price_read.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,76 +40,30 @@ key_read(struct document *in, const struct json *object)
 
 // ---- charges
 
-static void
-tier_read(struct document *in, const struct json *object, struct rate_tier *out)
-{
-    document_keys(in, object, (const char *const[]){"to", "unit", "flat", NULL});
-    const struct json *to = document_member(in, object, "to");
-    if (to == NULL)
-        return;
-    out->is_open = to->type == JSON_NULL;
-    if (!out->is_open)
-        out->to = document_decimal(in, object, "to", DECIMAL_PLACES);
-    out->unit = document_decimal(in, object, "unit", CATALOG_PRICE_PLACES);
-    (void)document_decimal_optional(in, object, "flat", CATALOG_PRICE_PLACES, &out->flat);
-}
-
-// Bounds rise from above zero; the last tier, and only it, is open.
-static void
-tier_check(
-    struct document *in,
-    const struct json *object,
-    const struct rate_tier *tier,
-    struct decimal above)
-{
-    if (in->status)
-        return;
-    const struct json *to = json_member(object, "to");
-    bool is_last = object->next == NULL;
-    char text[DECIMAL_TEXT_MAX];
-    decimal_print(above, text);
-    if (is_last && !tier->is_open)
-        document_refuse(in, to, "the last tier is open: expected null");
-    else if (!is_last && tier->is_open)
-        document_refuse(in, to, "only the last tier may be open (null)");
-    else if (!tier->is_open && decimal_compare(tier->to, above) <= 0)
-        document_refuse(in, to, "must be above where the tier begins (%s)", text);
-}
-
-static void
-tiers_read(struct document *in, const struct json *params, struct charge *out)
-{
-    document_keys(in, params, (const char *const[]){"tiers", NULL});
-    const struct json *tiers = document_array(in, params, "tiers", CATALOG_TIERS_MAX);
-    if (tiers == NULL)
-        return;
-    if (tiers->count == 0) {
-        document_refuse(in, tiers, "expected at least one tier");
-        return;
-    }
-    struct rate_tier *items = arena_array(in->arena, tiers->count, struct rate_tier);
-    struct decimal above = DECIMAL_ZERO;
-    uint32_t i = 0;
-    for (const struct json *tier = tiers->first; tier != NULL; tier = tier->next, i++) {
-        tier_read(in, tier, &items[i]);
-        tier_check(in, tier, &items[i], above);
-        above = items[i].to;
-    }
-    out->tiers = items;
-    out->tiers_count = tiers->count;
-}
-
+// The numbers of a catalogue are small enough to hold no memory of their own.
 void
 charge_params_read(struct document *in, const struct json *params, struct charge *out)
 {
+    struct abacus abacus = {.arena = in->arena};
+    struct price_reader reader = {.in = in, .abacus = &abacus, .is_strict = true};
     if (in->status)
         return;
-    if (out->model == CHARGE_GRADUATED) {
-        tiers_read(in, params, out);
-        return;
-    }
-    document_keys(in, params, (const char *const[]){"amount", NULL});
-    out->amount = document_decimal(in, params, "amount", CATALOG_PRICE_PLACES);
+    document_keys(in, params, price_model_keys(out->price.kind, true));
+    if (!in->status)
+        price_model_read(&reader, params, out->price.kind, &out->price);
+    must(abacus.bigs == NULL);
+}
+
+static void
+charge_limits_read(struct document *in, const struct json *object, struct charge *out)
+{
+    out->has_minimum =
+        document_decimal_optional(in, object, "minimum", CATALOG_PRICE_PLACES, &out->minimum);
+    out->has_maximum =
+        document_decimal_optional(in, object, "maximum", CATALOG_PRICE_PLACES, &out->maximum);
+    if (!in->status && out->has_minimum && out->has_maximum &&
+        decimal_compare(out->minimum, out->maximum) > 0)
+        document_refuse(in, json_member(object, "maximum"), "may not be below the minimum");
 }
 
 static void
@@ -119,7 +74,7 @@ charge_meter_read(struct document *in, const struct json *object, struct charge 
         document_decimal_optional(in, object, "free_units", DECIMAL_PLACES, &out->free_units);
     if (in->status)
         return;
-    if (out->model != CHARGE_FLAT) {
+    if (out->price.kind != PRICE_FLAT) {
         if (out->meter == NULL)
             document_refuse(in, object, "\"meter\" is missing: whose usage is priced?");
         return;
@@ -128,24 +83,28 @@ charge_meter_read(struct document *in, const struct json *object, struct charge 
         document_refuse(in, json_member(object, "meter"), "a flat charge prices no usage");
     else if (has_free)
         document_refuse(in, json_member(object, "free_units"), "a flat charge prices no usage");
+    else if (out->has_minimum || out->has_maximum)
+        document_refuse(in, object, "a flat charge is what it is: no minimum, no maximum");
 }
 
 void
 charge_read(struct document *in, const struct json *object, struct charge *out)
 {
     static const char *const keys[] = {
-        "key", "name", "meter", "model", "params", "free_units", NULL};
+        "key", "name", "meter", "model", "params", "free_units", "minimum", "maximum", NULL};
     *out = (struct charge){0};
     document_keys(in, object, keys);
     out->key = key_read(in, object);
     out->name = document_text(in, object, "name", CATALOG_NAME_MAX);
     const char *model = document_text(in, object, "model", CATALOG_KEY_MAX);
-    if (!in->status && !charge_model_parse(bytes_text(model), &out->model))
+    if (!in->status && !charge_model_parse(bytes_text(model), &out->price.kind))
         document_refuse(
             in,
             json_member(object, "model"),
-            "there is no price model \"%s\": expected standard, graduated or flat",
+            "a charge has no price model \"%s\": expected standard, graduated, volume, package, "
+            "percentage, graduated_percentage or flat",
             model);
+    charge_limits_read(in, object, out);
     charge_meter_read(in, object, out);
     const struct json *params = document_member(in, object, "params");
     if (params != NULL)

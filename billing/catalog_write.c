@@ -2,6 +2,7 @@
 // come in the same order, decimals without trailing zeros, and what is absent is left out.
 
 #include "billing/catalog.h"
+#include "billing/price_read.h"
 
 static void
 decimal_write(struct json_out *out, const char *key, struct decimal value)
@@ -12,36 +13,10 @@ decimal_write(struct json_out *out, const char *key, struct decimal value)
     json_text(out, text);
 }
 
-static void
-tiers_write(struct json_out *out, const struct charge *charge)
-{
-    json_key(out, "tiers");
-    json_begin(out, '[');
-    for (uint32_t i = 0; i < charge->tiers_count; i++) {
-        const struct rate_tier *tier = &charge->tiers[i];
-        json_begin(out, '{');
-        if (tier->is_open) {
-            json_key(out, "to");
-            json_null(out);
-        } else {
-            decimal_write(out, "to", tier->to);
-        }
-        decimal_write(out, "unit", tier->unit);
-        decimal_write(out, "flat", tier->flat);
-        json_end(out, '}');
-    }
-    json_end(out, ']');
-}
-
 void
 charge_params_write(struct json_out *out, const struct charge *charge)
 {
-    json_begin(out, '{');
-    if (charge->model == CHARGE_GRADUATED)
-        tiers_write(out, charge);
-    else
-        decimal_write(out, "amount", charge->amount);
-    json_end(out, '}');
+    price_model_write(out, &charge->price);
 }
 
 void
@@ -57,11 +32,15 @@ charge_write(struct json_out *out, const struct charge *charge)
         json_text(out, charge->meter);
     }
     json_key(out, "model");
-    json_text(out, charge_model_name(charge->model));
+    json_text(out, price_kind_name(charge->price.kind));
     json_key(out, "params");
     charge_params_write(out, charge);
     if (charge->free_units.units > 0)
         decimal_write(out, "free_units", charge->free_units);
+    if (charge->has_minimum)
+        decimal_write(out, "minimum", charge->minimum);
+    if (charge->has_maximum)
+        decimal_write(out, "maximum", charge->maximum);
     json_end(out, '}');
 }
 

@@ -1,5 +1,6 @@
 #include "base/table.h"
 #include "billing/command.h"
+#include "billing/explain.h"
 #include "billing/invoice_print.h"
 #include "billing/run_print.h"
 #include "billing/store.h"
@@ -131,6 +132,18 @@ list(
     return STATUS_OK;
 }
 
+// What is stored says the amounts; how they came about follows from the recorded input.
+static void
+steps_add(struct invoice *invoice, struct arena *arena)
+{
+    struct explanation explanation = {0};
+    struct error error;
+    if (explain(invoice, arena, &explanation, &error) != STATUS_OK)
+        return;
+    for (size_t i = 0; i < invoice->lines_count; i++)
+        invoice->lines[i].steps = explanation.computed.lines[i].steps;
+}
+
 static enum status
 show(
     const char *name,
@@ -146,6 +159,7 @@ show(
         return status;
     if (format == OUTPUT_JSON) {
         struct json_out json = json_out_to(&out);
+        steps_add(&invoice, arena);
         invoice_json(&json, &invoice);
         buffer_text(&out, "\n");
     } else {

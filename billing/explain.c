@@ -14,6 +14,7 @@ explain(
     enum status status = invoice_input_read(bytes_text(stored->input), arena, &out->input, error);
     if (status)
         return status;
+    out->input.wants_steps = true;
     status = invoice_compute(&out->input, arena, &out->computed, error);
     if (status)
         return status;
@@ -31,50 +32,23 @@ number_text(struct decimal value, struct arena *arena)
     return arena_text(arena, text);
 }
 
-struct step_text {
-    const char *range;  // of a tier, or NULL
-    const char *units, *unit, *flat, *amount;
-};
-
-static struct step_text
-step_text(const struct charge *charge, const struct rate_step *step, struct arena *arena)
+// What of the usage a line prices.
+static struct charge_units
+line_units(const struct explanation *explanation, const struct charge *charge, struct arena *arena)
 {
-    scoped(rational_done) struct rational amount = rational_zero();
-    rational_add_product(&amount, step->units, step->unit);
-    rational_add_product(&amount, step->flat, DECIMAL_ONE);
-    struct step_text text = {
-        .units = number_text(step->units, arena),
-        .unit = number_text(step->unit, arena),
-        .flat = number_text(step->flat, arena),
-        .amount = rational_text(&amount, arena),
-    };
-    if (charge->model == CHARGE_GRADUATED)
-        text.range = arena_format(
-            arena,
-            "(%s, %s]",
-            number_text(step->from, arena),
-            step->is_open ? "..." : number_text(step->to, arena));
-    return text;
+    scoped(abacus_done) struct abacus abacus = {.arena = arena};
+    const struct invoice_input *input = &explanation->input;
+    uint32_t index = (uint32_t)(charge - input->plan->charges);
+    struct charge_usage usage = invoice_charge_usage(input, index);
+    const struct rational *amount = NULL;
+    return charge_rate(&abacus, charge, &usage, &amount);
 }
 
-struct line_steps {
-    struct charge_units units;
-    struct rate_steps steps;
-};
-
-static struct line_steps
-line_steps(const struct explanation *explanation, const struct charge *charge, struct arena *arena)
+static void
+steps_text(const struct invoice_line *line, struct buffer *out)
 {
-    struct line_steps result = {0};
-    struct decimal usage = DECIMAL_ZERO;
-    scoped(rational_done) struct rational amount = rational_zero();
-    const struct plan *plan = explanation->input.plan;
-    for (uint32_t i = 0; i < plan->charges_count; i++)
-        if (&plan->charges[i] == charge)
-            usage = explanation->input.usage[i];
-    result.steps.items = arena_array(arena, charge_steps_max(charge), struct rate_step);
-    result.units = charge_rate(charge, usage, &amount, &result.steps);
-    return result;
+    for (const struct abacus_step *step = line->steps; step != NULL; step = step->next)
+        buffer_format(out, "   %s\n", step->text);
 }
 
 // The share of a full period, when the subscription's end cut it.
@@ -102,33 +76,21 @@ usage_text(
     struct arena *arena,
     struct buffer *out)
 {
-    struct line_steps line = line_steps(explanation, charge, arena);
+    struct charge_units units = line_units(explanation, charge, arena);
     buffer_format(
         out,
         "   %s of %s used",
-        number_text(line.units.used, arena),
+        number_text(units.used, arena),
         charge->meter != NULL ? charge->meter : "");
-    if (line.units.clamped.units < 0)
-        buffer_format(out, ", %s net negative not billed", number_text(line.units.clamped, arena));
+    if (units.clamped.units < 0)
+        buffer_format(out, ", %s net negative not billed", number_text(units.clamped, arena));
     if (charge->free_units.units > 0)
         buffer_format(out, ", %s free", number_text(charge->free_units, arena));
     buffer_format(
         out,
         ": %s priced by %s\n",
-        number_text(line.units.priced, arena),
-        charge_model_name(charge->model));
-    for (uint32_t i = 0; i < line.steps.count; i++) {
-        struct step_text step = step_text(charge, &line.steps.items[i], arena);
-        buffer_format(
-            out,
-            "   %s%s%s x %s + %s = %s\n",
-            step.range != NULL ? step.range : "",
-            step.range != NULL ? "  " : "",
-            step.units,
-            step.unit,
-            step.flat,
-            step.amount);
-    }
+        number_text(units.priced, arena),
+        price_kind_name(charge->price.kind));
 }
 
 static void
@@ -142,13 +104,14 @@ line_text(
     if (line->kind == LINE_USAGE) {
         usage_text(explanation, plan_charge(explanation->input.plan, line->charge), arena, out);
     } else {
-        const char *price =
-            line->kind == LINE_FEE
-                ? fee_price(explanation, arena)
-                : number_text(plan_charge(explanation->input.plan, line->charge)->amount, arena);
+        const struct charge *charge =
+            line->kind == LINE_FEE ? NULL : plan_charge(explanation->input.plan, line->charge);
+        const char *price = charge == NULL ? fee_price(explanation, arena)
+                                           : rational_text(charge->price.amount, arena);
         buffer_format(
             out, "   %s for the period%s%s\n", price, share ? ", " : "", share ? share : "");
     }
+    steps_text(line, out);
     buffer_format(
         out,
         "   exactly %s, rounded half away from zero: %s\n",
@@ -188,31 +151,18 @@ text_json(struct json_out *out, const char *key, const char *text)
 }
 
 static void
-steps_json(
+units_json(
     const struct explanation *explanation,
     const struct charge *charge,
     struct arena *arena,
     struct json_out *out)
 {
-    struct line_steps line = line_steps(explanation, charge, arena);
-    text_json(out, "used", number_text(line.units.used, arena));
-    text_json(out, "clamped", number_text(line.units.clamped, arena));
+    struct charge_units units = line_units(explanation, charge, arena);
+    text_json(out, "used", number_text(units.used, arena));
+    text_json(out, "clamped", number_text(units.clamped, arena));
     text_json(out, "free_units", number_text(charge->free_units, arena));
-    text_json(out, "priced", number_text(line.units.priced, arena));
-    text_json(out, "model", charge_model_name(charge->model));
-    json_key(out, "steps");
-    json_begin(out, '[');
-    for (uint32_t i = 0; i < line.steps.count; i++) {
-        struct step_text step = step_text(charge, &line.steps.items[i], arena);
-        json_begin(out, '{');
-        text_json(out, "tier", step.range);
-        text_json(out, "units", step.units);
-        text_json(out, "unit", step.unit);
-        text_json(out, "flat", step.flat);
-        text_json(out, "amount", step.amount);
-        json_end(out, '}');
-    }
-    json_end(out, ']');
+    text_json(out, "priced", number_text(units.priced, arena));
+    text_json(out, "model", price_kind_name(charge->price.kind));
 }
 
 void
@@ -229,9 +179,10 @@ explain_json(const struct explanation *explanation, struct arena *arena, struct 
         json_begin(out, '{');
         text_json(out, "description", line->description);
         if (line->kind == LINE_USAGE)
-            steps_json(explanation, plan_charge(explanation->input.plan, line->charge), arena, out);
+            units_json(explanation, plan_charge(explanation->input.plan, line->charge), arena, out);
         else
             text_json(out, "share", share_text(explanation, arena));
+        invoice_steps_json(out, line);
         text_json(out, "exact_amount", line->exact_amount);
         json_key(out, "amount");
         money_json(out, line->amount_minor, invoice->currency);

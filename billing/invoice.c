@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "billing/price_term.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -69,9 +70,29 @@ invoice_id(const struct invoice_input *input, char out[INVOICE_ID_MAX])
     snprintf(out, INVOICE_ID_MAX, "inv_%016" PRIx64 "%016" PRIx64, hash.high, hash.low);
 }
 
+struct charge_usage
+invoice_charge_usage(const struct invoice_input *input, uint32_t index)
+{
+    must(index < input->plan->charges_count);
+    return (struct charge_usage){
+        .units = input->usage[index],
+        .days = period_days(input->period),
+        .days_full = period_days_full(input->period),
+    };
+}
+
+// Each line's steps are a list of their own.
+static void
+steps_begin(struct abacus *abacus)
+{
+    abacus->first = abacus->last = NULL;
+    abacus->steps_count = 0;
+}
+
 struct computation {
     const struct invoice_input *input;
     struct arena *arena;
+    struct abacus *abacus;
     struct invoice *out;
     struct error *error;
 };
@@ -89,6 +110,7 @@ line_add(
         return error_set(
             computation->error, STATUS_OVERFLOW, "the total is too large at %s", line.description);
     line.exact_amount = rational_text(amount, computation->arena);
+    line.steps = computation->abacus->first;
     invoice->lines[invoice->lines_count++] = line;
     return STATUS_OK;
 }
@@ -102,15 +124,20 @@ decimal_text(struct decimal value, struct arena *arena)
 }
 
 // A period that the subscription's end cuts owes its share by days.
-static void
-prorate(const struct invoice_input *input, struct rational *amount, struct rational *quantity)
+struct share {
+    const struct rational *amount, *quantity;
+};
+
+static struct share
+prorate(const struct computation *computation, const struct rational *amount)
 {
-    int64_t days = period_days(input->period);
-    int64_t days_full = period_days_full(input->period);
+    struct abacus *abacus = computation->abacus;
+    int64_t days = period_days(computation->input->period);
+    int64_t days_full = period_days_full(computation->input->period);
     must(days > 0 && days <= days_full);
-    scoped(rational_done) struct rational share = rational_of_ratio(days, days_full);
-    rational_multiply(amount, amount, &share);
-    rational_copy(quantity, &share);
+    struct price_share share = {abacus_int(abacus, days), abacus_int(abacus, days_full)};
+    return (struct share){
+        price_days(abacus, amount, share), abacus_divide(abacus, share.days, share.period)};
 }
 
 static enum status
@@ -120,38 +147,37 @@ fee_add(const struct computation *computation)
     const struct plan_price *price = plan_price(input->plan, input->cycle);
     if (!input->has_fee || !price->is_sold || price->amount.units == 0)
         return STATUS_OK;
-    scoped(rational_done) struct rational amount = rational_of(price->amount);
-    scoped(rational_done) struct rational quantity = rational_zero();
-    prorate(input, &amount, &quantity);
+    struct share share = prorate(computation, abacus_decimal(computation->abacus, price->amount));
     struct invoice_line line = {
         .kind = LINE_FEE,
         .description = arena_format(
             computation->arena, "%s, %s fee", input->plan->name, billing_cycle_name(input->cycle)),
-        .quantity = rational_text(&quantity, computation->arena),
+        .quantity = rational_text(share.quantity, computation->arena),
         .clamped = "0",
         .free_units = "0",
     };
-    return line_add(computation, line, &amount);
+    return line_add(computation, line, share.amount);
 }
 
 static enum status
 flat_add(const struct computation *computation, const struct charge *charge)
 {
-    scoped(rational_done) struct rational amount = rational_zero();
-    scoped(rational_done) struct rational quantity = rational_zero();
-    charge_rate(charge, DECIMAL_ZERO, &amount, NULL);
-    if (rational_sign(&amount) == 0)
+    steps_begin(computation->abacus);
+    struct charge_usage nothing = {.days = 1, .days_full = 1};
+    const struct rational *amount = NULL;
+    (void)charge_rate(computation->abacus, charge, &nothing, &amount);
+    if (rational_sign(amount) == 0)
         return STATUS_OK;
-    prorate(computation->input, &amount, &quantity);
+    struct share share = prorate(computation, amount);
     struct invoice_line line = {
         .kind = LINE_FLAT,
         .charge = charge->key,
         .description = charge->name,
-        .quantity = rational_text(&quantity, computation->arena),
+        .quantity = rational_text(share.quantity, computation->arena),
         .clamped = "0",
         .free_units = "0",
     };
-    return line_add(computation, line, &amount);
+    return line_add(computation, line, share.amount);
 }
 
 // Without usage there is no line, unless a first tier's flat fee is due all the same.
@@ -159,10 +185,11 @@ static enum status
 usage_add(const struct computation *computation, uint32_t index)
 {
     const struct charge *charge = &computation->input->plan->charges[index];
-    struct decimal usage = computation->input->usage[index];
-    scoped(rational_done) struct rational amount = rational_zero();
-    struct charge_units units = charge_rate(charge, usage, &amount, NULL);
-    if (usage.units == 0 && rational_sign(&amount) == 0)
+    steps_begin(computation->abacus);
+    struct charge_usage usage = invoice_charge_usage(computation->input, index);
+    const struct rational *amount = NULL;
+    struct charge_units units = charge_rate(computation->abacus, charge, &usage, &amount);
+    if (usage.units.units == 0 && rational_sign(amount) == 0)
         return STATUS_OK;
     struct invoice_line line = {
         .kind = LINE_USAGE,
@@ -173,7 +200,7 @@ usage_add(const struct computation *computation, uint32_t index)
         .clamped = decimal_text(units.clamped, computation->arena),
         .free_units = decimal_text(charge->free_units, computation->arena),
     };
-    return line_add(computation, line, &amount);
+    return line_add(computation, line, amount);
 }
 
 static enum status
@@ -181,7 +208,7 @@ charges_add(const struct computation *computation)
 {
     const struct plan *plan = computation->input->plan;
     for (uint32_t i = 0; i < plan->charges_count; i++) {
-        enum status status = plan->charges[i].model == CHARGE_FLAT
+        enum status status = plan->charges[i].price.kind == PRICE_FLAT
                                  ? flat_add(computation, &plan->charges[i])
                                  : usage_add(computation, i);
         if (status)
@@ -215,7 +242,8 @@ invoice_compute(
         .lines = arena_array(arena, input->plan->charges_count + 1, struct invoice_line),
     };
     invoice_id(input, invoice.id);
-    struct computation computation = {input, arena, &invoice, error};
+    scoped(abacus_done) struct abacus abacus = {.arena = arena, .wants_steps = input->wants_steps};
+    struct computation computation = {input, arena, &abacus, &invoice, error};
     enum status status = fee_add(&computation);
     if (status == STATUS_OK && input->has_usage)
         status = charges_add(&computation);

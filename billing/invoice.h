@@ -37,6 +37,7 @@ struct invoice_input {
     bool has_usage;               // whether it bills the plan's charges
     int64_t as_of_ns;
     int64_t run_ns;
+    bool wants_steps;  // not recorded: whether the lines say how they came about
 };
 
 enum invoice_line_kind { LINE_FEE, LINE_USAGE, LINE_FLAT };
@@ -51,6 +52,7 @@ struct invoice_line {
     const char *free_units;  // of the charge; "0" when none
     const char *exact_amount;
     int64_t amount_minor;
+    const struct abacus_step *steps;  // how it came about; NULL when nobody asked
 };
 
 struct invoice {
@@ -86,6 +88,9 @@ enum status invoice_input_read(
     struct arena *arena,
     struct invoice_input *out,
     struct error *error) CHECKED;
+
+// What the plan's index-th charge is asked for.
+struct charge_usage invoice_charge_usage(const struct invoice_input *input, uint32_t index);
 
 // Lines in the plan's order, the fee first. STATUS_OVERFLOW names the charge whose amount does not
 // fit.

@@ -35,6 +35,18 @@ text_json(struct json_out *out, const char *key, const char *text)
     json_text(out, text);
 }
 
+void
+invoice_steps_json(struct json_out *out, const struct invoice_line *line)
+{
+    if (line->steps == NULL)
+        return;
+    json_key(out, "steps");
+    json_begin(out, '[');
+    for (const struct abacus_step *step = line->steps; step != NULL; step = step->next)
+        json_text(out, step->text);
+    json_end(out, ']');
+}
+
 static void
 line_json(struct json_out *out, const struct invoice_line *line, const struct currency *currency)
 {
@@ -49,6 +61,7 @@ line_json(struct json_out *out, const struct invoice_line *line, const struct cu
     text_json(out, "exact_amount", line->exact_amount);
     json_key(out, "amount");
     money_json(out, line->amount_minor, currency);
+    invoice_steps_json(out, line);
     json_end(out, '}');
 }
 

@@ -12,6 +12,8 @@
 void money_json(struct json_out *out, int64_t minor, const struct currency *currency);
 void time_json(struct json_out *out, const char *key, int64_t time_ns);  // INT64_MIN: null
 void invoice_json(struct json_out *out, const struct invoice *invoice);
+// The member "steps" of an object that stands open; nothing when nobody asked for them.
+void invoice_steps_json(struct json_out *out, const struct invoice_line *line);
 void invoice_text(const struct invoice *invoice, struct arena *arena, struct buffer *out);
 // "55.90 USD"
 const char *money_text(int64_t minor, const struct currency *currency, struct arena *arena);

@@ -75,6 +75,9 @@ void price_bound_check(
 
 // The keys that the params of a model may have, NULL at the end.
 const char *const *price_model_keys(enum price_kind kind, bool is_strict);
+// The canonical params of a model as a catalogue has it: equal models write equal text. Only for
+// what was read strictly.
+void price_model_write(struct json_out *out, const struct price_model *model);
 // Without a check of the keys.
 void price_model_read(
     struct price_reader *reader,

@@ -275,15 +275,6 @@ rational_divide(struct rational *out, const struct rational *a, const struct rat
         binary_big(out, a, b, mpq_div);
 }
 
-void
-rational_add_product(struct rational *out, struct decimal a, struct decimal b)
-{
-    struct rational left = rational_of(a), right = rational_of(b);
-    rational_multiply(&left, &left, &right);
-    rational_add(out, out, &left);
-    rational_done(&left);
-}
-
 // ---- rounding
 
 // What is added to the magnitude of a truncated quotient (0 or 1). half is how twice the remainder

@@ -60,8 +60,6 @@ void rational_subtract(struct rational *out, const struct rational *a, const str
 void rational_multiply(struct rational *out, const struct rational *a, const struct rational *b);
 // b is not 0.
 void rational_divide(struct rational *out, const struct rational *a, const struct rational *b);
-// *out += a * b of two decimals.
-void rational_add_product(struct rational *out, struct decimal a, struct decimal b);
 // a / b rounded to a whole number; b is not 0.
 void rational_divide_whole(
     struct rational *out,

@@ -201,6 +201,7 @@ period_bill(
         .has_usage = is_monthly || kind == INVOICE_USAGE,
         .as_of_ns = settings->as_of_ns,
         .run_ns = settings->now_ns,
+        .wants_steps = settings->is_dry,
     };
     room_make(work);
     enum status status = invoice_make(work, payer, &input, error);

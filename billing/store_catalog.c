@@ -118,8 +118,12 @@ charge_row(
         .name = sql_cell(rows, i, 2),
         .meter = sql_cell(rows, i, 3),
         .free_units = decimal_cell(rows, i, 6),
+        .minimum = decimal_cell(rows, i, 7),
+        .maximum = decimal_cell(rows, i, 8),
+        .has_minimum = sql_cell(rows, i, 7) != NULL,
+        .has_maximum = sql_cell(rows, i, 8) != NULL,
     };
-    must(charge_model_parse(bytes_text(sql_cell(rows, i, 4)), &charge.model));
+    must(charge_model_parse(bytes_text(sql_cell(rows, i, 4)), &charge.price.kind));
     const struct json_limits limits = {0};
     struct json *params = NULL;
     enum status status =
@@ -140,12 +144,13 @@ static enum status
 charges_load(struct sql *sql, struct arena *arena, struct stored_catalog *out, struct error *error)
 {
     struct sql_query query = {
-        "SELECT c.plan, c.key, c.name, c.meter, c.model, c.params, c.free_units FROM charges c"
+        "SELECT c.plan, c.key, c.name, c.meter, c.model, c.params, c.free_units,"
+        " c.minimum, c.maximum FROM charges c"
         " JOIN (SELECT plan, max(catalogue_version) AS version FROM plan_versions GROUP BY plan) v"
         " ON v.plan = c.plan AND v.version = c.catalogue_version ORDER BY c.plan, c.position",
         SQL_NO_PARAMS,
         SQL_ANY_ROWS,
-        7};
+        9};
     struct sql_rows rows;
     enum status status = sql_run(sql, &query, arena, &rows, error);
     if (status)
@@ -325,7 +330,8 @@ charge_add(
     bool has_free = charge->free_units.units > 0;
     struct sql_query insert = {
         "INSERT INTO charges (plan, catalogue_version, position, key, name, meter, model, params,"
-        " free_units) VALUES ($1, $2::integer, $3::integer, $4, $5, $6, $7, $8, $9::numeric)",
+        " free_units, minimum, maximum) VALUES ($1, $2::integer, $3::integer, $4, $5, $6, $7, $8,"
+        " $9::numeric, $10::numeric, $11::numeric)",
         SQL_PARAMS(
             plan->key,
             version,
@@ -333,9 +339,11 @@ charge_add(
             charge->key,
             charge->name,
             charge->meter,
-            charge_model_name(charge->model),
+            price_kind_name(charge->price.kind),
             arena_text_of(&arena, buffer_view(&params)),
-            has_free ? decimal_param(charge->free_units, &arena) : NULL),
+            has_free ? decimal_param(charge->free_units, &arena) : NULL,
+            charge->has_minimum ? decimal_param(charge->minimum, &arena) : NULL,
+            charge->has_maximum ? decimal_param(charge->maximum, &arena) : NULL),
         SQL_NO_ROWS,
         0};
     return sql_run(sql, &insert, NULL, NULL, error);

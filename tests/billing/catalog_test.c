@@ -52,8 +52,9 @@ Test(catalog, reads_every_field)
     cr_assert_str_eq(plan->currency->code, "JPY");
     cr_assert(plan->annual.is_sold && plan->annual.amount.units == DECIMAL_ONE.units * 9505 / 10);
     const struct charge *charge = plan_charge(plan, "a");
-    cr_assert_eq(charge->tiers_count, 2);
-    cr_assert(charge->tiers[1].is_open && charge->tiers[1].unit.units == 1000000);
+    cr_assert_eq(charge->price.tiers_count, 2);
+    cr_assert_null(charge->price.tiers[1].to);
+    cr_assert_str_eq(rational_text(charge->price.tiers[1].unit, &arena), "0.000000000001");
     cr_assert_eq(charge->free_units.units, DECIMAL_ONE.units * 100005 / 10);
     cr_assert_null(plan_charge(plan, "b")->meter);
     plan = catalog_plan(&catalog, "usage-only");
@@ -115,8 +116,36 @@ Test(catalog, names_the_place_of_what_it_refuses)
          "\"amount\" is missing"},
         {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\",\"tiers\":[]}")),
          "params.tiers", "no such key"},
-        {PLAN(CHARGE("\"model\":\"volume\",\"params\":{}")), "plans[0].charges[0].model",
-         "standard, graduated or flat"},
+        {PLAN(CHARGE("\"model\":\"wonderful\",\"params\":{}")), "plans[0].charges[0].model",
+         "expected standard, graduated, volume"},
+        {PLAN(CHARGE("\"model\":\"dynamic\",\"params\":{}")), "plans[0].charges[0].model",
+         "has no price model \"dynamic\""},
+        {PLAN(CHARGE("\"model\":\"volume\",\"params\":{}")), "plans[0].charges[0].params",
+         "\"tiers\" is missing"},
+        {PLAN(CHARGE("\"model\":\"volume\",\"params\":{\"tiers\":[{\"to\":null,\"unit\":1}]}")),
+         "params.tiers[0].unit", "write it as a string"},
+        {PLAN(CHARGE("\"model\":\"volume\",\"params\":{\"tiers\":[{\"to\":null}]}")),
+         "params.tiers[0]", "\"unit\" is missing"},
+        {PLAN(CHARGE("\"model\":\"volume\",\"params\":{\"select_on\":\"1\"}")),
+         "params.select_on", "no such key"},
+        {PLAN(CHARGE("\"model\":\"graduated_percentage\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"unit\":\"1\"}]}")), "params.tiers[0].unit", "no such key"},
+        {PLAN(CHARGE("\"model\":\"graduated_percentage\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"rate\":\"0.0000000000001\"}]}")), "params.tiers[0].rate", "more than 12"},
+        {PLAN(CHARGE("\"model\":\"package\",\"params\":{\"amount\":\"1\"}")),
+         "plans[0].charges[0].params", "\"size\" is missing"},
+        {PLAN(CHARGE("\"model\":\"package\",\"params\":{\"amount\":\"1\",\"size\":\"0\"}")),
+         "params.size", "above zero"},
+        {PLAN(CHARGE("\"model\":\"package\",\"params\":{\"amount\":\"1\",\"size\":\"1\","
+         "\"bill_min_one\":\"yes\"}")), "params.bill_min_one", "true or false"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"fixed\":\"1\"}")),
+         "params.fixed", "no such key"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"minimum\":5")),
+         "plans[0].charges[0].minimum", "string"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"minimum\":\"5\","
+         "\"maximum\":\"4.99\"")), "plans[0].charges[0].maximum", "below the minimum"},
+        {PLAN("{\"key\":\"c\",\"name\":\"C\",\"model\":\"flat\",\"params\":{\"amount\":\"1\"},"
+         "\"minimum\":\"5\"}"), "plans[0].charges[0]", "no minimum"},
         {PLAN(CHARGE("\"model\":\"flat\",\"params\":{\"amount\":\"1\"}")), "plans[0].charges["
          "0].meter", "prices no usage"},
         {PLAN( "{\"key\":\"c\",\"name\":\"C\",\"model\":\"standard\",\"params\":{\"amount\":"
@@ -255,8 +284,7 @@ Test(catalog, aura_has_the_guides_prices)
         cr_assert_eq(plan->charges_count, 10);
         for (size_t j = 0; j < 10; j++) {
             const struct charge *charge = plan_charge(plan, usage[j].meter);
-            decimal_print(charge->amount, number);
-            cr_assert_str_eq(number, usage[j].price);
+            cr_assert_str_eq(rational_text(charge->price.amount, &arena), usage[j].price);
             decimal_print(charge->free_units, number);
             cr_assert_str_eq(number, i == 0 ? usage[j].free_units : "0");
         }
@@ -285,4 +313,51 @@ Test(catalog, reads_and_writes_filters_of_meters)
         "{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":\"sum\",\"filters\":{"
         "\"$.y\":[\"1\"],\"$.z\":[\"a\",\"b\"]}}";
     cr_assert(bytes_equal(buffer_view(&buffer), bytes_text(written)));
+}
+
+// Read, written and read again, every model says the same; what differs is seen.
+Test(catalog, writes_every_model_as_it_was_read)
+{
+    static const char *const charges[] = {
+        "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"}",
+        "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"free_units\":\"3\"",
+        "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"minimum\":\"3\"",
+        "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"maximum\":\"3\"",
+        "\"model\":\"graduated\",\"params\":{\"tiers\":[{\"to\":\"1.5\",\"unit\":\"1\",\"flat\":"
+        "\"0\"},{\"to\":null,\"unit\":\"2\",\"flat\":\"3\"}]}",
+        "\"model\":\"volume\",\"params\":{\"tiers\":[{\"to\":\"1.5\",\"unit\":\"1\",\"flat\":"
+        "\"0\"},{\"to\":null,\"unit\":\"2\",\"flat\":\"3\"}]}",
+        "\"model\":\"graduated_percentage\",\"params\":{\"tiers\":[{\"to\":null,\"rate\":\"2.5\","
+        "\"flat\":\"3\"}]}",
+        "\"model\":\"package\",\"params\":{\"amount\":\"5\",\"size\":\"100\"}",
+        "\"model\":\"package\",\"params\":{\"amount\":\"5\",\"size\":\"100\",\"free\":\"7\","
+        "\"bill_min_one\":true}",
+        "\"model\":\"percentage\",\"params\":{\"rate\":\"2.9\"}",
+    };
+    enum { COUNT = sizeof charges / sizeof charges[0] };
+    scoped(arena_done) struct arena arena = {0};
+    struct charge read[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        const char *object =
+            arena_format(&arena, "{\"key\":\"c\",\"name\":\"C\",\"meter\":\"m\",%s}", charges[i]);
+        const char *text = arena_format(
+            &arena,
+            "{\"currency\":\"USD\"," METERS ",\"plans\":[{\"key\":\"p\",\"name\":\"P\",\"charges\":"
+            "[%s]}]}",
+            object);
+        scoped(buffer_done) struct buffer buffer = {0};
+        struct catalog catalog;
+        struct error error = {0};
+        cr_assert_eq(read_text(text, &arena, &catalog, &error), STATUS_OK, "%s", error.text);
+        read[i] = catalog.plans[0].charges[0];
+        struct json_out out = json_out_to(&buffer);
+        charge_write(&out, &read[i]);
+        cr_assert(
+            bytes_equal(buffer_view(&buffer), bytes_text(object)),
+            "%.*s",
+            (int)buffer.size,
+            (const char *)buffer.data);
+        for (size_t k = 0; k <= i; k++)
+            cr_assert_eq(charge_equal(&read[i], &read[k]), i == k, "%zu and %zu", i, k);
+    }
 }

@@ -1,0 +1,65 @@
+// Models as the catalogue stores them: members always in the same order, numbers without trailing
+// zeros, what is absent left out.
+
+#include "base/assert.h"
+#include "billing/price_read.h"
+
+static void
+number_write(struct json_out *out, const char *key, const struct rational *value)
+{
+    scoped(arena_done) struct arena arena = {0};
+    json_key(out, key);
+    json_text(out, rational_text(value, &arena));
+}
+
+static void
+tiers_write(struct json_out *out, const struct price_model *model, const char *unit)
+{
+    json_key(out, "tiers");
+    json_begin(out, '[');
+    for (uint32_t i = 0; i < model->tiers_count; i++) {
+        const struct price_tier *tier = &model->tiers[i];
+        json_begin(out, '{');
+        if (tier->to != NULL) {
+            number_write(out, "to", tier->to);
+        } else {
+            json_key(out, "to");
+            json_null(out);
+        }
+        number_write(out, unit, tier->unit);
+        number_write(out, "flat", tier->flat);
+        json_end(out, '}');
+    }
+    json_end(out, ']');
+}
+
+static void
+package_write(struct json_out *out, const struct price_package *package)
+{
+    number_write(out, "amount", package->amount);
+    number_write(out, "size", package->size);
+    if (rational_sign(package->free) > 0)
+        number_write(out, "free", package->free);
+    if (package->bill_min_one) {
+        json_key(out, "bill_min_one");
+        json_bool(out, true);
+    }
+}
+
+void
+price_model_write(struct json_out *out, const struct price_model *model)
+{
+    json_begin(out, '{');
+    switch (model->kind) {
+    case PRICE_STANDARD:
+    case PRICE_FLAT: number_write(out, "amount", model->amount); break;
+    case PRICE_GRADUATED:
+    case PRICE_VOLUME: tiers_write(out, model, "unit"); break;
+    case PRICE_GRADUATED_PERCENTAGE: tiers_write(out, model, "rate"); break;
+    case PRICE_PACKAGE: package_write(out, &model->package); break;
+    case PRICE_PERCENTAGE: number_write(out, "rate", model->percentage.rate); break;
+    case PRICE_DYNAMIC:
+    case PRICE_KINDS: must(false); break;
+    }
+    json_end(out, '}');
+}

@@ -1,0 +1,124 @@
+// A charge of every price model, from a catalogue through usage and a run to the lines of an
+// invoice, and what explains them.
+
+#include "billing/explain.h"
+#include "billing/run.h"
+#include "tests/billing/fixture.h"
+
+#include <criterion/criterion.h>
+#include <criterion/hooks.h>
+
+#include <string.h>
+
+static struct postgres server;
+
+ReportHook(PRE_ALL)(struct criterion_test_set *set)
+{
+    (void)set;
+    postgres_before_all(&server);
+}
+
+ReportHook(POST_ALL)(struct criterion_global_stats *stats)
+{
+    (void)stats;
+    postgres_after_all(&server);
+}
+
+#define METER(key) "{\"key\":\"" key "\",\"event_type\":\"" key "\",\"aggregation\":\"sum\"}"
+#define CHARGE(key, model, params)                                                                 \
+    "{\"key\":\"" key "\",\"name\":\"" key "\",\"meter\":\"" key "\",\"model\":\"" model           \
+    "\",\"params\":{" params "}"
+#define TIERS                                                                                      \
+    "\"tiers\":[{\"to\":\"100\",\"unit\":\"2\",\"flat\":\"10\"},{\"to\":\"200\",\"unit\":\"1\"},"  \
+    "{\"to\":null,\"unit\":\"0.5\",\"flat\":\"50\"}]"
+// clang-format off
+#define MODELS(least)                                                                              \
+    "{\"currency\":\"USD\",\"meters\":[" METER("a") "," METER("b") "," METER("c") "," METER("d")   \
+    "," METER("e") "," METER("f") "],\"plans\":[{\"key\":\"all\",\"name\":\"All\",\"charges\":["   \
+    CHARGE("a", "graduated", TIERS) "}," CHARGE("b", "volume", TIERS) "},"                         \
+    CHARGE("c", "package", "\"amount\":\"100\",\"size\":\"10\",\"free\":\"10\"") "},"              \
+    CHARGE("d", "percentage", "\"rate\":\"2.9\"") ",\"maximum\":\"0.1\"},"                         \
+    CHARGE("e", "graduated_percentage", PERCENTS) "},"                                             \
+    CHARGE("f", "standard", "\"amount\":\"0.5\"") ",\"minimum\":\"" least "\"}]}]}"
+// clang-format on
+#define PERCENTS                                                                                   \
+    "\"tiers\":[{\"to\":\"100\",\"rate\":\"5\"},{\"to\":null,\"rate\":\"2\",\"flat\":\"10\"}]"
+
+struct expected_line {
+    const char *charge, *exact, *step;
+    int64_t minor;
+};
+
+static void
+lines_check(const struct invoice *invoice, const struct expected_line *lines, size_t count)
+{
+    cr_assert_eq(invoice->lines_count, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct invoice_line *line = &invoice->lines[i];
+        cr_assert_str_eq(line->charge, lines[i].charge);
+        cr_assert_str_eq(line->exact_amount, lines[i].exact, "%s", line->charge);
+        cr_assert_eq(line->amount_minor, lines[i].minor, "%s", line->charge);
+        const struct abacus_step *step = line->steps;
+        cr_assert_not_null(step, "%s", line->charge);
+        while (step->next != NULL)
+            step = step->next;
+        cr_assert_str_eq(step->text, lines[i].step, "%s", line->charge);
+    }
+}
+
+Test(run_models, bills_every_model_and_says_how)
+{
+    static const struct fixture_usage usage[] = {
+        {"acme", "a", "2023-11-03T00:00:00Z", "210"  },
+        {"acme", "b", "2023-11-04T00:00:00Z", "100.5"},
+        {"acme", "c", "2023-11-05T00:00:00Z", "121"  },
+        {"acme", "d", "2023-11-06T00:00:00Z", "4"    },
+        {"acme", "e", "2023-11-07T00:00:00Z", "150"  },
+    };
+    static const struct expected_line lines[] = {
+        {"a", "365",   "(200, ...]  10 x 0.5 + 50 = 55",                      36500 },
+        {"b", "100.5", "(100, 200]  100.5 x 1 + 0 = 100.5",                   10050 },
+        {"c", "1200",  "121 units, 10 free, packages of 10: 12 x 100 = 1200", 120000},
+        {"d", "0.1",   "at most 0.1",                                         10    },
+        {"e", "16",    "(100, ...]  50 x 2% + 10 = 11",                       1600  },
+        {"f", "7.255", "7.255 x 30 / 30 = 7.255",                             726   },
+    };
+    struct fixture f;
+    struct error error = {0};
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, MODELS("7.255"));
+    fixture_customer(&f, "acme");
+    fixture_subscribe(&f, "acme", "all", "2023-11-01");
+    fixture_usage(&f, usage, sizeof usage / sizeof usage[0]);
+    struct run_settings settings = fixture_settings(&f, "2023-12-01T01:00:00Z");
+    struct run_report report = fixture_run(&f, &settings);
+    cr_assert_eq(report.made_count, 1);
+    struct invoice invoice;
+    struct explanation explanation;
+    cr_assert_eq(
+        store_invoice_find(f.sql, report.made[0].id, &f.arena, &invoice, &error), STATUS_OK);
+    cr_assert_eq(explain(&invoice, &f.arena, &explanation, &error), STATUS_OK, "%s", error.text);
+    lines_check(&explanation.computed, lines, sizeof lines / sizeof lines[0]);
+    cr_assert_eq(invoice.total_minor, 36500 + 10050 + 120000 + 10 + 1600 + 726);
+    fixture_end(&f);
+}
+
+Test(run_models, a_stored_catalogue_is_the_one_that_was_applied)
+{
+    struct fixture f;
+    struct error error = {0};
+    struct catalog_changes changes;
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, MODELS("7.255"));
+    cr_assert_eq(fixture_catalog_try(&f, MODELS("7.255"), false, &changes, &error), STATUS_OK);
+    cr_assert_not(changes.is_new_version);
+    cr_assert_eq(fixture_catalog_try(&f, MODELS("7.26"), false, &changes, &error), STATUS_OK);
+    cr_assert(changes.is_new_version);
+    size_t changed = 0;
+    for (size_t i = 0; i < changes.count; i++)
+        changed += changes.items[i].kind == CATALOG_CHANGED;
+    cr_assert_eq(changed, 2, "the plan and its one charge");
+    fixture_end(&f);
+}
