@@ -175,7 +175,8 @@ charge_rate(
     // Net negative usage owes nothing, not even the flat fee that no usage owes.
     struct decimal priced = units.clamped.units < 0 ? units.clamped : units.priced;
     struct price_usage asked = {.amounts = {.units = abacus_decimal(abacus, priced)}};
-    const struct rational *amount = price_model_amount(abacus, &charge->price, &asked);
+    const struct price_model *price = usage->price != NULL ? usage->price : &charge->price;
+    const struct rational *amount = price_model_amount(abacus, price, &asked);
     amount = charge_hold(abacus, charge, usage, amount);
     must(rational_sign(amount) >= 0);
     *out_amount = amount;

@@ -20,14 +20,27 @@ enum {
     CATALOG_NAME_MAX = 200,
     CATALOG_PRICE_PLACES = 12,
     CATALOG_CHARGES_MAX = 200,
+    CATALOG_VALUES_MAX = 1000,
+    CATALOG_VALUE_MAX = 255,
     CATALOG_PLANS_MAX = 10000,
+};
+
+// The price of one value of a charge's dimension.
+struct charge_value {
+    const char *value;
+    struct price_model price;
 };
 
 struct charge {
     const char *key;
     const char *name;
-    const char *meter;          // NULL for PRICE_FLAT
-    struct price_model price;   // its numbers hold no memory but the arena's
+    const char *meter;         // NULL for PRICE_FLAT
+    struct price_model price;  // its numbers hold no memory but the arena's
+    // Usage is priced by the values of a dimension: each of these alone, everything else together
+    // by price. NULL: there is none.
+    const char *dimension;
+    const struct charge_value *values;
+    uint32_t values_count;
     struct decimal free_units;  // cost nothing; taken off before pricing
     // Of a whole period: what is owed at least, by days when the period is cut, and at most.
     struct decimal minimum, maximum;
@@ -90,9 +103,12 @@ struct document;
 void charge_read(struct document *in, const struct json *object, struct charge *out);
 // The params alone, for the model that out already names.
 void charge_params_read(struct document *in, const struct json *params, struct charge *out);
+// The params of each value, once the model and its own are read.
+void charge_values_read(struct document *in, const struct json *values, struct charge *out);
 // In one canonical form: equal charges write equal text. The whole object.
 void charge_write(struct json_out *out, const struct charge *charge);
 void charge_params_write(struct json_out *out, const struct charge *charge);
+void charge_values_write(struct json_out *out, const struct charge *charge);
 void meter_write(struct json_out *out, const struct meter *meter);
 bool charge_equal(const struct charge *a, const struct charge *b);
 // Everything but the charges and the version.
@@ -108,7 +124,8 @@ struct charge_units {
 // What a charge is asked for: the usage of a period (ignored by flat), and how much of it is there.
 struct charge_usage {
     struct decimal units;
-    int64_t days, days_full;  // 0 < days <= days_full
+    int64_t days, days_full;          // 0 < days <= days_full
+    const struct price_model *price;  // NULL: the charge's own, not that of a value
 };
 
 // The exact amount of a charge, which lives as long as the abacus; steps go there too. A flat

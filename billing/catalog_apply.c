@@ -37,13 +37,40 @@ change_add(
 // ---- what may not be
 
 static enum status
+charge_dimension_check(
+    struct apply *apply,
+    const struct plan *plan,
+    const struct charge *charge,
+    const struct meter *meter)
+{
+    for (uint32_t i = 0; i < meter->dimensions_count; i++)
+        if (charge->dimension != NULL && strcmp(meter->dimensions[i].name, charge->dimension) == 0)
+            return STATUS_OK;
+    if (charge->dimension == NULL)
+        return STATUS_OK;
+    return error_set(
+        apply->error,
+        STATUS_INVALID,
+        "plan %s, charge %s: the meter %s has no dimension %s",
+        plan->key,
+        charge->key,
+        meter->key,
+        charge->dimension);
+}
+
+static enum status
 charge_meter_check(struct apply *apply, const struct plan *plan, const struct charge *charge)
 {
-    if (charge->meter == NULL || catalog_meter(apply->catalog, charge->meter) != NULL)
+    if (charge->meter == NULL)
         return STATUS_OK;
+    const struct meter *known = catalog_meter(apply->catalog, charge->meter);
+    if (known != NULL)
+        return charge_dimension_check(apply, plan, charge, known);
     struct meter meter;
     enum status status =
         registry_find(apply->registry, charge->meter, apply->arena, &meter, apply->error);
+    if (status == STATUS_OK)
+        return charge_dimension_check(apply, plan, charge, &meter);
     if (status != STATUS_NOT_FOUND)
         return status;
     return error_set(

@@ -41,17 +41,77 @@ key_read(struct document *in, const struct json *object)
 // ---- charges
 
 // The numbers of a catalogue are small enough to hold no memory of their own.
-void
-charge_params_read(struct document *in, const struct json *params, struct charge *out)
+static void
+price_read(struct document *in, const struct json *params, struct price_model *out)
 {
     struct abacus abacus = {.arena = in->arena};
     struct price_reader reader = {.in = in, .abacus = &abacus, .is_strict = true};
+    enum price_kind kind = out->kind;
+    document_keys(in, params, price_model_keys(kind, true));
+    if (!in->status)
+        price_model_read(&reader, params, kind, out);
+    must(abacus.bigs == NULL);
+}
+
+void
+charge_params_read(struct document *in, const struct json *params, struct charge *out)
+{
+    if (!in->status)
+        price_read(in, params, &out->price);
+}
+
+void
+charge_values_read(struct document *in, const struct json *values, struct charge *out)
+{
     if (in->status)
         return;
-    document_keys(in, params, price_model_keys(out->price.kind, true));
-    if (!in->status)
-        price_model_read(&reader, params, out->price.kind, &out->price);
-    must(abacus.bigs == NULL);
+    if (values->type != JSON_OBJECT || values->count == 0)
+        document_refuse(in, values, "expected an object with the params of each value");
+    else if (values->count > CATALOG_VALUES_MAX)
+        document_refuse(in, values, "has more than %d values", CATALOG_VALUES_MAX);
+    if (in->status)
+        return;
+    struct charge_value *items = arena_array(in->arena, values->count, struct charge_value);
+    uint32_t count = 0;
+    for (const struct json *node = values->first; node != NULL && !in->status; node = node->next) {
+        if (node->key.size == 0 || node->key.size > CATALOG_VALUE_MAX ||
+            memchr(node->key.data, '\0', node->key.size) != NULL)
+            document_refuse(in, node, "a value has 1 to %d bytes", CATALOG_VALUE_MAX);
+        items[count].value = arena_text_of(in->arena, node->key);
+        items[count].price.kind = out->price.kind;
+        if (!in->status)
+            price_read(in, node, &items[count++].price);
+    }
+    out->values = items;
+    out->values_count = count;
+}
+
+// A dimension and the params of its values come together; what holds for a charge as a whole does
+// not go with them.
+static void
+charge_dimension_read(struct document *in, const struct json *object, struct charge *out)
+{
+    out->dimension = document_text_optional(in, object, "dimension", CATALOG_KEY_MAX);
+    if (in->status)
+        return;
+    const struct json *values = json_member(object, "values");
+    if (out->dimension == NULL) {
+        if (values != NULL)
+            document_refuse(in, values, "\"dimension\" is missing: values of what?");
+        return;
+    }
+    values = document_member(in, object, "values");
+    if (values != NULL)
+        charge_values_read(in, values, out);
+    if (in->status)
+        return;
+    if (out->price.kind == PRICE_FLAT)
+        document_refuse(in, json_member(object, "dimension"), "a flat charge prices no usage");
+    else if (out->free_units.units > 0 || out->has_minimum || out->has_maximum)
+        document_refuse(
+            in,
+            json_member(object, "dimension"),
+            "each value is priced alone: free_units, minimum and maximum do not go with it");
 }
 
 static void
@@ -91,7 +151,17 @@ void
 charge_read(struct document *in, const struct json *object, struct charge *out)
 {
     static const char *const keys[] = {
-        "key", "name", "meter", "model", "params", "free_units", "minimum", "maximum", NULL};
+        "key",
+        "name",
+        "meter",
+        "model",
+        "params",
+        "free_units",
+        "minimum",
+        "maximum",
+        "dimension",
+        "values",
+        NULL};
     *out = (struct charge){0};
     document_keys(in, object, keys);
     out->key = key_read(in, object);
@@ -109,6 +179,7 @@ charge_read(struct document *in, const struct json *object, struct charge *out)
     const struct json *params = document_member(in, object, "params");
     if (params != NULL)
         charge_params_read(in, params, out);
+    charge_dimension_read(in, object, out);
 }
 
 // ---- plans

@@ -20,6 +20,17 @@ charge_params_write(struct json_out *out, const struct charge *charge)
 }
 
 void
+charge_values_write(struct json_out *out, const struct charge *charge)
+{
+    json_begin(out, '{');
+    for (uint32_t i = 0; i < charge->values_count; i++) {
+        json_key(out, charge->values[i].value);
+        price_model_write(out, &charge->values[i].price);
+    }
+    json_end(out, '}');
+}
+
+void
 charge_write(struct json_out *out, const struct charge *charge)
 {
     json_begin(out, '{');
@@ -41,6 +52,12 @@ charge_write(struct json_out *out, const struct charge *charge)
         decimal_write(out, "minimum", charge->minimum);
     if (charge->has_maximum)
         decimal_write(out, "maximum", charge->maximum);
+    if (charge->dimension != NULL) {
+        json_key(out, "dimension");
+        json_text(out, charge->dimension);
+        json_key(out, "values");
+        charge_values_write(out, charge);
+    }
     json_end(out, '}');
 }
 

@@ -32,16 +32,18 @@ number_text(struct decimal value, struct arena *arena)
     return arena_text(arena, text);
 }
 
-// What of the usage a line prices.
-static struct charge_units
-line_units(const struct explanation *explanation, const struct charge *charge, struct arena *arena)
+// What of a line's quantity is priced: what is above the free units.
+static const char *
+priced_text(const struct invoice_line *line, struct arena *arena)
 {
-    scoped(abacus_done) struct abacus abacus = {.arena = arena};
-    const struct invoice_input *input = &explanation->input;
-    uint32_t index = (uint32_t)(charge - input->plan->charges);
-    struct charge_usage usage = invoice_charge_usage(input, index);
-    const struct rational *amount = NULL;
-    return charge_rate(&abacus, charge, &usage, &amount);
+    struct decimal used = DECIMAL_ZERO, is_free = DECIMAL_ZERO;
+    bool is_rounded = false;
+    must(decimal_parse(bytes_text(line->quantity), &used, &is_rounded) == STATUS_OK);
+    must(decimal_parse(bytes_text(line->free_units), &is_free, &is_rounded) == STATUS_OK);
+    must(!is_rounded);
+    if (decimal_compare(used, is_free) <= 0)
+        return "0";
+    return number_text((struct decimal){used.units - is_free.units}, arena);
 }
 
 static void
@@ -71,26 +73,19 @@ fee_price(const struct explanation *explanation, struct arena *arena)
 
 static void
 usage_text(
-    const struct explanation *explanation,
+    const struct invoice_line *line,
     const struct charge *charge,
     struct arena *arena,
     struct buffer *out)
 {
-    struct charge_units units = line_units(explanation, charge, arena);
+    bool has_free = strcmp(line->free_units, "0") != 0;
+    buffer_format(out, "   %s of %s used", line->quantity, line->meter);
+    if (line->clamped[0] == '-')
+        buffer_format(out, ", %s net negative not billed", line->clamped);
+    if (has_free)
+        buffer_format(out, ", %s free", line->free_units);
     buffer_format(
-        out,
-        "   %s of %s used",
-        number_text(units.used, arena),
-        charge->meter != NULL ? charge->meter : "");
-    if (units.clamped.units < 0)
-        buffer_format(out, ", %s net negative not billed", number_text(units.clamped, arena));
-    if (charge->free_units.units > 0)
-        buffer_format(out, ", %s free", number_text(charge->free_units, arena));
-    buffer_format(
-        out,
-        ": %s priced by %s\n",
-        number_text(units.priced, arena),
-        price_kind_name(charge->price.kind));
+        out, ": %s priced by %s\n", priced_text(line, arena), price_kind_name(charge->price.kind));
 }
 
 static void
@@ -102,7 +97,7 @@ line_text(
     const char *share = share_text(explanation, arena);
     buffer_format(out, "%zu. %s\n", index + 1, line->description);
     if (line->kind == LINE_USAGE) {
-        usage_text(explanation, plan_charge(explanation->input.plan, line->charge), arena, out);
+        usage_text(line, plan_charge(explanation->input.plan, line->charge), arena, out);
     } else {
         const struct charge *charge =
             line->kind == LINE_FEE ? NULL : plan_charge(explanation->input.plan, line->charge);
@@ -152,16 +147,15 @@ text_json(struct json_out *out, const char *key, const char *text)
 
 static void
 units_json(
-    const struct explanation *explanation,
+    const struct invoice_line *line,
     const struct charge *charge,
     struct arena *arena,
     struct json_out *out)
 {
-    struct charge_units units = line_units(explanation, charge, arena);
-    text_json(out, "used", number_text(units.used, arena));
-    text_json(out, "clamped", number_text(units.clamped, arena));
-    text_json(out, "free_units", number_text(charge->free_units, arena));
-    text_json(out, "priced", number_text(units.priced, arena));
+    text_json(out, "used", line->quantity);
+    text_json(out, "clamped", line->clamped);
+    text_json(out, "free_units", line->free_units);
+    text_json(out, "priced", priced_text(line, arena));
     text_json(out, "model", price_kind_name(charge->price.kind));
 }
 
@@ -179,7 +173,7 @@ explain_json(const struct explanation *explanation, struct arena *arena, struct 
         json_begin(out, '{');
         text_json(out, "description", line->description);
         if (line->kind == LINE_USAGE)
-            units_json(explanation, plan_charge(explanation->input.plan, line->charge), arena, out);
+            units_json(line, plan_charge(explanation->input.plan, line->charge), arena, out);
         else
             text_json(out, "share", share_text(explanation, arena));
         invoice_steps_json(out, line);

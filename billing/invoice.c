@@ -180,27 +180,55 @@ flat_add(const struct computation *computation, const struct charge *charge)
     return line_add(computation, line, share.amount);
 }
 
-// Without usage there is no line, unless a first tier's flat fee is due all the same.
+// One price and what was used at it. Without usage there is no line, unless a first tier's flat fee
+// or a minimum is due all the same.
 static enum status
-usage_add(const struct computation *computation, uint32_t index)
+usage_line_add(
+    const struct computation *computation,
+    const struct charge *charge,
+    const struct charge_usage *usage,
+    const char *description)
 {
-    const struct charge *charge = &computation->input->plan->charges[index];
     steps_begin(computation->abacus);
-    struct charge_usage usage = invoice_charge_usage(computation->input, index);
     const struct rational *amount = NULL;
-    struct charge_units units = charge_rate(computation->abacus, charge, &usage, &amount);
-    if (usage.units.units == 0 && rational_sign(amount) == 0)
+    struct charge_units units = charge_rate(computation->abacus, charge, usage, &amount);
+    if (usage->units.units == 0 && rational_sign(amount) == 0)
         return STATUS_OK;
     struct invoice_line line = {
         .kind = LINE_USAGE,
         .charge = charge->key,
         .meter = charge->meter,
-        .description = charge->name,
+        .description = description,
         .quantity = decimal_text(units.used, computation->arena),
         .clamped = decimal_text(units.clamped, computation->arena),
         .free_units = decimal_text(charge->free_units, computation->arena),
     };
     return line_add(computation, line, amount);
+}
+
+// A line for each value that has its own price, then one for the rest.
+static enum status
+usage_add(const struct computation *computation, uint32_t index)
+{
+    const struct charge *charge = &computation->input->plan->charges[index];
+    struct charge_usage usage = invoice_charge_usage(computation->input, index);
+    const struct decimal rest = usage.units;
+    for (uint32_t i = 0; i < charge->values_count; i++) {
+        usage.units = computation->input->values_usage[index][i];
+        usage.price = &charge->values[i].price;
+        const char *description = arena_format(
+            computation->arena,
+            "%s, %s %s",
+            charge->name,
+            charge->dimension,
+            charge->values[i].value);
+        enum status status = usage_line_add(computation, charge, &usage, description);
+        if (status)
+            return status;
+    }
+    usage.units = rest;
+    usage.price = NULL;
+    return usage_line_add(computation, charge, &usage, charge->name);
 }
 
 static enum status
@@ -215,6 +243,15 @@ charges_add(const struct computation *computation)
             return status;
     }
     return STATUS_OK;
+}
+
+static size_t
+lines_max(const struct plan *plan)
+{
+    size_t count = 1;
+    for (uint32_t i = 0; i < plan->charges_count; i++)
+        count += 1 + (size_t)plan->charges[i].values_count;
+    return count;
 }
 
 enum status
@@ -239,7 +276,7 @@ invoice_compute(
         .status = "draft",
         .created_ns = input->run_ns,
         .finalized_ns = INT64_MIN,
-        .lines = arena_array(arena, input->plan->charges_count + 1, struct invoice_line),
+        .lines = arena_array(arena, lines_max(input->plan), struct invoice_line),
     };
     invoice_id(input, invoice.id);
     scoped(abacus_done) struct abacus abacus = {.arena = arena, .wants_steps = input->wants_steps};
@@ -249,7 +286,7 @@ invoice_compute(
         status = charges_add(&computation);
     if (status)
         return status;
-    must(invoice.lines_count <= input->plan->charges_count + 1);
+    must(invoice.lines_count <= lines_max(input->plan));
     // The record of a period in which nothing was due is final at once: it never gets a number.
     if (invoice.lines_count == 0) {
         invoice.status = "finalized";

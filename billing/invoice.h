@@ -33,8 +33,11 @@ struct invoice_input {
     struct period period;
     const struct plan *plan;      // with catalogue_version
     const struct decimal *usage;  // by position of the plan's charges; not used without has_usage
-    bool has_fee;                 // whether this invoice bills the plan's price
-    bool has_usage;               // whether it bills the plan's charges
+    // By charge, then by position of its values; NULL for a charge without a dimension, whose whole
+    // usage is above. That above is the rest otherwise.
+    const struct decimal *const *values_usage;
+    bool has_fee;    // whether this invoice bills the plan's price
+    bool has_usage;  // whether it bills the plan's charges
     int64_t as_of_ns;
     int64_t run_ns;
     bool wants_steps;  // not recorded: whether the lines say how they came about

@@ -66,6 +66,20 @@ plan_write(struct json_out *out, const struct plan *plan)
     json_end(out, '}');
 }
 
+// The usage of each value of a dimension, in their order.
+static void
+values_write(struct json_out *out, const struct invoice_input *input, uint32_t index)
+{
+    const struct charge *charge = &input->plan->charges[index];
+    if (charge->dimension == NULL)
+        return;
+    json_key(out, "values");
+    json_begin(out, '{');
+    for (uint32_t i = 0; i < charge->values_count; i++)
+        decimal_write(out, charge->values[i].value, input->values_usage[index][i]);
+    json_end(out, '}');
+}
+
 static void
 charges_write(struct json_out *out, const struct invoice_input *input)
 {
@@ -76,6 +90,7 @@ charges_write(struct json_out *out, const struct invoice_input *input)
         json_key(out, "charge");
         charge_write(out, &input->plan->charges[i]);
         decimal_write(out, "usage", input->usage[i]);
+        values_write(out, input, i);
         json_end(out, '}');
     }
     json_end(out, ']');
@@ -140,10 +155,10 @@ plan_read(struct document *in, const struct json *root, struct plan *out)
 
 // Usage may be negative, unlike every other decimal of a document.
 static struct decimal
-usage_read(struct document *in, const struct json *object)
+usage_read(struct document *in, const struct json *object, const char *key)
 {
     struct decimal usage = DECIMAL_ZERO;
-    const char *text = document_text(in, object, "usage", DECIMAL_TEXT_MAX);
+    const char *text = document_text(in, object, key, DECIMAL_TEXT_MAX);
     bool is_rounded = false;
     if (!in->status &&
         (decimal_parse(bytes_text(text), &usage, &is_rounded) != STATUS_OK || is_rounded))
@@ -152,25 +167,41 @@ usage_read(struct document *in, const struct json *object)
 }
 
 static const struct decimal *
-charges_read(struct document *in, const struct json *root, struct plan *plan)
+values_read(struct document *in, const struct json *node, const struct charge *charge)
+{
+    if (in->status || charge->dimension == NULL)
+        return NULL;
+    const struct json *values = document_member(in, node, "values");
+    struct decimal *usage = arena_array(in->arena, charge->values_count, struct decimal);
+    for (uint32_t i = 0; values != NULL && i < charge->values_count; i++)
+        usage[i] = usage_read(in, values, charge->values[i].value);
+    return usage;
+}
+
+static void
+charges_read(
+    struct document *in, const struct json *root, struct plan *plan, struct invoice_input *out)
 {
     const struct json *list = document_array(in, root, "charges", CATALOG_CHARGES_MAX);
     if (list == NULL)
-        return NULL;
+        return;
     struct charge *charges = arena_array(in->arena, list->count, struct charge);
     struct decimal *usage = arena_array(in->arena, list->count, struct decimal);
+    const struct decimal **values = arena_array(in->arena, list->count, const struct decimal *);
     uint32_t i = 0;
     for (const struct json *node = list->first; node != NULL; node = node->next, i++) {
-        document_keys(in, node, (const char *const[]){"charge", "usage", NULL});
+        document_keys(in, node, (const char *const[]){"charge", "usage", "values", NULL});
         const struct json *charge = document_member(in, node, "charge");
         if (charge == NULL)
-            return NULL;
+            return;
         charge_read(in, charge, &charges[i]);
-        usage[i] = usage_read(in, node);
+        usage[i] = usage_read(in, node, "usage");
+        values[i] = values_read(in, node, &charges[i]);
     }
     plan->charges = charges;
     plan->charges_count = list->count;
-    return usage;
+    out->usage = usage;
+    out->values_usage = values;
 }
 
 static void
@@ -231,7 +262,7 @@ invoice_input_read(
     document_keys(&in, root, keys);
     header_read(&in, root, &input);
     plan_read(&in, root, plan);
-    input.usage = charges_read(&in, root, plan);
+    charges_read(&in, root, plan, &input);
     input.plan = plan;
     if (in.status)
         return in.status;

@@ -86,6 +86,25 @@ struct payer {
     size_t subjects_count;
 };
 
+// A charge with prices by a dimension: the usage of each value, and the rest.
+static enum status
+values_collect(
+    const struct work *work,
+    const struct charge *charge,
+    const struct usage_question *question,
+    const struct decimal **out_values,
+    struct decimal *out_rest,
+    struct error *error)
+{
+    const char **names = arena_array(work->arena, charge->values_count, const char *);
+    struct decimal *values = arena_array(work->arena, charge->values_count, struct decimal);
+    for (uint32_t i = 0; i < charge->values_count; i++)
+        names[i] = charge->values[i].value;
+    struct usage_values wanted = {charge->dimension, names, charge->values_count};
+    *out_values = values;
+    return usage_source_values(work->context->usage, question, &wanted, values, out_rest, error);
+}
+
 static enum status
 usage_collect(
     const struct work *work,
@@ -93,24 +112,29 @@ usage_collect(
     struct invoice_input *input,
     struct error *error)
 {
-    struct decimal *usage =
-        arena_array(work->arena, payer->plan->charges_count + 1, struct decimal);
-    for (uint32_t i = 0; i < payer->plan->charges_count; i++) {
-        const char *meter = payer->plan->charges[i].meter;
-        if (meter == NULL)
+    uint32_t count = payer->plan->charges_count;
+    struct decimal *usage = arena_array(work->arena, count + 1, struct decimal);
+    const struct decimal **values = arena_array(work->arena, count + 1, const struct decimal *);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct charge *charge = &payer->plan->charges[i];
+        if (charge->meter == NULL)
             continue;
         struct usage_question question = {
-            .meter = meter,
+            .meter = charge->meter,
             .from_ns = input->period.from_ns,
             .to_ns = input->period.to_ns,
             .subjects = payer->subjects,
             .subjects_count = payer->subjects_count,
         };
-        enum status status = usage_source_sum(work->context->usage, &question, &usage[i], error);
+        enum status status =
+            charge->dimension != NULL
+                ? values_collect(work, charge, &question, &values[i], &usage[i], error)
+                : usage_source_sum(work->context->usage, &question, &usage[i], error);
         if (status)
             return status;
     }
     input->usage = usage;
+    input->values_usage = values;
     return STATUS_OK;
 }
 

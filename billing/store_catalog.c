@@ -133,6 +133,13 @@ charge_row(
     const char *name = arena_format(arena, "params of the stored charge %s", charge.key);
     struct document in = {.name = name, .arena = arena, .error = error};
     charge_params_read(&in, params, &charge);
+    charge.dimension = sql_cell(rows, i, 9);
+    if (in.status == STATUS_OK && charge.dimension != NULL)
+        status = json_parse(bytes_text(sql_cell(rows, i, 10)), &limits, arena, &params, error);
+    if (status)
+        return error_prefix(error, "values of the stored charge %s", charge.key);
+    if (charge.dimension != NULL)
+        charge_values_read(&in, params, &charge);
     if (in.status)
         return in.status;
     *out = charge;
@@ -145,12 +152,12 @@ charges_load(struct sql *sql, struct arena *arena, struct stored_catalog *out, s
 {
     struct sql_query query = {
         "SELECT c.plan, c.key, c.name, c.meter, c.model, c.params, c.free_units,"
-        " c.minimum, c.maximum FROM charges c"
+        " c.minimum, c.maximum, c.dimension, c.dimension_values FROM charges c"
         " JOIN (SELECT plan, max(catalogue_version) AS version FROM plan_versions GROUP BY plan) v"
         " ON v.plan = c.plan AND v.version = c.catalogue_version ORDER BY c.plan, c.position",
         SQL_NO_PARAMS,
         SQL_ANY_ROWS,
-        9};
+        11};
     struct sql_rows rows;
     enum status status = sql_run(sql, &query, arena, &rows, error);
     if (status)
@@ -327,11 +334,14 @@ charge_add(
     const struct charge *charge = &plan->charges[position];
     struct json_out out = json_out_to(&params);
     charge_params_write(&out, charge);
+    scoped(buffer_done) struct buffer values = {0};
+    struct json_out values_out = json_out_to(&values);
+    charge_values_write(&values_out, charge);
     bool has_free = charge->free_units.units > 0;
     struct sql_query insert = {
         "INSERT INTO charges (plan, catalogue_version, position, key, name, meter, model, params,"
-        " free_units, minimum, maximum) VALUES ($1, $2::integer, $3::integer, $4, $5, $6, $7, $8,"
-        " $9::numeric, $10::numeric, $11::numeric)",
+        " free_units, minimum, maximum, dimension, dimension_values) VALUES ($1, $2::integer,"
+        " $3::integer, $4, $5, $6, $7, $8, $9::numeric, $10::numeric, $11::numeric, $12, $13)",
         SQL_PARAMS(
             plan->key,
             version,
@@ -343,7 +353,9 @@ charge_add(
             arena_text_of(&arena, buffer_view(&params)),
             has_free ? decimal_param(charge->free_units, &arena) : NULL,
             charge->has_minimum ? decimal_param(charge->minimum, &arena) : NULL,
-            charge->has_maximum ? decimal_param(charge->maximum, &arena) : NULL),
+            charge->has_maximum ? decimal_param(charge->maximum, &arena) : NULL,
+            charge->dimension,
+            charge->dimension != NULL ? arena_text_of(&arena, buffer_view(&values)) : NULL),
         SQL_NO_ROWS,
         0};
     return sql_run(sql, &insert, NULL, NULL, error);

@@ -272,3 +272,77 @@ usage_source_sum(
     must(pthread_mutex_unlock(&source->turn) == 0);
     return status;
 }
+
+static enum status
+values_locked(
+    struct usage_source *source,
+    const struct usage_question *question,
+    const char *dimension,
+    struct usage_result *out,
+    struct error *error)
+{
+    arena_reset(&source->scratch);
+    struct bytes *subjects = arena_array(&source->scratch, question->subjects_count, struct bytes);
+    for (size_t i = 0; i < question->subjects_count; i++)
+        subjects[i] = bytes_text(question->subjects[i]);
+    struct usage_query query = {
+        .meter = question->meter,
+        .subjects = subjects,
+        .subjects_count = (uint32_t)question->subjects_count,
+        .is_merged = true,
+        .from_ns = question->from_ns,
+        .to_ns = question->to_ns,
+        .window = USAGE_WINDOW_NONE,
+        .group_by = &dimension,
+        .group_by_count = 1,
+    };
+    return usage_query(source->reader, &query, &source->scratch, out, error);
+}
+
+// Where the usage of a row belongs.
+static struct decimal *
+row_place(
+    const struct usage_values *wanted,
+    struct bytes value,
+    struct decimal *values,
+    struct decimal *rest)
+{
+    for (uint32_t i = 0; i < wanted->count; i++)
+        if (bytes_equal(value, bytes_text(wanted->values[i])))
+            return &values[i];
+    return rest;
+}
+
+enum status
+usage_source_values(
+    struct usage_source *source,
+    const struct usage_question *question,
+    const struct usage_values *wanted,
+    struct decimal *out_values,
+    struct decimal *out_rest,
+    struct error *error)
+{
+    must(question->from_ns < question->to_ns);
+    struct usage_result result = {0};
+    enum status status = STATUS_OK;
+    memset(out_values, 0, wanted->count * sizeof *out_values);
+    *out_rest = DECIMAL_ZERO;
+    // Without subjects the ledger would answer for all of them.
+    if (question->subjects_count == 0)
+        return STATUS_OK;
+    must(pthread_mutex_lock(&source->turn) == 0);
+    status = values_locked(source, question, wanted->dimension, &result, error);
+    for (size_t i = 0; status == STATUS_OK && i < result.count; i++) {
+        const struct usage_row *row = &result.rows[i];
+        struct decimal *place = row_place(wanted, row->dimensions[0], out_values, out_rest);
+        if (!decimal_add(place, row->value) || !is_quantity(*place))
+            status = error_set(
+                error,
+                STATUS_OVERFLOW,
+                "the usage of %s by %s is too large to add up",
+                question->meter,
+                wanted->dimension);
+    }
+    must(pthread_mutex_unlock(&source->turn) == 0);
+    return status;
+}

@@ -31,6 +31,21 @@ void usage_source_done(struct usage_source **source);
 // For questions of another form. Not while other threads ask.
 struct reader *usage_source_reader(struct usage_source *source);
 
+// The same by the values of a dimension: out_values[i] is the usage with values[i], *out_rest that
+// with any other or without one. Asked of the ledger each time.
+struct usage_values {
+    const char *dimension;
+    const char *const *values;
+    uint32_t count;
+};
+enum status usage_source_values(
+    struct usage_source *source,
+    const struct usage_question *question,
+    const struct usage_values *wanted,
+    struct decimal *out_values,
+    struct decimal *out_rest,
+    struct error *error) CHECKED;
+
 // STATUS_OVERFLOW when the sum leaves the range of a decimal; STATUS_NOT_FOUND: the registry has no
 // such meter.
 enum status usage_source_sum(

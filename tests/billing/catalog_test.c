@@ -144,6 +144,19 @@ Test(catalog, names_the_place_of_what_it_refuses)
          "plans[0].charges[0].minimum", "string"},
         {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"minimum\":\"5\","
          "\"maximum\":\"4.99\"")), "plans[0].charges[0].maximum", "below the minimum"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"values\":{}")),
+         "plans[0].charges[0].values", "\"dimension\" is missing"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"dimension\":\"d\"")),
+         "plans[0].charges[0]", "\"values\" is missing"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"dimension\":\"d\","
+         "\"values\":{}")), "plans[0].charges[0].values", "params of each value"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"dimension\":\"d\","
+         "\"values\":{\"aws\":{\"amount\":1}}")), "charges[0].values.aws.amount", "string"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"dimension\":\"d\","
+         "\"values\":{\"aws\":{\"tiers\":[]}}")), "charges[0].values.aws.tiers", "no such key"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"dimension\":\"d\","
+         "\"values\":{\"aws\":{\"amount\":\"1\"}},\"free_units\":\"1\"")),
+         "charges[0].dimension", "priced alone"},
         {PLAN("{\"key\":\"c\",\"name\":\"C\",\"model\":\"flat\",\"params\":{\"amount\":\"1\"},"
          "\"minimum\":\"5\"}"), "plans[0].charges[0]", "no minimum"},
         {PLAN(CHARGE("\"model\":\"flat\",\"params\":{\"amount\":\"1\"}")), "plans[0].charges["
@@ -333,6 +346,10 @@ Test(catalog, writes_every_model_as_it_was_read)
         "\"model\":\"package\",\"params\":{\"amount\":\"5\",\"size\":\"100\",\"free\":\"7\","
         "\"bill_min_one\":true}",
         "\"model\":\"percentage\",\"params\":{\"rate\":\"2.9\"}",
+        "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"dimension\":\"d\",\"values\":{"
+        "\"aws\":{\"amount\":\"0.08\"},\"gcp\":{\"amount\":\"0.1\"}}",
+        "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"dimension\":\"d\",\"values\":{"
+        "\"aws\":{\"amount\":\"0.08\"}}",
     };
     enum { COUNT = sizeof charges / sizeof charges[0] };
     scoped(arena_done) struct arena arena = {0};

@@ -102,7 +102,7 @@ Test(charge, prices_usage)
         scoped(arena_done) struct arena arena = {0};
         scoped(abacus_done) struct abacus abacus = {.arena = &arena, .wants_steps = true};
         struct charge charge = charge_of(cases[i].charge, &arena);
-        struct charge_usage usage = {decimal_of(cases[i].usage), cases[i].days, 30};
+        struct charge_usage usage = {decimal_of(cases[i].usage), cases[i].days, 30, NULL};
         const struct rational *amount = NULL;
         struct charge_units units = charge_rate(&abacus, &charge, &usage, &amount);
         cr_assert_str_eq(rational_text(amount, &arena), cases[i].expected, "case %zu", i);
@@ -117,7 +117,7 @@ Test(charge, says_how_its_amount_came_about)
     scoped(arena_done) struct arena arena = {0};
     scoped(abacus_done) struct abacus abacus = {.arena = &arena, .wants_steps = true};
     struct charge charge = charge_of(GRADUATED LEAST "\"300\"", &arena);
-    struct charge_usage usage = {decimal_of("12"), 15, 30};
+    struct charge_usage usage = {decimal_of("12"), 15, 30, NULL};
     const struct rational *amount = NULL;
     (void)charge_rate(&abacus, &charge, &usage, &amount);
     static const char *const steps[] = {

@@ -1,6 +1,7 @@
 #include "tests/billing/fixture.h"
 
 #include "base/clock.h"
+#include "base/pack.h"
 #include "billing/migrate.h"
 #include "ledger/backfill.h"
 #include "ledger/ledger.h"
@@ -219,6 +220,16 @@ open_backfill(struct ledger *ledger)
 void
 fixture_usage(struct fixture *fixture, const struct fixture_usage *rows, size_t count)
 {
+    fixture_usage_regions(fixture, rows, NULL, count);
+}
+
+void
+fixture_usage_regions(
+    struct fixture *fixture,
+    const struct fixture_usage *rows,
+    const char *const *regions,
+    size_t count)
+{
     struct error error = {0};
     struct ledger *ledger = NULL;
     struct intake *intake = NULL;
@@ -238,6 +249,14 @@ fixture_usage(struct fixture *fixture, const struct fixture_usage *rows, size_t 
             .value = fixture_decimal(rows[i].value),
             .batch = bytes_text("fixture"),
         };
+        scoped(buffer_done) struct buffer properties = {0};
+        if (regions != NULL && regions[i] != NULL) {
+            pack_text(&properties, "region");
+            pack_text(&properties, regions[i]);
+            event.properties_count = 1;
+            event.properties_runs = 1;
+            event.properties[0] = buffer_view(&properties);
+        }
         while (!intake_put(intake, &event, (struct receipt){0})) {
             cr_assert(clock_monotonic_ns() < deadline_ns);
             collect(ledger, intake);

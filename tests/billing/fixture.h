@@ -63,6 +63,12 @@ enum status fixture_subscribe_try(
 void fixture_subscribe(
     struct fixture *fixture, const char *customer, const char *plan, const char *from);
 void fixture_usage(struct fixture *fixture, const struct fixture_usage *rows, size_t count);
+// With a property "region" each; NULL: without.
+void fixture_usage_regions(
+    struct fixture *fixture,
+    const struct fixture_usage *rows,
+    const char *const *regions,
+    size_t count);
 
 struct run_settings fixture_settings(const struct fixture *fixture, const char *as_of);
 // Runs and demands success; the report is in the fixture's arena.

@@ -122,3 +122,71 @@ Test(run_models, a_stored_catalogue_is_the_one_that_was_applied)
     cr_assert_eq(changed, 2, "the plan and its one charge");
     fixture_end(&f);
 }
+
+#define REGIONS                                                                                    \
+    "{\"currency\":\"USD\",\"meters\":[{\"key\":\"gb\",\"event_type\":\"gb\",\"aggregation\":"     \
+    "\"sum\",\"dimensions\":{\"region\":\"region\"}}],\"plans\":[{\"key\":\"net\",\"name\":"       \
+    "\"Net\","                                                                                     \
+    "\"charges\":[{\"key\":\"gb\",\"name\":\"Traffic\",\"meter\":\"gb\",\"model\":\"standard\","   \
+    "\"params\":{\"amount\":\"1\"},\"dimension\":\"region\",\"values\":{\"aws\":{\"amount\":"      \
+    "\"0.08\"},\"gcp\":{\"amount\":\"0.10\"},\"moon\":{\"amount\":\"9\"}}}]}]}"
+
+Test(run_models, prices_each_value_of_a_dimension_alone)
+{
+    static const struct fixture_usage usage[] = {
+        {"acme-1", "gb", "2023-11-03T00:00:00Z", "60" },
+        {"acme-2", "gb", "2023-11-04T00:00:00Z", "40" },
+        {"acme-1", "gb", "2023-11-05T00:00:00Z", "200"},
+        {"acme-2", "gb", "2023-11-06T00:00:00Z", "3"  },
+        {"acme-2", "gb", "2023-11-07T00:00:00Z", "4"  },
+ // Of another customer, and of another month.
+        {"other",  "gb", "2023-11-07T00:00:00Z", "500"},
+        {"acme-1", "gb", "2023-12-01T00:00:00Z", "500"},
+    };
+    static const char *const regions[] = {"aws", "aws", "gcp", "azure", NULL, "aws", "aws"};
+    static const struct expected_line lines[] = {
+        {"gb", "8",  "100 x 0.08 = 8", 800 },
+        {"gb", "20", "200 x 0.1 = 20", 2000},
+        {"gb", "7",  "7 x 1 = 7",      700 },
+    };
+    struct fixture f;
+    struct error error = {0};
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, REGIONS);
+    fixture_customer(&f, "other");
+    fixture_subject(&f, "acme", "acme-1");
+    fixture_subject(&f, "acme", "acme-2");
+    fixture_subscribe(&f, "acme", "net", "2023-11-01");
+    fixture_usage_regions(&f, usage, regions, sizeof usage / sizeof usage[0]);
+    struct run_settings settings = fixture_settings(&f, "2023-12-01T01:00:00Z");
+    struct run_report report = fixture_run(&f, &settings);
+    cr_assert_eq(report.made_count, 1);
+    struct invoice invoice;
+    struct explanation explanation;
+    cr_assert_eq(
+        store_invoice_find(f.sql, report.made[0].id, &f.arena, &invoice, &error), STATUS_OK);
+    cr_assert_eq(explain(&invoice, &f.arena, &explanation, &error), STATUS_OK, "%s", error.text);
+    lines_check(&explanation.computed, lines, sizeof lines / sizeof lines[0]);
+    cr_assert_str_eq(invoice.lines[0].description, "Traffic, region aws");
+    cr_assert_str_eq(invoice.lines[2].description, "Traffic");
+    cr_assert_eq(invoice.total_minor, 3500);
+    fixture_end(&f);
+}
+
+Test(run_models, refuses_a_dimension_that_the_meter_has_not)
+{
+    struct fixture f;
+    struct error error = {0};
+    struct catalog_changes changes;
+    if (!fixture_begin(&f))
+        return;
+    const char *text = "{\"currency\":\"USD\",\"meters\":[" METER(
+        "gb") "],\"plans\":[{\"key\":\"net\",\"name\":"
+              "\"Net\",\"charges\":[" CHARGE(
+                  "gb", "standard", "\"amount\":\"1\"") ",\"dimension\":\"region\",\"values\":{"
+                                                        "\"aws\":{\"amount\":\"2\"}}}]}]}";
+    cr_assert_eq(fixture_catalog_try(&f, text, false, &changes, &error), STATUS_INVALID);
+    cr_assert_str_eq(error.text, "plan net, charge gb: the meter gb has no dimension region");
+    fixture_end(&f);
+}
