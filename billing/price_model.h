@@ -26,9 +26,9 @@ enum price_kind {
 
 struct price_model {
     enum price_kind kind;
+    uint32_t tiers_count;
     const struct rational *amount;  // of standard (per unit) and flat
     const struct price_tier *tiers;
-    uint32_t tiers_count;
     struct price_package package;
     struct price_percentage percentage;
     const struct rational *subunit;  // minor units of a major one; of dynamic

@@ -274,6 +274,10 @@ static const char *const keys_percentage[] = {
     "events_count",
     "running",
     "running_total",
+    "running_totals",
+    "event_count",
+    "fixed_amount",
+    "free_total",
     NULL};
 static const char *const keys_dynamic[] = {"subunit", "sum_minor", "round", NULL};
 
@@ -310,11 +314,14 @@ percentage_read(
 {
     const int64_t range[2] = {0, INT32_MAX};
     out->rate = read_price(reader, params, "rate");
-    out->fixed = price_read_optional(reader, params, "fixed", PRICE_NOT_NEGATIVE, &RATIONAL_ZERO);
+    const char *fixed = price_name(params, (const char *const[]){"fixed", "fixed_amount", NULL});
+    const char *is_free =
+        price_name(params, (const char *const[]){"free_amount", "free_total", NULL});
+    out->fixed = price_read_optional(reader, params, fixed, PRICE_NOT_NEGATIVE, &RATIONAL_ZERO);
     out->min = price_read_optional(reader, params, "min", PRICE_NOT_NEGATIVE, NULL);
     out->max = price_read_optional(reader, params, "max", PRICE_NOT_NEGATIVE, NULL);
     out->free_amount =
-        price_read_optional(reader, params, "free_amount", PRICE_NOT_NEGATIVE, &RATIONAL_ZERO);
+        price_read_optional(reader, params, is_free, PRICE_NOT_NEGATIVE, &RATIONAL_ZERO);
     out->free_events = price_read_int(reader, params, "free_events", range, 0);
     if (!reader->in->status && out->min != NULL && out->max != NULL &&
         rational_compare(out->min, out->max) > 0)

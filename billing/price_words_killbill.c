@@ -6,6 +6,7 @@
 #include "billing/price_words.h"
 
 #include <string.h>
+#include <strings.h>
 
 static const int64_t whole_range[2] = {-1, INT64_MAX};
 
@@ -41,7 +42,7 @@ period_months_read(struct price_call *call)
     };
     const char *name = document_text_optional(call->reader.in, call->params, "period", 16);
     for (size_t i = 0; name != NULL && i < sizeof periods / sizeof periods[0]; i++)
-        if (strcmp(name, periods[i].name) == 0)
+        if (strcasecmp(name, periods[i].name) == 0)
             return periods[i].months;
     if (name != NULL && !call->reader.in->status)
         document_refuse(
@@ -141,10 +142,11 @@ kb_repair_sum_word(struct price_call *call)
         call_major(call, sum);
 }
 
-// The period of an item: start to end, or the month of the start.
+// An item from start to end, else of a month; its ratios are of period_days, else of its own days.
 struct item {
     const struct rational *amount;
     int64_t start, end;
+    int64_t period_days;
 };
 
 static struct item
@@ -166,6 +168,10 @@ item_read(struct price_call *call)
     if (!call->reader.in->status && item.end <= item.start)
         document_refuse(
             call->reader.in, json_member(call->params, "end"), "must be after the start");
+    static const int64_t days_range[2] = {1, 100000};
+    const char *days = price_name(call->params, WORD_KEYS("period_days", "period"));
+    item.period_days =
+        price_read_int(&call->reader, call->params, days, days_range, item.end - item.start);
     return item;
 }
 
@@ -188,7 +194,7 @@ kb_repair_keep_word(struct price_call *call)
     int64_t until = item_date(call, &item, "keep_until");
     if (call->reader.in->status)
         return;
-    const struct rational *ratio = price_ratio(abacus, until - item.start, item.end - item.start);
+    const struct rational *ratio = price_ratio(abacus, until - item.start, item.period_days);
     call_major(call, currency_round(call, abacus_multiply(abacus, item.amount, ratio)));
 }
 
@@ -203,7 +209,7 @@ kb_repair_after_adjustment_word(struct price_call *call)
         in, call->params, "item_adjustment", PRICE_NOT_NEGATIVE, &RATIONAL_ZERO);
     if (in->in->status)
         return;
-    const struct rational *ratio = price_ratio(abacus, item.end - cancel, item.end - item.start);
+    const struct rational *ratio = price_ratio(abacus, item.end - cancel, item.period_days);
     const struct rational *repair =
         currency_round(call, abacus_multiply(abacus, item.amount, ratio));
     const struct rational *left = abacus_subtract(abacus, item.amount, adjusted);
@@ -254,8 +260,8 @@ is_all_tiers(struct price_call *call, const struct json *object)
     const char *policy = document_text_optional(in, object, key, 16);
     if (policy == NULL || in->status)
         return true;
-    bool is_all = strcmp(policy, "ALL_TIERS") == 0 || strcmp(policy, "ALL") == 0;
-    if (!is_all && strcmp(policy, "TOP_TIER") != 0 && strcmp(policy, "TOP") != 0)
+    bool is_all = strcasecmp(policy, "ALL_TIERS") == 0 || strcasecmp(policy, "ALL") == 0;
+    if (!is_all && strcasecmp(policy, "TOP_TIER") != 0 && strcasecmp(policy, "TOP") != 0)
         document_refuse(in, json_member(object, key), "expected ALL_TIERS or TOP_TIER");
     return is_all;
 }
@@ -396,8 +402,9 @@ kb_capacity_word(struct price_call *call)
 static const char keys_kb_billing_cycles[] =
     "start start_date end end_date target target_date bcd bill_cycle_day "
     "billing_cycle_day period";
-static const char keys_kb_repair_after_adjust[] = "amount start end cancel item_adjustment";
-static const char keys_kb_repair_keep[] = "amount start end keep_until";
+static const char keys_kb_repair_after_adjust[] =
+    "amount start end cancel item_adjustment period_days period";
+static const char keys_kb_repair_keep[] = "amount start end keep_until period_days period";
 static const char keys_kb_consumable[] = "tiers policy mode tier_policy already_billed";
 static const char keys_kb_capacity[] = "tiers usage units quantities";
 

@@ -23,7 +23,7 @@ scalar_text(struct price_call *call, const struct json *node)
 
 static void
 custom_prices_read(
-    struct price_call *call, const struct json *prices, struct price_custom_tier *out)
+    struct price_call *call, const struct json *prices, bool is_tier, struct price_custom_tier *out)
 {
     struct price_reader *in = &call->reader;
     if (prices->type != JSON_OBJECT) {
@@ -32,12 +32,29 @@ custom_prices_read(
     }
     struct price_key *keys = arena_array(in->abacus->arena, prices->count, struct price_key);
     for (const struct json *node = prices->first; node != NULL; node = node->next) {
+        if (is_tier && bytes_equal(node->key, bytes_text("to")))
+            continue;
         const struct rational *unit = price_read_node(in, node, PRICE_NOT_NEGATIVE);
         if (bytes_equal(node->key, bytes_text("default")))
             out->fallback = unit;
         keys[out->keys_count++] = (struct price_key){node->key, unit};
     }
     out->keys = keys;
+}
+
+// The prices of the keys stand in an object of their own, or beside "to".
+static void
+custom_prices_find(struct price_call *call, const struct json *tier, struct price_custom_tier *out)
+{
+    struct document *in = call->reader.in;
+    const struct json *prices =
+        price_member(tier, price_name(tier, WORD_KEYS("prices", "price", "unit")));
+    if (prices != NULL)
+        document_keys(in, tier, WORD_KEYS("to", "prices", "price", "unit"));
+    else if (tier->count <= 1)
+        document_refuse(in, tier, "\"prices\" is missing");
+    if (!in->status)
+        custom_prices_read(call, prices != NULL ? prices : tier, prices == NULL, out);
 }
 
 static const struct price_custom_tier *
@@ -54,16 +71,13 @@ custom_tiers_read(struct price_call *call, uint32_t *out_count)
     const struct rational *above = &RATIONAL_ZERO;
     for (const struct json *node = tiers->first; node != NULL; node = node->next) {
         struct price_custom_tier *tier = &items[(*out_count)++];
-        document_keys(in->in, node, WORD_KEYS("to", "prices", "price", "unit"));
         const struct json *to = document_member(in->in, node, "to");
         if (to != NULL && to->type != JSON_NULL)
             tier->to = price_read_node(in, to, PRICE_NOT_NEGATIVE);
         price_bound_check(in, node, tier->to, above);
-        const char *name = price_name(node, WORD_KEYS("prices", "price", "unit"));
-        const struct json *prices = document_member(in->in, node, name);
-        if (prices == NULL)
+        custom_prices_find(call, node, tier);
+        if (in->in->status)
             return NULL;
-        custom_prices_read(call, prices, tier);
         above = tier->to;
     }
     return items;

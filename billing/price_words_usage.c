@@ -154,8 +154,9 @@ static void
 amounts_read(struct price_call *call, struct price_amounts *out)
 {
     struct price_reader *in = &call->reader;
-    const char *name = price_name(call->params, WORD_KEYS("events", "events_count"));
-    const char *running = price_name(call->params, WORD_KEYS("running", "running_total"));
+    const char *name = price_name(call->params, WORD_KEYS("events", "events_count", "event_count"));
+    const char *running =
+        price_name(call->params, WORD_KEYS("running", "running_total", "running_totals"));
     const struct json *events = price_member(call->params, name);
     if (events != NULL && events->type == JSON_ARRAY)
         out->events = price_read_list(in, call->params, name, PRICE_ANY, &out->events_count);
@@ -365,7 +366,7 @@ static const char keys_package_with_minimum[] =
 static const char keys_volume_with_minimum[] = "tiers select_on clamp_negative_to_zero min_spend";
 static const char keys_percentage[] =
     "rate fixed min max free_events free_amount events events_count running "
-    "running_total";
+    "running_total running_totals event_count fixed_amount free_total";
 static const char keys_dynamic_multiplier[] =
     "multiplier round max_spend already_billed_units already_billed billed_units";
 static const char keys_volume[] = "tiers select_on clamp_negative_to_zero";
