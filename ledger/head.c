@@ -37,20 +37,6 @@ head_put(int fd, uint64_t sequence, uint64_t checksum)
     return size == (ssize_t)sizeof bytes;
 }
 
-enum status
-head_make(const char *path, struct error *error)
-{
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
-    if (fd < 0)
-        return error_set_errno(error, "cannot make %s", path);
-    enum status status = STATUS_OK;
-    off_t size = lseek(fd, 0, SEEK_END);
-    if (size < 0 || (size == 0 && !head_put(fd, 0, 0)) || fsync(fd) != 0)
-        status = error_set_errno(error, "cannot write %s", path);
-    (void)close(fd);
-    return status;
-}
-
 static enum status
 head_refuse(const char *path, const char *what, struct error *error)
 {
@@ -86,6 +72,22 @@ head_read(const char *path, struct head_place *out, struct error *error)
         return head_refuse(path, "damaged", error);
     *out = (struct head_place){HEAD_WRITTEN, bytes[0].sequence, bytes[0].block_checksum};
     return STATUS_OK;
+}
+
+enum status
+head_make(const char *path, struct error *error)
+{
+    struct head_place place;
+    struct error torn;
+    bool is_there = head_read(path, &place, &torn) == STATUS_OK && place.state == HEAD_WRITTEN;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660);
+    if (fd < 0)
+        return error_set_errno(error, "cannot make %s", path);
+    enum status status = STATUS_OK;
+    if ((!is_there && (ftruncate(fd, 0) != 0 || !head_put(fd, 0, 0))) || fsync(fd) != 0)
+        status = error_set_errno(error, "cannot write %s", path);
+    (void)close(fd);
+    return status;
 }
 
 enum status

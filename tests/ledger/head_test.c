@@ -56,6 +56,25 @@ Test(head, says_what_was_written_last)
     temp_dir_remove(place.dir);
 }
 
+// While a ledger is made nothing says yet that it is there, and a power cut may leave anything of it.
+Test(head, is_made_over_what_a_crash_left_of_one)
+{
+    static const uint8_t zeros[64];
+    static const size_t sizes[] = {0, 1, 31, 32, 33, 64};
+    struct place place;
+    struct head_place place_read;
+    struct error error = {0};
+    place_make(&place);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        write_file(place.path, zeros, sizes[i]);
+        succeed(head_make(place.path, &error), &error);
+        succeed(head_read(place.path, &place_read, &error), &error);
+        cr_assert_eq(place_read.state, HEAD_WRITTEN);
+        cr_assert_eq(place_read.sequence, 0);
+    }
+    temp_dir_remove(place.dir);
+}
+
 Test(head, syncs_once_a_second)
 {
     struct place place;
