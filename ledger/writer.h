@@ -32,8 +32,7 @@ struct writer_options {
     int64_t busy_flush_ns;
     bool leaves_cells;    // none are flushed: the log has what they are made of
     int64_t keep_log_ns;  // 0: for good
-    // Set: a revert is under way in some shard, or was interrupted. Nothing is deleted from the
-    // log.
+    // Set: a revert is under way in some shard, or was interrupted: the log stays as it is.
     const struct flag *is_reverting;
     int64_t (*now_ns)(void);
 };
@@ -60,6 +59,8 @@ struct writer {
     int64_t last_work_ns;
     int64_t behind_since_ns;   // monotonic: when there were blocks to flush first; 0: none since
     int64_t fired_at_ns;       // when marks of thresholds were last written
+    bool wants_freeze;         // once thresholds have seen all that is in the cells
+    uint64_t mended;           // as far as totals of thresholds know it
     int64_t credit_ns;         // for what may wait, as of
     int64_t credit_at_ns;      //
     int64_t rebuild_since_ns;  // when the first block was rebuilt that is not flushed
