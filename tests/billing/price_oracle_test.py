@@ -10,6 +10,8 @@ where the model is monotone, and the parts of a split add up to the whole.
 """
 
 import argparse
+import calendar
+import datetime
 import json
 import os
 import random
@@ -291,7 +293,11 @@ def case_percentage(rng):
 
 def case_prorated_graduated(rng):
     bounds, rows, params = tiers_of(rng)
-    full = [quantity(rng, bounds) for _ in range(rng.randrange(0, 6))]
+    full = []
+    for _ in range(rng.randrange(0, 6)):
+        level = sum(full, Fraction(0))
+        removed = -level * Fraction(rng.randrange(1, 17), 16)  # down again, rarely below zero
+        full.append(removed if level > 0 and rng.random() < .5 else quantity(rng, bounds))
     prorated = [units * Fraction(rng.randrange(0, 32), 32) for units in full]
     value = prorated_graduated(rows, full, prorated)
     return money("prorated_graduated", {
@@ -400,10 +406,99 @@ def case_prorated_sum(rng):
                              "added": [[text(a), d] for a, d in added]}, "1", up(value, 5), None)
 
 
+def month_later(date, months, day):
+    count = date.year * 12 + date.month - 1 + months
+    year, month = divmod(count, 12)
+    last = calendar.monthrange(year, month + 1)[1]
+    return datetime.date(year, month + 1, min(day, last))
+
+
+def ratio9(days, period):
+    return half_up(Fraction(days, period), 9)
+
+
+def case_kb_cycles(rng):
+    start = datetime.date(2010, 1, 1) + datetime.timedelta(rng.randrange(0, 1500))
+    day, step = rng.randrange(1, 32), rng.choice((1, 1, 3, 12))
+    end = rng.choice((None, start + datetime.timedelta(rng.randrange(1, 800))))
+    target = start + datetime.timedelta(rng.randrange(-5, 900))
+    at = month_later(start, 0, day)
+    if at < start:
+        at = month_later(at, step, day)
+    value = Fraction(0)
+    if target >= start:
+        if at > start:
+            before = month_later(at, -step, at.day)
+            value += ratio9((min(at, end or at) - start).days, (at - before).days)
+        while at <= target and (end is None or at < end):
+            after = month_later(at, step, day)
+            if end is not None and end < after:
+                value += ratio9((end - at).days, (after - at).days)
+                break
+            value += 1
+            at = after
+    params = {"start": str(start), "bcd": day, "target": str(target),
+              "period": {1: "monthly", 3: "quarterly", 12: "annual"}[step]}
+    if end:
+        params["end"] = str(end)
+    return "kb_billing_cycles", params, "1", value, None
+
+
+def case_kb_consumable(rng):
+    tiers = [(rng.randrange(1, 50), rng.randrange(1, 20), price(rng))
+             for _ in range(rng.randrange(0, 4))] + [(rng.randrange(1, 50), None, price(rng))]
+    edges = [sum(size * most for size, most, _ in tiers[:i + 1] if most) for i in range(len(tiers))]
+    units = max(Fraction(0), quantity(rng, [Fraction(e) for e in edges]))
+    is_all, rest, value = rng.random() < .5, units, Fraction(0)
+    for size, most, unit in tiers:
+        inside = rest if most is None else min(rest, Fraction(size * most))
+        if is_all:
+            value += -(-inside // size) * unit
+        elif rest > 0:
+            value = -(-units // size) * unit
+        rest -= inside
+    params = {"policy": "ALL_TIERS" if is_all else "TOP_TIER",
+              "tiers": [{"size": size, "max": -1 if most is None else most, "price": text(unit)}
+                        for size, most, unit in tiers]}
+    return money("kb_consumable", params, units, value)
+
+
+def case_weighted_sum(rng):
+    """Level by level in time order; the end is the second after 23:59:59.999."""
+    begin, days = datetime.datetime(2023, 8, 1), 31
+    initial = quantity(rng)
+    events = [(rng.randrange(0, days * 86400), quantity(rng)) for _ in range(rng.randrange(0, 6))]
+    value, level, at = Fraction(0), initial, 0
+    for second, delta in sorted(events, key=lambda event: event[0]):
+        value += level * (second - at)
+        level, at = level + delta, second
+    value += level * (days * 86400 - at)
+    params = {"from": "2023-08-01T00:00:00Z", "to": "2023-08-31T23:59:59.999Z", "period_days": days,
+              "initial": text(initial),
+              "events": [[(begin + datetime.timedelta(seconds=second)).isoformat() + "Z",
+                          text(delta)] for second, delta in events]}
+    return "weighted_sum", params, "1", up(value / (days * 86400), 20), None
+
+
+def case_termination(rng):
+    amount, billed = Fraction(rng.randrange(0, 10000)), Fraction(rng.randrange(0, 10000))
+    days, period = rng.randrange(0, 31), rng.randrange(28, 32)
+    before, coupon = Fraction(rng.randrange(0, 3000)), Fraction(rng.randrange(0, 3000))
+    tax = Fraction(rng.randrange(0, 101), 100)
+    credit = max(Fraction(0), min(amount * days / period, billed) - before)
+    if billed:
+        credit = max(Fraction(0), credit - coupon * credit / billed)
+    return ("termination_credit", {
+        "amount": text(amount), "days": days, "period": period, "billed_fee": text(billed),
+        "already_credited": text(before), "coupon_on_fee": text(coupon), "tax": text(tax)},
+        str(days), credit * (1 + tax), 0)
+
+
 CASES = [case_standard, case_graduated, case_graduated, case_graduated_percentage, case_volume,
          case_package, case_percentage, case_percentage, case_prorated_graduated, case_custom_fold,
          case_pay_in_advance, case_allocate, case_days, case_credit_note, case_coupons,
-         case_prorated_sum]
+         case_prorated_sum, case_kb_cycles, case_kb_consumable, case_weighted_sum,
+         case_termination]
 
 
 # ---- comparing
