@@ -46,6 +46,7 @@ struct lines {
     struct buffer text;
     size_t at;
     bool is_ended;
+    bool is_skipping;  // the rest of a line that was too long
 };
 
 static bool
@@ -73,17 +74,39 @@ lines_fill(struct lines *lines, struct error *error)
     return true;
 }
 
-// The next line without its newline; false at the end, or with error->status set.
+// Drops what is left of a line that was too long.
+static bool
+lines_skip(struct lines *lines, struct error *error)
+{
+    while (lines->is_skipping) {
+        size_t rest = lines->text.size - lines->at;
+        const uint8_t *from = lines->text.data + lines->at;
+        const uint8_t *end = rest > 0 ? memchr(from, '\n', rest) : NULL;
+        lines->is_skipping = end == NULL && !lines->is_ended;
+        lines->at += end != NULL ? (size_t)(end - from) + 1 : rest;
+        if (lines->is_skipping && !lines_fill(lines, error))
+            return false;
+    }
+    return true;
+}
+
+// The next line without its newline, and of one that is too long its beginning; false at the end,
+// or with error->status set.
 static bool
 lines_next(struct lines *lines, struct bytes *out, struct error *error)
 {
     size_t seen = 0;
+    if (!lines_skip(lines, error))
+        return false;
     for (;;) {
         size_t rest = lines->text.size - lines->at;
         const uint8_t *from = rest > 0 ? lines->text.data + lines->at : NULL;
         const uint8_t *end = rest > seen ? memchr(from + seen, '\n', rest - seen) : NULL;
-        if (end != NULL || (lines->is_ended && rest > 0)) {
+        lines->is_skipping = end == NULL && rest > PRICE_LINE_MAX;
+        if (end != NULL || lines->is_skipping || (lines->is_ended && rest > 0)) {
             size_t size = end != NULL ? (size_t)(end - from) : rest;
+            if (lines->is_skipping)
+                size = PRICE_LINE_MAX + 1;
             *out = bytes_of(from, size);
             lines->at += size + (end != NULL);
             return true;
@@ -91,10 +114,6 @@ lines_next(struct lines *lines, struct bytes *out, struct error *error)
         if (lines->is_ended)
             return false;
         seen = rest;
-        if (rest > PRICE_LINE_MAX) {
-            error_set(error, STATUS_INVALID, "a line is longer than %d bytes", (int)PRICE_LINE_MAX);
-            return false;
-        }
         if (!lines_fill(lines, error))
             return false;
     }
@@ -112,8 +131,10 @@ is_blank(struct bytes line)
 static enum status
 flush(struct buffer *out, struct error *error)
 {
-    bool is_written = !buffer_failed(out) && fwrite(out->data, 1, out->size, stdout) == out->size &&
-                      fflush(stdout) == 0;
+    bool is_written = !buffer_failed(out);
+    if (out->size > 0)
+        is_written = is_written && fwrite(out->data, 1, out->size, stdout) == out->size;
+    is_written = is_written && fflush(stdout) == 0;
     buffer_reset(out);
     return is_written ? STATUS_OK : error_set_errno(error, "cannot write");
 }

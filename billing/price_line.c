@@ -32,19 +32,6 @@ word_find(const char *name)
     return NULL;
 }
 
-const char *
-price_line_models(struct arena *arena)
-{
-    const char *text = NULL;
-    for (uint32_t list = 0; list < WORD_LISTS; list++) {
-        struct price_words words = words_at(list);
-        for (uint32_t i = 0; i < words.count; i++)
-            text = text == NULL ? words.items[i].name
-                                : arena_format(arena, "%s, %s", text, words.items[i].name);
-    }
-    return text;
-}
-
 // ---- what the words use
 
 const struct rational *

@@ -25,6 +25,3 @@ bool price_line(
     const struct price_options *options,
     struct arena *arena,
     struct buffer *out);
-
-// "standard, flat, ...": for help and errors.
-const char *price_line_models(struct arena *arena);

@@ -184,9 +184,24 @@ LONG = case("prorated_graduated", {
     "full": [str((10 ** 38 - i) * (-1) ** (i + 1)) for i in range(1, 2000)],
     "prorated": [1] * 1999})
 
+# Refused for its size, though it is a fine question; the rest of it is no line of its own.
+HUGE = case("standard", {"amount": "1"}, id="x" * (3 << 20))
+
+
+def ends_check(program):
+    """No input, blank lines, a last line without its end."""
+    failures = 0
+    for given, answers in (("", 0), ("\n \r\n\n", 0), (GOOD, 1), (f"\n{GOOD}\n\n{GOOD}", 2)):
+        done = subprocess.run([program, "price"], input=given, capture_output=True, text=True,
+                              timeout=60, check=False)
+        if done.returncode != 0 or done.stderr or len(done.stdout.splitlines()) != answers:
+            failures += 1
+            print(f"{given!r}: exit {done.returncode}, {done.stdout!r} {done.stderr!r}")
+    return failures
+
 
 def main():
-    lines = [line for line, _ in CASES] + [LONG]
+    lines = [line for line, _ in CASES] + [LONG, HUGE]
     program = os.path.join(os.environ["TALLY_BIN_DIR"], "tally-billing")
     done = subprocess.run(
         [program, "price"], input="".join(f"{line}\n{GOOD}\n" for line in lines),
@@ -196,8 +211,9 @@ def main():
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if len(answers) != 2 * len(lines):
         sys.exit(f"{len(answers)} answers to {2 * len(lines)} lines")
-    failures = 0
-    for i, (line, expected) in enumerate(CASES + [(LONG, "more digits than anybody needs")]):
+    failures = ends_check(program)
+    for i, (line, expected) in enumerate(
+            CASES + [(LONG, "more digits than anybody needs"), (HUGE, "at most 1048576 are read")]):
         refused, priced = answers[2 * i], answers[2 * i + 1]
         if list(refused) != ["error"] or expected not in refused["error"]:
             failures += 1
