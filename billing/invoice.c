@@ -279,7 +279,10 @@ invoice_compute(
         .lines = arena_array(arena, lines_max(input->plan), struct invoice_line),
     };
     invoice_id(input, invoice.id);
-    scoped(abacus_done) struct abacus abacus = {.arena = arena, .wants_steps = input->wants_steps};
+    scoped(arena_done) struct arena scratch = {0};
+    // Numbers are only for the time of the computation; steps are for who asked for them.
+    scoped(abacus_done) struct abacus abacus = {
+        .arena = input->wants_steps ? arena : &scratch, .wants_steps = input->wants_steps};
     struct computation computation = {input, arena, &abacus, &invoice, error};
     enum status status = fee_add(&computation);
     if (status == STATUS_OK && input->has_usage)
