@@ -208,6 +208,29 @@ prorated_graduated_word(struct price_call *call)
 
 // ---- quantities
 
+// Times without a zone are UTC here.
+static bool
+time_parse(struct price_call *call, const struct json *node, int64_t *out_ns)
+{
+    if (node->type != JSON_STRING || node->text.size > 40)
+        return false;
+    if (clock_parse(node->text, out_ns) == STATUS_OK)
+        return true;
+    const char *text = arena_text_of(call->reader.abacus->arena, node->text);
+    const char *in_utc = arena_format(call->reader.abacus->arena, "%sZ", text);
+    return clock_parse(bytes_text(in_utc), out_ns) == STATUS_OK;
+}
+
+static int64_t
+time_read(struct price_call *call, const char *key)
+{
+    int64_t time_ns = 0;
+    const struct json *node = document_member(call->reader.in, call->params, key);
+    if (node != NULL && !time_parse(call, node, &time_ns))
+        document_refuse(call->reader.in, node, "expected a time such as \"2023-11-01T00:00:00Z\"");
+    return time_ns;
+}
+
 static struct price_change *
 changes_read(struct price_call *call, const struct price_weighted *weighted, uint32_t *out_count)
 {
@@ -219,8 +242,8 @@ changes_read(struct price_call *call, const struct price_weighted *weighted, uin
     for (const struct json *node = list->first; node != NULL && !in->in->status;
          node = node->next) {
         struct price_change *change = &changes[(*out_count)++];
-        if (node->type != JSON_ARRAY || node->count != 2 || node->first->type != JSON_STRING ||
-            clock_parse(node->first->text, &change->time_ns) != STATUS_OK) {
+        if (node->type != JSON_ARRAY || node->count != 2 ||
+            !time_parse(call, node->first, &change->time_ns)) {
             document_refuse(in->in, node, "expected [time, delta]");
             return NULL;
         }
@@ -237,8 +260,8 @@ weighted_sum_word(struct price_call *call)
     static const int64_t days_range[2] = {1, 100000};
     struct price_reader *in = &call->reader;
     struct price_weighted weighted = {
-        .from_ns = document_time(in->in, call->params, "from"),
-        .to_ns = document_time(in->in, call->params, "to"),
+        .from_ns = time_read(call, "from"),
+        .to_ns = time_read(call, "to"),
         .initial = price_read_optional(in, call->params, "initial", PRICE_ANY, &RATIONAL_ZERO),
     };
     (void)document_member(in->in, call->params, "period_days");
