@@ -191,7 +191,10 @@ group_fill(struct bench *bench, struct group *group, int64_t now_ns)
             group_put(group, &event, hash, now_ns, (struct receipt){0}, &bench->conf.secret);
         must(has_room);
     }
+    lane_offer(&bench->lane);
     stage_end(bench, STAGE_PUT, &since_ns);
+    struct group *taken = lane_take(&bench->lane);
+    must(taken == group);
 }
 
 static enum status
@@ -215,8 +218,11 @@ group_run(struct bench *bench, struct error *error)
     if (!status)
         shard_fold(&bench->shard, group, now_ns);
     stage_end(bench, STAGE_FOLD, &since_ns);
-    (void)lane_drop_open(&bench->lane);
+    lane_answer(&bench->lane, group);
     group_release(group);
+    struct group *answered = lane_collect(&bench->lane);
+    must(answered == group);
+    lane_give_back(group);
     if (!status && shard_wants_seal(&bench->shard))
         status = shard_seal_now(&bench->shard, bench->shard.head, error);
     return status;

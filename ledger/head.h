@@ -34,8 +34,8 @@ struct head_file {
     int64_t synced_ns;
 };
 
-// Of a shard that has no block: writes and fsyncs a head that says so, also over what a crash left of
-// one. One that is sound stays, whatever it says.
+// Of a shard that has no block: writes and fsyncs a head that says so, also over what a crash left
+// of one. One that is sound stays, whatever it says.
 enum status head_make(const char *path, struct error *error) CHECKED;
 // STATUS_CORRUPT with what to do when it is missing or damaged.
 enum status head_read(const char *path, struct head_place *out, struct error *error) CHECKED;

@@ -56,7 +56,8 @@ Test(head, says_what_was_written_last)
     temp_dir_remove(place.dir);
 }
 
-// While a ledger is made nothing says yet that it is there, and a power cut may leave anything of it.
+// While a ledger is made nothing says yet that it is there, and a power cut may leave anything of
+// it.
 Test(head, is_made_over_what_a_crash_left_of_one)
 {
     static const uint8_t zeros[64];
