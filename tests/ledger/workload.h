@@ -50,6 +50,7 @@ struct workload {
     uint32_t backfill_percent;          // of the events
     uint32_t zones_first, zones_count;  // billing zones of the session
     bool is_ending;                     // the list of zones stays
+    int64_t keep_log_ns;                // events that are older may be gone; 0: they stay
     // What is asked for now may have been done before a crash, in part or all of it.
     bool is_retry;
     uint32_t phantom_cut;  // what became of that: a cut that some shards may lack; 0: none

@@ -15,22 +15,20 @@
 #include "base/assert.h"
 #include "tests/torture/disk.h"
 #include "tests/torture/life.h"
+#include "tests/torture/place.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PATH_SIZE = 512, SURVIVOR_SECONDS = 300, NOWHERE = -1 };
+enum { SURVIVOR_SECONDS = 300, NOWHERE = -1 };
 
 struct options {
     uint64_t seed, lives, points;
@@ -46,70 +44,32 @@ struct cutter {
     uint64_t position;    // of the record that comes next
     uint64_t changes;     // records of the whole recording behind which the power may go
     uint64_t cut, found;  // points tried; findings
-    char root[PATH_SIZE];
-    char file[PATH_SIZE];
+    char root[PLACE_SIZE];
+    char file[PLACE_SIZE];
 };
-
-static uint64_t
-mix(uint64_t a, uint64_t b)
-{
-    uint64_t z = a * 0x9e3779b97f4a7c15ULL + b + 0x632be59bd9b4e019ULL;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-}
-
-static int
-remove_one(const char *path, const struct stat *stat, int kind, struct FTW *place)
-{
-    (void)stat;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
-static void
-dir_remove(const char *dir)
-{
-    must(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
-}
 
 // --- one power cut ---
 
-// What a process that died left: the name of a socket that nobody listens to.
 static void
-socket_leave(const char *dir)
+survivor_dir(const struct cutter *cutter, char out[PLACE_SIZE + 16])
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int size = snprintf(address.sun_path, sizeof address.sun_path, "%s/read.sock", dir);
-    if (size < 0 || (size_t)size >= sizeof address.sun_path)
-        return;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(fd >= 0);
-    (void)bind(fd, (const struct sockaddr *)&address, sizeof address);
-    (void)close(fd);
-}
-
-static void
-survivor_dir(const struct cutter *cutter, char out[PATH_SIZE + 16])
-{
-    (void)snprintf(out, PATH_SIZE + 16, "%s/cut", cutter->root);
+    (void)snprintf(out, PLACE_SIZE + 16, "%s/cut", cutter->root);
 }
 
 static void
 survive(struct cutter *cutter, struct life *life, uint64_t variant)
 {
     struct workload *workload = &life->workload;
-    char dir[PATH_SIZE + 16];
-    uint64_t seed = mix(mix(cutter->options->seed, cutter->position), variant);
+    char dir[PLACE_SIZE + 16];
+    uint64_t seed = place_mix(place_mix(cutter->options->seed, cutter->position), variant);
     survivor_dir(cutter, dir);
     (void)alarm(SURVIVOR_SECONDS);
     disk_build(&cutter->disk, seed, dir);
     int size = snprintf(workload->dir, sizeof workload->dir, "%s/ledger", dir);
     must(size > 0 && (size_t)size < sizeof workload->dir);
     if (seed % 2 == 0)
-        socket_leave(workload->dir);
-    workload->random = mix(seed, 1);
+        place_leave_socket(workload->dir);
+    workload->random = place_mix(seed, 1);
     life_survive(life);
 }
 
@@ -136,7 +96,7 @@ say_finding(const struct cutter *cutter, const struct life *life, uint64_t varia
 static bool
 cut(struct cutter *cutter, struct life *life, uint64_t variant)
 {
-    char dir[PATH_SIZE + 16];
+    char dir[PLACE_SIZE + 16];
     int status = 0;
     (void)fflush(NULL);
     pid_t child = fork();
@@ -156,7 +116,7 @@ cut(struct cutter *cutter, struct life *life, uint64_t variant)
             say_finding(cutter, life, variant, status);
     }
     if (access(dir, F_OK) == 0)
-        dir_remove(dir);
+        place_remove(dir);
     return false;
 }
 
@@ -167,7 +127,7 @@ cuts_here(const struct cutter *cutter)
     const struct options *options = cutter->options;
     uint64_t whole = options->points / cutter->changes;
     uint64_t rest = options->points % cutter->changes;
-    return whole + (mix(options->seed, cutter->position) % cutter->changes < rest);
+    return whole + (place_mix(options->seed, cutter->position) % cutter->changes < rest);
 }
 
 static bool
@@ -256,18 +216,6 @@ on_deed(struct life *life)
     must(false);
 }
 
-static uint64_t
-changes_count(struct recording recording)
-{
-    uint64_t count = 0;
-    struct step step;
-    while (recording_next(&recording, &step)) {
-        enum record_kind kind = (enum record_kind)step.record.kind;
-        count += kind != RECORD_MARK && kind != RECORD_BEGIN;
-    }
-    return count;
-}
-
 // --- the life that is recorded ---
 
 static void
@@ -291,9 +239,9 @@ live(uint64_t seed, const char *root)
 static void
 record(const struct cutter *cutter)
 {
-    char self[PATH_SIZE];
-    char recorder[PATH_SIZE + 32];
-    char disk[PATH_SIZE + 16];
+    char self[PLACE_SIZE];
+    char recorder[PLACE_SIZE + 32];
+    char disk[PLACE_SIZE + 16];
     char seed[32];
     int status = 0;
     ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -311,7 +259,7 @@ record(const struct cutter *cutter)
         must(setenv(RECORD_ROOT_VARIABLE, disk, 1) == 0);
         must(setenv(RECORD_FILE_VARIABLE, cutter->file, 1) == 0);
         must(setenv(RECORD_SYNC_VARIABLE, "200", 1) == 0);
-        must(setenv(RECORD_TICK_VARIABLE, "300", 1) == 0);
+        must(setenv(RECORD_TICK_VARIABLE, "11000", 1) == 0);
         // The recorder stands before the sanitizer's library, and asks it nothing.
         must(setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1) == 0);
         (void)execl(self, self, "--seed", seed, "--live", disk, NULL);
@@ -327,7 +275,7 @@ record(const struct cutter *cutter)
 static void
 compare(struct cutter *cutter)
 {
-    char disk[PATH_SIZE + 16];
+    char disk[PLACE_SIZE + 16];
     char text[512];
     struct step step;
     must(!recording_next(&cutter->recording, &step));
@@ -338,29 +286,18 @@ compare(struct cutter *cutter)
     }
 }
 
-// Where to: in memory, since no power is cut here.
-static void
-root_make(char root[PATH_SIZE])
-{
-    const char *place = getenv("TMPDIR");
-    if (place == NULL)
-        place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    (void)snprintf(root, PATH_SIZE, "%s/tally-crash-XXXXXX", place);
-    must(mkdtemp(root) != NULL);
-}
-
 static void
 run_life(const struct options *options, uint64_t *out_cut, uint64_t *out_found)
 {
     static struct life life;
     struct cutter cutter = {.options = options, .disk = {.without = options->without}};
-    root_make(cutter.root);
-    (void)snprintf(cutter.file, sizeof cutter.file, "%.*s.rec", PATH_SIZE - 8, cutter.root);
+    place_make(cutter.root);
+    (void)snprintf(cutter.file, sizeof cutter.file, "%.*s.rec", PLACE_SIZE - 8, cutter.root);
     if (options->recording == NULL)
         record(&cutter);
     recording_load(
         &cutter.recording, options->recording != NULL ? options->recording : cutter.file);
-    cutter.changes = changes_count(cutter.recording);
+    cutter.changes = recording_changes(cutter.recording);
     disk_init(&cutter.disk);
     life = (struct life){.workload = {.seed = options->seed}, .on_deed = on_deed};
     life.context = &cutter;
@@ -381,7 +318,7 @@ run_life(const struct options *options, uint64_t *out_cut, uint64_t *out_found)
             life.workload.model.count,
             life.workload.model.cuts_count,
             life.workload.shards);
-    dir_remove(cutter.root);
+    place_remove(cutter.root);
     if (options->without != NULL && cutter.disk.left_out == 0) {
         (void)fprintf(stderr, "no sync is \"%s\"\n", options->without);
         exit(2);

@@ -48,6 +48,18 @@ recording_next(struct recording *recording, struct step *out)
     return true;
 }
 
+uint64_t
+recording_changes(struct recording recording)
+{
+    uint64_t count = 0;
+    struct step step;
+    while (recording_next(&recording, &step)) {
+        enum record_kind kind = (enum record_kind)step.record.kind;
+        count += kind != RECORD_MARK && kind != RECORD_BEGIN;
+    }
+    return count;
+}
+
 // Room for one more of a list.
 static void *
 grow(void *list, uint32_t count, size_t size)

@@ -43,6 +43,8 @@ void recording_load(struct recording *out, const char *file);
 void recording_done(struct recording *recording);
 // False: that was the last.
 bool recording_next(struct recording *recording, struct step *out);
+// How many records are left behind which a power cut may leave something else than before.
+uint64_t recording_changes(struct recording recording);
 
 enum { DISK_NAME_MAX = 256 };
 

@@ -116,6 +116,7 @@ options_draw(struct life *life)
         .dedup_window_ns = 1000 * DAY_NS,
         .keep_quarter_hours_ns = keeps_quarter_hours(workload) ? LEDGER_FOR_GOOD : 3 * DAY_NS,
         .keep_hours_ns = LEDGER_FOR_GOOD,
+        .keep_log_ns = workload->keep_log_ns,
         .groups_max = groups_max_of(workload),
         .now_ns = now_ns,
     };
@@ -219,7 +220,7 @@ life_end(struct life *life)
     check_dump(workload);
     check_verify(workload);
     survivor = life;
-    if (chance(workload, 5)) {
+    if (chance(workload, 5) && workload->keep_log_ns == 0) {
         workload->is_ending = true;
         check_rebuild(workload, reopen);
         check_offline(workload);
@@ -523,6 +524,8 @@ step(struct life *life)
     if (kind < 8) {
         make_burst(workload);
         put(life);
+    } else if (workload->keep_log_ns > 0 && (kind < 25 || kind >= 66)) {
+        make_time_pass(workload);
     } else if (kind < 25) {
         uint64_t count = 1 + draw(workload, 3);
         for (uint64_t i = 0; i < count; i++)
@@ -637,7 +640,7 @@ session(struct life *life, bool is_to_die)
     killed_first(life, session_open);
     deed_end(life);
     life->is_open = true;
-    if (workload->model.backfills_count == 0) {
+    if (workload->model.backfills_count == 0 && workload->keep_log_ns == 0) {
         deed_begin(life, LIFE_CHANGE);
         open_backfill(workload);
         deed_end(life);
@@ -714,6 +717,12 @@ life_begin(struct workload *workload)
     workload->backfill_percent = backfill_percents[draw(workload, 3)];
     workload->model.past_max_ns = chance(workload, 50) ? 35 * DAY_NS : 2 * DAY_NS;
     workload->model.future_max_ns = 5 * MINUTE_NS;
+    // In one of four old chapters of the log are deleted; then nothing changes what is in them.
+    if (workload->seed % 4 == 3) {
+        workload->keep_log_ns = DAY_NS;
+        workload->backfill_percent = 0;
+        workload->model.past_max_ns = 2 * DAY_NS;
+    }
     workload->shared = mmap(
         NULL, sizeof *workload->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     must(workload->shared != MAP_FAILED);
@@ -727,13 +736,17 @@ life_run(struct life *life)
     struct workload *workload = &life->workload;
     life_begin(workload);
     create(life);
-    uint32_t sessions = 2 + (uint32_t)draw(workload, 3);
+    uint32_t sessions = 2 + (uint32_t)draw(workload, 3) + (workload->keep_log_ns > 0 ? 2 : 0);
     for (uint32_t i = 0; i < sessions || workload->is_in_flight; i++) {
         if (chance(workload, 50) && i + 1 < sessions)
             session_to_death(life);
         else
             session(life, false);
-        if (chance(workload, 15))
+        // What is under way is sent again at the same time of the clock, which may refuse it later.
+        int64_t pause_ns = 2 * DAY_NS + (int64_t)draw(workload, (uint64_t)DAY_NS);
+        if (workload->keep_log_ns > 0)
+            workload_now_ns += workload->is_in_flight ? 0 : pause_ns;
+        else if (chance(workload, 15))
             rebuild(life);
     }
     deed_begin(life, LIFE_NOTHING);

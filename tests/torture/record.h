@@ -25,7 +25,7 @@
 #define RECORD_ROOT_VARIABLE "TALLY_RECORD_ROOT"
 #define RECORD_FILE_VARIABLE "TALLY_RECORD_FILE"
 #define RECORD_SYNC_VARIABLE "TALLY_RECORD_SYNC_US"  // how long a sync takes
-#define RECORD_TICK_VARIABLE "TALLY_RECORD_TICK_MS"  // how far a mark moves the monotonic clock
+#define RECORD_TICK_VARIABLE "TALLY_RECORD_TICK_MS"  // what a mark adds to the monotonic clock
 
 enum record_kind {
     RECORD_OPEN = 1,

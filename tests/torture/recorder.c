@@ -12,7 +12,8 @@
 // order. A sync is made outside of it, between its two records, and takes some time more, so that
 // what does not wait for it comes before its end. The program may call
 //
-//     recorder_mark(text)    puts a mark among the records; the monotonic clock goes on a tick
+//     recorder_mark(text)    puts a mark among the records; with one that begins with B the
+//                            monotonic clock goes on a tick
 //     recorder_arm(count)    dies after so many records more, as if it were killed
 //     recorder_die(text)     waits for the calls under way, as a kill does, marks, and ends the
 //                            process; no other thread changes or records anything any more
@@ -716,7 +717,7 @@ recorder_mark(const char *text)
 {
     (void)pthread_mutex_lock(&lock);
     put_text(RECORD_MARK, 0, 0, text);
-    ahead_ns += tick_ns;
+    ahead_ns += text[0] == 'B' ? tick_ns : 0;
     (void)pthread_mutex_unlock(&lock);
 }
 
