@@ -1,8 +1,8 @@
 // What the keeper writes to state/ goes over several commits: after each of them, what is on disk
 // is sound, and a start that does not know what was under way goes on from it.
 //
-// The function below stands before the C library's, also for LMDB, and ends the process instead of
-// one sync of a commit.
+// The functions below stand before the C library's, also for LMDB: one ends the process instead of
+// one sync of a commit, the other remembers which directories were synced.
 
 #include "ledger/correct.h"
 #include "ledger/files.h"
@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +28,21 @@ fdatasync(int fd)
     if (syncs_left > 0 && --syncs_left == 0)
         _exit(KILLED);
     return (int)syscall(SYS_fdatasync, fd);
+}
+
+enum { SYNCED_MAX = 64 };
+
+static ino_t synced[SYNCED_MAX];
+static uint32_t synced_count;
+
+// Directories are synced by who opens a ledger, on one thread.
+int
+fsync(int fd)
+{
+    struct stat file;
+    if (fstat(fd, &file) == 0 && S_ISDIR(file.st_mode) && synced_count < SYNCED_MAX)
+        synced[synced_count++] = file.st_ino;
+    return (int)syscall(SYS_fsync, fd);
 }
 
 // A ledger of one shard, as it is, in a directory of its own.
@@ -237,5 +253,43 @@ Test(killed, a_zone_that_comes_again_finds_its_dirty_cells_listed, .timeout = 30
     }
     cr_assert_not(is_killed);
     temp_dir_remove(dirty);
+    writing_end(&writing);
+}
+
+static bool
+was_synced(const char *dir, const char *below)
+{
+    struct path path;
+    struct stat file;
+    struct error error = {0};
+    succeed(path_make(&path, dir, below, &error), &error);
+    cr_assert_eq(stat(path.text, &file), 0);
+    for (uint32_t i = 0; i < synced_count; i++) {
+        if (synced[i] == file.st_ino)
+            return true;
+    }
+    return false;
+}
+
+// Who made them may have been killed before they were durable, and what is acked now is under them.
+Test(killed, a_start_syncs_the_names_that_it_relies_on)
+{
+    static const char *const names[] = {
+        "..",
+        "",
+        "meters",
+        "shards/0000",
+        "shards/0000/log",
+        "shards/0000/state",
+        "shards/0000/fired"};
+    struct writing writing;
+    writing_begin(&writing, 1);
+    writing_open(&writing, NULL);
+    writing_close(&writing);
+    synced_count = 0;
+    writing_open(&writing, NULL);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        cr_assert(was_synced(writing.dir, names[i]), "%s was not synced", names[i]);
+    writing_close(&writing);
     writing_end(&writing);
 }

@@ -421,6 +421,22 @@ MODULE_MUTANTS = [
      "    status = horizon_commit(roll, horizon);\n"
      "    return status ? status : delete_before(roll, horizon, begin_s);",
      "    return delete_before(roll, horizon, begin_s);"),
+    ("name-unsettled", "a start syncs the names that it relies on", "killed",
+     "ledger/ledger.c", "    enum status status = dir_sync(dir, error);\n"
+     "    return status ? status : parent_sync(dir, error);",
+     "    return dir_sync(dir, error);"),
+    ("env-unsettled", "likewise, of an environment", "killed",
+     "ledger/lmdb_env.c", "    return status ? status : dir_sync(path, error);",
+     "    return status;"),
+    ("fired-unsettled", "likewise, of the marks' directory", "killed",
+     "ledger/fired.c", "        status = parent_sync(path.text, error);",
+     "        status = dir_sync(path.text, error);"),
+    ("env-in-place", "a new environment is made beside its place", "lmdb_env",
+     "ledger/lmdb_env.c", "\"%s/data.mdb.new\", path);", "\"%s/data.mdb\", path);"),
+    ("head-left-torn", "a head that a crash left is made again", "head",
+     "ledger/head.c",
+     "    if ((!is_there &&",
+     "    if ((lseek(fd, 0, SEEK_END) == 0 && !is_there &&"),
     ("mend-forgets-zone", "a dirty cell of a zone stays listed while its windows count", "killed",
      "ledger/mend.c", "(horizon->is_other || horizon->made_s != 0)", "horizon->is_other"),
 ]
