@@ -120,8 +120,8 @@ run_page_put(struct run_writer *writer, struct tx *tx)
     uint8_t value[PAGE_SIZE_MAX];
     uint32_t count = writer->page_count;
     size_t size = PAGE_HEADER_SIZE + (size_t)count * sizeof writer->page[0];
-    struct bytes key = bytes_of(key_bytes, sizeof key_bytes);
     run_key(writer->run.number, writer->page[count - 1], key_bytes);
+    struct bytes key = bytes_of(key_bytes, sizeof key_bytes);
     memcpy(value + 8, &writer->before.low, sizeof writer->before.low);
     memcpy(value + 16, &writer->before.high, sizeof writer->before.high);
     memcpy(value + 20, &count, sizeof count);
@@ -370,8 +370,8 @@ filter_part_put(
     must(blocks_count > 0 && blocks_count <= FILTER_PART_BLOCKS);
     uint8_t key_bytes[PART_KEY_SIZE];
     struct buffer value = {0};
-    struct bytes key = bytes_of(key_bytes, sizeof key_bytes);
     part_key(run, part, key_bytes);
+    struct bytes key = bytes_of(key_bytes, sizeof key_bytes);
     buffer_u64le(&value, 0);
     buffer_put(&value, blocks, blocks_count * FILTER_BLOCK_SIZE);
     must(!buffer_failed(&value));
@@ -386,12 +386,12 @@ filter_read_part(
     struct tx *tx, uint32_t run, uint32_t part, struct filter *filter, struct error *error)
 {
     uint8_t key_bytes[PART_KEY_SIZE];
-    struct bytes key = bytes_of(key_bytes, sizeof key_bytes);
     struct bytes value;
     uint64_t first = (uint64_t)part * FILTER_PART_BLOCKS;
     uint64_t left = filter_bytes(filter) / FILTER_BLOCK_SIZE - first;
     uint64_t count = left < FILTER_PART_BLOCKS ? left : FILTER_PART_BLOCKS;
     part_key(run, part, key_bytes);
+    struct bytes key = bytes_of(key_bytes, sizeof key_bytes);
     bool is_there = tx_get(tx, STATE_DB_FILTERS, key, &value);
     enum status status = tx_check(tx, error);
     if (status)
