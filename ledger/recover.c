@@ -98,7 +98,12 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
     enum status status = log_open(reader, tx, sequence, error);
     if (status)
         return status;
-    struct fold_place place = {.block = sequence, .arrival_ns = reader->header.arrival_ns};
+    const struct block_header *header = &reader->header;
+    struct fold_place place = {.block = sequence, .arrival_ns = header->arrival_ns};
+    // First, since the table may be sealed within the block: what seems to be older than the window
+    // is forgotten.
+    if (header->arrival_ns > shard->newest_arrival_ns)
+        shard->newest_arrival_ns = header->arrival_ns;
     while (!status && log_next(reader, &entry)) {
         place.index = reader->block.index - 1;
         if (sequence > shard->flushed)
@@ -106,11 +111,8 @@ recover_block(struct recovery *recovery, struct tx *tx, uint64_t sequence, struc
         if (sequence > recovery->dedup_position && !status)
             status = recover_identity(recovery, &entry, sequence - 1, error);
     }
-    const struct block_header *header = &reader->header;
     if (sequence > shard->flushed)
         shard->tail_bytes += block_bytes(header);
-    if (header->arrival_ns > shard->newest_arrival_ns)
-        shard->newest_arrival_ns = header->arrival_ns;
     if (!status)
         status = log_end(reader, error);
     if (status || sequence <= recovery->dedup_position)

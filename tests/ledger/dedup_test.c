@@ -536,3 +536,28 @@ Test(dedup, stops_when_a_known_one_is_added, .signal = SIGABRT)
     dedup_add(desk->dedup, identity_of(1), 1);
     dedup_add(desk->dedup, identity_of(1), 1);
 }
+
+// A block of a time with a larger table: it is sealed within the first block that a start reads.
+Test(dedup, a_start_with_a_small_table_forgets_nothing)
+{
+    enum { EVENTS = 300 };
+    struct writing writing;
+    struct event_bytes event;
+    const struct ledger_options small = {.idle_flush_ns = INT64_MAX / 2, .dedup_hot_max = 16};
+    writing_begin(&writing, 1);
+    for (int session = 0; session < 2; session++) {
+        writing_open(&writing, session == 0 ? NULL : &small);
+        for (int i = 0; i < EVENTS; i++) {
+            char id[16];
+            (void)snprintf(id, sizeof id, "id-%d", i);
+            event_make(&event, "s", id, i);
+            (void)writing_put(&writing, &event.event);
+        }
+        writing_wait(&writing);
+        cr_assert_eq(writing_count(&writing, session == 0 ? FATE_STORED : FATE_DUPLICATE), EVENTS);
+        writing_close(&writing);
+    }
+    cr_assert_eq(writing_log(&writing).events, EVENTS);
+    cr_assert_eq(writing_log(&writing).blocks, 1);
+    writing_end(&writing);
+}

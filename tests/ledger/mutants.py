@@ -437,6 +437,9 @@ MODULE_MUTANTS = [
      "ledger/head.c",
      "    if ((!is_there &&",
      "    if ((lseek(fd, 0, SEEK_END) == 0 && !is_there &&"),
+    ("recovery-arrival-late", "a start forgets no identity of the block that it reads", "dedup",
+     "ledger/recover.c", "    if (header->arrival_ns > shard->newest_arrival_ns)",
+     "    if (sequence > 1 && header->arrival_ns > shard->newest_arrival_ns)"),
     ("mend-forgets-zone", "a dirty cell of a zone stays listed while its windows count", "killed",
      "ledger/mend.c", "(horizon->is_other || horizon->made_s != 0)", "horizon->is_other"),
 ]
