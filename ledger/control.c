@@ -31,13 +31,9 @@ control_end(struct ledger *ledger)
 
 // Puts the orders to the writers of count shards from the first one on, and waits for all of them.
 static void
-orders_run(
-    struct ledger *ledger,
-    uint32_t first,
-    struct order *orders,
-    uint32_t count,
-    struct waker *waker)
+orders_run(struct ledger *ledger, uint32_t first, struct order *orders, uint32_t count)
 {
+    struct waker *waker = &ledger->asker;
     for (uint32_t i = 0; i < count; i++) {
         struct writer *writer = &ledger->writers[first + i];
         flag_set(&orders[i].is_done, 0);
@@ -69,22 +65,14 @@ orders_check(const struct order *orders, uint32_t count, struct error *error)
 enum status
 order_run(struct ledger *ledger, uint32_t shard, struct order *order, struct error *error)
 {
-    scoped(waker_done) struct waker waker = {.fd = -1};
-    enum status status = waker_init(&waker, error);
-    if (status)
-        return status;
-    orders_run(ledger, shard, order, 1, &waker);
+    orders_run(ledger, shard, order, 1);
     return orders_check(order, 1, error);
 }
 
 enum status
 orders_run_all(struct ledger *ledger, struct order *orders, struct error *error)
 {
-    scoped(waker_done) struct waker waker = {.fd = -1};
-    enum status status = waker_init(&waker, error);
-    if (status)
-        return status;
-    orders_run(ledger, 0, orders, ledger->writers_count, &waker);
+    orders_run(ledger, 0, orders, ledger->writers_count);
     return orders_check(orders, ledger->writers_count, error);
 }
 
@@ -99,12 +87,8 @@ cut_shards(
 {
     uint32_t count = ledger->writers_count;
     uint32_t last = 0;
-    scoped(waker_done) struct waker waker = {.fd = -1};
-    enum status status = waker_init(&waker, error);
-    if (status)
-        return status;
-    orders_run(ledger, 0, orders, count, &waker);
-    status = orders_check(orders, count, error);
+    orders_run(ledger, 0, orders, count);
+    enum status status = orders_check(orders, count, error);
     for (uint32_t i = 0; i < count; i++)
         last = orders[i].number > last ? orders[i].number : last;
     if (status)
@@ -116,7 +100,7 @@ cut_shards(
         orders[i].number = last + 1;
         orders[i].time_ns = time_ns;
     }
-    orders_run(ledger, 0, orders, count, &waker);
+    orders_run(ledger, 0, orders, count);
     status = orders_check(orders, count, error);
     if (!status)
         *out_number = last + 1;

@@ -43,6 +43,9 @@ struct ledger {
     // and cleared under control_lock.
     struct flag is_unfinished;
     struct flag is_stopping;  // control is being stopped: a revert is left as it is
+    // Of whoever holds control_lock and waits for orders. It outlives the wait: a writer may still
+    // be waking it when the asker has seen that the order is done.
+    struct waker asker;
     const struct metric **metrics;
     pthread_mutex_t lock;
     uint64_t owners;  // openings so far

@@ -423,6 +423,7 @@ ledger_free(struct ledger *ledger)
         zone_close(&ledger->zones.list[i]);
     if (ledger->lock_fd >= 0)
         (void)close(ledger->lock_fd);
+    waker_done(&ledger->asker);
     (void)pthread_mutex_destroy(&ledger->lock);
     (void)pthread_mutex_destroy(&ledger->control_lock);
     pool_give(ledger);
@@ -506,7 +507,9 @@ ledger_open(
     must(pthread_mutex_init(&ledger->control_lock, NULL) == 0);
     ledger->options = *options;
     flag_set(&ledger->is_unfinished, 1);
-    enum status status = ledger_start(ledger, dir, error);
+    enum status status = waker_init(&ledger->asker, error);
+    if (!status)
+        status = ledger_start(ledger, dir, error);
     if (status)
         ledger_free(ledger);
     else
