@@ -131,15 +131,37 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
     return status;
 }
 
+// A record is forgotten behind the marks of what fired with its cell.
+static bool
+keeper_may_mend(const struct keeper *keeper)
+{
+    bool is_settled = published_get(&keeper->settled) > published_get(&keeper->mended);
+    return mend_is_needed(keeper->mend) && (is_settled || !mend_forgets_next(keeper->mend));
+}
+
+static void
+keeper_count_mended(struct keeper *keeper, uint64_t count)
+{
+    if (count == 0)
+        return;
+    metric_add(keeper->options.cells_mended, (int64_t)count);
+    published_set(&keeper->mended, published_get(&keeper->mended) + 1);
+    waker_wake(keeper->options.writer);
+}
+
 static enum status
 keeper_mend(struct keeper *keeper, bool *out_has_worked)
 {
-    if (!mend_is_needed(keeper->mend))
+    if (!keeper_may_mend(keeper))
         return STATUS_OK;
     *out_has_worked = true;
     struct error error = {0};
-    enum status status = mend_step(keeper->mend, &error);
-    metric_add(keeper->options.cells_mended, (int64_t)mend_take_count(keeper->mend));
+    // Marks that were offered before it was settled.
+    enum status status = keeper_mark(keeper, out_has_worked);
+    if (status)
+        return status;
+    status = mend_step(keeper->mend, &error);
+    keeper_count_mended(keeper, mend_take_count(keeper->mend));
     // An old block that is damaged is none of ingest's business: questions name it, and the cells
     // stay dirty.
     if (status == STATUS_CORRUPT) {
@@ -363,6 +385,15 @@ uint64_t
 keeper_mended(const struct keeper *keeper)
 {
     return published_get(&keeper->mended);
+}
+
+void
+keeper_settled(struct keeper *keeper, uint64_t mended)
+{
+    if (published_get(&keeper->settled) > mended)
+        return;
+    published_set(&keeper->settled, mended + 1);
+    waker_wake(&keeper->waker);
 }
 
 const struct generations_view *

@@ -71,8 +71,9 @@ struct keeper_options {
 
 struct keeper {
     struct published adopted;
-    struct published rolled;  // freezes whose windows are made
-    struct published mended;  // how often no dirty cell was left
+    struct published rolled;   // freezes whose windows are made
+    struct published mended;   // how often dirty cells have been made anew
+    struct published settled;  // keeper_settled, and one more
     struct slot freezes;
     struct slot flushed;
     struct slot seals;
@@ -113,6 +114,9 @@ void keeper_offer_marks(struct keeper *keeper, struct watch_batch *batch);
 struct watch_batch *keeper_take_marked(struct keeper *keeper);
 // Rises whenever dirty cells have been made anew.
 uint64_t keeper_mended(const struct keeper *keeper);
+// What thresholds make of the cells that were made anew up to that number has fired and is offered:
+// their records may go, once it is marked. Before the first call none go.
+void keeper_settled(struct keeper *keeper, uint64_t mended);
 // No freeze's meters are looked at any more.
 bool keeper_is_rolled(const struct keeper *keeper);
 // No cell on disk waits to be made anew, as far as the keeper has come.

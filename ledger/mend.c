@@ -49,6 +49,12 @@ mend_is_needed(const struct mend *mend)
     return mend->is_needed;
 }
 
+bool
+mend_forgets_next(const struct mend *mend)
+{
+    return mend->remake == NULL;
+}
+
 uint64_t
 mend_take_count(struct mend *mend)
 {
@@ -233,7 +239,7 @@ write_unique(struct tx *tx, struct bytes key, struct cell_state *state, struct a
     state->flags |= CELL_SPILLED;
 }
 
-// The cell may be gone since, or clean: then its record goes, and nothing else.
+// The cell may be gone since, or clean. Its record stays until the next batch is gathered.
 static enum status
 write_item(struct mend *mend, struct tx *tx, const struct remake_item *item, struct error *error)
 {
@@ -250,7 +256,6 @@ write_item(struct mend *mend, struct tx *tx, const struct remake_item *item, str
     enum status status = state_live_from(tx, item->key.meter_id, &live_from, error);
     if (status || live_from != item->live_from)
         return status;
-    dirty_delete(tx, key);
     if (!(stored.flags & CELL_DIRTY))
         return STATUS_OK;
     struct cell_state state = item->state;

@@ -7,9 +7,11 @@
 //     mend_close(mend);
 //
 // A batch of the records of STATE_DB_DIRTY is made anew by ledger/remake, then written in one
-// transaction: each cell with CELL_REPLACES, without CELL_DIRTY, and without its record. So a crash
-// at any moment leaves every cell either as it was, dirty, or clean and right. Flushes may come
-// between the steps: they add to the dirty cells, and the batch goes on to the new position.
+// transaction: each cell with CELL_REPLACES, without CELL_DIRTY. So a crash at any moment leaves
+// every cell either as it was, dirty, or clean and right. The records of clean cells go when the
+// next batch is gathered: until then a start finds by them the thresholds that may fire now. Flushes
+// may come between the steps: they add to the dirty cells, and the batch goes on to the new
+// position.
 //
 // Thread: the one that writes the shard's state/.
 
@@ -33,6 +35,8 @@ void mend_close(struct mend *mend);
 enum status
 mend_know(struct mend *mend, const struct mend_facts *facts, struct error *error) CHECKED;
 bool mend_is_needed(const struct mend *mend);
+// The next step gathers a batch, and forgets the records of cells that are clean.
+bool mend_forgets_next(const struct mend *mend);
 // Some milliseconds of work. STATUS_CORRUPT: a block or a cell is damaged, by name. Cells of which
 // the log has deleted a part stay dirty.
 enum status mend_step(struct mend *mend, struct error *error) CHECKED;

@@ -162,10 +162,11 @@ record_fault(struct tx *state, struct bytes key, struct bytes value)
     enum aggregation aggregation;
     if (!dirty_is_sound(key, value))
         return "its checksum does not match";
-    // What is damaged is told with the cell.
+    // What is damaged is told with the cell. One that was made anew stays listed for a while.
     if (tx_get(state, STATE_DB_CELLS, key, &cell) &&
         (!cell_value_aggregation(cell, &aggregation) ||
-         cell_value_read(key, cell, aggregation, &stored, &group) || (stored.flags & CELL_DIRTY)))
+         cell_value_read(key, cell, aggregation, &stored, &group) ||
+         (stored.flags & (CELL_DIRTY | CELL_REPLACES))))
         return NULL;
     return "it lists a cell that is not dirty";
 }

@@ -26,7 +26,8 @@
 //    dropped is none of these, and comes again with its next event.
 // 2. Cells go to disk only when no event in them is left in the queue, and behind the marks of what
 //    fired with them: a start, which folds the events that cells do not have, misses none. What
-//    waits for dirty cells is found again by their list (watch_touch).
+//    waits for dirty cells is found again by their list (watch_touch), which keeps them until the
+//    marks of what fired with the cells made anew are on disk.
 // Owner and only thread: the shard's writer.
 
 #include "ledger/fired.h"

@@ -184,6 +184,15 @@ writer_watch(struct writer *writer, int64_t now_ns, bool has_taken)
     return true;
 }
 
+// Thresholds have seen all that the keeper made anew, as far as it is collected here.
+static void
+writer_settle(struct writer *writer)
+{
+    const struct watch *watch = &writer->shard.watch;
+    if (!writer_has_failed(writer) && !watch_has_unbased(watch) && !watch_has_pending(watch))
+        keeper_settled(&writer->keeper, writer->mended);
+}
+
 // There are blocks whose cells nobody has been told to flush.
 static bool
 writer_is_behind(const struct writer *writer)
@@ -436,6 +445,7 @@ writer_step(struct writer *writer)
         writer->last_work_ns = now_ns;
     writer_sync_head(writer, now_ns);
     bool has_watched = writer_watch(writer, now_ns, has_taken || has_obeyed);
+    writer_settle(writer);
     if (writer->wants_freeze && writer_freeze(writer))
         has_watched = true;
     writer_retain(writer, now_ns);
@@ -482,6 +492,7 @@ writer_drain(struct writer *writer)
         const struct shard *shard = &writer->shard;
         bool has_collected = writer_collect(writer);
         bool has_watched = writer_watch(writer, clock_monotonic_ns(), false);
+        writer_settle(writer);
         // A rebuild that a stop interrupts is flushed as far as it came.
         bool has_failed = writer_has_failed(writer);
         if (!leaves_cells && !has_failed && shard_is_unflushed(shard))
