@@ -9,9 +9,9 @@
 // A batch of the records of STATE_DB_DIRTY is made anew by ledger/remake, then written in one
 // transaction: each cell with CELL_REPLACES, without CELL_DIRTY. So a crash at any moment leaves
 // every cell either as it was, dirty, or clean and right. The records of clean cells go when the
-// next batch is gathered: until then a start finds by them the thresholds that may fire now. Flushes
-// may come between the steps: they add to the dirty cells, and the batch goes on to the new
-// position.
+// next batch is gathered: until then a start finds by them the thresholds that may fire now.
+// Flushes may come between the steps: they add to the dirty cells, and the batch goes on to the
+// new position.
 //
 // Thread: the one that writes the shard's state/.
 
