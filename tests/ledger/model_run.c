@@ -322,11 +322,12 @@ run_session(struct workload *workload, enum ending ending)
 {
     uint32_t steps = 2 + (uint32_t)draw(workload, 8);
     session_open(workload);
-    watch_opened(workload);
     if (workload->model.backfills_count == 0)
         open_backfill(workload);
     if (workload->is_in_flight)
         batch_put(workload);
+    // What was in flight may have been stored, and flushed, by who did not know the thresholds yet.
+    watch_opened(workload);
     for (uint32_t i = 0; i < steps; i++)
         run_step(workload);
     check_answers(workload, 15);
