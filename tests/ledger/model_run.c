@@ -256,12 +256,12 @@ change_meter(struct workload *workload)
     struct meter *meter = &workload->meters[index];
     const char *removed = meter->key != NULL && chance(workload, 30) ? meter->key : NULL;
     bool is_polled = chance(workload, 80);
-    if (meter->key != NULL)
-        watch_meter_changed(workload, meter->key);
     if (removed != NULL)
         *meter = (struct meter){0};
     else
         make_meter(workload, index);
+    // A threshold outlives its meter, and waits for the one that has the name next.
+    watch_meter_changed(workload, removed != NULL ? removed : meter->key);
     if (!workload->is_real)
         return;
     struct registry *registry = reader_registry(workload->reader);
