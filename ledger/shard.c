@@ -499,7 +499,7 @@ shard_watch_settle(struct shard *shard, struct error *error)
     enum status status = STATUS_OK;
     while (!status && watch_has_unbased(&shard->watch))
         status = watch_base(&shard->watch, &source, SECOND_NS, error);
-    const struct watch_batch *batch = status ? NULL : watch_take(&shard->watch);
+    struct watch_batch *batch = status ? NULL : watch_take(&shard->watch);
     if (batch != NULL) {
         status = watch_write(batch, shard->fired, error);
         metric_add(&shard->metrics[SHARD_FIRED], (int64_t)watch_taken(&shard->watch));

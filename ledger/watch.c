@@ -500,12 +500,19 @@ watch_take(struct watch *watch)
 }
 
 enum status
-watch_write(const struct watch_batch *batch, struct env *fired, struct error *error)
+watch_write(struct watch_batch *batch, struct env *fired, struct error *error)
 {
     scoped(tx_done) struct tx tx = tx_write(fired);
     enum status status = STATUS_OK;
-    for (const struct watch_pending *one = batch->first; one != NULL && !status; one = one->next)
-        status = fired_put(&tx, &one->fired, error);
+    batch->count = 0;
+    for (const struct watch_pending *one = batch->first; one != NULL && !status; one = one->next) {
+        const struct fired *mark = &one->fired;
+        // Its entry may have been dropped, with the meter, before the mark was written.
+        if (fired_is(&tx, mark->threshold_id, mark->from_s, mark->subject))
+            continue;
+        status = fired_put(&tx, mark, error);
+        batch->count++;
+    }
     return status ? status : tx_commit(&tx, error);
 }
 

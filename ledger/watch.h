@@ -98,9 +98,9 @@ void watch_renew(struct watch *watch);
 void watch_trim(struct watch *watch);
 // What fired since the last batch; NULL: nothing, or that one is not written yet.
 struct watch_batch *watch_take(struct watch *watch);
-// Its marks, in one transaction. Thread: the one that writes fired/.
-enum status
-watch_write(const struct watch_batch *batch, struct env *fired, struct error *error) CHECKED;
+// Its marks, in one transaction, of which one that is there already is left alone. Thread: the one
+// that writes fired/.
+enum status watch_write(struct watch_batch *batch, struct env *fired, struct error *error) CHECKED;
 // The batch is written. Returns how many fired.
 uint64_t watch_taken(struct watch *watch);
 // Of the period that holds the moment. STATUS_NOT_FOUND: there is no such threshold, or not for

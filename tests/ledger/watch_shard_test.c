@@ -241,6 +241,31 @@ Test(watch_shard, a_change_of_definitions_loses_nothing)
     hand_end(&hand);
 }
 
+// The meter goes and comes back while the mark is on its way: what it counts since is not told again.
+Test(watch_shard, a_meter_made_anew_fires_nothing_again)
+{
+    struct hand hand = {0};
+    struct error error = {0};
+    struct registry *registry;
+    hand_begin(&hand);
+    define(&hand, AGGREGATION_SUM);
+    hand_open(&hand, 0);
+    hand_put(&hand, 2, 100);
+    hand_base(&hand);
+    cr_assert(watch_has_pending(&hand.shard->watch));
+    succeed(registry_open(hand.writing.dir, &registry, &error), &error);
+    succeed(registry_remove(registry, "n", &error), &error);
+    registry_close(registry);
+    hand_adopt(&hand);
+    watching_meter(&hand.writing, "n", AGGREGATION_MAX);
+    hand_adopt(&hand);
+    hand_put(&hand, 3, 100);
+    hand_settle(&hand);
+    cr_assert_eq(marks(&hand), 3);
+    cr_assert_eq(metric_get(&hand.shard->metrics[SHARD_FIRED]), 3);
+    hand_end(&hand);
+}
+
 // A start that flushes while it folds marks what fired before it.
 Test(watch_shard, a_start_marks_before_it_flushes)
 {
