@@ -116,6 +116,19 @@ refuse(const struct change *change, enum status status, const char *what, struct
     return error_set(error, status, "the backfill %s %s", id, what);
 }
 
+// Whether every shard that does not know the batch has a place for it: what it could not know must
+// not come into its log.
+static bool
+change_has_room(const struct change *change)
+{
+    bool has_room = true;
+    for (uint32_t i = 0; i < change->ledger->writers_count; i++) {
+        const struct order *found = &change->found[i];
+        has_room = has_room && (found->has_batch || found->number < BATCHES_MAX);
+    }
+    return has_room;
+}
+
 // Where an earlier attempt has not come.
 static enum status
 change_open(struct change *change, struct error *error)
@@ -127,6 +140,12 @@ change_open(struct change *change, struct error *error)
         return refuse(change, STATUS_EXISTS, "is open already", error);
     if (open + change_unknown(change) < shards)
         return refuse(change, STATUS_EXISTS, "was closed or reverted: an id is used once", error);
+    if (!change_has_room(change))
+        return refuse(
+            change,
+            STATUS_FULL,
+            "would be one more than a ledger can have: use one that is open",
+            error);
     for (uint32_t i = 0; i < shards && !status; i++) {
         if (change->found[i].has_batch)
             continue;
@@ -152,7 +171,9 @@ change_close(struct change *change, struct error *error)
     return status;
 }
 
-// It has begun in every shard before it ends in any, so that a start sees that it is under way.
+// Closed in every shard before it begins in any, and begun in every shard before it ends in any, so
+// that a start sees that it is under way. A shard that came from a backup may be older than the
+// others, and know less.
 static enum status
 change_revert(struct change *change, struct error *error)
 {
@@ -160,6 +181,10 @@ change_revert(struct change *change, struct error *error)
     const struct backfill *backfill = change->backfill;
     flag_set(&ledger->is_unfinished, 1);
     enum status status = change_find(change, error);
+    if (!status)
+        status = change_close(change, error);
+    if (!status)
+        status = change_find(change, error);
     for (uint32_t i = 0; i < ledger->writers_count && !status; i++) {
         const struct batch *batch = &change->found[i].batch;
         must(change->found[i].has_batch && batch->state != BATCH_OPEN);
@@ -186,8 +211,31 @@ change_revert(struct change *change, struct error *error)
     return status;
 }
 
-// The least time that an event of the batch may have; the greatest there is when nothing was
-// deleted, and nobody wants to know.
+// The least time of the batch's events in the block that was looked at, if it is less.
+static enum status
+earliest_in_block(
+    const struct change *change,
+    struct log_reader *reader,
+    struct tx *log,
+    int64_t *earliest_ns,
+    struct error *error)
+{
+    struct entry entry;
+    const struct block_header *header = &reader->header;
+    if ((header->flags & BLOCK_HAS_BACKFILL) == 0 || header->time_min_ns >= *earliest_ns)
+        return STATUS_OK;
+    enum status status = log_open(reader, log, header->sequence, error);
+    while (!status && log_next(reader, &entry)) {
+        bool is_of_batch = entry.kind == ENTRY_EVENT && (entry.flags & ENTRY_IS_BACKFILL) != 0 &&
+                           bytes_equal(entry.batch, change->backfill->id);
+        if (is_of_batch && entry.time_ns < *earliest_ns)
+            *earliest_ns = entry.time_ns;
+    }
+    return status ? status : log_end(reader, error);
+}
+
+// The least time of the batch's events; the greatest there is when nothing was deleted, and nobody
+// wants to know.
 static enum status
 earliest_event(const struct change *change, uint32_t shard, int64_t *out_ns, struct error *error)
 {
@@ -207,9 +255,8 @@ earliest_event(const struct change *change, uint32_t shard, int64_t *out_ns, str
         if (sequence % RENEW_BLOCKS == 0)
             tx_renew(&log);
         status = log_look(&reader, &log, sequence, error);
-        bool may_be = !status && (reader.header.flags & BLOCK_HAS_BACKFILL) != 0;
-        if (may_be && reader.header.time_min_ns < *out_ns)
-            *out_ns = reader.header.time_min_ns;
+        if (!status)
+            status = earliest_in_block(change, &reader, &log, out_ns, error);
     }
     return status;
 }
@@ -240,8 +287,6 @@ change_prepare(struct change *change, struct error *error)
     enum status status = change_find(change, error);
     if (!status)
         status = change_may_revert(change, error);
-    if (!status)
-        status = change_close(change, error);
     // Then nothing has begun.
     if (status)
         flag_set(&ledger->is_unfinished, 0);

@@ -204,7 +204,17 @@ static enum status
 refuse_cancelled(const struct found *found, struct error *error)
 {
     char who[256];
+    char batch[4 * EVENT_BATCH_MAX + 1];
     bytes_print(found->entry.note.who, who, sizeof who);
+    bytes_print(found->entry.batch, batch, sizeof batch);
+    if ((found->entry.flags & ENTRY_IS_REVERT) != 0)
+        return error_set(
+            error,
+            STATUS_EXISTS,
+            "the event was reverted with its backfill %s, in block %" PRIu64
+            ": it may be sent again",
+            batch,
+            found->block);
     return error_set(
         error,
         STATUS_EXISTS,

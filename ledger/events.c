@@ -205,17 +205,27 @@ is_same(struct bytes wanted, struct bytes have)
     return wanted.size == 0 || bytes_equal(wanted, have);
 }
 
+// A chunk is no id, though it lies in its place.
+static bool
+is_id_wanted(const struct events_query *query, const struct entry *entry)
+{
+    struct bytes part = query->id_part;
+    struct bytes id = entry->id;
+    if (query->id.size == 0 && part.size == 0)
+        return true;
+    if (id.size == 0 || (entry->flags & ENTRY_ID_IS_CHUNK) != 0)
+        return false;
+    return is_same(query->id, id) &&
+           (part.size == 0 || memmem(id.data, id.size, part.data, part.size) != NULL);
+}
+
 static bool
 is_wanted(const struct listing *listing, const struct entry *entry, const struct place *place)
 {
     const struct events_query *query = listing->query;
-    struct bytes part = query->id_part;
-    bool has_part =
-        part.size == 0 || (entry->id.size > 0 &&
-                           memmem(entry->id.data, entry->id.size, part.data, part.size) != NULL);
     return entry->kind == ENTRY_EVENT && is_within(entry->time_ns, query->from_ns, query->to_ns) &&
            is_same(query->subject, entry->subject) && is_same(query->type, entry->type) &&
-           is_same(query->source, entry->source) && is_same(query->id, entry->id) && has_part &&
+           is_same(query->source, entry->source) && is_id_wanted(query, entry) &&
            (!listing->has_after || place_order(place, &listing->after) < 0);
 }
 
@@ -273,12 +283,14 @@ listing_shard(struct listing *listing, uint32_t shard, struct error *error)
     status = log_first(&log, &first, error);
     if (!status)
         status = log_head(&log, &head, error);
-    for (uint64_t sequence = head; sequence >= first && !status; sequence--) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
+    for (uint64_t sequence = head; !status && sequence >= first; sequence--) {
+        status = listing_block(listing, &log, shard, sequence, error);
+        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&log);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+            // Retention may have come closer.
+            status = log_first(&log, &first, error);
         }
-        status = listing_block(listing, &log, shard, sequence, error);
     }
     log_reader_done(&listing->log_reader);
     listing->log_reader = (struct log_reader){0};

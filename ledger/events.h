@@ -23,6 +23,7 @@ enum { EVENTS_LIMIT_MAX = 1000, EVENTS_CURSOR_MAX = 80 };
 struct events_query {
     struct bytes subject, type, source, id;  // exact; size 0: any
     struct bytes id_part;                    // somewhere in the id; size 0: any
+    // An event without an id has none that is asked for, whatever its chunk is called.
     int64_t from_ns, to_ns;                  // the event's time, half-open
     int64_t arrived_from_ns, arrived_to_ns;  // half-open; INT64_MAX has no end
     uint32_t limit;                          // 1 to EVENTS_LIMIT_MAX

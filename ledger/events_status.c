@@ -111,6 +111,17 @@ search_block(
     return status ? status : log_end(reader, error);
 }
 
+// What retention took since the rows were read corrected nothing else that is left.
+static enum status
+skip_deleted(struct tx *log, uint64_t *sequence, struct error *error)
+{
+    uint64_t first = 1;
+    enum status status = log_first(log, &first, error);
+    if (!status && *sequence < first)
+        *sequence = first;
+    return status;
+}
+
 enum status
 events_status_find(
     const struct shard_view *view, struct events_row *rows, size_t count, struct error *error)
@@ -125,13 +136,17 @@ events_status_find(
     scoped(log_reader_done) struct log_reader reader = {0};
     int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     uint64_t head = 0;
+    uint64_t sequence = search.first + 1;
     enum status status = log_head(&log, &head, error);
-    for (uint64_t sequence = search.first + 1; !status && sequence <= head; sequence++) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
+    if (!status)
+        status = skip_deleted(&log, &sequence, error);
+    while (!status && sequence <= head) {
+        status = search_block(&search, &reader, &log, sequence++, error);
+        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
             tx_renew(&log);
             deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+            status = skip_deleted(&log, &sequence, error);
         }
-        status = search_block(&search, &reader, &log, sequence, error);
     }
     return status ? error_prefix(error, "shard %u", view->shard) : STATUS_OK;
 }

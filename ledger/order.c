@@ -128,6 +128,7 @@ obey_find_batch(struct shard *shard, struct order *order)
 {
     const struct batch *batch = batches_find(&shard->batches, order->batch_id);
     order->has_batch = batch != NULL;
+    order->number = shard->batches.count;
     if (batch != NULL)
         order->batch = *batch;
 }

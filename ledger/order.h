@@ -24,8 +24,8 @@ enum order_kind {
 
 struct order {
     enum order_kind kind;
-    uint32_t number;            // a cut's; LOOK: the answer, 0: there is none
-    int64_t time_ns;            // a cut's; MAY_REVERT: no event of the batch is earlier
+    uint32_t number;  // a cut's; LOOK: the last one, 0: none; FIND_BATCH: of all there are
+    int64_t time_ns;  // a cut's; MAY_REVERT: no event of the batch is earlier
     const struct entry *entry;  // a cancel or an amend, sound, of what counts now
     struct bytes raw;           // the same, raw; of BATCH all that are to be written, as one block
     uint64_t block;             // CORRECT, BATCH: where it lies now

@@ -6,6 +6,7 @@
 #include "ledger/correction.h"
 #include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
+#include "ledger/window.h"
 
 #include <stdlib.h>
 
@@ -15,7 +16,7 @@ static const int64_t STEP_NS = 10 * 1000000LL;
 
 // Stretches of time that items lie in, without overlap.
 struct stretch {
-    int64_t from_ns, to_ns;
+    int64_t from_s, to_s;
 };
 
 enum remake_phase { REMAKE_GATHER, REMAKE_FOLD };
@@ -103,7 +104,7 @@ stretch_compare(const void *a, const void *b)
 {
     const struct stretch *left = a;
     const struct stretch *right = b;
-    return (left->from_ns > right->from_ns) - (left->from_ns < right->from_ns);
+    return (left->from_s > right->from_s) - (left->from_s < right->from_s);
 }
 
 static void
@@ -115,15 +116,15 @@ remake_arrange(struct remake *remake)
         qsort(remake->items, remake->count, sizeof *remake->items, item_compare);
     for (uint32_t i = 0; i < remake->count; i++) {
         const struct remake_item *item = &remake->items[i];
-        all[i] = (struct stretch){item->key.start_s * SECOND_NS, item->end_s * SECOND_NS};
+        all[i] = (struct stretch){item->key.start_s, item->end_s};
     }
     if (remake->count > 1)
         qsort(all, remake->count, sizeof *all, stretch_compare);
     for (uint32_t i = 1; i < remake->count; i++) {
-        if (all[i].from_ns > all[last].to_ns)
+        if (all[i].from_s > all[last].to_s)
             all[++last] = all[i];
-        else if (all[i].to_ns > all[last].to_ns)
-            all[last].to_ns = all[i].to_ns;
+        else if (all[i].to_s > all[last].to_s)
+            all[last].to_s = all[i].to_s;
     }
     remake->stretches = all;
     remake->stretches_count = remake->count > 0 ? last + 1 : 0;
@@ -137,12 +138,12 @@ touches(const struct remake *remake, int64_t min_ns, int64_t max_ns)
     uint32_t high = remake->stretches_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (remake->stretches[middle].to_ns <= min_ns)
+        if (remake->stretches[middle].to_s <= min_ns / SECOND_NS)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < remake->stretches_count && remake->stretches[low].from_ns <= max_ns;
+    return low < remake->stretches_count && remake->stretches[low].from_s <= max_ns / SECOND_NS;
 }
 
 // The first item of the subject, or where it would be.
@@ -164,8 +165,9 @@ items_of(const struct remake *remake, struct bytes subject)
 static bool
 holds(const struct remake_item *item, int64_t time_ns, uint64_t block)
 {
-    return !item->is_spoiled && time_ns >= item->key.start_s * SECOND_NS &&
-           time_ns < item->end_s * SECOND_NS && block >= item->live_from && block < item->limit;
+    const int64_t time_s = time_ns / SECOND_NS;
+    return !item->is_spoiled && time_s >= item->key.start_s && time_s < item->end_s &&
+           block >= item->live_from && block < item->limit;
 }
 
 static void
@@ -260,8 +262,8 @@ remake_gather(struct remake *remake, int64_t deadline_ns, struct error *error)
             remake->log,
             remake->next,
             end,
-            first->from_ns,
-            last->to_ns,
+            window_ns(first->from_s),
+            window_ns(last->to_s),
             error);
         if (!status)
             remake->next = end + 1;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "ledger/window.h"
 
 #include <stdlib.h>
 
@@ -191,13 +192,6 @@ window_of_month(int64_t time_ns, int64_t *out_from_ns, int64_t *out_to_ns)
     *out_to_ns = end_of(*out_from_ns, days * DAY_NS);
 }
 
-// The last window that begins in the representable range ends at its end.
-static int64_t
-ns_of(int64_t time_s)
-{
-    return time_s > INT64_MAX / SECOND_NS ? INT64_MAX : time_s * SECOND_NS;
-}
-
 static void
 window_of_zone(
     const struct usage_plan *plan, int64_t time_ns, int64_t *out_from_ns, int64_t *out_to_ns)
@@ -216,8 +210,8 @@ window_of_zone(
         from_s = zone_hour_start(plan->zone, time_s);
         to_s = zone_hour_next(plan->zone, time_s);
     }
-    *out_from_ns = ns_of(from_s);
-    *out_to_ns = ns_of(to_s);
+    *out_from_ns = window_ns(from_s);
+    *out_to_ns = window_ns(to_s);
 }
 
 uint32_t

@@ -8,6 +8,7 @@
 // Zones have numbers from 1 within a shard (STATE_DB_META holds number -> name). Owner: values; the
 // zone is borrowed. Thread: any.
 
+#include "base/clock.h"
 #include "base/zone.h"
 #include "ledger/cell.h"
 
@@ -23,6 +24,12 @@ struct window_kind {
 int64_t window_start(const struct window_kind *kind, int64_t time_s);
 // The end of the window that starts at start_s, which is the start of the next.
 int64_t window_end(const struct window_kind *kind, int64_t start_s);
+// A boundary in nanoseconds: the last window ends where they do.
+static inline int64_t
+window_ns(int64_t boundary_s)
+{
+    return boundary_s > INT64_MAX / SECOND_NS ? INT64_MAX : boundary_s * SECOND_NS;
+}
 // Whether start_s begins a window.
 bool window_is_start(const struct window_kind *kind, int64_t start_s);
 // The finer kind whose windows make up one of this kind: quarter hours for hours, hours for days,

@@ -145,6 +145,13 @@ member_time(struct json_out *out, const char *key, int64_t time_ns)
     json_text(out, text);
 }
 
+// What the event can be named by: its chunk is no id.
+static struct bytes
+id_of(const struct entry *entry)
+{
+    return (entry->flags & ENTRY_ID_IS_CHUNK) == 0 ? entry->id : bytes_of(NULL, 0);
+}
+
 static void
 row_write(const struct events_row *row, struct json_out *out)
 {
@@ -155,7 +162,7 @@ row_write(const struct events_row *row, struct json_out *out)
     member_time(out, "arrival", row->arrival_ns);
     dump_text(out, "subject", row->entry.subject);
     dump_text(out, "type", row->entry.type);
-    dump_text(out, "id", row->entry.id);
+    dump_text(out, "id", id_of(&row->entry));
     dump_text(out, "source", row->entry.source);
     json_key(out, "value");
     json_text(out, value);
@@ -217,7 +224,7 @@ write_table(
             arrival,
             arena_text_of(arena, row->entry.subject),
             arena_text_of(arena, row->entry.type),
-            arena_text_of(arena, row->entry.id),
+            arena_text_of(arena, id_of(&row->entry)),
             arena_text_of(arena, row->entry.source),
             value,
             events_status_name(row->status),

@@ -449,3 +449,37 @@ Test(events, says_what_became_of_each)
     reading_write_end(&reading);
     reading_end(&reading);
 }
+
+// The chunk stands for the id of an event that has none, but is no id: nobody can name the event by
+// it.
+Test(events, a_chunk_is_no_id)
+{
+    struct reading reading;
+    reading_begin(&reading, 1);
+    reading_write_begin(&reading, HOUR_NS);
+    struct event event = {
+        .subject = bytes_text("acme"),
+        .type = bytes_text("llm"),
+        .chunk = bytes_text("one"),
+        .time_ns = READING_NOW_NS,
+        .value = DECIMAL_ONE,
+    };
+    reading_put(&reading, &event);
+    event.id = bytes_text("one");
+    reading_put(&reading, &event);
+    reading_wait(&reading);
+    struct reader *reader = open_reader(&reading);
+    scoped(arena_done) struct arena arena = {0};
+    struct events_query query = EVENTS_ALL;
+    cr_assert_eq(list(reader, &query, &arena).count, 2);
+    query.id = bytes_text("one");
+    const struct events_result by_id = list(reader, &query, &arena);
+    cr_assert_eq(by_id.count, 1);
+    cr_assert_eq(by_id.rows[0].entry.flags, 0);
+    query = EVENTS_ALL;
+    query.id_part = bytes_text("n");
+    cr_assert_eq(list(reader, &query, &arena).count, 1);
+    reader_close(reader);
+    reading_write_end(&reading);
+    reading_end(&reading);
+}

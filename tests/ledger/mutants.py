@@ -451,6 +451,23 @@ MODULE_MUTANTS = [
      "    if (sequence > 1 && header->arrival_ns > shard->newest_arrival_ns)"),
     ("mend-forgets-zone", "a dirty cell of a zone stays listed while its windows count", "killed",
      "ledger/mend.c", "(horizon->is_other || horizon->made_s != 0)", "horizon->is_other"),
+    ("batch-beyond", "a batch that nobody could know is not opened", "backfill_rare",
+     "ledger/backfill.c", "    if (!change_has_room(change))\n",
+     "    if (!change_has_room(change) && change->ledger == NULL)\n"),
+    ("revert-unclosed", "a revert goes on where a shard is older", "backfill_rare",
+     "ledger/backfill.c",
+     "    if (!status)\n        status = change_close(change, error);\n    if (!status)\n", "    if (!status)\n"),
+    ("end-of-time", "the last window of all is made anew", "backfill_rare",
+     "ledger/remake.c", "window_ns(last->to_s)", "(last->to_s - last->to_s % 86400) * SECOND_NS"),
+    ("chunk-is-id", "a chunk is no id", "events", "ledger/events.c",
+     "    if (id.size == 0 || (entry->flags & ENTRY_ID_IS_CHUNK) != 0)\n",
+     "    if (id.size == 0)\n"),
+    ("events-overtaken", "what retention takes while events are listed is no error", "retain_read",
+     "ledger/events_status.c", "    if (!status && *sequence < first)\n",
+     "    if (!status && *sequence > first)\n"),
+    ("retain-beside", "a batch is reverted whatever came beside it", "retain_hold",
+     "ledger/backfill.c", "                           bytes_equal(entry.batch, change->backfill->id);",
+     "                           entry.batch.size > 0;"),
 ]
 
 

@@ -328,6 +328,42 @@ Test(retain_hold, a_batch_is_reverted_as_long_as_it_is_there)
     days_end(&days);
 }
 
+static void
+put_backfill_at(struct days *days, const char *id, const char *batch, int64_t time_ns)
+{
+    struct event_bytes event;
+    event_make(&event, "s0", id, 1);
+    event.event.batch = bytes_text(batch);
+    event.event.time_ns = time_ns;
+    cr_assert_eq(writing_fate(&days->writing, &event.event), FATE_STORED);
+}
+
+// Of MAX a month is made anew, so none of its events may be gone: those of the batch itself,
+// whatever came between them.
+Test(retain_hold, a_batch_is_reverted_whatever_came_beside_it)
+{
+    struct days days;
+    struct error error = {0};
+    struct writing *writing = &days.writing;
+    days_define(&days);
+    writing_meter(writing, "highest", "llm", AGGREGATION_MAX);
+    days_run(&days, &keeping);
+    wait_for_oldest(writing, days.heads[KEPT_FROM - 1] + 1);
+    const int64_t november_ns = days.begin_ns + DAYS * DAY_NS;
+    const int64_t december_ns = days.begin_ns + 30 * DAY_NS;
+    succeed(writing_backfill(writing, BACKFILL_OPEN, "december", NULL), &error);
+    succeed(writing_backfill(writing, BACKFILL_OPEN, "november", NULL), &error);
+    put_backfill_at(&days, "one", "december", december_ns);
+    put_backfill_at(&days, "two", "november", november_ns);
+    days_put(&days, "three");
+    put_backfill_at(&days, "four", "december", december_ns + 1);
+    cr_assert_eq(writing_backfill(writing, BACKFILL_REVERT, "november", NULL), STATUS_INVALID);
+    succeed(writing_backfill(writing, BACKFILL_REVERT, "december", NULL), &error);
+    writing_close(writing);
+    operating_verify(writing->dir);
+    days_end(&days);
+}
+
 // --- a revert that was interrupted between two shards ---
 
 enum { MANY = 4000, SUBJECTS = 10 };
