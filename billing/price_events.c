@@ -185,16 +185,20 @@ struct advance_state {
 
 static void
 usage_add(
-    struct abacus *abacus, struct advance_state *state, const struct price_advance_event *event)
+    struct abacus *abacus,
+    const struct price_model *model,
+    struct advance_state *state,
+    const struct price_advance_event *event)
 {
     struct price_amounts *amounts = &state->usage.amounts;
-    uint32_t at = amounts->running_count++;
+    uint32_t at = amounts->events_count++;
+    bool may_be_free = model->percentage.free_events == 0 || at < model->percentage.free_events;
     amounts->units = abacus_add(abacus, amounts->units, event->units);
     state->usage.sum_minor = abacus_add(abacus, state->usage.sum_minor, event->price_minor);
-    state->running[at] = amounts->units;
+    if (may_be_free)
+        state->running[amounts->running_count++] = amounts->units;
     state->events[at] = event->units;
-    amounts->events_count = amounts->running_count;
-    amounts->count = amounts->running_count;
+    amounts->count = amounts->events_count;
 }
 
 // What the event owes: the price with it less the price without it, never negative.
@@ -238,7 +242,7 @@ price_in_advance(
     };
     for (uint32_t i = 0; i < events_count; i++) {
         struct abacus_step *last = abacus->last;
-        usage_add(abacus, &state, &events[i]);
+        usage_add(abacus, advance->model, &state, &events[i]);
         const struct rational *fee = event_fee(abacus, advance, &state);
         const struct rational *minor = abacus_shift(abacus, fee, -(int32_t)advance->decimals);
         const struct rational *before = abacus_round(abacus, state.exact, 0, ROUND_HALF_UP);

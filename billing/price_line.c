@@ -54,6 +54,17 @@ call_number_or_units(struct price_call *call, const char *key)
     return call_units(call);
 }
 
+const struct json *
+call_units_types(struct price_call *call)
+{
+    const char *name = price_name(call->params, WORD_KEYS("usage", "units", "quantities"));
+    const struct json *types = price_member(call->params, name);
+    if (types != NULL || call->units_node == NULL || call->units_node->type != JSON_OBJECT)
+        return types;
+    call->has_types = true;
+    return call->units_node;
+}
+
 struct price_item *
 call_items(struct price_call *call, enum price_shape shape, uint32_t count)
 {
@@ -161,9 +172,15 @@ line_price(struct price_call *call, const struct json *root, const struct price_
     if (in->status)
         return;
     call->units_node = price_member(root, "units");
+    bool is_object = call->units_node != NULL && call->units_node->type == JSON_OBJECT;
+    // Also of a model that does not ask for them: what is no number is somebody's mistake.
+    if (call->units_node != NULL && !is_object)
+        (void)price_read_node(&call->reader, call->units_node, PRICE_ANY);
     call->decimals = decimals_read(call, currency);
     if (!in->status)
         word->price(call);
+    if (!in->status && is_object && !call->has_types)
+        document_refuse(in, call->units_node, "expected a number, such as \"0.0025\"");
     if (!in->status && call->reader.abacus->is_too_long)
         document_refuse(in, root, "the exact amount would have more digits than anybody needs");
     must(in->status || call->answer.items != NULL);

@@ -127,6 +127,20 @@ events_price(
     return sum;
 }
 
+void
+price_running(struct abacus *abacus, int64_t free_events, struct price_amounts *in_out)
+{
+    uint32_t count = in_out->events_count;
+    if (free_events > 0 && free_events < count)
+        count = (uint32_t)free_events;
+    const struct rational **running = arena_array(abacus->arena, count, const struct rational *);
+    const struct rational *sum = &RATIONAL_ZERO;
+    for (uint32_t i = 0; i < count; i++)
+        running[i] = sum = abacus_add(abacus, sum, in_out->events[i]);
+    in_out->running = running;
+    in_out->running_count = count;
+}
+
 const struct rational *
 price_percentage(
     struct abacus *abacus,

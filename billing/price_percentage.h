@@ -25,6 +25,10 @@ struct price_amounts {
     int64_t count;  // of events
 };
 
+// The running totals of the events that are there, up to the last that may be free by its number:
+// so whichever of both limits runs out first ends what is free.
+void price_running(struct abacus *abacus, int64_t free_events, struct price_amounts *in_out);
+
 // The limits min and max need events; the others look at units, running and count.
 const struct rational *price_percentage(
     struct abacus *abacus,

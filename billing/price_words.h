@@ -36,6 +36,7 @@ struct price_call {
     struct price_reader reader;
     const struct json *params;
     const struct json *units_node;  // NULL: not given
+    bool has_types;                 // units was an object and somebody's: so much of each unit type
     int32_t decimals;               // of the currency
     struct price_answer answer;
 };
@@ -64,6 +65,9 @@ struct price_words price_words_killbill(void);
 const struct rational *call_units(struct price_call *call);
 // A parameter, or the units when it is not given.
 const struct rational *call_number_or_units(struct price_call *call, const char *key);
+
+// So much of each unit type: an object of the params or the units; NULL: neither.
+const struct json *call_units_types(struct price_call *call);
 
 // The answer: money in major units, in minor ones, at so many places, or no money.
 void call_major(struct price_call *call, const struct rational *exact);

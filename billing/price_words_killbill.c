@@ -225,10 +225,11 @@ kb_repair_after_adjustment_word(struct price_call *call)
 // ---- usage in blocks
 
 static struct price_block_tier *
-block_tiers_read(struct price_call *call, const struct json *object, uint32_t *out_count)
+block_tiers_read(
+    struct price_call *call, const struct json *object, const char *key, uint32_t *out_count)
 {
     struct price_reader *in = &call->reader;
-    const struct json *list = document_array(in->in, object, "tiers", PRICE_TIERS_MAX);
+    const struct json *list = document_array(in->in, object, key, PRICE_TIERS_MAX);
     if (list != NULL && list->count == 0)
         document_refuse(in->in, list, "expected at least one tier");
     if (list == NULL || in->in->status)
@@ -253,33 +254,40 @@ block_tiers_read(struct price_call *call, const struct json *object, uint32_t *o
 }
 
 static bool
-is_all_tiers(struct price_call *call, const struct json *object)
+is_all_tiers(struct price_call *call, const struct json *object, bool fallback)
 {
     struct document *in = call->reader.in;
     const char *key = price_name(object, WORD_KEYS("policy", "mode", "tier_policy"));
     const char *policy = document_text_optional(in, object, key, 16);
     if (policy == NULL || in->status)
-        return true;
+        return fallback;
     bool is_all = strcasecmp(policy, "ALL_TIERS") == 0 || strcasecmp(policy, "ALL") == 0;
     if (!is_all && strcasecmp(policy, "TOP_TIER") != 0 && strcasecmp(policy, "TOP") != 0)
         document_refuse(in, json_member(object, key), "expected ALL_TIERS or TOP_TIER");
     return is_all;
 }
 
+// Tiers are a member of an object.
+struct block_place {
+    const struct json *object;
+    const char *key;
+    bool is_all;
+};
+
 static const struct rational *
-consumable_amount(struct price_call *call, const struct json *object, const struct rational *units)
+consumable_amount(
+    struct price_call *call, const struct block_place *place, const struct rational *units)
 {
     uint32_t count = 0;
-    struct price_block_tier *tiers = block_tiers_read(call, object, &count);
-    bool is_all = is_all_tiers(call, object);
+    struct price_block_tier *tiers = block_tiers_read(call, place->object, place->key, &count);
     if (call->reader.in->status)
         return &RATIONAL_ZERO;
     const struct rational *amount =
-        price_consumable(call->reader.abacus, units, tiers, count, is_all);
+        price_consumable(call->reader.abacus, units, tiers, count, place->is_all);
     if (amount == NULL)
         document_refuse(
             call->reader.in,
-            json_member(object, "tiers"),
+            json_member(place->object, place->key),
             "the units are more than all tiers take: give the last one max -1");
     return amount != NULL ? amount : &RATIONAL_ZERO;
 }
@@ -306,22 +314,60 @@ static void
 kb_consumable_word(struct price_call *call)
 {
     const struct rational *units = call_units(call);
-    consumable_answer(call, consumable_amount(call, call->params, units));
+    const struct block_place place = {
+        call->params, "tiers", is_all_tiers(call, call->params, true)};
+    consumable_answer(call, consumable_amount(call, &place, units));
+}
+
+// Parts, in a list or by name, with tiers and units of their own.
+static const struct rational *
+parts_amount(struct price_call *call, const struct json *parts, bool is_all)
+{
+    struct price_reader *in = &call->reader;
+    const struct rational *sum = &RATIONAL_ZERO;
+    if (parts->type != JSON_ARRAY && parts->type != JSON_OBJECT)
+        document_refuse(in->in, parts, "expected a list of parts");
+    for (const struct json *node = parts->first; node != NULL && !in->in->status;
+         node = node->next) {
+        document_keys(in->in, node, WORD_KEYS("units", "tiers", "policy", "mode", "tier_policy"));
+        const struct rational *units = price_read_number(in, node, "units", PRICE_ANY);
+        const struct block_place place = {node, "tiers", is_all_tiers(call, node, is_all)};
+        sum = abacus_add(in->abacus, sum, consumable_amount(call, &place, units));
+    }
+    return sum;
+}
+
+// So much of each unit type, which has tiers of its own.
+static const struct rational *
+types_amount(struct price_call *call, const struct json *usage, bool is_all)
+{
+    struct price_reader *in = &call->reader;
+    const struct rational *sum = &RATIONAL_ZERO;
+    const struct json *tiers = document_member(in->in, call->params, "tiers");
+    for (const struct json *node = usage->first; node != NULL && !in->in->status;
+         node = node->next) {
+        const struct block_place place = {
+            tiers, arena_text_of(in->abacus->arena, node->key), is_all};
+        const struct rational *units = price_read_node(in, node, PRICE_ANY);
+        sum = abacus_add(in->abacus, sum, consumable_amount(call, &place, units));
+    }
+    return sum;
 }
 
 static void
 kb_consumable_multi_word(struct price_call *call)
 {
-    struct price_reader *in = &call->reader;
-    const struct json *parts = document_array(in->in, call->params, "parts", PRICE_TIERS_MAX);
-    const struct rational *sum = &RATIONAL_ZERO;
-    for (const struct json *node = parts != NULL ? parts->first : NULL; node != NULL;
-         node = node->next) {
-        document_keys(in->in, node, WORD_KEYS("units", "tiers", "policy", "mode", "tier_policy"));
-        const struct rational *units = price_read_number(in, node, "units", PRICE_ANY);
-        sum = abacus_add(in->abacus, sum, consumable_amount(call, node, units));
-    }
-    consumable_answer(call, sum);
+    struct document *in = call->reader.in;
+    const struct json *parts = price_member(call->params, "parts");
+    const struct json *usage = call_units_types(call);
+    bool is_all = is_all_tiers(call, call->params, true);
+    if (parts != NULL)
+        consumable_answer(call, parts_amount(call, parts, is_all));
+    else if (usage != NULL && usage->type == JSON_OBJECT)
+        consumable_answer(call, types_amount(call, usage, is_all));
+    else
+        document_refuse(
+            in, call->params, "\"parts\" is missing: the units, tiers and policy of each unit type");
 }
 
 // ---- capacity
@@ -370,10 +416,7 @@ static void
 kb_capacity_word(struct price_call *call)
 {
     struct price_reader *in = &call->reader;
-    const char *name = price_name(call->params, WORD_KEYS("usage", "units", "quantities"));
-    const struct json *usage = price_member(call->params, name);
-    if (usage == NULL && call->units_node != NULL && call->units_node->type == JSON_OBJECT)
-        usage = call->units_node;
+    const struct json *usage = call_units_types(call);
     if (usage == NULL) {
         document_refuse(in->in, call->params, "\"usage\" is missing: how much of each unit type?");
         return;
@@ -406,6 +449,8 @@ static const char keys_kb_repair_after_adjust[] =
     "amount start end cancel item_adjustment period_days period";
 static const char keys_kb_repair_keep[] = "amount start end keep_until period_days period";
 static const char keys_kb_consumable[] = "tiers policy mode tier_policy already_billed";
+static const char keys_kb_consumable_multi[] =
+    "parts tiers usage units quantities policy mode tier_policy already_billed";
 static const char keys_kb_capacity[] = "tiers usage units quantities";
 
 static const struct price_word words[] = {
@@ -416,7 +461,7 @@ static const struct price_word words[] = {
     {"kb_repair_keep",             keys_kb_repair_keep,         kb_repair_keep_word            },
     {"kb_repair_after_adjustment", keys_kb_repair_after_adjust, kb_repair_after_adjustment_word},
     {"kb_consumable",              keys_kb_consumable,          kb_consumable_word             },
-    {"kb_consumable_multi",        "parts already_billed",      kb_consumable_multi_word       },
+    {"kb_consumable_multi",        keys_kb_consumable_multi,    kb_consumable_multi_word },
     {"kb_capacity",                keys_kb_capacity,            kb_capacity_word               },
 };
 

@@ -52,8 +52,36 @@ window_date(struct bytes text, size_t *at, int64_t *in_out_date)
     *at += has_year ? 8 : 5;
     if (clock_parse(bytes_text(date), &time_ns) != STATUS_OK)
         return false;
+    int64_t before = *in_out_date;
     *in_out_date = time_ns / DAY_NS - (time_ns % DAY_NS < 0);
+    // "2022-12-15..01-10": without a year of its own it is the next such day.
+    struct civil next = civil_from_days(*in_out_date);
+    next.year++;
+    bool is_leap_day = next.month == 2 && next.day == 29;
+    if (!has_year && *in_out_date < before && !is_leap_day)
+        *in_out_date = civil_to_days(next);
     return true;
+}
+
+// A year or a month of it, whole: "2022", "2022-03".
+static int64_t
+window_whole(struct bytes text, int64_t *date)
+{
+    struct civil first = {.month = 1, .day = 1};
+    bool has_month = text.size == 7 && is_like(text, 0, "dddd-dd");
+    if (!has_month && !(text.size == 4 && is_like(text, 0, "dddd")))
+        return 0;
+    for (size_t i = 0; i < 4; i++)
+        first.year = first.year * 10 + (text.data[i] - '0');
+    if (has_month)
+        first.month = (uint8_t)((text.data[5] - '0') * 10 + (text.data[6] - '0'));
+    if (first.month < 1 || first.month > 12)
+        return 0;
+    *date = civil_to_days(first);
+    if (has_month)
+        return civil_days_in_month(first.year, first.month);
+    first.year++;
+    return civil_to_days(first) - *date;
 }
 
 // The days from one date of the text to the next, both included; 0 when they are not there.
@@ -61,8 +89,9 @@ static int64_t
 window_days(struct bytes text, int64_t *date)
 {
     size_t at = 0;
-    if (!window_date(text, &at, date))
-        return 0;
+    int64_t whole = window_whole(text, date);
+    if (whole > 0 || !window_date(text, &at, date))
+        return whole;
     int64_t from = *date;
     if (!window_date(text, &at, date) || *date < from)
         return 0;

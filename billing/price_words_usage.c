@@ -135,23 +135,19 @@ unit_with_cap_word(struct price_call *call)
 
 // ---- percentage
 
-static void
-running_from_events(struct price_call *call, struct price_amounts *out)
+static const struct rational *
+events_sum(struct abacus *abacus, const struct price_amounts *amounts)
 {
-    struct abacus *abacus = call->reader.abacus;
-    const struct rational **running =
-        arena_array(abacus->arena, out->events_count, const struct rational *);
     const struct rational *sum = &RATIONAL_ZERO;
-    for (uint32_t i = 0; i < out->events_count; i++)
-        running[i] = sum = abacus_add(abacus, sum, out->events[i]);
-    out->running = running;
-    out->running_count = out->events_count;
+    for (uint32_t i = 0; i < amounts->events_count; i++)
+        sum = abacus_add(abacus, sum, amounts->events[i]);
+    return sum;
 }
 
 // The events are a list of amounts or how many there were; the running totals come with them or
 // follow from the list.
 static void
-amounts_read(struct price_call *call, struct price_amounts *out)
+amounts_read(struct price_call *call, int64_t free_events, struct price_amounts *out)
 {
     struct price_reader *in = &call->reader;
     const char *name = price_name(call->params, WORD_KEYS("events", "events_count", "event_count"));
@@ -163,13 +159,15 @@ amounts_read(struct price_call *call, struct price_amounts *out)
     if (price_member(call->params, running) != NULL)
         out->running = price_read_list(in, call->params, running, PRICE_ANY, &out->running_count);
     else if (out->events != NULL)
-        running_from_events(call, out);
+        price_running(in->abacus, free_events, out);
     out->count = out->events != NULL ? out->events_count : out->running_count;
     if (events != NULL && events->type != JSON_ARRAY)
         out->count = price_read_int(in, call->params, name, count_range, 0);
     else if (price_member(call->params, "events_count") != NULL)
         out->count = price_read_int(in, call->params, "events_count", count_range, 0);
-    if (call->units_node == NULL && out->running != NULL && out->running_count > 0)
+    if (call->units_node == NULL && out->events != NULL)
+        out->units = events_sum(in->abacus, out);
+    else if (call->units_node == NULL && out->running != NULL && out->running_count > 0)
         out->units = out->running[out->running_count - 1];
     else
         out->units = call_units(call);
@@ -212,7 +210,7 @@ percentage_word(struct price_call *call)
     struct price_model model;
     struct price_usage usage = {0};
     price_model_read(&call->reader, call->params, PRICE_PERCENTAGE, &model);
-    amounts_read(call, &usage.amounts);
+    amounts_read(call, model.percentage.free_events, &usage.amounts);
     amounts_check(call, &model.percentage, &usage.amounts);
     if (!call->reader.in->status)
         call_major(call, price_model_amount(call->reader.abacus, &model, &usage));

@@ -144,6 +144,8 @@ def percentage(p, units, events):
     for event in events:
         at += event
         running.append(at)
+    if p["free_events"] > 0:
+        running = running[:p["free_events"]]  # whichever limit runs out first
     limits = p["free_events"] > 0 or p["free_amount"] > 0
     if not running or running[-1] == 0 or not limits:
         free = Fraction(0)
