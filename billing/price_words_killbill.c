@@ -367,7 +367,9 @@ kb_consumable_multi_word(struct price_call *call)
         consumable_answer(call, types_amount(call, usage, is_all));
     else
         document_refuse(
-            in, call->params, "\"parts\" is missing: the units, tiers and policy of each unit type");
+            in,
+            call->params,
+            "\"parts\" is missing: the units, tiers and policy of each unit type");
 }
 
 // ---- capacity
@@ -461,7 +463,7 @@ static const struct price_word words[] = {
     {"kb_repair_keep",             keys_kb_repair_keep,         kb_repair_keep_word            },
     {"kb_repair_after_adjustment", keys_kb_repair_after_adjust, kb_repair_after_adjustment_word},
     {"kb_consumable",              keys_kb_consumable,          kb_consumable_word             },
-    {"kb_consumable_multi",        keys_kb_consumable_multi,    kb_consumable_multi_word },
+    {"kb_consumable_multi",        keys_kb_consumable_multi,    kb_consumable_multi_word       },
     {"kb_capacity",                keys_kb_capacity,            kb_capacity_word               },
 };
 
