@@ -182,6 +182,65 @@ waker_drain(struct waker *waker)
     must(count == (ssize_t)sizeof wakes || errno == EAGAIN);
 }
 
+enum lease_state { LEASE_KEPT, LEASE_LENT, LEASE_BORROWED, LEASE_WANTED };
+
+void
+lease_lend(struct lease *lease)
+{
+    must(atomic_load_explicit(&lease->state, memory_order_relaxed) == LEASE_KEPT);
+    // Release, partner lease_borrow: what the owner did to it is seen.
+    atomic_store_explicit(&lease->state, LEASE_LENT, memory_order_release);
+    // Full fence, partner lease_borrow: either the borrower sees that it is lent, or what the
+    // borrower offered before is there for the owner.
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+// Acquire, partner lease_return: the borrower has looked for the last time.
+static bool
+lease_move(struct lease *lease, uint32_t from, uint32_t to)
+{
+    return atomic_compare_exchange_strong_explicit(
+        &lease->state, &from, to, memory_order_acq_rel, memory_order_acquire);
+}
+
+void
+lease_reclaim(struct lease *lease, struct waker *waker)
+{
+    while (!lease_move(lease, LEASE_LENT, LEASE_KEPT)) {
+        // It may have been returned meanwhile.
+        if (!lease_move(lease, LEASE_BORROWED, LEASE_WANTED))
+            continue;
+        // Who finds that it is wanted keeps it for the owner.
+        for (;;) {
+            waker_prepare(waker);
+            if (atomic_load_explicit(&lease->state, memory_order_acquire) == LEASE_KEPT)
+                break;
+            waker_wait(waker, -1);
+        }
+        waker_cancel(waker);
+        return;
+    }
+}
+
+bool
+lease_borrow(struct lease *lease)
+{
+    // Full fence, partner lease_lend.
+    atomic_thread_fence(memory_order_seq_cst);
+    return lease_move(lease, LEASE_LENT, LEASE_BORROWED);
+}
+
+void
+lease_return(struct lease *lease, struct waker *waker)
+{
+    if (lease_move(lease, LEASE_BORROWED, LEASE_LENT))
+        return;
+    // Release, partner lease_reclaim.
+    uint32_t earlier = atomic_exchange_explicit(&lease->state, LEASE_KEPT, memory_order_acq_rel);
+    must(earlier == LEASE_WANTED);
+    waker_wake(waker);
+}
+
 void
 flag_set(struct flag *flag, uint32_t value)
 {

@@ -1,6 +1,6 @@
 #pragma once
-// Where two threads meet: a single-producer single-consumer ring, a slot with take-back, and a
-// waker.
+// Where two threads meet: a single-producer single-consumer ring, a slot with take-back, a lease, and
+// a waker.
 //
 // struct ring: pointers in order, fixed capacity (a power of two).
 //     producer: ring_push(&ring, item)  -> false when full (stop reading your input)
@@ -11,6 +11,12 @@
 // takes what is there the moment it is free, and the front goes on filling while it is not.
 //     producer: slot_offer(&slot, item) (the slot must be empty), item = slot_take_back(&slot)
 //     consumer: item = slot_take(&slot)
+//
+// struct lease: what one thread owns, lent to one other thread while the owner only looks at it (it
+// waits for a disk, or sleeps). Neither waits to lend or to borrow; the owner waits for its own back
+// as long as the borrower still looks.
+//     owner:    lease_lend(&lease); ... lease_reclaim(&lease, &waker)
+//     borrower: if (lease_borrow(&lease)) { ... lease_return(&lease, &waker) }
 //
 // struct waker: an eventfd with a sleeping flag, so that a wake costs a system call only when the
 // other side sleeps or wants events. The sleeper: waker_prepare; look once more for work;
@@ -67,6 +73,21 @@ void waker_cancel(struct waker *waker);   // the sleeper found work
 void waker_wait(struct waker *waker, int timeout_ms);
 // Drains the eventfd after a loop reported it readable.
 void waker_drain(struct waker *waker);
+
+// KEPT -> LENT <-> BORROWED -> WANTED -> KEPT, and LENT -> KEPT. Zeroed is kept.
+struct lease {
+    _Alignas(RING_CACHE_LINE) _Atomic uint32_t state;
+};
+
+// Owner. What it stored in a slot before that, or looks for in one after that, is ordered with
+// lease_borrow: of an offer and a borrowing by one side and a lending and a look by the other, one
+// side sees the other's.
+void lease_lend(struct lease *lease);
+// Owner: what was lent is its own again. waker: of the owner, for nothing else.
+void lease_reclaim(struct lease *lease, struct waker *waker);
+bool lease_borrow(struct lease *lease) CHECKED;  // borrower; false: the owner has it
+// Borrower: it looks no more. waker: as lease_reclaim.
+void lease_return(struct lease *lease, struct waker *waker);
 
 // A flag that one thread sets and others read (stop, health).
 struct flag {

@@ -1,6 +1,8 @@
 // How long `how much of its threshold is used` takes on the read socket, as an API asks it before
 // it serves a request: of subjects whose total tallyd has in memory, and of those whose total lies
-// in cells; while nothing else happens, and while events come. A month is twenty days old, each
+// in cells; while nothing else happens, and while events come, at a rate and as fast as they are
+// taken. While events come questions are asked at their times, and each is measured from its time
+// on, so that one that waits long does not hide those that would have waited with it. A month is twenty days old, each
 // subject used 1 on one of its first days, every other one 1 today. So what each answer must say is
 // known, but for events that come meanwhile.
 #include "base/assert.h"
@@ -30,6 +32,9 @@ enum {
     TEXT_MAX = 32,
     COLLECT_MS = 100,
     TOTALS_WAIT_S = 600,
+    QUESTIONS_EACH_SECOND = 1000,  // while events come
+    LOAD_RATE = 500000,            // events a second,
+    LOAD_BURST = 64,               // so many at once
 };
 
 static _Atomic int64_t bench_now_ns;
@@ -42,6 +47,7 @@ struct bench {
     struct memory_client *client;
     uint64_t serial, stored;
     _Atomic bool is_loading;  // the load goes on
+    uint64_t load_rate;       // events a second; 0: as fast as they are taken
     struct error load_error;
 };
 
@@ -134,17 +140,23 @@ session_end(struct bench *bench, struct error *error)
 }
 
 static enum status
-fates_await(struct bench *bench, struct error *error)
+fates_await_for(struct bench *bench, int timeout_ms, struct error *error)
 {
     const char *text;
     intake_offer(bench->intake);
     if (intake_prepare_sleep(bench->intake)) {
         struct pollfd fd = {.fd = intake_fd(bench->intake), .events = POLLIN};
-        (void)poll(&fd, 1, COLLECT_MS);
+        (void)poll(&fd, 1, timeout_ms);
     }
     intake_collect(bench->intake);
     enum status status = ledger_failure(bench->ledger, &text);
     return status ? error_set(error, status, "%s", text) : STATUS_OK;
+}
+
+static enum status
+fates_await(struct bench *bench, struct error *error)
+{
+    return fates_await_for(bench, COLLECT_MS, error);
 }
 
 static enum status
@@ -205,12 +217,25 @@ quota_ask(
                     : error_set(error, STATUS_CORRUPT, "the quota of %s is wrong", text);
 }
 
+// When the question that is due then is asked. Who is not late is not charged for what its own
+// sleep took too long.
+static int64_t
+question_await(int64_t due_ns)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (now_ns >= due_ns)
+        return due_ns;
+    const struct timespec left = {.tv_nsec = (due_ns - now_ns) % SECOND_NS};
+    (void)ppoll(NULL, 0, &left, NULL);
+    return clock_monotonic_ns();
+}
+
 static enum status
 quotas_ask(
     struct bench *bench,
     uint64_t odd,
     bool is_loaded,
-    const char *const names[2],
+    const char *const names[3],
     struct micro_figures *out,
     struct error *error)
 {
@@ -219,10 +244,12 @@ quotas_ask(
     struct quota quota;
     enum status status = STATUS_OK;
     uint64_t pairs = ((uint64_t)options->subjects + 1 - odd) / 2;
+    const int64_t start_ns = clock_monotonic_ns();
     must(pairs > 0);
     for (int64_t i = 0; i < options->questions && !status; i++) {
         uint64_t which = ((uint64_t)i * 1000003 + (uint64_t)options->seed) % pairs * 2 + odd;
-        int64_t began_ns = clock_monotonic_ns();
+        int64_t due_ns = start_ns + i * (SECOND_NS / QUESTIONS_EACH_SECOND);
+        int64_t began_ns = is_loaded ? question_await(due_ns) : clock_monotonic_ns();
         status = quota_ask(bench, which, is_loaded, &quota, error);
         histogram_add(&taken, (uint64_t)(clock_monotonic_ns() - began_ns));
     }
@@ -230,6 +257,7 @@ quotas_ask(
         return status;
     micro_add(out, names[0], (double)histogram_percentile(&taken, 5000) / 1e3, 1, "us");
     micro_add(out, names[1], (double)histogram_percentile(&taken, 9900) / 1e3, 1, "us");
+    micro_add(out, names[2], (double)taken.max / 1e3, 1, "us");
     return STATUS_OK;
 }
 
@@ -251,30 +279,51 @@ totals_await(struct bench *bench, struct micro_figures *out, struct error *error
 
 // --- load
 
+// As many events as are due by now; the next are due in a millisecond.
+static enum status
+load_pace(struct bench *bench, int64_t began_ns, uint64_t put)
+{
+    enum status status = STATUS_OK;
+    while (!status && bench->load_rate > 0 && bench->is_loading &&
+           put >= (uint64_t)(clock_monotonic_ns() - began_ns) / 1000 * bench->load_rate / 1000000) {
+        status = fates_await_for(bench, 1, &bench->load_error);
+    }
+    return status;
+}
+
 static void *
 load_main(void *argument)
 {
     struct bench *bench = argument;
     enum status status = STATUS_OK;
     uint64_t which = (uint64_t)bench->options->seed;
-    while (bench->is_loading && !status) {
+    const int64_t began_ns = clock_monotonic_ns();
+    for (uint64_t put = 0; bench->is_loading && !status; put++) {
+        status = put % LOAD_BURST == 0 ? load_pace(bench, began_ns, put) : STATUS_OK;
         which = (which * 6364136223846793005U + 1442695040888963407U);
-        status = event_put(
-            bench, (which >> 33) % (uint64_t)bench->options->subjects, &bench->load_error);
+        if (!status)
+            status = event_put(
+                bench, (which >> 33) % (uint64_t)bench->options->subjects, &bench->load_error);
     }
     while (!status && intake_pending(bench->intake) > 0)
         status = fates_await(bench, &bench->load_error);
     return NULL;
 }
 
+// While so many events come a second; 0: as many as are taken.
 static enum status
-loaded_ask(struct bench *bench, struct micro_figures *out, struct error *error)
+loaded_ask(
+    struct bench *bench,
+    uint64_t rate,
+    const char *const names[4],
+    struct micro_figures *out,
+    struct error *error)
 {
-    static const char *const names[] = {"quota_loaded_p50_us", "quota_loaded_p99_us"};
     pthread_t thread;
     uint64_t stored = bench->stored;
     int64_t began_ns = clock_monotonic_ns();
     bench->is_loading = true;
+    bench->load_rate = rate;
     int rc = pthread_create(&thread, NULL, load_main, bench);
     errno = rc;
     if (rc != 0)
@@ -285,20 +334,27 @@ loaded_ask(struct bench *bench, struct micro_figures *out, struct error *error)
     double took_s = (double)(clock_monotonic_ns() - began_ns) / 1e9;
     if (!status && bench->load_error.status)
         status = error_set(error, bench->load_error.status, "%s", bench->load_error.text);
-    micro_add(
-        out,
-        "quota_load_events_per_second",
-        (double)(bench->stored - stored) / took_s,
-        0,
-        "events/s meanwhile");
+    micro_add(out, names[3], (double)(bench->stored - stored) / took_s, 0, "events/s meanwhile");
     return status;
 }
 
 static enum status
 quota_measure(struct bench *bench, struct micro_figures *out, struct error *error)
 {
-    static const char *const memory[] = {"quota_in_memory_p50_us", "quota_in_memory_p99_us"};
-    static const char *const cells[] = {"quota_in_cells_p50_us", "quota_in_cells_p99_us"};
+    static const char *const memory[] = {
+        "quota_in_memory_p50_us", "quota_in_memory_p99_us", "quota_in_memory_max_us"};
+    static const char *const cells[] = {
+        "quota_in_cells_p50_us", "quota_in_cells_p99_us", "quota_in_cells_max_us"};
+    static const char *const rate[] = {
+        "quota_at_rate_p50_us",
+        "quota_at_rate_p99_us",
+        "quota_at_rate_max_us",
+        "quota_at_rate_events_per_second"};
+    static const char *const full[] = {
+        "quota_at_full_load_p50_us",
+        "quota_at_full_load_p99_us",
+        "quota_at_full_load_max_us",
+        "quota_at_full_load_events_per_second"};
     enum status status = ledger_make(bench, error);
     if (!status)
         status = session_begin(bench, error);
@@ -322,7 +378,9 @@ quota_measure(struct bench *bench, struct micro_figures *out, struct error *erro
         status = quotas_ask(bench, 0, false, memory, out, error);
     if (!status && bench->options->subjects > 1)
         status = quotas_ask(bench, 1, false, cells, out, error);
-    return status ? status : loaded_ask(bench, out, error);
+    if (!status)
+        status = loaded_ask(bench, LOAD_RATE, rate, out, error);
+    return status ? status : loaded_ask(bench, 0, full, out, error);
 }
 
 enum status

@@ -359,8 +359,7 @@ ledger_ask(void *context, uint32_t shard, struct memory_question *question)
 {
     struct ledger *ledger = context;
     must(shard < ledger->writers_count);
-    slot_offer(&ledger->writers[shard].questions, question);
-    waker_wake(&ledger->writers[shard].waker);
+    answers_ask(&ledger->writers[shard].answers, question);
 }
 
 static void

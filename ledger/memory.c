@@ -3,8 +3,8 @@
 #include "base/assert.h"
 #include "ledger/memory_wire.h"
 
-// The writer answers between two groups, so what it shows is one consistent moment: `flushed`,
-// `head` and the cells in between. The reply is made as a whole frame, so that the serve thread
+// What is answered is one consistent moment between two groups: `flushed`, `head` and the cells in
+// between. The reply is made as a whole frame, so that the serve thread
 // only sends it.
 
 void

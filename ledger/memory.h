@@ -2,8 +2,10 @@
 // The read socket: what tallyd still has in memory, for readers in other processes.
 //
 //   reader                        serve thread                    shard writer (between two groups)
-//   memory_ask ---- request ----> slot_offer(question) + wake --> memory_answer(question, view)
+//   memory_ask ---- request ----> answers_ask(question) --------> memory_answer(question, view)
 //              <--- reply ------- <------- wake ----------------- cells of (subject, meter, range)
+//                                 memory_answer(question, view): while the writer waits for a disk,
+//                                 or sleeps, it lends what is looked at (ledger/answers)
 //
 // Socket: DATA/read.sock (unix, SOCK_SEQPACKET is not used: length-prefixed stream; reached through
 // /proc/self/fd so that a long DATA path works). Request and reply are little-endian, versioned,
@@ -55,21 +57,20 @@ struct memory_view {
     const void *quota_context;
 };
 
-// A question on its way through a shard's slot. Lives in the serve thread until the writer has
-// answered.
+// A question on its way to a shard. Lives in the serve thread until it is answered.
 struct memory_question {
     struct memory_request request;
-    struct buffer reply;  // written by the writer
+    struct buffer reply;  // written by who answers
     struct waker *asker;  // woken when is_answered is set
     struct flag is_answered;
 };
 
-// Writer: fills the reply and wakes the asker.
+// The writer, or who it lends to: fills the reply and wakes the asker.
 void memory_answer(struct memory_question *question, const struct memory_view *view);
 
-// The serve thread. ask is called on it: must put the question into the shard's slot and wake its
-// writer. A writer that stops must answer nothing more. serve_stop ends waiting and frees the
-// questions, so the writers end first.
+// The serve thread. ask is called on it: must answer the question, or hand it to the shard's writer
+// (ledger/answers). A writer that stops must answer nothing more. serve_stop ends waiting and frees
+// the questions, so the writers end first.
 struct serve;
 typedef void (*serve_ask_fn)(void *context, uint32_t shard, struct memory_question *question);
 // Likewise for a change (ledger/control.h), of which there is one at a time.

@@ -12,7 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-// One thread that carries questions from the read socket to the writers and answers back.
+// One thread that carries questions from the read socket to the writers and answers back, and
+// answers them itself where a writer lends what it takes (ledger/answers).
 //
 //   connection:  FREE -> READING -> WAITING -> ASKED -> WRITING -> READING ...
 //                any state -> FREE when the peer goes away or breaks the protocol
@@ -224,24 +225,6 @@ connection_read(struct serve *serve, struct connection *connection)
 }
 
 static void
-desk_ask(struct serve *serve, struct connection *connection)
-{
-    struct desk *desk = &serve->desks[connection->request.shard];
-    struct memory_question *question = &desk->question;
-    must(!desk->is_busy && connection->state == CONNECTION_WAITING);
-    question->request = connection->request;
-    if (question->request.subject.size > 0)
-        memcpy(desk->subject, question->request.subject.data, question->request.subject.size);
-    question->request.subject.data = desk->subject;
-    question->asker = &serve->waker;
-    flag_set(&question->is_answered, 0);
-    desk->asker = connection;
-    desk->is_busy = true;
-    connection->state = CONNECTION_ASKED;
-    serve->options.ask(serve->options.context, question->request.shard, question);
-}
-
-static void
 desk_collect(struct serve *serve, struct desk *desk)
 {
     struct connection *connection = desk->asker;
@@ -260,6 +243,26 @@ desk_collect(struct serve *serve, struct desk *desk)
     }
     reply_shrink(&desk->question.reply);
     desk->question.reply.limit = MEMORY_REPLY_MAX;
+}
+
+static void
+desk_ask(struct serve *serve, struct connection *connection)
+{
+    struct desk *desk = &serve->desks[connection->request.shard];
+    struct memory_question *question = &desk->question;
+    must(!desk->is_busy && connection->state == CONNECTION_WAITING);
+    question->request = connection->request;
+    if (question->request.subject.size > 0)
+        memcpy(desk->subject, question->request.subject.data, question->request.subject.size);
+    question->request.subject.data = desk->subject;
+    question->asker = &serve->waker;
+    flag_set(&question->is_answered, 0);
+    desk->asker = connection;
+    desk->is_busy = true;
+    connection->state = CONNECTION_ASKED;
+    serve->options.ask(serve->options.context, question->request.shard, question);
+    if (flag_get(&question->is_answered))
+        desk_collect(serve, desk);
 }
 
 static void

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/prefetch.h"
+#include "ledger/answers.h"
 #include "ledger/retain.h"
 #include "ledger/shard_view.h"
 
@@ -16,6 +17,7 @@ enum {
     GROUP_MAX_DEFAULT = 65536,
     WINDOW_DEFAULT_DAYS = 36,
     FOLD_ITEMS_AHEAD = 64,
+    FOLD_LOOK_EACH = 128,  // for a question
 };
 
 // The page cache of a growing file that nobody reads back pushes out what somebody does
@@ -335,7 +337,9 @@ shard_commit(struct shard *shard, struct error *error)
     uint8_t *value = tx_append_reserve(&tx, LOG_DB_BLOCKS, key, size);
     if (value != NULL)
         block_write(&shard->writer, value);
+    answers_lend(shard->answers);
     status = tx_commit(&tx, error);
+    answers_reclaim(shard->answers);
     if (status == STATUS_OK)
         status = head_write(&shard->head_file, sequence, shard->writer.header.checksum, error);
     if (status)
@@ -458,6 +462,8 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
     const struct meter_rule *rule = NULL;
     for (uint32_t i = 0; i < group->count; i++) {
         fold_prefetch(shard, group, i);
+        if (i % FOLD_LOOK_EACH == 0)
+            answers_give_amid(shard->answers, group, i);
         if (group->fates[i] != FATE_STORED)
             continue;
         const struct group_item *item = &group->items[i];

@@ -44,6 +44,8 @@
 #include "ledger/past.h"
 #include "ledger/watch.h"
 
+struct answers;
+
 // A set of meters, and the thresholds on them, with what they were made of. Made and freed by the
 // thread that polls the registry.
 struct meters {
@@ -140,6 +142,7 @@ struct shard {
     bool has_lost_meters;                // since the last freeze
     struct meter_rebuild rebuild;
     struct watch watch;
+    struct answers *answers;     // NULL: nobody asks
     struct block_writer writer;  // of the log's next block
     struct head_file head_file;
     struct log_kept kept;          // from where on the log is there

@@ -1,6 +1,7 @@
 // A shard's way to state/: when cells and identities go there, and what goes with them. The keeper
 // writes it.
 #include "base/assert.h"
+#include "ledger/answers.h"
 #include "ledger/retain.h"
 #include "ledger/shard.h"
 
@@ -73,11 +74,14 @@ void
 shard_thaw(struct shard *shard)
 {
     must(shard_is_frozen(shard));
-    cells_clear(shard->freeze.cells);
     shard->spare = shard->freeze.cells;
     shard->freeze.cells = NULL;
     shard->flushed = shard->freeze.position;
     shard_live_flushed(shard);
+    // Much memory, that nobody looks at any more.
+    answers_lend(shard->answers);
+    cells_clear(shard->spare);
+    answers_reclaim(shard->answers);
     shard_gauges_set(shard);
     metric_add(&shard->metrics[SHARD_FLUSHES], 1);
 }

@@ -20,8 +20,8 @@ enum { BEHIND_SHARE = 20, BEHIND_WAIT_MS = 5 };
 static const int64_t BEHIND_SLICE_NS = 2 * 1000000LL;
 static const int64_t BEHIND_CREDIT_MAX_NS = 20 * 1000000LL;
 static const int64_t BEHIND_QUIET_NS = 200 * 1000000LL;
-// Totals of thresholds: how long at once, and how long marks of what fired are gathered.
-static const int64_t WATCH_SLICE_NS = 2 * 1000000LL;
+// Totals of thresholds: how long at once, since questions wait for it, and how long marks of what fired are gathered.
+static const int64_t WATCH_SLICE_NS = 250 * 1000LL;
 static const int64_t FIRED_COMMIT_NS = 200 * 1000000LL;
 // What was rebuilt is flushed when it is so much, or so old.
 static const uint64_t REBUILD_FLUSH_BYTES = 256ULL << 20;
@@ -36,7 +36,9 @@ writer_init(struct writer *writer, const struct writer_options *options, struct 
 {
     must(options->idle_flush_ns > 0 && options->busy_flush_ns > 0);
     writer->options = *options;
-    return waker_init(&writer->waker, error);
+    writer->shard.answers = &writer->answers;
+    enum status status = waker_init(&writer->waker, error);
+    return status ? status : answers_init(&writer->answers, &writer->shard, &writer->waker, error);
 }
 
 void
@@ -44,6 +46,7 @@ writer_done(struct writer *writer)
 {
     must(!writer->is_running);
     shard_close(&writer->shard);
+    answers_done(&writer->answers);
     waker_done(&writer->waker);
 }
 
@@ -75,53 +78,6 @@ writer_adopt(struct writer *writer)
         return false;
     shard_adopt(&writer->shard, meters);
     published_set(&writer->adopted, meters->generation);
-    return true;
-}
-
-static uint64_t
-writer_live_from(const void *context, uint32_t meter_id)
-{
-    return shard_live_from(context, meter_id);
-}
-
-static uint64_t
-writer_flushed_from(const void *context, uint32_t meter_id)
-{
-    return shard_flushed_from(context, meter_id);
-}
-
-static enum status
-writer_quota(
-    const void *context,
-    const struct memory_request *request,
-    struct quota *out,
-    struct error *error)
-{
-    const struct shard *shard = context;
-    const struct watch_source source = shard_watch_source(shard);
-    return watch_quota(
-        &shard->watch, &source, request->meter_id, request->subject, request->from_s, out, error);
-}
-
-static bool
-writer_answer(struct writer *writer)
-{
-    struct memory_question *question = slot_take(&writer->questions);
-    if (question == NULL)
-        return false;
-    const struct shard *shard = &writer->shard;
-    const struct memory_view view = {
-        .flushed = shard->flushed,
-        .head = shard->head,
-        .cells = shard->cells,
-        .frozen = shard->freeze.cells,
-        .live_from = writer_live_from,
-        .flushed_from = writer_flushed_from,
-        .context = shard,
-        .quota = writer_quota,
-        .quota_context = shard,
-    };
-    memory_answer(question, &view);
     return true;
 }
 
@@ -310,7 +266,10 @@ writer_sync_head(struct writer *writer, int64_t monotonic_ns)
 {
     if (writer_has_failed(writer))
         return;
-    if (shard_sync_head(&writer->shard, monotonic_ns, &writer->error))
+    answers_lend(&writer->answers);
+    enum status status = shard_sync_head(&writer->shard, monotonic_ns, &writer->error);
+    answers_reclaim(&writer->answers);
+    if (status)
         writer_fail(writer);
 }
 
@@ -325,9 +284,11 @@ writer_process(struct writer *writer, struct lane *lane, struct group *group)
     must(group->count > 0);
     if (!writer_has_failed(writer)) {
         const struct clock_policy *policy = &writer->options.policy;
+        answers_lend(&writer->answers);
         if (shard_judge(shard, group, policy, now_ns, &survivors, &writer->error) ||
             shard_store(shard, group, &survivors, now_ns, &writer->error))
             writer_fail(writer);
+        answers_reclaim(&writer->answers);
     }
     group->is_lost = writer_has_failed(writer);
     bool is_lost = group->is_lost;
@@ -421,7 +382,11 @@ writer_retain(struct writer *writer, int64_t monotonic_ns)
         return;
     }
     int64_t before_ns = writer->options.now_ns() - writer->options.keep_log_ns;
-    if (shard_retain(&writer->shard, before_ns, &has_more, &wants_seal, &writer->error)) {
+    answers_lend(&writer->answers);
+    enum status status =
+        shard_retain(&writer->shard, before_ns, &has_more, &wants_seal, &writer->error);
+    answers_reclaim(&writer->answers);
+    if (status) {
         writer_fail(writer);
         return;
     }
@@ -436,7 +401,7 @@ writer_step(struct writer *writer)
 {
     bool has_adopted = writer_adopt(writer);
     bool has_collected = writer_collect(writer);
-    bool has_answered = writer_answer(writer);
+    bool has_answered = answers_give(&writer->answers);
     bool has_obeyed = writer_obey(writer);
     bool has_taken = writer_take_group(writer);
     int64_t now_ns = clock_monotonic_ns();
@@ -480,6 +445,14 @@ writer_sleep_ms(const struct writer *writer)
     return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
 }
 
+static void
+writer_sleep(struct writer *writer, int timeout_ms)
+{
+    answers_lend(&writer->answers);
+    waker_wait(&writer->waker, timeout_ms);
+    answers_reclaim(&writer->answers);
+}
+
 // All cells to disk. What was offered before the stop is in, nothing is offered after it. Cells
 // that are made anew are waited for a while; the next start goes on with the others.
 static void
@@ -504,7 +477,7 @@ writer_drain(struct writer *writer)
         if (has_watched || has_collected || is_done || writer_has_failed(writer))
             waker_cancel(&writer->waker);
         else
-            waker_wait(&writer->waker, DRAIN_LOOK_MS);
+            writer_sleep(writer, DRAIN_LOOK_MS);
         if (is_done)
             break;
     }
@@ -529,7 +502,7 @@ writer_main(void *argument)
             break;
         }
         published_set(&writer->busy_since_ns, 0);
-        waker_wait(&writer->waker, writer_sleep_ms(writer));
+        writer_sleep(writer, writer_sleep_ms(writer));
     }
     writer_drain(writer);
     published_set(&writer->busy_since_ns, 0);

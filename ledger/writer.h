@@ -5,7 +5,7 @@
 //     writer_init(&writer, &options, &error);
 //     shard_open(&writer.shard, ...); shard_adopt(...); shard_recover(...);
 //     writer_start(&writer, &error);
-//     slot_offer(&writer.questions, question); waker_wake(&writer.waker);      // the serve thread
+//     answers_ask(&writer.answers, question);                         // the serve thread
 //     slot_offer(&writer.meters, meters); waker_wake(&writer.waker);  // who polls the registry
 //     slot_offer(&writer.orders, order); waker_wake(&writer.waker);   // ledger/control
 //     writer_stop(&writer);                   // commits what was offered, flushes, joins both
@@ -18,8 +18,8 @@
 // a flag or the waker; the rest is the writer's while it runs. error is written before failed is
 // set, and read after.
 
+#include "ledger/answers.h"
 #include "ledger/keeper.h"
-#include "ledger/memory.h"
 #include "ledger/order.h"
 
 #include <pthread.h>
@@ -44,7 +44,7 @@ struct writer {
     pthread_t thread;
     bool is_running;
     struct waker waker;
-    struct slot questions;           // serve thread -> writer
+    struct answers answers;
     struct slot meters;              // registry's poller -> writer
     struct slot orders;              // ledger/control -> writer
     struct published adopted;        // generation of the meters in use

@@ -178,3 +178,43 @@ Test(flag, and_published_value_say_what_was_set)
     published_set(&published, UINT64_MAX);
     cr_assert_eq(published_get(&published), UINT64_MAX);
 }
+
+struct lent {
+    struct lease lease;
+    struct waker waker;
+};
+
+static void *
+return_when_wanted(void *context)
+{
+    struct lent *lent = context;
+    // Until the owner sleeps for it.
+    while (atomic_load(&lent->waker.is_asleep) == 0)
+        sched_yield();
+    lease_return(&lent->lease, &lent->waker);
+    return NULL;
+}
+
+Test(lease, is_borrowed_while_it_is_lent_and_no_longer, .timeout = 60)
+{
+    struct lent pair = {0};
+    struct error error;
+    pthread_t thread;
+    cr_assert_eq(waker_init(&pair.waker, &error), STATUS_OK);
+    cr_assert_not(lease_borrow(&pair.lease), "it is the owner's");
+    lease_lend(&pair.lease);
+    for (int i = 0; i < 3; i++) {
+        cr_assert(lease_borrow(&pair.lease));
+        cr_assert_not(lease_borrow(&pair.lease));
+        lease_return(&pair.lease, &pair.waker);
+    }
+    lease_reclaim(&pair.lease, &pair.waker);
+    cr_assert_not(lease_borrow(&pair.lease), "it is the owner's again");
+    lease_lend(&pair.lease);
+    cr_assert(lease_borrow(&pair.lease));
+    cr_assert_eq(pthread_create(&thread, NULL, return_when_wanted, &pair), 0);
+    lease_reclaim(&pair.lease, &pair.waker);
+    cr_assert_not(lease_borrow(&pair.lease), "nor between its return and its reclaim");
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    waker_done(&pair.waker);
+}

@@ -56,6 +56,7 @@ MUTANTS = [
      "        if (shard_judge(shard, group, policy, now_ns, &survivors, &writer->error) ||\n"
      "            shard_store(shard, group, &survivors, now_ns, &writer->error))\n"
      "            writer_fail(writer);\n"
+     "        answers_reclaim(&writer->answers);\n"
      "    }\n"
      "    group->is_lost = writer_has_failed(writer);\n"
      "    bool is_lost = group->is_lost;\n"
@@ -66,6 +67,7 @@ MUTANTS = [
      "        lane_answer(lane, group);\n"
      "        if (shard_store(shard, group, &survivors, now_ns, &writer->error))\n"
      "            writer_fail(writer);\n"
+     "        answers_reclaim(&writer->answers);\n"
      "    }\n"
      "    bool is_lost = false;\n"),
     ("bounds-narrow", "a block's time bounds cover its events", "ledger/block_writer.c",
@@ -87,7 +89,7 @@ MUTANTS = [
      "    if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored) || key.size > 0)\n"
      "        return true;\n"),
     ("flush-keeps", "what is flushed is memory's no more", "ledger/shard_state.c",
-     "    cells_clear(shard->freeze.cells);\n", ""),
+     "    cells_clear(shard->spare);\n", ""),
     ("recovery-folds-twice", "the start folds what the cells do not cover", "ledger/recover.c",
      "        if (sequence > shard->flushed)\n            status = recover_entry",
      "        if (sequence >= shard->flushed)\n            status = recover_entry"),
@@ -468,6 +470,30 @@ MODULE_MUTANTS = [
     ("retain-beside", "a batch is reverted whatever came beside it", "retain_hold",
      "ledger/backfill.c", "                           bytes_equal(entry.batch, change->backfill->id);",
      "                           entry.batch.size > 0;"),
+    ("answers-kept", "no answer waits for a commit", "answers",
+     "ledger/shard.c", "    answers_lend(shard->answers);\n    status = tx_commit(&tx, error);\n"
+     "    answers_reclaim(shard->answers);\n", "    status = tx_commit(&tx, error);\n"),
+    ("answers-kept-for-head", "nor for a sync of where the log ends", "answers",
+     "ledger/writer.c", "    answers_lend(&writer->answers);\n"
+     "    enum status status = shard_sync_head(&writer->shard, monotonic_ns, &writer->error);\n"
+     "    answers_reclaim(&writer->answers);\n",
+     "    enum status status = shard_sync_head(&writer->shard, monotonic_ns, &writer->error);\n"),
+    ("answers-early", "what was acked is in the next answer", "answers",
+     "ledger/answers.c", "!is_left(group, at, question->request.subject)", "at < group->count"),
+    ("answers-lent-on", "likewise: what is folded is lent to nobody", "answers",
+     "ledger/writer.c", "        answers_reclaim(&writer->answers);\n    }\n"
+     "    group->is_lost = writer_has_failed(writer);\n"
+     "    bool is_lost = group->is_lost;\n"
+     "    lane_answer(lane, group);\n"
+     "    if (!is_lost)\n        shard_fold(shard, group, now_ns);\n",
+     "    }\n"
+     "    group->is_lost = writer_has_failed(writer);\n"
+     "    bool is_lost = group->is_lost;\n"
+     "    lane_answer(lane, group);\n"
+     "    if (!is_lost)\n        shard_fold(shard, group, now_ns);\n"
+     "    answers_reclaim(&writer->answers);\n"),
+    ("answers-behind", "a large block's fold is not waited for", "watch_shard",
+     "ledger/shard.c", "        if (i % FOLD_LOOK_EACH == 0)\n", "        if (i > group->count)\n"),
 ]
 
 

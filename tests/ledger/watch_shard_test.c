@@ -1,6 +1,8 @@
 #include "base/clock.h"
+#include "ledger/answers.h"
 #include "ledger/intake.h"
 #include "ledger/ledger.h"
+#include "ledger/memory_wire.h"
 #include "ledger/shard.h"
 #include "tests/ledger/watching.h"
 
@@ -23,6 +25,8 @@ struct hand {
     struct lane *lane;
     struct waker front, writer;
     uint32_t serial;
+    struct memory_question
+        *question;  // asked when the next block is committed, before it is folded
 };
 
 static void
@@ -131,6 +135,9 @@ hand_put(struct hand *hand, uint32_t subjects, int64_t n)
     cr_assert_not_null(group);
     succeed(shard_judge(hand->shard, group, &policy, writing_now_ns, &survivors, &error), &error);
     succeed(shard_store(hand->shard, group, &survivors, writing_now_ns, &error), &error);
+    if (hand->question != NULL)
+        slot_offer(&hand->shard->answers->questions, hand->question);
+    hand->question = NULL;
     shard_fold(hand->shard, group, writing_now_ns);
     lane_answer(hand->lane, group);
     cr_assert_eq(lane_collect(hand->lane), group);
@@ -204,6 +211,68 @@ Test(watch_shard, a_turn_is_at_least_one_total)
     cr_assert(watch_has_pending(watch) && !watch_has_unbased(watch));
     hand_settle(&hand);
     cr_assert_eq(marks(&hand), SUBJECTS + 1);
+    hand_end(&hand);
+}
+
+static struct memory_question
+quota_question(const char *subject)
+{
+    enum { HUNDRED_ID = 2 };
+    return (struct memory_question){
+        .request =
+            {
+                      .kind = MEMORY_QUOTA,
+                      .meter_id = HUNDRED_ID,
+                      .subject = bytes_text(subject),
+                      .from_s = writing_now_ns / SECOND_NS,
+                      .to_s = writing_now_ns / SECOND_NS,
+                      },
+        .reply = {.limit = MEMORY_REPLY_MAX},
+    };
+}
+
+static int64_t
+used_of(struct memory_question *question)
+{
+    struct memory_reply reply;
+    struct quota quota;
+    enum memory_result result = MEMORY_RESULT_CELLS;
+    struct bytes frame = buffer_view(&question->reply);
+    struct bytes body = bytes_of(frame.data + MEMORY_FRAME_HEAD, frame.size - MEMORY_FRAME_HEAD);
+    cr_assert(flag_get(&question->is_answered));
+    cr_assert(memory_reply_read(body, &reply, &result));
+    cr_assert_eq(result, MEMORY_RESULT_QUOTA);
+    cr_assert(memory_quota_read(reply.cells, &quota));
+    buffer_done(&question->reply);
+    return watching_whole(&quota.used);
+}
+
+// A question does not wait for the fold of a block, unless it has more of its subject.
+Test(watch_shard, answers_come_amid_a_fold)
+{
+    enum { SUBJECTS = 1000 };
+    struct hand hand = {0};
+    struct error error = {0};
+    struct answers answers = {0};
+    hand_begin(&hand);
+    define(&hand, AGGREGATION_SUM);
+    hand_open(&hand, 0);
+    succeed(answers_init(&answers, hand.shard, &hand.writer, &error), &error);
+    hand.shard->answers = &answers;
+    // Of nobody in the block: at once.
+    struct memory_question question = quota_question("nobody");
+    hand.question = &question;
+    hand_put(&hand, SUBJECTS, 1);
+    cr_assert_eq(used_of(&question), 0);
+    // Of its last subject: not before it is folded.
+    question = quota_question("s999");
+    hand.question = &question;
+    hand_put(&hand, SUBJECTS, 1);
+    cr_assert_not(flag_get(&question.is_answered));
+    cr_assert(answers_give(&answers));
+    cr_assert_eq(used_of(&question), 2);
+    cr_assert_not(answers_give(&answers));
+    answers_done(&answers);
     hand_end(&hand);
 }
 

@@ -1,10 +1,13 @@
-// Fronts, writers, the registry's poller, a reader of metrics and the close, all at once, for
-// ThreadSanitizer. Bounded by its counts; exits 1 when a fate is missing.
+// Fronts, writers, the registry's poller, a reader of metrics, one of the read socket and the close,
+// all at once, for ThreadSanitizer. Bounded by its counts; exits 1 when a fate is missing.
 
 #include "ledger/ledger.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/ring.h"
+#include "ledger/memory.h"
+#include "ledger/threshold.h"
 
 #include <ftw.h>
 #include <poll.h>
@@ -12,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FRONTS = 2, EVENTS = 20000, METER_CHANGES = 20 };
+enum { FRONTS = 2, EVENTS = 20000, METER_CHANGES = 20, SHARDS = 2, THRESHOLD_ID = 2 };
 
 static struct flag stop;
 
@@ -106,6 +109,50 @@ poller_main(void *argument)
     return NULL;
 }
 
+// What is counted of a subject, and of a threshold of it, which comes and goes with its meter.
+static void *
+asker_main(void *argument)
+{
+    struct memory_client *client;
+    struct error error;
+    succeed(memory_client_open(argument, &client, &error), &error);
+    for (uint32_t i = 0; !flag_get(&stop); i++) {
+        struct quota quota;
+        struct memory_reply reply;
+        struct memory_request request = {.shard = i % SHARDS, .meter_id = i % 4, .to_s = INT64_MAX};
+        char subject[16];
+        (void)snprintf(subject, sizeof subject, "s%u", i % 17);
+        request.subject = bytes_text(i % 31 == 0 ? "" : subject);
+        succeed(memory_ask(client, &request, &reply, &error), &error);
+        enum status status = memory_ask_quota(
+            client,
+            i % SHARDS,
+            THRESHOLD_ID,
+            bytes_text(subject),
+            clock_now_ns() / SECOND_NS,
+            &quota,
+            &error);
+        must(status == STATUS_OK || status == STATUS_NOT_FOUND);
+    }
+    memory_client_close(client);
+    return NULL;
+}
+
+static void
+watch_meter(const char *dir)
+{
+    struct registry *registry;
+    struct error error;
+    enum meter_change change;
+    const struct meter meter = {.key = "n", .event_type = "llm", .aggregation = AGGREGATION_SUM};
+    const struct threshold threshold = {
+        .key = "t", .meter = "n", .period = THRESHOLD_DAY, .limit = decimal_from_int(100)};
+    succeed(registry_open(dir, &registry, &error), &error);
+    succeed(registry_put(registry, &meter, 1, NULL, &error), &error);
+    succeed(threshold_put(registry, &threshold, 1, &change, &error), &error);
+    registry_close(registry);
+}
+
 static void
 change_meters(const char *dir)
 {
@@ -124,7 +171,7 @@ change_meters(const char *dir)
 }
 
 static void
-run(const char *dir)
+run(char *dir)
 {
     // Small groups and tails, so that hand-overs and flushes are many.
     const struct ledger_options options = {
@@ -136,8 +183,11 @@ run(const char *dir)
     struct ledger *ledger;
     struct error error;
     pthread_t poller;
+    pthread_t asker;
+    watch_meter(dir);
     succeed(ledger_open(dir, &options, &ledger, &error), &error);
     must(pthread_create(&poller, NULL, poller_main, ledger) == 0);
+    must(pthread_create(&asker, NULL, asker_main, dir) == 0);
     for (int i = 0; i < FRONTS; i++) {
         fronts[i].ledger = ledger;
         fronts[i].number = i;
@@ -153,6 +203,7 @@ run(const char *dir)
     }
     flag_set(&stop, 1);
     must(pthread_join(poller, NULL) == 0);
+    must(pthread_join(asker, NULL) == 0);
     succeed(ledger_close(ledger, &error), &error);
     must(stored == EVENTS);
     must(duplicate == EVENTS * (FRONTS - 1));
@@ -173,7 +224,7 @@ main(void)
     char dir[] = "/tmp/tally-race-XXXXXX";
     struct error error;
     must(mkdtemp(dir) != NULL);
-    const struct ledger_create_options options = {.shards = 2, .map_size = 256 << 20};
+    const struct ledger_create_options options = {.shards = SHARDS, .map_size = 256 << 20};
     succeed(ledger_create(dir, &options, &error), &error);
     run(dir);
     must(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);

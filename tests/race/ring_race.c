@@ -1,4 +1,4 @@
-// Two threads at a ring, a slot and a waker, for ThreadSanitizer: every item arrives once, in order
+// Two threads at a ring, a slot, a lease and a waker, for ThreadSanitizer: every item arrives once, in order
 // and with what was written to it before it was handed over, and no wake is lost.
 
 #include "base/ring.h"
@@ -20,6 +20,7 @@ enum {
     SLOT_ITEMS = 100000,
     PONG_ROUNDS = 50000,
     PUBLISHED_STEPS = 100000,
+    LEASE_ROUNDS = 100000,
     // A wait that ends by its deadline is a lost wake, and ends the program.
     WAIT_MS = 20000,
 };
@@ -307,6 +308,56 @@ published_race(struct arena *arena)
     must(metric_get(&position->steps) == (int64_t)2 * PUBLISHED_STEPS);
 }
 
+// Both numbers are changed by the owner alone, while nobody looks.
+struct lease_pair {
+    struct lease lease;
+    struct waker returned;
+    struct flag is_over;
+    uint64_t left, right;
+    uint64_t borrowed;  // the borrower's
+};
+
+static void *
+lease_look(void *context)
+{
+    struct lease_pair *pair = context;
+    uint64_t last = 0;
+    while (!flag_get(&pair->is_over)) {
+        if (!lease_borrow(&pair->lease)) {
+            sched_yield();
+            continue;
+        }
+        must(pair->left == pair->right && pair->left >= last);
+        last = pair->left;
+        pair->borrowed++;
+        lease_return(&pair->lease, &pair->returned);
+    }
+    return NULL;
+}
+
+static uint64_t
+lease_race(struct arena *arena)
+{
+    struct lease_pair *pair = arena_new(arena, struct lease_pair);
+    struct error error;
+    pthread_t borrower;
+    must(waker_init(&pair->returned, &error) == STATUS_OK);
+    must(pthread_create(&borrower, NULL, lease_look, pair) == 0);
+    for (uint64_t i = 0; i < LEASE_ROUNDS; i++) {
+        pair->left++;
+        pair->right++;
+        lease_lend(&pair->lease);
+        if (i % 64 == 0)
+            sched_yield();
+        lease_reclaim(&pair->lease, &pair->returned);
+    }
+    flag_set(&pair->is_over, 1);
+    must(pthread_join(borrower, NULL) == 0);
+    must(pair->left == LEASE_ROUNDS && pair->right == LEASE_ROUNDS);
+    waker_done(&pair->returned);
+    return pair->borrowed;
+}
+
 int
 main(void)
 {
@@ -315,10 +366,12 @@ main(void)
     pong_race(&arena);
     uint64_t groups = slot_race(&arena);
     published_race(&arena);
+    uint64_t borrowed = lease_race(&arena);
     (void)printf(
-        "%d items by a ring, %d in %llu groups by a slot\n",
+        "%d items by a ring, %d in %llu groups by a slot, borrowed %llu times\n",
         RING_ITEMS,
         SLOT_ITEMS,
-        (unsigned long long)groups);
+        (unsigned long long)groups,
+        (unsigned long long)borrowed);
     return EXIT_SUCCESS;
 }

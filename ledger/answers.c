@@ -1,0 +1,148 @@
+#include "ledger/answers.h"
+
+#include "base/assert.h"
+#include "ledger/group.h"
+#include "ledger/shard.h"
+
+static uint64_t
+live_from(const void *context, uint32_t meter_id)
+{
+    return shard_live_from(context, meter_id);
+}
+
+static uint64_t
+flushed_from(const void *context, uint32_t meter_id)
+{
+    return shard_flushed_from(context, meter_id);
+}
+
+static enum status
+quota_of(
+    const void *context,
+    const struct memory_request *request,
+    struct quota *out,
+    struct error *error)
+{
+    const struct shard *shard = context;
+    const struct watch_source source = shard_watch_source(shard);
+    return watch_quota(
+        &shard->watch, &source, request->meter_id, request->subject, request->from_s, out, error);
+}
+
+// The shard's own head is that of the log, and may be one block ahead of the cells.
+static void
+answer(const struct answers *answers, struct memory_question *question)
+{
+    const struct shard *shard = answers->shard;
+    const struct memory_view view = {
+        .flushed = shard->flushed,
+        .head = answers->head,
+        .cells = shard->cells,
+        .frozen = shard->freeze.cells,
+        .live_from = live_from,
+        .flushed_from = flushed_from,
+        .context = shard,
+        .quota = quota_of,
+        .quota_context = shard,
+    };
+    memory_answer(question, &view);
+}
+
+enum status
+answers_init(
+    struct answers *answers, const struct shard *shard, struct waker *writer, struct error *error)
+{
+    answers->shard = shard;
+    answers->writer = writer;
+    return waker_init(&answers->returned, error);
+}
+
+void
+answers_done(struct answers *answers)
+{
+    waker_done(&answers->returned);
+}
+
+bool
+answers_give(struct answers *answers)
+{
+    struct memory_question *question = answers->waiting;
+    if (question == NULL)
+        question = slot_take(&answers->questions);
+    if (question == NULL)
+        return false;
+    answers->waiting = NULL;
+    if (answers->depth == 0)
+        answers->head = answers->shard->head;
+    answer(answers, question);
+    return true;
+}
+
+// Whether events of the subject, or of one that looks like it, are to be folded yet.
+static bool
+is_left(const struct group *group, uint32_t at, struct bytes subject)
+{
+    const uint64_t hash = cells_hash(subject);
+    bool is = subject.size == 0;
+    for (uint32_t i = at; i < group->count && !is; i++)
+        is = group->items[i].subject_hash == hash;
+    return is;
+}
+
+void
+answers_give_amid(struct answers *answers, const struct group *group, uint32_t at)
+{
+    if (answers == NULL || answers->waiting != NULL)
+        return;
+    answers->waiting = slot_take(&answers->questions);
+    const struct memory_question *question = answers->waiting;
+    if (question != NULL && !is_left(group, at, question->request.subject))
+        (void)answers_give(answers);
+}
+
+// Of what is lent both sides may look at the same time.
+void
+answers_lend(struct answers *answers)
+{
+    if (answers == NULL || answers->depth++ > 0)
+        return;
+    answers->head = answers->shard->head;
+    lease_lend(&answers->lease);
+    (void)answers_give(answers);
+}
+
+void
+answers_reclaim(struct answers *answers)
+{
+    if (answers == NULL)
+        return;
+    must(answers->depth > 0);
+    if (--answers->depth == 0)
+        lease_reclaim(&answers->lease, &answers->returned);
+}
+
+// False: the writer has its own, or the question.
+static bool
+ask_at_once(struct answers *answers, struct memory_question *question)
+{
+    if (!lease_borrow(&answers->lease))
+        return false;
+    answer(answers, question);
+    lease_return(&answers->lease, &answers->returned);
+    return true;
+}
+
+void
+answers_ask(struct answers *answers, struct memory_question *question)
+{
+    if (question->request.subject.size > 0 && ask_at_once(answers, question))
+        return;
+    slot_offer(&answers->questions, question);
+    waker_wake(answers->writer);
+    // It may have been lent since, and what the writer does next may take long.
+    if (question->request.subject.size == 0 || !lease_borrow(&answers->lease))
+        return;
+    if (slot_take_back(&answers->questions) != NULL)
+        answer(answers, question);
+    lease_return(&answers->lease, &answers->returned);
+}
