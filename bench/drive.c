@@ -11,8 +11,6 @@
 #include "client/answer.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -29,6 +27,7 @@ struct window_slot {
     uint8_t *frame;
     uint64_t chunk;       // the number in its frame
     int64_t intended_ns;  // when its clock started
+    int64_t queued_ns;    // when it was put into the queue last
     bool is_busy;
 };
 
@@ -72,18 +71,12 @@ connection_alloc(const struct drive *drive, struct drive_connection *connection)
 static enum status
 connection_open(const struct drive *drive, struct drive_connection *connection, struct error *error)
 {
-    const struct drive_options *options = &drive->options;
-    int one = 1;
-    int fd = socket(options->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return error_set_errno(error, "cannot make a socket");
-    connection->fd = fd;
-    if (connect(fd, (const struct sockaddr *)&options->address, options->address_size) != 0)
-        return error_set_errno(error, "cannot connect to the server");
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    enum status status = endpoint_connect(&drive->options.endpoint, &connection->fd, error);
+    if (status != STATUS_OK)
+        return status;
     // Edge-triggered: written and read until the kernel says that there is no more.
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = connection};
-    if (epoll_ctl(drive->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+    if (epoll_ctl(drive->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0)
         return error_set_errno(error, "cannot watch a socket");
     connection->is_writable = true;
     return STATUS_OK;
@@ -136,6 +129,26 @@ options_check(const struct drive_options *options, struct error *error)
     return STATUS_OK;
 }
 
+static bool
+is_datagrams(const struct drive *drive)
+{
+    return drive->options.endpoint.transport == TRANSPORT_UDP;
+}
+
+static enum status
+frame_check(const struct drive *drive, struct error *error)
+{
+    uint32_t frame_size = generator_frame_size(&drive->generator);
+    if (!is_datagrams(drive) || frame_size <= ENDPOINT_DATAGRAM_MAX)
+        return STATUS_OK;
+    return error_set(
+        error,
+        STATUS_INVALID,
+        "a chunk has %u bytes, and a datagram at most %d: say a smaller --chunk or --event-size",
+        frame_size,
+        ENDPOINT_DATAGRAM_MAX);
+}
+
 enum status
 drive_start(struct drive *drive, const struct drive_options *options, struct error *error)
 {
@@ -143,6 +156,8 @@ drive_start(struct drive *drive, const struct drive_options *options, struct err
     enum status status = options_check(options, error);
     if (status == STATUS_OK)
         status = generator_init(&drive->generator, &options->generate, error);
+    if (status == STATUS_OK)
+        status = frame_check(drive, error);
     if (status != STATUS_OK)
         return status;
     drive->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -181,6 +196,16 @@ chunk_number(const struct drive *drive, const struct drive_connection *connectio
 }
 
 static void
+slot_queue(const struct drive *drive, struct drive_connection *connection, uint32_t index)
+{
+    uint32_t in_flight = drive->options.in_flight;
+    must(connection->queue_count < in_flight);
+    connection->queue[(connection->queue_first + connection->queue_count) % in_flight] = index;
+    connection->queue_count++;
+    connection->slots[index].queued_ns = clock_monotonic_ns();
+}
+
+static void
 chunk_make(struct drive *drive, struct drive_connection *connection, int64_t intended_ns)
 {
     uint32_t index = slot_find(drive, connection);
@@ -190,11 +215,9 @@ chunk_make(struct drive *drive, struct drive_connection *connection, int64_t int
     slot->is_busy = true;
     connection->free_count--;
     generator_fill(&drive->generator, slot->frame, slot->chunk, clock_now_ns());
-    uint32_t in_flight = drive->options.in_flight;
-    connection->queue[(connection->queue_first + connection->queue_count) % in_flight] = index;
-    connection->queue_count++;
+    slot_queue(drive, connection, index);
     drive->chunks_made++;
-    drive->made_ns = clock_monotonic_ns();
+    drive->made_ns = slot->queued_ns;
 }
 
 // --- writing ---
@@ -244,9 +267,15 @@ answer_settle(
     bool is_ours = answer_read(message, &answer) &&
                    generator_chunk_parse(answer.chunk.data, (uint32_t)answer.chunk.size, &chunk);
     uint32_t index = is_ours ? chunk >> 32 & UINT16_MAX : 0;
-    struct window_slot *slot = &connection->slots[index];
-    if (!is_ours || index >= drive->options.in_flight || !slot->is_busy || slot->chunk != chunk)
+    if (!is_ours || index >= drive->options.in_flight)
         return error_set(error, STATUS_INVALID, "the server answered with no ack of ours");
+    struct window_slot *slot = &connection->slots[index];
+    if (!slot->is_busy || slot->chunk != chunk) {
+        // A datagram that was sent again may be acked twice.
+        if (is_datagrams(drive) && drive->resent > 0)
+            return STATUS_OK;
+        return error_set(error, STATUS_INVALID, "the server acked what is not in flight");
+    }
     int64_t now_ns = clock_monotonic_ns();
     histogram_add(&drive->latency, (uint64_t)(now_ns - slot->intended_ns));
     slot->is_busy = false;
@@ -287,6 +316,16 @@ received_settle(struct drive *drive, struct drive_connection *connection, struct
     return STATUS_OK;
 }
 
+// A datagram is one whole answer.
+static enum status
+datagram_settle(struct drive *drive, struct drive_connection *connection, struct error *error)
+{
+    struct bytes message = buffer_view(&connection->received);
+    enum status status = answer_settle(drive, connection, message, error);
+    connection->received.size = 0;
+    return status;
+}
+
 static enum status
 connection_read(struct drive *drive, struct drive_connection *connection, struct error *error)
 {
@@ -304,10 +343,47 @@ connection_read(struct drive *drive, struct drive_connection *connection, struct
         if (size == 0)
             return error_set(error, STATUS_CLOSED, "the server closed the connection");
         buffer_commit(&connection->received, (size_t)size);
-        enum status status = received_settle(drive, connection, error);
+        enum status status = is_datagrams(drive) ? datagram_settle(drive, connection, error)
+                                                 : received_settle(drive, connection, error);
         if (status != STATUS_OK)
             return status;
     }
+}
+
+// --- datagrams that were lost ---
+
+// Past the queue: what is in it was not lost. What the socket does not take is for the next look.
+static enum status
+connection_resend(
+    struct drive *drive, struct drive_connection *connection, int64_t now_ns, struct error *error)
+{
+    uint32_t frame_size = generator_frame_size(&drive->generator);
+    for (uint32_t i = 0; i < drive->options.in_flight && connection->queue_count == 0; i++) {
+        struct window_slot *slot = &connection->slots[i];
+        if (!slot->is_busy || now_ns - slot->queued_ns < DRIVE_RESEND_NS)
+            continue;
+        ssize_t size = send(connection->fd, slot->frame, frame_size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (size < 0 && (errno == EAGAIN || errno == EINTR))
+            break;
+        if (size < 0)
+            return error_set_errno(error, "cannot send to the server");
+        slot->queued_ns = now_ns;
+        drive->resent++;
+    }
+    return STATUS_OK;
+}
+
+static enum status
+lost_resend(struct drive *drive, struct error *error)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    enum status status = STATUS_OK;
+    if (!is_datagrams(drive) || now_ns - drive->looked_ns < LOOK_NS)
+        return STATUS_OK;
+    drive->looked_ns = now_ns;
+    for (uint32_t i = 0; i < drive->options.connections && status == STATUS_OK; i++)
+        status = connection_resend(drive, &drive->connections[i], now_ns, error);
+    return status;
 }
 
 // --- the loop ---
@@ -409,6 +485,8 @@ drive_step(struct drive *drive, struct error *error)
         drive->options.chunks_per_second > 0 ? make_due(drive, error) : make_all(drive, error);
     if (status == STATUS_OK)
         status = events_handle(drive, error);
+    if (status == STATUS_OK)
+        status = lost_resend(drive, error);
     if (status != STATUS_OK)
         return status;
     bool is_waiting = drive->chunks_acked < drive->chunks_made;

@@ -13,22 +13,26 @@
 // starts when it is due, whether or not a place is free then; so a server that stalls is charged
 // with every chunk that had to wait (no coordinated omission).
 //
+// Over UDP a frame is a datagram. One that is not acked within DRIVE_RESEND_NS is sent again until
+// it is, its clock running on, so that in the end everything counts once here as well.
+//
 // Owner: who started it. Thread: its own between start and join; others may call drive_is_over,
 // drive_acked and drive_stop.
 
 #include "base/ring.h"
+#include "bench/endpoint.h"
 #include "bench/generate.h"
 #include "bench/histogram.h"
 
 #include <pthread.h>
-#include <sys/socket.h>
 
 enum { DRIVE_CONNECTIONS_MAX = 255, DRIVE_IN_FLIGHT_MAX = 1024 };
 
+static const int64_t DRIVE_RESEND_NS = 1000000000;
+
 struct drive_options {
     struct generate_options generate;
-    struct sockaddr_storage address;
-    socklen_t address_size;
+    struct endpoint endpoint;
     uint32_t connections;
     uint32_t in_flight;        // chunks on each connection
     uint64_t chunks_max;       // 0: until it is stopped
@@ -47,9 +51,11 @@ struct drive {
     uint64_t duplicates;  // as the server said
     uint64_t rejected;
     uint64_t conflicts;
-    int64_t began_ns;  // monotonic: the first chunk
-    int64_t ended_ns;  // the last ack
-    int64_t made_ns;   // the last chunk
+    uint64_t resent;    // datagrams that were sent again, their acks missing
+    int64_t began_ns;   // monotonic: the first chunk
+    int64_t ended_ns;   // the last ack
+    int64_t made_ns;    // the last chunk
+    int64_t looked_ns;  // for datagrams without an ack
     struct drive_connection *connections;
     int epoll_fd;
     pthread_t thread;

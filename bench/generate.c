@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/pack.h"
+#include "bench/weights.h"
 
 const char GENERATE_TYPE[] = "load";
 
@@ -145,9 +146,8 @@ options_check(const struct generate_options *options, struct error *error)
         status = range_check("subjects", options->subjects, 1, GENERATE_SUBJECTS_MAX, error);
     if (status == STATUS_OK)
         status = range_check("duplicates", options->duplicates_percent, 0, 90, error);
-    // Half of the largest frame that tallyd takes by default is plenty.
-    if (status == STATUS_OK && (uint64_t)options->event_size * options->chunk_events > UINT64_C(8)
-                                                                                           << 20)
+    uint64_t size = (uint64_t)options->event_size * options->chunk_events;
+    if (status == STATUS_OK && size > GENERATE_EVENTS_SIZE_MAX)
         status = error_set(error, STATUS_INVALID, "a chunk would be larger than 8 MiB");
     return status;
 }
@@ -266,11 +266,21 @@ id_put(uint8_t *out, uint64_t high, uint64_t low)
 
 static const uint64_t LOW_SALT = UINT64_C(0xa0761d6478bd642f);
 static const uint64_t REST_SALT = UINT64_C(0xe7037ed1a0b428db);
+static const uint64_t SUBJECT_SALT = UINT64_C(0x8ebc6af09c88c6e3);
 
 struct event_values {
     uint32_t value;
     uint32_t tokens;
 };
+
+static uint32_t
+subject_pick(const struct generator *generator, uint64_t base, uint64_t rest)
+{
+    const struct generate_options *options = &generator->options;
+    if (options->weights != NULL)
+        return weights_pick(options->weights, mix(base ^ SUBJECT_SALT));
+    return (uint32_t)((rest >> 32) * options->subjects >> 32);
+}
 
 // Writes event number `key` of this lane.
 static struct event_values
@@ -284,7 +294,7 @@ event_put(const struct generator *generator, uint8_t *entry, uint64_t key)
         .tokens = TOKENS_FIRST + TOKENS_STEP * (uint32_t)(rest >> 6 & 63),
     };
     uint32_t region_header = region_header_size(region_budget(generator));
-    uint32_t subject = (uint32_t)((rest >> 32) * generator->options.subjects >> 32);
+    uint32_t subject = subject_pick(generator, base, rest);
     memcpy(entry + SUBJECT_OFFSET, &generator->digits[subject / 10000], 4);
     memcpy(entry + SUBJECT_OFFSET + 4, &generator->digits[subject % 10000], 4);
     id_put(entry + ID_OFFSET, high, low);

@@ -19,10 +19,13 @@
 
 #include <stdint.h>
 
+struct weights;
+
 enum {
     GENERATE_EVENT_MIN = 109,
-    GENERATE_EVENT_MAX = 60000,
+    GENERATE_EVENT_MAX = 65536,
     GENERATE_CHUNK_EVENTS_MAX = 100000,
+    GENERATE_EVENTS_SIZE_MAX = 8 << 20,  // bytes of a chunk; half of what tallyd takes
     GENERATE_SUBJECTS_MAX = 100000000,
     GENERATE_CHUNK_TEXT_SIZE = 16,
     GENERATE_RECENT_MAX = 1000000,
@@ -38,6 +41,7 @@ struct generate_options {
     uint32_t chunk_events;
     uint32_t subjects;
     uint32_t duplicates_percent;
+    const struct weights *weights;  // of as many subjects; NULL: all are used alike
 };
 
 // Of the events made, each counted once.

@@ -5,101 +5,30 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/clock.h"
-#include "base/option.h"
 #include "base/pool.h"
 #include "base/progress.h"
 #include "bench/drive.h"
+#include "bench/idle.h"
+#include "bench/load_settings.h"
+#include "bench/prefill.h"
 #include "bench/report.h"
 #include "bench/server.h"
+#include "bench/weights.h"
 
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
-enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, THREADS_MAX = 16, LOOK_MS = 50 };
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, LOOK_MS = 50, CONNECTIONS_SPARE = 64 };
 
-static const int64_t SECONDS_DEFAULT = 10;
 static const int64_t ACK_TIMEOUT_NS = 60 * 1000000000LL;
-// What is assumed of a closed loop to know how much disk it may fill.
-static const uint64_t RATE_ASSUMED = 6000000;
-static const uint64_t DISK_RESERVE = UINT64_C(1) << 30;
-
-struct load_settings {
-    int64_t events;
-    int64_t seconds;
-    int64_t connections;
-    int64_t in_flight;
-    int64_t chunk;
-    int64_t subjects;
-    int64_t event_size;
-    int64_t duplicates;
-    int64_t rate;
-    int64_t shards;
-    int64_t seed;
-    int64_t threads;
-    const char *to;
-    const char *dir;
-    const char *format_text;
-    enum report_format format;
-};
-
-#define OFFSET(member) offsetof(struct load_settings, member)
-#define INTEGER(option, member, fallback_text, low, high, value, text)                             \
-    {                                                                                              \
-        .name = (option), .type = OPTION_INT, .offset = OFFSET(member),                            \
-        .fallback = (fallback_text), .min = (low), .max = (high), .value_name = (value),           \
-        .help = (text)                                                                             \
-    }
-
-#define TEXT(option, member, variable, fallback_text, value, text)                                 \
-    {                                                                                              \
-        .name = (option), .type = OPTION_TEXT, .offset = OFFSET(member), .env = (variable),        \
-        .fallback = (fallback_text), .value_name = (value), .help = (text)                         \
-    }
-
-static const struct option_row ROWS[] = {
-    INTEGER("events", events, "0", 0, INT64_C(1) << 40, "N", "stop after N events (whole chunks)"),
-    INTEGER("seconds", seconds, "0", 0, 86400, "S", "stop after S seconds (default 10)"),
-    INTEGER("connections", connections, "4", 1, 1024, "N", "TCP connections"),
-    INTEGER("in-flight", in_flight, "8", 1, 1024, "N", "unacked chunks on each connection"),
-    INTEGER("chunk", chunk, "1000", 1, 100000, "N", "events in a chunk"),
-    INTEGER("subjects", subjects, "10000", 1, 100000000, "N", "subjects, used alike"),
-    INTEGER("event-size", event_size, "110", 109, 60000, "BYTES", "an event's bytes of msgpack"),
-    INTEGER("duplicates", duplicates, "1", 0, 90, "PERCENT", "events that are sent again"),
-    INTEGER("rate", rate, "0", 0, 1000000000, "R", "open loop at R events/s; 0: closed loop"),
-    INTEGER("shards", shards, "2", 1, 256, "N", "shards of the private tallyd"),
-    INTEGER("seed", seed, "1", 0, INT64_MAX, "N", "of the events' content"),
-    INTEGER("threads", threads, "1", 1, THREADS_MAX, "N", "threads that make the load"),
-    TEXT(
-        "to",
-        to,
-        NULL,
-        NULL,
-        "HOST:PORT",
-        "a tallyd that runs; its cost and usage are not looked at"),
-    TEXT("dir", dir, "TMPDIR", "/var/tmp", "DIR", "where the private tallyd keeps its data"),
-    TEXT("format", format_text, NULL, "table", "table|json", "form of the result"),
-    {.name = NULL},
-};
-
-static const struct option_spec SPEC = {
-    .program = "tally-bench load",
-    .summary = "measures ingest: durable, deduplicated, metered events a second",
-    .usage = "[options]",
-    .details =
-        "Starts a private tallyd with three meters on the load's type, keeps it busy, and asks in\n"
-        "the end whether the usage is what was sent.\n"
-        "Exit status: 0 success, 1 failure or wrong usage, 2 wrong options.\n",
-    .rows = ROWS,
-};
 
 struct load {
     struct load_settings settings;
     struct server server;
+    struct endpoint endpoint;
+    struct weights *weights;  // NULL: all subjects alike
+    struct idle idle;
     struct drive *drives;
     uint32_t drives_count;  // started
     struct report report;
@@ -126,61 +55,17 @@ interrupts_catch(void)
 
 // --- before ---
 
-static uint64_t
-events_expected(const struct load_settings *settings)
-{
-    uint64_t rate = settings->rate > 0 ? (uint64_t)settings->rate : RATE_ASSUMED;
-    uint64_t by_time = (uint64_t)settings->seconds * rate;
-    uint64_t by_count = (uint64_t)settings->events;
-    if (by_time == 0 || (by_count > 0 && by_count < by_time))
-        return by_count;
-    return by_time;
-}
-
-static enum status
-disk_check(const struct load_settings *settings, struct error *error)
-{
-    struct statvfs info;
-    if (statvfs(settings->dir, &info) != 0)
-        return error_set_errno(error, "cannot look at %s", settings->dir);
-    uint64_t free_bytes = (uint64_t)info.f_bavail * info.f_frsize;
-    uint64_t events = events_expected(settings);
-    uint64_t needed = events * (uint64_t)settings->event_size + DISK_RESERVE;
-    if (needed <= free_bytes)
-        return STATUS_OK;
-    return error_set(
-        error,
-        STATUS_FULL,
-        "%" PRIu64 " events of %" PRId64 " bytes may need %" PRIu64
-        " MiB of disk, and %s has %" PRIu64 ": say fewer events or seconds, or another --dir",
-        events,
-        settings->event_size,
-        needed >> 20,
-        settings->dir,
-        free_bytes >> 20);
-}
-
-static enum status
-settings_complete(struct load_settings *settings, struct error *error)
-{
-    if (!report_format_parse(settings->format_text, &settings->format))
-        return error_set(error, STATUS_INVALID, "--format is table or json");
-    if (settings->threads > settings->connections)
-        return error_set(error, STATUS_INVALID, "--threads may not be more than --connections");
-    if (settings->events == 0 && settings->seconds == 0)
-        settings->seconds = SECONDS_DEFAULT;
-    return STATUS_OK;
-}
-
 static struct generate_options
-generate_options_of(const struct load_settings *settings)
+generate_options_of(const struct load *load)
 {
+    const struct load_settings *settings = &load->settings;
     return (struct generate_options){
         .seed = (uint64_t)settings->seed,
         .event_size = (uint32_t)settings->event_size,
         .chunk_events = (uint32_t)settings->chunk,
         .subjects = (uint32_t)settings->subjects,
         .duplicates_percent = (uint32_t)settings->duplicates,
+        .weights = load->weights,
     };
 }
 
@@ -200,16 +85,13 @@ drives_start(struct load *load, struct error *error)
     uint32_t threads = (uint32_t)settings->threads;
     uint64_t chunk = (uint64_t)settings->chunk;
     uint64_t chunks = ((uint64_t)settings->events + chunk - 1) / chunk;
-    const char *address = settings->to != NULL ? settings->to : load->server.address;
     struct drive_options options = {
-        .generate = generate_options_of(settings),
+        .generate = generate_options_of(load),
+        .endpoint = load->endpoint,
         .in_flight = (uint32_t)settings->in_flight,
         .chunks_per_second = (double)settings->rate / (double)chunk / threads,
         .ack_timeout_ns = ACK_TIMEOUT_NS,
     };
-    enum status status = address_resolve(address, &options.address, &options.address_size, error);
-    if (status != STATUS_OK)
-        return status;
     load->drives = pool_take(threads, sizeof *load->drives);
     if (load->drives == NULL)
         return error_set(error, STATUS_NO_MEMORY, "no memory");
@@ -220,7 +102,7 @@ drives_start(struct load *load, struct error *error)
         // A share of none would mean no end.
         if (chunks > 0 && options.chunks_max == 0)
             break;
-        status = drive_start(&load->drives[i], &options, error);
+        enum status status = drive_start(&load->drives[i], &options, error);
         if (status != STATUS_OK)
             return status;
         load->drives_count++;
@@ -317,6 +199,7 @@ drives_collect(struct load *load)
         report->duplicates += drive->duplicates;
         report->rejected += drive->rejected;
         report->conflicts += drive->conflicts;
+        report->resent += drive->resent;
         histogram_merge(&report->latency, &drive->latency);
         began_ns = drive->began_ns < began_ns ? drive->began_ns : began_ns;
         ended_ns = drive->ended_ns > ended_ns ? drive->ended_ns : ended_ns;
@@ -335,6 +218,26 @@ drives_done(struct load *load)
 
 // --- the run ---
 
+static enum status
+target_open(struct load *load, struct error *error)
+{
+    const struct load_settings *settings = &load->settings;
+    const struct weights_options weights = {
+        .subjects = (uint32_t)settings->subjects,
+        .zipf = settings->zipf,
+        .hot_percent = (uint32_t)settings->hot_percent,
+    };
+    const char *address =
+        settings->to != NULL ? settings->to : server_address(&load->server, settings->transport);
+    enum status status = endpoint_resolve(settings->transport, address, &load->endpoint, error);
+    if (status == STATUS_OK)
+        status = weights_open(&weights, &load->weights, error);
+    if (status == STATUS_OK)
+        status =
+            idle_open(&load->endpoint, (uint32_t)settings->idle_connections, &load->idle, error);
+    return status;
+}
+
 // A drive that was started must be joined, whatever else failed.
 static enum status
 load_measure(struct load *load, struct error *error)
@@ -343,7 +246,9 @@ load_measure(struct load *load, struct error *error)
     bool is_private = load->settings.to == NULL;
     if (is_private && server_sample(&load->server, &load->before, error) != STATUS_OK)
         return error->status;
-    enum status status = drives_start(load, error);
+    enum status status = target_open(load, error);
+    if (status == STATUS_OK)
+        status = drives_start(load, error);
     if (status != STATUS_OK)
         drives_stop(load);
     else
@@ -367,14 +272,46 @@ load_measure(struct load *load, struct error *error)
 }
 
 static enum status
-private_run(struct load *load, struct error *error)
+private_start(struct load *load, struct error *error)
 {
     const struct load_settings *settings = &load->settings;
     const struct server_options options = {
-        .parent_dir = settings->dir, .shards = (uint32_t)settings->shards};
-    enum status status = disk_check(settings, error);
+        .parent_dir = settings->dir,
+        .shards = (uint32_t)settings->shards,
+        .connections_max =
+            (uint32_t)(settings->connections + settings->idle_connections) + CONNECTIONS_SPARE,
+    };
+    enum status status = load_disk_check(settings, error);
     if (status == STATUS_OK)
-        status = server_start(&load->server, &options, error);
+        status = server_prepare(&load->server, &options, error);
+    if (status == STATUS_OK && settings->prefill > 0)
+        status = prefill_write(
+            load->server.data,
+            (uint32_t)settings->shards,
+            (uint64_t)settings->prefill,
+            clock_now_ns(),
+            error);
+    return status == STATUS_OK ? server_run(&load->server, error) : status;
+}
+
+// As after a crash of the process: the pages of its files are still in memory.
+static enum status
+private_restart(struct load *load, struct error *error)
+{
+    struct report *report = &load->report;
+    enum status status = server_kill(&load->server, error);
+    if (status == STATUS_OK)
+        status = server_run(&load->server, error);
+    if (status != STATUS_OK)
+        return status;
+    report->server_restart_ns = load->server.ready_ns;
+    return check_usage(load->server.data, &report->sent, &report->usage, error);
+}
+
+static enum status
+private_run(struct load *load, struct error *error)
+{
+    enum status status = private_start(load, error);
     if (status == STATUS_OK) {
         status = load_measure(load, error);
         // How tallyd ended says more than that it answers no more.
@@ -385,6 +322,8 @@ private_run(struct load *load, struct error *error)
     if (status == STATUS_OK && !interrupted) {
         status = check_usage(load->server.data, &load->report.sent, &load->report.usage, error);
         load->report.has_usage = status == STATUS_OK;
+        if (load->settings.is_restarted && load->report.usage.matches && status == STATUS_OK)
+            status = private_restart(load, error);
     }
     if (status == STATUS_OK)
         status = server_stop(&load->server, error);
@@ -403,7 +342,12 @@ conditions_fill(struct load *load)
         .shards = settings->to == NULL ? (uint32_t)settings->shards : 0,
         .rate = (uint64_t)settings->rate,
         .seed = (uint64_t)settings->seed,
-        .generate = generate_options_of(settings),
+        .generate = generate_options_of(load),
+        .transport = settings->transport,
+        .zipf = settings->zipf,
+        .hot_percent = (uint32_t)settings->hot_percent,
+        .idle_connections = (uint32_t)settings->idle_connections,
+        .prefill = (uint64_t)settings->prefill,
         .server = settings->to,
     };
 }
@@ -425,7 +369,7 @@ static int
 load_run(struct load *load)
 {
     struct error error;
-    enum status status = settings_complete(&load->settings, &error);
+    enum status status = load_settings_complete(&load->settings, &error);
     if (status != STATUS_OK) {
         fprintf(stderr, "tally-bench load: %s\n", error.text);
         return EXIT_USAGE;
@@ -434,6 +378,8 @@ load_run(struct load *load)
     conditions_fill(load);
     status = load->settings.to == NULL ? private_run(load, &error) : load_measure(load, &error);
     drives_done(load);
+    idle_close(&load->idle);
+    weights_close(load->weights);
     if (status != STATUS_OK) {
         fprintf(stderr, "tally-bench load: %s\n", error.text);
         return EXIT_FAILED;
@@ -445,10 +391,9 @@ int
 load_main(int argc, char **argv)
 {
     scoped(arena_done) struct arena arena = {0};
-    struct option_texts_rest rest;
     struct error error;
-    struct load_settings settings = {0};
-    switch (options_read(&SPEC, argc, argv, &settings, &arena, &rest, &error)) {
+    struct load_settings settings;
+    switch (load_settings_read(argc, argv, &settings, &arena, &error)) {
     case OPTION_RUN: break;
     case OPTION_EXIT: return EXIT_OK;
     case OPTION_ERROR:

@@ -75,6 +75,12 @@ conditions_json(struct json_out *json, const struct report *report)
     json_count(json, "event_size", conditions->generate.event_size);
     json_count(json, "subjects", conditions->generate.subjects);
     json_count(json, "duplicates_percent", conditions->generate.duplicates_percent);
+    json_real(json, "zipf", conditions->zipf, 2);
+    json_count(json, "hot_subject_percent", conditions->hot_percent);
+    json_count(json, "idle_connections", conditions->idle_connections);
+    json_count(json, "prefill", conditions->prefill);
+    json_key(json, "transport");
+    json_text(json, transport_name(conditions->transport));
     json_count(json, "meters", CHECK_METERS);
     json_count(json, "seed", conditions->seed);
     json_key(json, "server");
@@ -101,6 +107,8 @@ server_json(struct json_out *json, const struct report *report)
             (double)report->server_cpu_ns / (double)report->events_acked,
             1);
     json_real(json, "server_ready_seconds", seconds_of(report->server_ready_ns), 3);
+    if (report->server_restart_ns > 0)
+        json_real(json, "server_restart_seconds", seconds_of(report->server_restart_ns), 3);
 }
 
 static void
@@ -124,6 +132,8 @@ report_json(const struct report *report, struct buffer *out)
     json_count(&json, "duplicates", report->duplicates);
     json_count(&json, "rejected", report->rejected);
     json_count(&json, "conflicts", report->conflicts);
+    if (report->conditions.transport == TRANSPORT_UDP)
+        json_count(&json, "datagrams_resent", report->resent);
     conditions_json(&json, report);
     json_end(&json, '}');
     buffer_text(out, "\n");
@@ -147,6 +157,21 @@ grouped(uint64_t value, char out[NUMBER_TEXT_MAX])
     return out;
 }
 
+// What is not so in a run by default.
+static void
+unusual_table(const struct report_conditions *conditions, struct buffer *out)
+{
+    char count[NUMBER_TEXT_MAX];
+    if (conditions->zipf > 0)
+        buffer_format(out, "subjects by Zipf's law, exponent %.2f,\n", conditions->zipf);
+    if (conditions->hot_percent > 0)
+        buffer_format(out, "one subject with %u %% of all events,\n", conditions->hot_percent);
+    if (conditions->idle_connections > 0)
+        buffer_format(out, "%s idle connections,\n", grouped(conditions->idle_connections, count));
+    if (conditions->prefill > 0)
+        buffer_format(out, "%s identities known before,\n", grouped(conditions->prefill, count));
+}
+
 static void
 conditions_table(const struct report *report, struct buffer *out)
 {
@@ -158,10 +183,11 @@ conditions_table(const struct report *report, struct buffer *out)
         buffer_text(out, "closed loop");
     buffer_format(
         out,
-        ", %u connections x %u chunks of %u events in flight,\n"
+        ", %u connections (%s) x %u chunks of %u events in flight,\n"
         "%u-byte events with UUID ids, %s subjects, %u %% duplicates, %d meters, seed %" PRIu64
         ",\n",
         conditions->connections,
+        transport_name(conditions->transport),
         conditions->in_flight,
         conditions->generate.chunk_events,
         conditions->generate.event_size,
@@ -169,6 +195,7 @@ conditions_table(const struct report *report, struct buffer *out)
         conditions->generate.duplicates_percent,
         CHECK_METERS,
         conditions->seed);
+    unusual_table(conditions, out);
     if (conditions->server != NULL)
         buffer_format(out, "server %s\n\n", conditions->server);
     else
@@ -209,6 +236,10 @@ server_table(const struct report *report, struct buffer *out)
     row_real(out, "server CPU", cpu_s, 2, "s");
     if (report->events_acked > 0)
         row_real(out, "server CPU an event", cpu_s * 1e9 / (double)report->events_acked, 0, "ns");
+    row_real(out, "ready after", seconds_of(report->server_ready_ns), 2, "s");
+    if (report->server_restart_ns > 0)
+        row_real(
+            out, "ready after kill -9", seconds_of(report->server_restart_ns), 2, "s, pages warm");
     row_real(
         out, "server memory", (double)report->server_anon_bytes / (1 << 20), 1, "MiB anonymous");
 }
@@ -243,6 +274,8 @@ report_table(const struct report *report, struct buffer *out)
     row_real(out, "ack p99.9", percentile_us(report, 9990) / 1e3, 2, "ms");
     row_real(out, "ack longest", (double)report->latency.max / 1e6, 2, "ms");
     row_count(out, "duplicates", report->duplicates, "");
+    if (report->conditions.transport == TRANSPORT_UDP)
+        row_count(out, "sent again", report->resent, "datagrams");
     if (report->rejected > 0 || report->conflicts > 0) {
         row_count(out, "rejected", report->rejected, "");
         row_count(out, "conflicts", report->conflicts, "");

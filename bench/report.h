@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "bench/check.h"
+#include "bench/endpoint.h"
 #include "bench/generate.h"
 #include "bench/histogram.h"
 
@@ -21,6 +22,11 @@ struct report_conditions {
     uint64_t rate;    // events a second; 0: closed loop
     uint64_t seed;
     struct generate_options generate;
+    enum transport transport;
+    double zipf;           // the exponent; 0: subjects alike
+    uint32_t hot_percent;  // of events are one subject's
+    uint32_t idle_connections;
+    uint64_t prefill;    // identities known before
     const char *server;  // NULL: a private tallyd
 };
 
@@ -31,13 +37,15 @@ struct report {
     uint64_t duplicates;  // as the server said
     uint64_t rejected;
     uint64_t conflicts;
+    uint64_t resent;     // datagrams
     int64_t elapsed_ns;  // from the first chunk to the last ack
     struct histogram latency;
     bool has_server;  // the three below are known
     int64_t server_cpu_ns;
     uint64_t server_anon_bytes;  // the most seen
     int64_t server_ready_ns;
-    bool has_usage;  // the check was made
+    int64_t server_restart_ns;  // after kill -9; 0: it was not killed
+    bool has_usage;             // the check was made
     struct check_usage usage;
 };
 

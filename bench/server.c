@@ -10,7 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -44,28 +44,6 @@ program_beside(const char *name, char out[PATH_MAX], struct error *error)
     size_t length = bytes_to_text(buffer_view(&path), out, PATH_MAX);
     if (length != path.size || access(out, X_OK) != 0)
         return error_set(error, STATUS_NOT_FOUND, "there is no program %s in %s", name, self);
-    return STATUS_OK;
-}
-
-enum status
-address_resolve(
-    const char *text, struct sockaddr_storage *out, socklen_t *out_size, struct error *error)
-{
-    char host[256];
-    const char *colon = strrchr(text, ':');
-    size_t size = colon != NULL ? (size_t)(colon - text) : 0;
-    if (colon == NULL || size == 0 || size >= sizeof host)
-        return error_set(error, STATUS_INVALID, "%s is not HOST:PORT", text);
-    memcpy(host, text, size);
-    host[size] = '\0';
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *list = NULL;
-    int rc = getaddrinfo(host, colon + 1, &hints, &list);
-    if (rc != 0)
-        return error_set(error, STATUS_NOT_FOUND, "cannot resolve %s: %s", text, gai_strerror(rc));
-    memcpy(out, list->ai_addr, list->ai_addrlen);
-    *out_size = list->ai_addrlen;
-    freeaddrinfo(list);
     return STATUS_OK;
 }
 
@@ -131,8 +109,18 @@ process_start(struct server *server, struct error *error)
     enum status status = program_beside("tallyd", program, error);
     if (status != STATUS_OK)
         return status;
-    char names[][16] = {
-        "--data", "--tcp", "127.0.0.1:0", "--metrics", "none", "--log-level", "warn"};
+    char names[][20] = {
+        "--data",
+        "--tcp",
+        "127.0.0.1:0",
+        "--metrics",
+        "none",
+        "--log-level",
+        "warn",
+        "--connections-max"};
+    char connections[16];
+    uint32_t connections_max = server->connections_max > 0 ? server->connections_max : 1024;
+    (void)snprintf(connections, sizeof connections, "%" PRIu32, connections_max);
     char *arguments[] = {
         program,
         names[0],
@@ -143,6 +131,8 @@ process_start(struct server *server, struct error *error)
         names[4],
         names[5],
         names[6],
+        names[7],
+        connections,
         NULL};
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -196,6 +186,21 @@ ended_error(const struct server *server, int wait_status, struct error *error)
         error, STATUS_IO, "tallyd ended with status %d%s", WEXITSTATUS(wait_status), line);
 }
 
+static void
+announcement_path(const struct server *server, char out[PATH_MAX])
+{
+    (void)snprintf(out, PATH_MAX, "%.*s/tallyd.json", PATH_MAX - 32, server->data);
+}
+
+static bool
+address_read(const struct json *root, const char *name, char out[SERVER_ADDRESS_MAX])
+{
+    const struct json *address = json_member(root, name);
+    if (address == NULL || address->type != JSON_STRING)
+        return false;
+    return bytes_to_text(address->text, out, SERVER_ADDRESS_MAX) == address->text.size;
+}
+
 // What tallyd says of itself once it listens. STATUS_NOT_FOUND: not yet.
 static enum status
 announcement_read(struct server *server, struct error *error)
@@ -205,7 +210,7 @@ announcement_read(struct server *server, struct error *error)
     int64_t pid;
     scoped(buffer_done) struct buffer text = {0};
     scoped(arena_done) struct arena arena = {0};
-    (void)snprintf(path, sizeof path, "%.*s/tallyd.json", PATH_MAX - 32, server->data);
+    announcement_path(server, path);
     if (access(path, R_OK) != 0)
         return STATUS_NOT_FOUND;
     enum status status = file_read(path, &text, error);
@@ -213,11 +218,11 @@ announcement_read(struct server *server, struct error *error)
         status = json_parse(buffer_view(&text), &(struct json_limits){0}, &arena, &root, error);
     if (status != STATUS_OK)
         return status;
-    const struct json *tcp = json_member(root, "tcp"), *id = json_member(root, "pid");
+    const struct json *id = json_member(root, "pid");
     bool is_ours = id != NULL && json_int64(id, &pid) == STATUS_OK && pid == server->pid;
-    if (!is_ours || tcp == NULL || tcp->type != JSON_STRING)
+    if (!is_ours || !address_read(root, "tcp", server->tcp) ||
+        !address_read(root, "udp", server->udp) || !address_read(root, "unix", server->unix_path))
         return error_set(error, STATUS_INVALID, "%s is not what our tallyd writes", path);
-    (void)bytes_to_text(tcp->text, server->address, sizeof server->address);
     return STATUS_OK;
 }
 
@@ -239,20 +244,61 @@ ready_wait(struct server *server, int64_t began_ns, struct error *error)
 }
 
 enum status
-server_start(struct server *server, const struct server_options *options, struct error *error)
+server_prepare(struct server *server, const struct server_options *options, struct error *error)
 {
-    *server = (struct server){0};
+    *server = (struct server){.connections_max = options->connections_max};
     enum status status = directory_make(server, options->parent_dir, error);
     if (status == STATUS_OK)
         status = check_prepare(server->data, options->shards, options->map_size, error);
-    int64_t began_ns = clock_monotonic_ns();
-    if (status == STATUS_OK)
-        status = process_start(server, error);
-    if (status == STATUS_OK)
-        status = ready_wait(server, began_ns, error);
     if (status != STATUS_OK)
         server_done(server);
     return status;
+}
+
+enum status
+server_run(struct server *server, struct error *error)
+{
+    int64_t began_ns = clock_monotonic_ns();
+    enum status status = process_start(server, error);
+    return status == STATUS_OK ? ready_wait(server, began_ns, error) : status;
+}
+
+enum status
+server_start(struct server *server, const struct server_options *options, struct error *error)
+{
+    enum status status = server_prepare(server, options, error);
+    if (status == STATUS_OK)
+        status = server_run(server, error);
+    if (status != STATUS_OK)
+        server_done(server);
+    return status;
+}
+
+enum status
+server_kill(struct server *server, struct error *error)
+{
+    must(server->pid > 0);
+    if (kill(server->pid, SIGKILL) != 0)
+        return error_set_errno(error, "cannot kill tallyd");
+    if (waitpid(server->pid, NULL, 0) != server->pid)
+        return error_set_errno(error, "cannot wait for tallyd");
+    server->pid = 0;
+    // It names a process that is gone, and the next one is waited for by it.
+    char path[PATH_MAX];
+    announcement_path(server, path);
+    (void)unlink(path);
+    return STATUS_OK;
+}
+
+const char *
+server_address(const struct server *server, enum transport transport)
+{
+    switch (transport) {
+    case TRANSPORT_TCP: return server->tcp;
+    case TRANSPORT_UDP: return server->udp;
+    case TRANSPORT_UNIX: return server->unix_path;
+    }
+    return NULL;
 }
 
 // "RssAnon:     123 kB" of /proc/PID/status, in bytes.

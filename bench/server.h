@@ -11,23 +11,29 @@
 // is left behind. Owner: the caller. Thread: main.
 
 #include "base/status.h"
+#include "bench/endpoint.h"
 
 #include <limits.h>
 #include <stdint.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 
 struct server_options {
-    const char *parent_dir;  // where the directory is made
-    uint32_t shards;         // 0: the ledger's default
-    uint64_t map_size;       // 0: the ledger's default
+    const char *parent_dir;    // where the directory is made
+    uint32_t shards;           // 0: the ledger's default
+    uint64_t map_size;         // 0: the ledger's default
+    uint32_t connections_max;  // 0: tallyd's default
 };
+
+enum { SERVER_ADDRESS_MAX = 256 };
 
 struct server {
     char dir[PATH_MAX];   // empty: none
     char data[PATH_MAX];  // the ledger's directory
     char log[PATH_MAX];
-    char address[64];  // HOST:PORT
+    char tcp[SERVER_ADDRESS_MAX];  // HOST:PORT, as are those of udp
+    char udp[SERVER_ADDRESS_MAX];
+    char unix_path[SERVER_ADDRESS_MAX];
+    uint32_t connections_max;
     pid_t pid;         // 0: none
     int64_t ready_ns;  // from its start to its listening
 };
@@ -38,8 +44,17 @@ struct server_sample {
     uint64_t shared_bytes;  // RssShmem
 };
 
+// The directory, an empty ledger and its meters; nothing runs yet.
+enum status server_prepare(
+    struct server *server, const struct server_options *options, struct error *error) CHECKED;
+// Starts tallyd in a prepared directory, and returns when it listens.
+enum status server_run(struct server *server, struct error *error) CHECKED;
+// Both.
 enum status server_start(
     struct server *server, const struct server_options *options, struct error *error) CHECKED;
+// SIGKILL, and waits for its end; server_run may follow.
+enum status server_kill(struct server *server, struct error *error) CHECKED;
+const char *server_address(const struct server *server, enum transport transport);
 enum status
 server_sample(const struct server *server, struct server_sample *out, struct error *error) CHECKED;
 // After something failed: STATUS_IO says how tallyd ended, STATUS_OK that it has not ended. Waits
@@ -50,9 +65,3 @@ void server_done(struct server *server);
 
 // The path of a program beside our own. STATUS_NOT_FOUND: there is none that can be run.
 enum status program_beside(const char *name, char out[PATH_MAX], struct error *error) CHECKED;
-// "HOST:PORT" as a socket address. HOST may be a name.
-enum status address_resolve(
-    const char *text,
-    struct sockaddr_storage *out,
-    socklen_t *out_size,
-    struct error *error) CHECKED;

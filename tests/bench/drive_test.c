@@ -21,6 +21,7 @@ struct stage {
     uint32_t frame_size;
     struct drive *drive;
     struct drive_options options;
+    uint32_t datagrams;  // received, when the server is joined
     pthread_t server;
 };
 
@@ -73,8 +74,40 @@ server_run(void *context)
     return NULL;
 }
 
+// Takes no notice of the first datagram, and acks the second twice.
+static void *
+datagrams_run(void *context)
+{
+    struct stage *stage = context;
+    uint8_t *frame = pool_take(1, stage->frame_size);
+    struct sockaddr_in from;
+    uint32_t count = 0;
+    // Ends when the test makes the socket deaf.
+    for (;;) {
+        socklen_t size = sizeof from;
+        ssize_t got = recvfrom(
+            stage->listen_fd, frame, stage->frame_size, 0, (struct sockaddr *)&from, &size);
+        if (got != (ssize_t)stage->frame_size)
+            break;
+        uint8_t answer[64] = {0x81, 0xa3, 'a', 'c', 'k', 0xb0};
+        memcpy(answer + 6, frame + stage->frame_size - CHUNK_FROM_END, GENERATE_CHUNK_TEXT_SIZE);
+        count++;
+        for (uint32_t i = count == 1 ? 2 : count == 2 ? 0 : 1; i < 2; i++)
+            (void)sendto(
+                stage->listen_fd,
+                answer,
+                6 + GENERATE_CHUNK_TEXT_SIZE,
+                0,
+                (const struct sockaddr *)&from,
+                size);
+    }
+    stage->datagrams = count;
+    pool_give(frame);
+    return NULL;
+}
+
 static void
-stage_open(struct stage *stage, enum manner manner)
+stage_open_by(struct stage *stage, enum manner manner, enum transport transport)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
@@ -82,7 +115,6 @@ stage_open(struct stage *stage, enum manner manner)
     *stage = (struct stage){.manner = manner};
     stage->options = (struct drive_options){
         .generate = {.event_size = 110, .chunk_events = CHUNK_EVENTS, .subjects = 5},
-        .address_size = sizeof address,
         .connections = 1,
         .in_flight = 4,
         .chunks_max = 50,
@@ -90,14 +122,25 @@ stage_open(struct stage *stage, enum manner manner)
     };
     cr_assert_eq(generator_init(&generator, &stage->options.generate, NULL), STATUS_OK);
     stage->frame_size = generator_frame_size(&generator);
-    stage->listen_fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool is_udp = transport == TRANSPORT_UDP;
+    stage->listen_fd = socket(AF_INET, is_udp ? SOCK_DGRAM : SOCK_STREAM, 0);
     socklen_t size = sizeof address;
     cr_assert_eq(bind(stage->listen_fd, (const struct sockaddr *)&address, size), 0);
     cr_assert_eq(getsockname(stage->listen_fd, (struct sockaddr *)&address, &size), 0);
-    cr_assert_eq(listen(stage->listen_fd, 4), 0);
-    memcpy(&stage->options.address, &address, sizeof address);
+    if (!is_udp)
+        cr_assert_eq(listen(stage->listen_fd, 4), 0);
+    stage->options.endpoint.transport = transport;
+    stage->options.endpoint.address_size = sizeof address;
+    memcpy(&stage->options.endpoint.address, &address, sizeof address);
     stage->drive = pool_take(1, sizeof *stage->drive);
-    cr_assert_eq(pthread_create(&stage->server, NULL, server_run, stage), 0);
+    void *(*run)(void *) = is_udp ? datagrams_run : server_run;
+    cr_assert_eq(pthread_create(&stage->server, NULL, run, stage), 0);
+}
+
+static void
+stage_open(struct stage *stage, enum manner manner)
+{
+    stage_open_by(stage, manner, TRANSPORT_TCP);
 }
 
 static enum status
@@ -186,6 +229,28 @@ Test(drive, adds_up_what_was_refused)
     cr_assert_eq(stage.drive->rejected, 50);
     cr_assert_eq(stage.drive->conflicts, 50);
     stage_done(&stage);
+}
+
+Test(drive, sends_a_lost_datagram_again_and_takes_its_second_ack_for_none)
+{
+    struct stage stage;
+    struct error error = {0};
+    stage_open_by(&stage, MANNER_ACK, TRANSPORT_UDP);
+    stage.options.in_flight = 1;
+    cr_assert_eq(stage_run(&stage, &error), STATUS_OK, "%s", error.text);
+    cr_assert_eq(drive_acked(stage.drive), 50);
+    cr_assert_eq(stage.drive->latency.total, 50);
+    cr_assert_geq(stage.drive->resent, 1);
+    cr_assert_geq(stage.drive->latency.max, (uint64_t)DRIVE_RESEND_NS, "its clock ran on");
+    cr_assert_eq(stage.drive->generator.totals.events, 50 * CHUNK_EVENTS);
+    // An empty datagram ends the server, and all before it were ours.
+    int fd = -1;
+    cr_assert_eq(endpoint_connect(&stage.options.endpoint, &fd, &error), STATUS_OK);
+    cr_assert_eq(send(fd, "", 0, 0), 0);
+    close(fd);
+    uint64_t resent = stage.drive->resent;
+    stage_done(&stage);
+    cr_assert_eq(stage.datagrams, 50 + resent);
 }
 
 Test(drive, says_why_it_ended_early)

@@ -1,6 +1,7 @@
 #include "bench/generate.h"
 
 #include "base/pool.h"
+#include "bench/weights.h"
 
 #include <criterion/criterion.h>
 #include <msgpack.h>
@@ -129,6 +130,27 @@ frame_note(const struct generator *generator, const uint8_t *frame, struct seen 
     cr_assert(map_find(map_find(option, "tally"), "results")->via.boolean);
     msgpack_unpacked_destroy(&unpacked);
     msgpack_unpacked_destroy(&entry);
+}
+
+Test(generate, takes_subjects_by_their_weights)
+{
+    struct weights *weights = NULL;
+    struct error error = {0};
+    struct generate_options options = OPTIONS;
+    const struct weights_options hot = {.subjects = options.subjects, .hot_percent = 90};
+    cr_assert_eq(weights_open(&hot, &weights, &error), STATUS_OK);
+    options.weights = weights;
+    struct generator *generator = generator_new(&options);
+    uint8_t *frame = frame_new(generator);
+    uint32_t first = 0, size = generator_frame_size(generator);
+    generator_fill(generator, frame, 1, NOW_NS);
+    for (uint32_t at = 0; at + 10 <= size; at++)
+        first += memcmp(frame + at, "s-00000000", 10) == 0;
+    // 90 of 100 events, and the seed is fixed.
+    cr_assert(first >= 80 && first <= 98, "%u", first);
+    pool_give(frame);
+    pool_give(generator);
+    weights_close(weights);
 }
 
 Test(generate, makes_frames_that_an_independent_decoder_reads_and_counts_them_right)

@@ -39,6 +39,26 @@ says '"loop":"open"'
 load --events 1000 --chunk 1 --in-flight 50 || fail "chunks of one event failed"
 says 'usage  *matches'
 
+load --events 3000 --unix --zipf 0.99 --format json || fail "a unix socket failed"
+says '"usage_matches":true'
+says '"transport":"unix"'
+says '"zipf":0.99,'
+
+load --events 4000 --udp --hot-subject 50 --idle-connections 30 --format json || fail "UDP failed"
+says '"events_acked":4000,'
+says '"usage_matches":true'
+says '"chunk":100,'
+says '"datagrams_resent":[0-9]'
+says '"hot_subject_percent":50,'
+
+load --events 3000 --prefill 70000 --restart --format json || fail "a prefilled window failed"
+says '"usage_matches":true'
+says '"prefill":70000,'
+says '"server_restart_seconds":[0-9]'
+
+load --events 40 --event-size 65536 || fail "events of 64 KiB failed"
+says 'usage  *matches'
+
 [ -z "$(ls "$work" | grep tally-bench)" ] || fail "a directory was left behind"
 
 refuses() {
@@ -53,7 +73,11 @@ refuses 2 --events many
 refuses 2 --no-such-option
 refuses 2 --format xml
 refuses 2 --threads 3 --connections 2
+refuses 2 --udp --unix
+refuses 2 --zipf steep
+refuses 2 --prefill 5 --to 127.0.0.1:1
 refuses 1 --events 1000000000000
+refuses 1 --events 10 --udp --chunk 1000
 refuses 1 --events 10 --event-size 60000 --chunk 100000
 refuses 1 --to 127.0.0.1:1
 exit 0
