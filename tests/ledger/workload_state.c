@@ -1,5 +1,6 @@
 #include "base/assert.h"
 #include "base/buffer.h"
+#include "ledger/horizon.h"
 #include "ledger/shard_view.h"
 #include "ledger/verify.h"
 #include "tests/ledger/workload.h"
@@ -234,7 +235,20 @@ groups_max_of(const struct workload *workload)
     return workload->seed % 3 == 0 ? 1000 : 1 + (uint32_t)(workload->seed % 7);
 }
 
-// Cells that are to be made anew, of meters that lack no block.
+static bool
+has_clock(const struct workload *workload, const struct horizons *horizons, uint16_t zone)
+{
+    bool is_listed = zone == 0;
+    for (uint32_t i = 0; i < workload->zones_count; i++) {
+        uint32_t at = workload->zones_first + i;
+        is_listed = is_listed || (at < WORKLOAD_ZONES &&
+                                  strcmp(workload_zones[at], horizons->zones[zone - 1]) == 0);
+    }
+    return is_listed;
+}
+
+// Cells that are to be made anew: of meters that lack no block, and of zones that are listed. The
+// others wait for the next flush, which says what becomes of their zone.
 static uint64_t
 count_dirty(const struct workload *workload, uint32_t shard)
 {
@@ -242,13 +256,15 @@ count_dirty(const struct workload *workload, uint32_t shard)
     struct env *env = state_open(workload, shard);
     struct tx tx = tx_read(env);
     uint64_t count = 0;
+    struct horizons horizons;
+    succeed(workload, horizons_read(&tx, &horizons, &error), &error);
     struct walk walk = walk_open(&tx, STATE_DB_DIRTY);
     for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
         struct cell_key key;
         uint64_t from = 0;
         must(cell_key_read(walk.key, &key));
         succeed(workload, state_live_from(&tx, key.meter_id, &from, &error), &error);
-        count += from == 1;
+        count += from == 1 && has_clock(workload, &horizons, key.zone);
     }
     walk_done(&walk);
     tx_done(&tx);
