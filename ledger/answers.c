@@ -78,26 +78,49 @@ answers_give(struct answers *answers)
     return true;
 }
 
-// Whether events of the subject, or of one that looks like it, are to be folded yet.
-static bool
-is_left(const struct group *group, uint32_t at, struct bytes subject)
+// Cells and totals are the same in whatever order events come to them, so what the group has left
+// of the subject, or of one that looks like it, comes first.
+static void
+fold_ahead(
+    struct shard *shard,
+    const struct group *group,
+    uint32_t at,
+    const struct fold_place *from,
+    struct bytes subject)
 {
     const uint64_t hash = cells_hash(subject);
-    bool is = subject.size == 0;
-    for (uint32_t i = at; i < group->count && !is; i++)
-        is = group->items[i].subject_hash == hash;
-    return is;
+    struct fold_place place = *from;
+    struct entry entry;
+    for (uint32_t i = at; i < group->count; i++) {
+        struct group_item *item = &group->items[i];
+        if (group->fates[i] != FATE_STORED)
+            continue;
+        if (item->subject_hash == hash && !item->is_folded) {
+            struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
+            entry_view(&in, &entry);
+            if (!shard_fold_entry(shard, &entry, &place))
+                metric_add(&shard->metrics[SHARD_UNMETERED], 1);
+            if ((entry.flags & ENTRY_IS_BACKFILL) != 0)
+                batches_count(&shard->batches, &entry, place.block);
+            item->is_folded = true;
+        }
+        place.index++;
+    }
 }
 
 void
-answers_give_amid(struct answers *answers, const struct group *group, uint32_t at)
+answers_give_amid(
+    struct shard *shard, const struct group *group, uint32_t at, const struct fold_place *place)
 {
+    struct answers *answers = shard->answers;
     if (answers == NULL || answers->waiting != NULL)
         return;
     answers->waiting = slot_take(&answers->questions);
     const struct memory_question *question = answers->waiting;
-    if (question != NULL && !is_left(group, at, question->request.subject))
-        (void)answers_give(answers);
+    if (question == NULL || question->request.subject.size == 0)
+        return;
+    fold_ahead(shard, group, at, place, question->request.subject);
+    (void)answers_give(answers);
 }
 
 // Of what is lent both sides may look at the same time.

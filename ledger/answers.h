@@ -12,12 +12,13 @@
 // a block, to sync, to free memory. Then the serve thread looks at them itself, so that no answer
 // waits for a disk. Each of these is a moment between two blocks, and what was committed meanwhile
 // is acked when the writer has its own back: so what was acked is in the next answer. Amid the fold
-// of a large block the writer answers for subjects of whom nothing is left in it. A question about
+// of a large block the writer folds what it has left of the subject, and answers. A question about
 // all subjects may take long, and is the writer's between two blocks. Threads: as each function
 // says.
 
 #include "ledger/memory.h"
 
+struct fold_place;
 struct group;
 struct shard;
 
@@ -44,9 +45,10 @@ void answers_done(struct answers *answers);
 void answers_ask(struct answers *answers, struct memory_question *question);
 // The writer: answers the question that waits. False: there is none.
 bool answers_give(struct answers *answers);
-// The writer amid a fold: all events of the group before this one are folded, of the block that is
-// the shard's head. answers may be NULL.
-void answers_give_amid(struct answers *answers, const struct group *group, uint32_t at);
+// The writer amid a fold: the stored events of the group before this one are folded, and place is
+// that of the next. What is folded ahead for an answer says so.
+void answers_give_amid(
+    struct shard *shard, const struct group *group, uint32_t at, const struct fold_place *place);
 // The writer; may be nested, and answers may be NULL: then nobody asks. What waited is answered.
 void answers_lend(struct answers *answers);
 void answers_reclaim(struct answers *answers);

@@ -165,6 +165,7 @@ group_put(
     item->offset = group->size;
     item->size = (uint32_t)size;
     item->flags = entry.flags;
+    item->is_folded = false;
     group->receipts[group->count] = receipt;
     group->count++;
     group->size += (uint32_t)size;

@@ -39,6 +39,7 @@ struct group_item {
     uint32_t payload;
     uint8_t flags;  // enum entry_flag
     bool has_identity;
+    bool is_folded;  // writer: ahead of the others
 };
 
 struct group {

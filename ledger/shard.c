@@ -463,10 +463,14 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
     for (uint32_t i = 0; i < group->count; i++) {
         fold_prefetch(shard, group, i);
         if (i % FOLD_LOOK_EACH == 0)
-            answers_give_amid(shard->answers, group, i);
+            answers_give_amid(shard, group, i, &place);
         if (group->fates[i] != FATE_STORED)
             continue;
         const struct group_item *item = &group->items[i];
+        if (item->is_folded) {
+            place.index++;
+            continue;
+        }
         struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
         entry_view(&in, &entry);
         if (!bytes_equal(entry.type, type))

@@ -52,6 +52,7 @@ struct watch {
     uint32_t capacity, count;
     struct watch_entry *unbased_first, *unbased_last;
     uint32_t unbased_count;
+    struct watch_entry *partial_first;  // what was partial when it was based
     bool wants_flush;  // cells in memory are to be made anew before a total is known
     struct watch_batch batches[2];
     uint64_t batch_number;  // of the batch that grows, batches[batch_number % 2]

@@ -288,7 +288,7 @@ MUTANTS = [
      "    cell_add(aggregation, &entry->total, input, step->start_s, &watch->arena);\n",
      ""),
     ("watch-cancel-unseen", "what is taken out is used no more", "ledger/watch.c",
-     "    if (input->is_cancel) {\n        entry_queue(watch, entry);\n        return;",
+     "    if (input->is_cancel) {\n        watch_queue(watch, entry);\n        return;",
      "    if (input->is_cancel) {\n        return;"),
     ("watch-late-period", "a late event belongs to its own period", "ledger/shard.c",
      "        watch_add(&shard->watch, step->meter->id, entry->subject, step);",
@@ -402,7 +402,8 @@ MODULE_MUTANTS = [
      "    dirty_delete(tx, key);\n    if (!(stored.flags & CELL_DIRTY))\n"),
     ("watch-dirty-tested", "a dirty cell fires nothing", "watch_crash", "ledger/watch.c",
      "(entry->is_partial && !entry->is_reached)", "false"),
-    ("watch-adopt-forgets", "new definitions lose no event", "watch_shard", "ledger/watch.c",
+    ("watch-adopt-forgets", "new definitions lose no event", "watch_shard",
+     "ledger/watch_table.c",
      "    queue_keep(watch, watch->unbased_first);", "    queue_clear(watch);"),
     ("watch-mark-twice", "a mark on its way is not made again", "watch_shard", "ledger/watch.c",
      "        if (fired_is(&tx, mark->threshold_id, mark->from_s, mark->subject))",
@@ -411,7 +412,7 @@ MODULE_MUTANTS = [
      "    return aggregation == AGGREGATION_SUM || aggregation == AGGREGATION_LATEST;",
      "    return aggregation == AGGREGATION_LATEST;"),
     ("watch-trim-forgets", "what fired and has no mark is not dropped", "watch_shard",
-     "ledger/watch.c",
+     "ledger/watch_table.c",
      "                                      (from->has_fired && !entry_is_marked(watch, from)));",
      "                                      watch->count > UINT32_MAX / 2);"),
     ("watch-start-forgets", "a start knows who waits for a cell made anew", "watch_shard",
@@ -478,8 +479,11 @@ MODULE_MUTANTS = [
      "    enum status status = shard_sync_head(&writer->shard, monotonic_ns, &writer->error);\n"
      "    answers_reclaim(&writer->answers);\n",
      "    enum status status = shard_sync_head(&writer->shard, monotonic_ns, &writer->error);\n"),
-    ("answers-early", "what was acked is in the next answer", "answers",
-     "ledger/answers.c", "!is_left(group, at, question->request.subject)", "at < group->count"),
+    ("answers-early", "what was acked is in the next answer", "watch_shard",
+     "ledger/answers.c", "    fold_ahead(shard, group, at, place, question->request.subject);\n",
+     "    (void)fold_ahead, (void)group, (void)at, (void)place;\n"),
+    ("answers-twice", "what was folded for an answer is folded once", "watch_shard",
+     "ledger/shard.c", "        if (item->is_folded) {", "        if (item->is_folded && i == 0) {"),
     ("answers-lent-on", "likewise: what is folded is lent to nobody", "answers",
      "ledger/writer.c", "        answers_reclaim(&writer->answers);\n    }\n"
      "    group->is_lost = writer_has_failed(writer);\n"
@@ -492,6 +496,14 @@ MODULE_MUTANTS = [
      "    lane_answer(lane, group);\n"
      "    if (!is_lost)\n        shard_fold(shard, group, now_ns);\n"
      "    answers_reclaim(&writer->answers);\n"),
+    ("watch-partial-unlisted", "what waits for a cell made anew comes again", "watch_crash",
+     "ledger/watch.c", "    if (entry->is_partial)\n        watch_list_partial(watch, entry);\n",
+     ""),
+    ("watch-partial-adopt", "likewise behind a change of definitions", "watch_shard",
+     "ledger/watch_table.c", "    partials_keep(watch);\n", "    (void)partials_keep;\n"
+     "    (void)partials_take(watch);\n"),
+    ("answers-mark-stays", "a group that comes again is folded whole", "watch_shard",
+     "ledger/group.c", "    item->is_folded = false;\n", ""),
     ("answers-behind", "a large block's fold is not waited for", "watch_shard",
      "ledger/shard.c", "        if (i % FOLD_LOOK_EACH == 0)\n", "        if (i > group->count)\n"),
 ]

@@ -247,7 +247,7 @@ used_of(struct memory_question *question)
     return watching_whole(&quota.used);
 }
 
-// A question does not wait for the fold of a block, unless it has more of its subject.
+// A question does not wait for the fold of a block, but for what it has of its subject.
 Test(watch_shard, answers_come_amid_a_fold)
 {
     enum { SUBJECTS = 1000 };
@@ -264,13 +264,25 @@ Test(watch_shard, answers_come_amid_a_fold)
     hand.question = &question;
     hand_put(&hand, SUBJECTS, 1);
     cr_assert_eq(used_of(&question), 0);
-    // Of its last subject: not before it is folded.
+    // Of its last subject: that one comes first.
     question = quota_question("s999");
+    hand.question = &question;
+    hand_put(&hand, SUBJECTS, 1);
+    cr_assert_eq(used_of(&question), 2);
+    // Of all subjects: behind it.
+    question = quota_question("");
+    question.request.kind = MEMORY_CELLS;
     hand.question = &question;
     hand_put(&hand, SUBJECTS, 1);
     cr_assert_not(flag_get(&question.is_answered));
     cr_assert(answers_give(&answers));
-    cr_assert_eq(used_of(&question), 2);
+    cr_assert(flag_get(&question.is_answered));
+    buffer_done(&question.reply);
+    // What was folded first is not folded again.
+    question = quota_question("s999");
+    slot_offer(&answers.questions, &question);
+    cr_assert(answers_give(&answers));
+    cr_assert_eq(used_of(&question), 3);
     cr_assert_not(answers_give(&answers));
     answers_done(&answers);
     hand_end(&hand);
@@ -371,6 +383,34 @@ Test(watch_shard, a_sum_of_some_blocks_fires_nothing)
     hand_put(&hand, 1, 30);
     hand_settle(&hand);
     cr_assert_eq(marks(&hand), 1);
+    hand_end(&hand);
+}
+
+// What older events bring fires without another event, also behind a change of definitions.
+Test(watch_shard, a_total_of_some_blocks_comes_again)
+{
+    struct hand hand = {0};
+    struct error error = {0};
+    struct threshold other = watching_hundred;
+    hand_begin(&hand);
+    hand_open(&hand, 0);
+    hand_put(&hand, 1, 10);
+    define(&hand, AGGREGATION_SUM);
+    hand_adopt(&hand);
+    hand_put(&hand, 1, 95);
+    hand_settle(&hand);
+    other.key = "other";
+    other.subject = "nobody";
+    (void)watching_threshold(&hand.writing, &other);
+    hand_adopt(&hand);
+    succeed(meter_rebuild_slice(hand.shard, SECOND_NS, &error), &error);
+    cr_assert_not(watch_has_unbased(&hand.shard->watch));
+    watch_renew(&hand.shard->watch);
+    hand_settle(&hand);
+    cr_assert_eq(marks(&hand), 1);
+    // It is known for good now.
+    watch_renew(&hand.shard->watch);
+    cr_assert_not(watch_has_unbased(&hand.shard->watch));
     hand_end(&hand);
 }
 
