@@ -1,6 +1,6 @@
 #pragma once
-// Where two threads meet: a single-producer single-consumer ring, a slot with take-back, a lease, and
-// a waker.
+// Where two threads meet: a single-producer single-consumer ring, a slot with take-back, a lease,
+// and a waker.
 //
 // struct ring: pointers in order, fixed capacity (a power of two).
 //     producer: ring_push(&ring, item)  -> false when full (stop reading your input)
@@ -13,8 +13,8 @@
 //     consumer: item = slot_take(&slot)
 //
 // struct lease: what one thread owns, lent to one other thread while the owner only looks at it (it
-// waits for a disk, or sleeps). Neither waits to lend or to borrow; the owner waits for its own back
-// as long as the borrower still looks.
+// waits for a disk, or sleeps). Neither waits to lend or to borrow; the owner waits for its own
+// back as long as the borrower still looks.
 //     owner:    lease_lend(&lease); ... lease_reclaim(&lease, &waker)
 //     borrower: if (lease_borrow(&lease)) { ... lease_return(&lease, &waker) }
 //

@@ -2,9 +2,9 @@
 // it serves a request: of subjects whose total tallyd has in memory, and of those whose total lies
 // in cells; while nothing else happens, and while events come, at a rate and as fast as they are
 // taken. While events come questions are asked at their times, and each is measured from its time
-// on, so that one that waits long does not hide those that would have waited with it. A month is twenty days old, each
-// subject used 1 on one of its first days, every other one 1 today. So what each answer must say is
-// known, but for events that come meanwhile.
+// on, so that one that waits long does not hide those that would have waited with it. A month is
+// twenty days old, each subject used 1 on one of its first days, every other one 1 today. So what
+// each answer must say is known, but for events that come meanwhile.
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/hash.h"

@@ -6,7 +6,9 @@
 //
 // {"pid":12,"version":"0.1.0","started":"...Z","shards":2,
 //  "tcp":"127.0.0.1:24224","udp":"127.0.0.1:24224","unix":"/...","metrics":"127.0.0.1:24280"}
-// A killed process leaves it behind, so who reads it checks the pid.
+// A killed process leaves it behind, so who reads it checks the pid. It is not synced: it says
+// nothing that outlives the process, and what a power cut leaves of it is refused like any other
+// damage and replaced by the next start.
 // An address that is switched off is null.
 //
 // Owner: main. Thread: main.

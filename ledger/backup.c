@@ -118,6 +118,17 @@ copying_resume(struct copying *copying, struct tx *log, struct error *error)
         copying->backup->to);
 }
 
+// Retention does not wait for a backup: what it has overtaken is not damaged.
+static enum status
+overtaken(uint64_t sequence, struct error *error)
+{
+    return error_set(
+        error,
+        STATUS_BUSY,
+        "block %" PRIu64 " and those before it were deleted from the log meanwhile: start it again",
+        sequence);
+}
+
 // Blocks of one transaction, into memory.
 static enum status
 copying_read(struct copying *copying, uint64_t head, struct error *error)
@@ -129,6 +140,8 @@ copying_read(struct copying *copying, uint64_t head, struct error *error)
         uint64_t sequence = copying->next;
         // Checks it whole, its predecessor's checksum included.
         status = log_open(&copying->reader, &log, sequence, error);
+        if (status == STATUS_NOT_FOUND)
+            status = overtaken(sequence, error);
         if (status)
             break;
         bool is_there = tx_get(&log, LOG_DB_BLOCKS, bytes_of(&sequence, sizeof sequence), &value);
@@ -193,10 +206,8 @@ copying_begin(struct copying *copying, struct error *error)
     const struct manifest_shard *shard = &copying->backup->manifest.shards[copying->shard];
     uint64_t held = shard->head;
     copying->next = held > 0 ? held + 1 : shard->kept.first;
-    if (held == 0 && first > shard->kept.first) {
-        return error_set(
-            error, STATUS_BUSY, "blocks were deleted from the log meanwhile: start it again");
-    }
+    if (held == 0 && first > shard->kept.first)
+        return overtaken(first - 1, error);
     if (copying->next < first) {
         return error_set(
             error,

@@ -21,6 +21,7 @@ struct dump {
     struct shard_view view;
     struct buffer lines;
     struct log_reader reader;
+    uint64_t lost_first, lost_last;  // blocks that retention deleted before their turn; 0: none
     bool is_stopped;
 };
 
@@ -199,11 +200,43 @@ dump_next_block(struct dump *dump, uint64_t sequence, struct error *error)
     return STATUS_OK;
 }
 
+// Retention does not wait for a reader. What it has left is shown, and at the end what it has not.
+static enum status
+dump_overtaken(struct dump *dump, uint64_t *sequence, struct error *error)
+{
+    uint64_t first = 0;
+    scoped(tx_done) struct tx log = tx_read(dump->view.log);
+    enum status status = log_first(&log, &first, error);
+    if (status)
+        return status;
+    must(first > *sequence);
+    if (dump->lost_first == 0)
+        dump->lost_first = *sequence;
+    dump->lost_last = first - 1;
+    *sequence = first;
+    return STATUS_OK;
+}
+
+static enum status
+dump_blocks(struct dump *dump, uint64_t first, uint64_t head, struct error *error)
+{
+    enum status status = STATUS_OK;
+    for (uint64_t sequence = first; sequence <= head && !status && !dump->is_stopped;) {
+        status = dump_next_block(dump, sequence, error);
+        if (status == STATUS_NOT_FOUND)
+            status = dump_overtaken(dump, &sequence, error);
+        else
+            sequence++;
+    }
+    return status;
+}
+
 static enum status
 dump_shard(struct dump *dump, const char *dir, uint32_t shard, struct error *error)
 {
     uint64_t first = 1;
     uint64_t head = 0;
+    dump->lost_first = 0;
     enum status status = shard_view_open(dir, shard, &dump->view, error);
     if (status || dump->view.log == NULL)
         return status;
@@ -212,9 +245,18 @@ dump_shard(struct dump *dump, const char *dir, uint32_t shard, struct error *err
     if (!status)
         status = log_head(&log, &head, error);
     tx_done(&log);
-    for (uint64_t sequence = first; sequence <= head && !status && !dump->is_stopped; sequence++)
-        status = dump_next_block(dump, sequence, error);
-    return status;
+    if (!status)
+        status = dump_blocks(dump, first, head, error);
+    if (status || dump->lost_first == 0 || dump->is_stopped)
+        return status;
+    return error_set(
+        error,
+        STATUS_BUSY,
+        "shard %" PRIu32 ": blocks %" PRIu64 " to %" PRIu64
+        " were deleted while it was read, because they are older than the log is kept",
+        shard,
+        dump->lost_first,
+        dump->lost_last < head ? dump->lost_last : head);
 }
 
 static bool
@@ -242,13 +284,17 @@ dump_run(
         return error_set(
             error, STATUS_INVALID, "there is no shard %d: it has %u", options->shard, conf.shards);
     struct dump dump = {.options = options, .on_lines = on_lines, .context = context};
+    bool is_short = false;
     for (uint32_t shard = 0; shard < conf.shards && !status && !dump.is_stopped; shard++) {
         if (!shard_is_wanted(options, shard, conf.shards))
             continue;
         status = dump_shard(&dump, dir, shard, error);
         log_reader_done(&dump.reader);
         shard_view_done(&dump.view);
+        is_short = is_short || status == STATUS_BUSY;
+        if (status == STATUS_BUSY)
+            status = STATUS_OK;
     }
     buffer_done(&dump.lines);
-    return status;
+    return !status && is_short ? STATUS_BUSY : status;
 }

@@ -39,7 +39,8 @@ struct dump_options {
 // Whole lines, some at a time. False stops.
 typedef bool (*dump_lines_fn)(void *context, struct bytes lines);
 
-// STATUS_CORRUPT names shard and block; lines before it have been written.
+// STATUS_CORRUPT names shard and block; lines before it have been written. STATUS_BUSY, with all
+// other lines: blocks of a shard were deleted before their turn.
 enum status dump_run(
     const char *dir,
     const struct dump_options *options,

@@ -76,7 +76,9 @@ fired_is(struct tx *tx, uint32_t threshold_id, int64_t from_s, struct bytes subj
 {
     uint8_t key[MARK_KEY_MAX];
     struct bytes value;
-    return tx_get(tx, FIRED_DB, mark_key(threshold_id, from_s, subject, key), &value);
+    uint64_t sequence;
+    struct bytes mark = mark_key(threshold_id, from_s, subject, key);
+    return tx_get(tx, FIRED_DB, mark, &value) && !state_meta_read(mark, value, &sequence);
 }
 
 // Sequence keys are the greatest of the database.

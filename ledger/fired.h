@@ -16,7 +16,8 @@
 // Sequence numbers are the shard's and rise from 1 without gaps. A mark is shown when it is
 // durable, and never taken back, so that a reader who asks for what came since the last number it
 // saw gets each mark once. Marks are not made of the log again, they say that somebody was told: so
-// they lie outside of state/, which can be dropped. Where they are missing (a restored backup has
+// they lie outside of state/, which can be dropped. They stay for good: a backfill may come for any
+// period. Where they are missing (a restored backup has
 // none) thresholds fire once more.
 // Owner: who has the transaction.
 
@@ -45,6 +46,7 @@ struct fired {
     struct bytes subject;
 };
 
+// A damaged mark is none: who is told twice knows more than who is never told.
 bool fired_is(struct tx *tx, uint32_t threshold_id, int64_t from_s, struct bytes subject);
 enum status fired_put(struct tx *tx, const struct fired *one, struct error *error) CHECKED;
 // The next at most max after number `since`, in order, in the arena. STATUS_CORRUPT: one is

@@ -133,7 +133,10 @@ reading_disk(struct reading *reading)
     reading->walk = walk_open(reading->tx, STATE_DB_CELLS);
     for (uint32_t i = 0; i < cover.count; i++) {
         const struct cover_piece *piece = &cover.pieces[i];
-        int64_t start_s = piece->is_log ? piece->to_s : piece->from_s;
+        int64_t start_s = piece->from_s;
+        // Cells answer for every UTC day and month: none are deleted before wider ones are made of
+        // them, and the widest stay for good (ledger/roll).
+        must(!piece->is_log);
         while (start_s < piece->to_s && !reading->status && !reading_is_enough(reading))
             start_s = reading_window(reading, &piece->kind, start_s);
     }

@@ -20,7 +20,8 @@ enum { BEHIND_SHARE = 20, BEHIND_WAIT_MS = 5 };
 static const int64_t BEHIND_SLICE_NS = 2 * 1000000LL;
 static const int64_t BEHIND_CREDIT_MAX_NS = 20 * 1000000LL;
 static const int64_t BEHIND_QUIET_NS = 200 * 1000000LL;
-// Totals of thresholds: how long at once, since questions wait for it, and how long marks of what fired are gathered.
+// Totals of thresholds: how long at once, since questions wait for it, and how long marks of what
+// fired are gathered.
 static const int64_t WATCH_SLICE_NS = 250 * 1000LL;
 static const int64_t FIRED_COMMIT_NS = 200 * 1000000LL;
 // What was rebuilt is flushed when it is so much, or so old.

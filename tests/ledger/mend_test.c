@@ -2,6 +2,7 @@
 
 #include "ledger/control.h"
 #include "ledger/dirty.h"
+#include "ledger/keeper.h"
 #include "ledger/rebuild.h"
 #include "ledger/remake.h"
 #include "ledger/shard_view.h"
@@ -11,6 +12,7 @@
 
 #include <criterion/criterion.h>
 
+#include <sched.h>
 #include <stdio.h>
 
 // Cells that corrections touched: dirty until they are made anew, which the keeper does after the
@@ -354,6 +356,127 @@ mend_all(const struct writing *writing)
     env_close(state);
     env_close(log);
     arena_done(&arena);
+}
+
+// A keeper by itself, and who is its writer otherwise.
+struct keeping {
+    struct keeper keeper;
+    struct env *log, *state, *fired;
+    struct generations *generations;
+    struct waker writer;
+    struct arena arena;
+    struct metric mended, other;
+    struct watch_batch none;
+};
+
+static int64_t
+keeping_now_ns(void)
+{
+    return writing_now_ns;
+}
+
+static void
+keeping_begin(struct keeping *keeping, const struct writing *writing)
+{
+    static const struct meter most = {
+        .key = "most",
+        .event_type = "llm",
+        .aggregation = AGGREGATION_MAX,
+        .value_property = "$.n",
+        .id = METER_MOST,
+    };
+    static const struct billing_zones no_zones = {0};
+    struct error error = {0};
+    char path[128];
+    const struct env_options log = {
+        .is_read_only = true, .dbs = LOG_DBS, .dbs_count = LOG_DB_COUNT};
+    (void)snprintf(path, sizeof path, "%s/shards/0000/log", writing->dir);
+    succeed(env_open(path, &log, &keeping->log, &error), &error);
+    keeping->state = state_open(writing);
+    succeed(fired_open(writing->dir, 0, 64 << 20, &keeping->fired, &error), &error);
+    const struct generations_options generations = {
+        .state = keeping->state, .hot_max = 1000, .window_ns = 36 * DAY_NS};
+    succeed(generations_open(&generations, &keeping->generations, &error), &error);
+    succeed(waker_init(&keeping->writer, &error), &error);
+    const struct keeper_options options = {
+        .log = keeping->log,
+        .state = keeping->state,
+        .fired = keeping->fired,
+        .facts = {.meters = meter_set_make(&most, 1, &keeping->arena), .zones = &no_zones},
+        .generations = keeping->generations,
+        .writer = &keeping->writer,
+        .now_ns = keeping_now_ns,
+        .cells_mended = &keeping->mended,
+        .windows_made = &keeping->other,
+        .cells_deleted = &keeping->other,
+        .cells_purged = &keeping->other,
+        .groups_capped = &keeping->other,
+        .dead_readers = &keeping->other,
+        .reader_seconds = &keeping->other,
+    };
+    succeed(keeper_start(&keeping->keeper, &options, &error), &error);
+}
+
+static void
+keeping_end(struct keeping *keeping)
+{
+    keeper_stop(&keeping->keeper);
+    generations_close(keeping->generations);
+    env_close(keeping->log);
+    env_close(keeping->state);
+    env_close(keeping->fired);
+    waker_done(&keeping->writer);
+    arena_done(&keeping->arena);
+}
+
+// Until it has looked at everything once more: marks come first in its round, so when a second
+// batch is written, the round of the first is over.
+static void
+keeping_round(struct keeping *keeping)
+{
+    const int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
+    for (int i = 0; i < 2; i++) {
+        keeper_offer_marks(&keeping->keeper, &keeping->none);
+        while (keeper_take_marked(&keeping->keeper) == NULL) {
+            cr_assert_lt(clock_monotonic_ns(), deadline_ns, "the keeper does nothing");
+            sched_yield();
+        }
+    }
+}
+
+// Who waits for a cell made anew finds it by its record, if the process dies before it has asked.
+Test(mend, a_record_stays_until_thresholds_know, .timeout = 240)
+{
+    struct writing writing;
+    static struct keeping keeping;
+    begin(&writing);
+    put(&writing, "s", "a", 10, writing_now_ns - HOUR_NS);
+    put(&writing, "s", "b", 7, writing_now_ns - HOUR_NS);
+    cancel(&writing, "s", "a");
+    writing_close(&writing);
+    cr_assert_gt(spoil(&writing), 2);
+    const uint32_t listed = count_flags(&writing).records;
+    keeping_begin(&keeping, &writing);
+    // As the writer does at a start, when it has asked for what was listed.
+    keeper_settled(&keeping.keeper, 0);
+    const int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
+    while (count_flags(&writing).dirty > 0) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "nothing is made anew");
+        sched_yield();
+    }
+    for (int i = 0; i < 3; i++)
+        keeping_round(&keeping);
+    cr_assert_eq(count_flags(&writing).records, listed);
+    cr_assert_not(keeper_is_mended(&keeping.keeper));
+    while (!keeper_is_mended(&keeping.keeper)) {
+        keeper_settled(&keeping.keeper, keeper_mended(&keeping.keeper));
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "records stay");
+        sched_yield();
+    }
+    cr_assert_eq(count_flags(&writing).records, 0);
+    cr_assert_gt(metric_get(&keeping.mended), 0);
+    keeping_end(&keeping);
+    writing_end(&writing);
 }
 
 // What is still to be folded into them may be cancelled already, which a cell made anew without it

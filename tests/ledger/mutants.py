@@ -471,6 +471,22 @@ MODULE_MUTANTS = [
     ("retain-beside", "a batch is reverted whatever came beside it", "retain_hold",
      "ledger/backfill.c", "                           bytes_equal(entry.batch, change->backfill->id);",
      "                           entry.batch.size > 0;"),
+    ("dump-skips-silently", "a dump that is overtaken says so", "retain",
+     "ledger/dump.c", "    return !status && is_short ? STATUS_BUSY : status;",
+     "    return !status && is_short ? STATUS_OK : status;"),
+    ("dump-breaks-off", "and shows what is left", "retain",
+     "ledger/dump.c", "        if (status == STATUS_NOT_FOUND)\n", "        if (first == 0)\n"),
+    ("backup-not-found", "a backup that is overtaken may be started again", "retain",
+     "ledger/backup.c", "        if (status == STATUS_NOT_FOUND)\n"
+     "            status = overtaken(sequence, error);\n", ""),
+    ("fired-unchecked", "a mark that is damaged is none", "watch_crash",
+     "ledger/fired.c", " && !state_meta_read(mark, value, &sequence);",
+     " && (sequence = value.size) > 0;"),
+    ("roll-retires-early", "cells stay until wider ones are made of them", "roll",
+     "ledger/roll.c", " && made->made_s < before_s)", " && made->made_s < 0)"),
+    ("mend-unsettled", "records of cells made anew stay until thresholds know", "mend",
+     "ledger/keeper.c", "(is_settled || !mend_forgets_next(keeper->mend))",
+     "(is_settled || keeper->looked_ns > 0)"),
     ("answers-kept", "no answer waits for a commit", "answers",
      "ledger/shard.c", "    answers_lend(shard->answers);\n    status = tx_commit(&tx, error);\n"
      "    answers_reclaim(shard->answers);\n", "    status = tx_commit(&tx, error);\n"),
@@ -483,7 +499,8 @@ MODULE_MUTANTS = [
      "ledger/answers.c", "    fold_ahead(shard, group, at, place, question->request.subject);\n",
      "    (void)fold_ahead, (void)group, (void)at, (void)place;\n"),
     ("answers-twice", "what was folded for an answer is folded once", "watch_shard",
-     "ledger/shard.c", "        if (item->is_folded) {", "        if (item->is_folded && i == 0) {"),
+     "ledger/shard.c", "        if (item->is_folded) {",
+     "        if (item->is_folded && i == 0) {"),
     ("answers-lent-on", "likewise: what is folded is lent to nobody", "answers",
      "ledger/writer.c", "        answers_reclaim(&writer->answers);\n    }\n"
      "    group->is_lost = writer_has_failed(writer);\n"

@@ -1,12 +1,14 @@
 #include "ledger/backup.h"
 #include "ledger/correct.h"
 #include "ledger/correction.h"
+#include "ledger/dump.h"
 #include "ledger/rebuild.h"
 #include "ledger/usage.h"
 #include "tests/ledger/days.h"
 
 #include <criterion/criterion.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static enum status
@@ -399,5 +401,94 @@ Test(retain, a_backup_that_was_overtaken_says_so)
     wait_for_oldest(&days.writing, days.heads[DAYS - 1] + 1);
     cr_assert_eq(backup_run(days.writing.dir, days.to, &plain, &summary, &error), STATUS_EXISTS);
     cr_assert_not_null(strstr(error.text, "was deleted from the log"), "%s", error.text);
+    days_end(&days);
+}
+
+// What a reader or a copier meets when the log loses its beginning while it is at work.
+struct overtaking {
+    struct days *days;
+    bool has_begun;
+    uint64_t first_lines;  // before it began
+    uint64_t lines;
+};
+
+static void
+overtake(struct overtaking *overtaking)
+{
+    struct days *days = overtaking->days;
+    if (overtaking->has_begun)
+        return;
+    overtaking->has_begun = true;
+    writing_close(&days->writing);
+    writing_open(&days->writing, &keeping);
+    wait_for_oldest(&days->writing, days->heads[KEPT_FROM - 1] + 1);
+}
+
+static bool
+overtake_dump(void *context, struct bytes lines)
+{
+    struct overtaking *overtaking = context;
+    for (size_t i = 0; i < lines.size; i++)
+        overtaking->lines += lines.data[i] == '\n';
+    if (!overtaking->has_begun)
+        overtaking->first_lines = overtaking->lines;
+    overtake(overtaking);
+    return true;
+}
+
+static void
+overtake_backup(void *context, uint64_t done, uint64_t total)
+{
+    (void)done;
+    (void)total;
+    overtake(context);
+}
+
+Test(retain, a_dump_that_is_overtaken_shows_what_is_left_and_says_so)
+{
+    struct days days;
+    struct error error = {0};
+    char deleted[64];
+    const struct dump_options all = {
+        .shard = DUMP_ALL_SHARDS, .from_ns = INT64_MIN, .to_ns = INT64_MAX};
+    days_begin(&days, NULL);
+    struct overtaking overtaking = {.days = &days};
+    cr_assert_eq(
+        dump_run(days.writing.dir, &all, overtake_dump, &overtaking, &error), STATUS_BUSY);
+    (void)snprintf(
+        deleted, sizeof deleted, "blocks 2 to %" PRIu64 " were deleted", days.heads[KEPT_FROM - 1]);
+    cr_assert_not_null(strstr(error.text, deleted), "%s", error.text);
+    cr_assert_eq(overtaking.lines, overtaking.first_lines + (DAYS - KEPT_FROM) * EVENTS_A_DAY);
+    // Once more, it is all that there is.
+    overtaking.lines = 0;
+    succeed(dump_run(days.writing.dir, &all, overtake_dump, &overtaking, &error), &error);
+    cr_assert_eq(overtaking.lines, (DAYS - KEPT_FROM) * EVENTS_A_DAY);
+    days_end(&days);
+}
+
+Test(retain, a_backup_that_is_overtaken_may_be_started_again)
+{
+    struct days days;
+    struct error error = {0};
+    struct backup_summary summary;
+    // More blocks than are read at once.
+    enum { BLOCKS = 150 };
+    days_define(&days);
+    writing_open(&days.writing, NULL);
+    for (int i = 0; i < BLOCKS; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "before-%d", i);
+        days_put(&days, id);
+    }
+    writing_close(&days.writing);
+    days_run(&days, NULL);
+    cr_assert_gt(days.heads[0], BLOCKS);
+    struct overtaking overtaking = {.days = &days};
+    const struct backup_options options = {
+        .on_progress = overtake_backup, .context = &overtaking};
+    cr_assert_eq(backup_run(days.writing.dir, days.to, &options, &summary, &error), STATUS_BUSY);
+    cr_assert_not_null(strstr(error.text, "start it again"), "%s", error.text);
+    succeed(backup_run(days.writing.dir, days.to, &options, &summary, &error), &error);
+    cr_assert_eq(summary.blocks, days.heads[DAYS - 1] - days.heads[KEPT_FROM - 1]);
     days_end(&days);
 }

@@ -394,6 +394,35 @@ Test(roll, deletes_what_is_too_old_and_adds_late_events_to_what_is_left)
     bench_end(&bench);
 }
 
+// What thresholds rely on: with cells kept for no longer than they must, no UTC day or month is
+// without.
+Test(roll, every_day_and_month_has_cells)
+{
+    struct bench bench;
+    bench_begin(&bench, zones, 1);
+    bench.retention = (struct retention){.quarter_hours_s = 900, .hours_s = 3600};
+    for (int64_t now_s = BEGIN_S; now_s < BEGIN_S + 9 * 86400; now_s += 3 * 3600 + 1234) {
+        struct horizons horizons;
+        happen(&bench, now_s - (int64_t)next_random(&bench, 3 * 86400));
+        flush_and_roll(&bench, now_s);
+        struct tx tx = tx_read(bench.state);
+        read_horizons(&bench, &tx, &horizons);
+        tx_done(&tx);
+        for (int64_t at_s = BEGIN_S - 40 * 86400; at_s < now_s + 86400; at_s += 86400) {
+            for (uint32_t i = 2; i < 4; i++) {
+                const struct window_kind *kind = &horizons.list[i].kind;
+                int64_t start_s = window_start(kind, at_s);
+                const struct cover_question question = {
+                    .from_s = start_s, .to_s = window_end(kind, start_s)};
+                const struct cover cover = cover_make(&horizons, &question, &bench.arena);
+                for (uint32_t k = 0; k < cover.count; k++)
+                    cr_assert_not(cover.pieces[k].is_log, "%" PRId64 " at %" PRId64, at_s, now_s);
+            }
+        }
+    }
+    bench_end(&bench);
+}
+
 Test(roll, a_zone_may_come_go_and_come_again)
 {
     struct bench bench;

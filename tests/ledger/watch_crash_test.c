@@ -257,3 +257,42 @@ Test(watch_crash, no_question_is_too_far_away, .timeout = 60)
     writing_close(&writing);
     writing_end(&writing);
 }
+
+// Whom a mark is for is told by a damaged one no more: then somebody is told twice, and nobody
+// never.
+Test(watch_crash, a_damaged_mark_is_none, .timeout = 60)
+{
+    struct writing writing;
+    struct error error = {0};
+    struct env *env;
+    writing_begin(&writing, 1);
+    watching_meter(&writing, "n", AGGREGATION_SUM);
+    (void)watching_threshold(&writing, &watching_hundred);
+    writing_open(&writing, NULL);
+    watching_put(&writing, "a", 100, writing_now_ns);
+    watching_wait(&writing, 1);
+    writing_close(&writing);
+    succeed(fired_open(writing.dir, 0, 64 << 20, &env, &error), &error);
+    struct tx tx = tx_write(env);
+    struct walk walk = walk_open(&tx, FIRED_DB);
+    uint8_t value[64];
+    cr_assert(walk_first(&walk) && walk.key.data[0] == 'M' && walk.value.size <= sizeof value);
+    memcpy(value, walk.value.data, walk.value.size);
+    value[0] ^= 1;
+    walk_put(&walk, bytes_of(value, walk.value.size));
+    walk_done(&walk);
+    succeed(tx_commit(&tx, &error), &error);
+    env_close(env);
+    writing_open(&writing, NULL);
+    struct quota quota = watching_quota(&writing, 2, "a");
+    cr_assert_not(quota.has_fired);
+    watching_put(&writing, "a", 1, writing_now_ns);
+    watching_wait(&writing, 1);
+    writing_close(&writing);
+    struct watching_list list = watching_fired(&writing, 0);
+    cr_assert_eq(list.count, 2);
+    cr_assert(bytes_equal(list.items[0].subject, list.items[1].subject));
+    arena_done(&list.arena);
+    operating_verify(writing.dir);
+    writing_end(&writing);
+}

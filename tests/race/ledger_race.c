@@ -1,5 +1,5 @@
-// Fronts, writers, the registry's poller, a reader of metrics, one of the read socket and the close,
-// all at once, for ThreadSanitizer. Bounded by its counts; exits 1 when a fate is missing.
+// Fronts, writers, the registry's poller, a reader of metrics, one of the read socket and the
+// close, all at once, for ThreadSanitizer. Bounded by its counts; exits 1 when a fate is missing.
 
 #include "ledger/ledger.h"
 

@@ -1,5 +1,5 @@
-// Two threads at a ring, a slot, a lease and a waker, for ThreadSanitizer: every item arrives once, in order
-// and with what was written to it before it was handed over, and no wake is lost.
+// Two threads at a ring, a slot, a lease and a waker, for ThreadSanitizer: every item arrives once,
+// in order and with what was written to it before it was handed over, and no wake is lost.
 
 #include "base/ring.h"
 
