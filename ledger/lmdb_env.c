@@ -9,13 +9,10 @@
 //    LMDB writes the first pages of a new file without a sync: a power cut could leave a file that
 //    is no environment and never was, and nobody could tell it from a damaged one.
 
-#include "ledger/lmdb_env.h"
-
 #include "base/assert.h"
 #include "base/pool.h"
 #include "ledger/files.h"
-
-#include <lmdb.h>
+#include "ledger/lmdb_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,33 +24,17 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { ENV_READERS_MAX = 1024, ENV_PATH_MAX = 4096, ENV_MODE = 0660 };
+enum { ENV_READERS_MAX = 1024, ENV_MODE = 0660 };
 
 // More than one write of a commit needs.
 static const uint64_t ENV_ROOM_MIN = 64ULL << 20;
-
-struct env {
-    MDB_env *handle;
-    MDB_dbi dbs[ENV_DB_MAX];
-    enum db_key keys[ENV_DB_MAX];
-    uint32_t dbs_count;
-    bool is_read_only;
-    // Who it is, for sharing: the directory, and the process that opened it (a fork's child starts
-    // anew).
-    dev_t device;
-    ino_t inode;
-    pid_t process;
-    uint32_t users;
-    struct env *next;
-    char path[ENV_PATH_MAX];
-};
 
 // The environments that this process has open. Control plane: taken at open and close only.
 static pthread_mutex_t open_envs_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct env *open_envs;
 
-static enum status
-status_of(int code)
+enum status
+env_status_of(int code)
 {
     switch (code) {
     case MDB_SUCCESS: return STATUS_OK;
@@ -109,12 +90,12 @@ advice_of(const char *path, int code)
     }
 }
 
-static enum status
-error_of(const char *path, const char *step, int code, struct error *error)
+enum status
+env_error(const char *path, const char *step, int code, struct error *error)
 {
     return error_set(
         error,
-        status_of(code),
+        env_status_of(code),
         "%s: cannot %s: %s%s",
         path,
         step,
@@ -124,8 +105,8 @@ error_of(const char *path, const char *step, int code, struct error *error)
 
 // A write that was cut short is EIO in LMDB, and what cuts it short is mostly a file system or a
 // file that may not grow: then that is what is said.
-static int
-code_of_write(const struct env *env, int code)
+int
+env_code_of_write(const struct env *env, int code)
 {
     struct statvfs system;
     struct rlimit limit;
@@ -139,21 +120,6 @@ code_of_write(const struct env *env, int code)
     if (fstatvfs(fd, &system) == 0 && system.f_bavail < ENV_ROOM_MIN / system.f_frsize)
         return ENOSPC;
     return code;
-}
-
-static MDB_val
-val_of(struct bytes bytes)
-{
-    // LMDB does not write through what it is given, but does not say const either.
-    MDB_val val = {.mv_size = bytes.size};
-    memcpy(&val.mv_data, &bytes.data, sizeof val.mv_data);
-    return val;
-}
-
-static struct bytes
-bytes_of_val(MDB_val val)
-{
-    return bytes_of(val.mv_data, val.mv_size);
 }
 
 static int
@@ -254,7 +220,7 @@ env_make(const char *path, const struct env_options *options, struct error *erro
     if (env.handle != NULL)
         mdb_env_close(env.handle);
     if (code)
-        return error_of(path, "make it", code, error);
+        return env_error(path, "make it", code, error);
     return rename(made, file) == 0 ? STATUS_OK : error_set_errno(error, "cannot rename %s", made);
 }
 
@@ -291,7 +257,7 @@ env_open_new(
         if (env->handle != NULL)
             mdb_env_close(env->handle);
         pool_give(env);
-        return error_of(path, "open it", code, error);
+        return env_error(path, "open it", code, error);
     }
     env->next = open_envs;
     open_envs = env;
@@ -426,7 +392,7 @@ env_stat(struct env *env, struct env_stat *out, struct error *error)
     if (code == 0)
         code = mdb_env_stat(env->handle, &sizes);
     if (code)
-        return error_of(env->path, "read its figures", code, error);
+        return env_error(env->path, "read its figures", code, error);
     bool is_behind = scan.oldest_txn > 0 && info.me_last_txnid > scan.oldest_txn;
     *out = (struct env_stat){
         .map_size = info.me_mapsize,
@@ -469,268 +435,9 @@ env_copy(struct env *env, const char *file, struct error *error)
     int code = mdb_env_copyfd2(env->handle, fd, MDB_CP_COMPACT);
     enum status status = STATUS_OK;
     if (code)
-        status = error_of(file, "copy an environment to it", code, error);
+        status = env_error(file, "copy an environment to it", code, error);
     else if (fsync(fd) != 0)
         status = error_set_errno(error, "cannot fsync %s", file);
     (void)close(fd);
     return status;
-}
-
-static void
-tx_fail(struct tx *tx, const char *step, int code)
-{
-    if (tx->status != STATUS_OK || code == 0)
-        return;
-    if (tx->is_write)
-        code = code_of_write(tx->env, code);
-    tx->status = status_of(code);
-    tx->code = code;
-    tx->step = step;
-    must(tx->status != STATUS_OK);
-}
-
-static struct tx
-tx_begin(struct env *env, bool is_write)
-{
-    must(env != NULL);
-    must(!is_write || !env->is_read_only);
-    struct tx tx = {.env = env, .is_write = is_write};
-    MDB_txn *txn = NULL;
-    int code = mdb_txn_begin(env->handle, NULL, is_write ? 0 : MDB_RDONLY, &txn);
-    tx_fail(&tx, "begin a transaction", code);
-    tx.handle = code == 0 ? txn : NULL;
-    return tx;
-}
-
-struct tx
-tx_write(struct env *env)
-{
-    return tx_begin(env, true);
-}
-
-struct tx
-tx_read(struct env *env)
-{
-    return tx_begin(env, false);
-}
-
-void
-tx_done(struct tx *tx)
-{
-    if (tx->handle != NULL)
-        mdb_txn_abort(tx->handle);
-    tx->handle = NULL;
-}
-
-enum status
-tx_check(const struct tx *tx, struct error *error)
-{
-    if (tx->status == STATUS_OK)
-        return STATUS_OK;
-    return error_of(tx->env->path, tx->step, tx->code, error);
-}
-
-enum status
-tx_commit(struct tx *tx, struct error *error)
-{
-    must(tx->is_write);
-    must(tx->handle != NULL || tx->status != STATUS_OK);
-    if (tx->status == STATUS_OK)
-        tx_fail(tx, "commit", mdb_txn_commit(tx->handle));
-    else
-        mdb_txn_abort(tx->handle);  // accepts NULL
-    tx->handle = NULL;
-    return tx_check(tx, error);
-}
-
-void
-tx_renew(struct tx *tx)
-{
-    must(!tx->is_write);
-    if (tx->status != STATUS_OK)
-        return;
-    mdb_txn_reset(tx->handle);
-    tx_fail(tx, "renew a transaction", mdb_txn_renew(tx->handle));
-}
-
-// Not MDB_envinfo's number: the meta page shows a commit some moments before readers get it, so
-// that a snapshot taken behind it could be older than the number.
-uint64_t
-tx_revision(const struct tx *tx)
-{
-    return tx->status == STATUS_OK ? mdb_txn_id(tx->handle) : 0;
-}
-
-uint64_t
-tx_count(struct tx *tx, uint32_t db)
-{
-    must(db < tx->env->dbs_count);
-    MDB_stat stat = {0};
-    if (tx->status == STATUS_OK)
-        tx_fail(tx, "count", mdb_stat(tx->handle, tx->env->dbs[db], &stat));
-    return tx->status == STATUS_OK ? stat.ms_entries : 0;
-}
-
-static bool
-key_is_valid(const struct env *env, uint32_t db, struct bytes key)
-{
-    if (db >= env->dbs_count)
-        return false;
-    if (env->keys[db] == DB_KEY_U64)
-        return key.size == sizeof(uint64_t);
-    return key.size > 0 && key.size <= ENV_KEY_MAX;
-}
-
-bool
-tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value)
-{
-    must(key_is_valid(tx->env, db, key));
-    if (tx->status != STATUS_OK)
-        return false;
-    MDB_val key_val = val_of(key);
-    MDB_val value;
-    int code = mdb_get(tx->handle, tx->env->dbs[db], &key_val, &value);
-    if (code == MDB_NOTFOUND)
-        return false;
-    tx_fail(tx, "get", code);
-    if (code)
-        return false;
-    *out_value = bytes_of_val(value);
-    return true;
-}
-
-static MDB_val
-tx_write_entry(struct tx *tx, uint32_t db, struct bytes key, MDB_val value, unsigned flags)
-{
-    must(tx->is_write);
-    must(key_is_valid(tx->env, db, key));
-    if (tx->status == STATUS_OK) {
-        MDB_val key_val = val_of(key);
-        int code = mdb_put(tx->handle, tx->env->dbs[db], &key_val, &value, flags);
-        tx_fail(tx, (flags & MDB_APPEND) != 0 ? "append" : "put", code);
-    }
-    return value;
-}
-
-void
-tx_put(struct tx *tx, uint32_t db, struct bytes key, struct bytes value)
-{
-    (void)tx_write_entry(tx, db, key, val_of(value), 0);
-}
-
-void
-tx_append(struct tx *tx, uint32_t db, struct bytes key, struct bytes value)
-{
-    (void)tx_write_entry(tx, db, key, val_of(value), MDB_APPEND);
-}
-
-uint8_t *
-tx_append_reserve(struct tx *tx, uint32_t db, struct bytes key, size_t size)
-{
-    MDB_val value =
-        tx_write_entry(tx, db, key, (MDB_val){.mv_size = size}, MDB_APPEND | MDB_RESERVE);
-    return tx->status == STATUS_OK ? value.mv_data : NULL;
-}
-
-bool
-tx_delete(struct tx *tx, uint32_t db, struct bytes key)
-{
-    must(tx->is_write);
-    must(key_is_valid(tx->env, db, key));
-    if (tx->status != STATUS_OK)
-        return false;
-    MDB_val key_val = val_of(key);
-    int code = mdb_del(tx->handle, tx->env->dbs[db], &key_val, NULL);
-    if (code != MDB_NOTFOUND)
-        tx_fail(tx, "delete", code);
-    return code == 0;
-}
-
-void
-tx_clear(struct tx *tx, uint32_t db)
-{
-    must(tx->is_write && db < tx->env->dbs_count);
-    if (tx->status == STATUS_OK)
-        tx_fail(tx, "clear a database", mdb_drop(tx->handle, tx->env->dbs[db], 0));
-}
-
-struct walk
-walk_open(struct tx *tx, uint32_t db)
-{
-    must(db < tx->env->dbs_count);
-    struct walk walk = {.tx = tx};
-    MDB_cursor *cursor = NULL;
-    if (tx->status == STATUS_OK)
-        tx_fail(tx, "open a cursor", mdb_cursor_open(tx->handle, tx->env->dbs[db], &cursor));
-    walk.handle = cursor;
-    return walk;
-}
-
-void
-walk_done(struct walk *walk)
-{
-    if (walk->handle != NULL)
-        mdb_cursor_close(walk->handle);
-    walk->handle = NULL;
-}
-
-static bool
-walk_move(struct walk *walk, MDB_val key, MDB_cursor_op op)
-{
-    if (walk->handle == NULL || walk->tx->status != STATUS_OK)
-        return false;
-    MDB_val value;
-    int code = mdb_cursor_get(walk->handle, &key, &value, op);
-    if (code == MDB_NOTFOUND)
-        return false;
-    tx_fail(walk->tx, "walk", code);
-    if (code)
-        return false;
-    walk->key = bytes_of_val(key);
-    walk->value = bytes_of_val(value);
-    return true;
-}
-
-bool
-walk_first(struct walk *walk)
-{
-    return walk_move(walk, (MDB_val){0}, MDB_FIRST);
-}
-
-bool
-walk_last(struct walk *walk)
-{
-    return walk_move(walk, (MDB_val){0}, MDB_LAST);
-}
-
-bool
-walk_seek(struct walk *walk, struct bytes key)
-{
-    // An empty prefix is where everything begins; LMDB refuses empty keys.
-    if (key.size == 0)
-        return walk_first(walk);
-    return walk_move(walk, val_of(key), MDB_SET_RANGE);
-}
-
-bool
-walk_next(struct walk *walk)
-{
-    return walk_move(walk, (MDB_val){0}, MDB_NEXT);
-}
-
-bool
-walk_previous(struct walk *walk)
-{
-    return walk_move(walk, (MDB_val){0}, MDB_PREV);
-}
-
-void
-walk_put(struct walk *walk, struct bytes value)
-{
-    must(walk->tx->is_write);
-    if (walk->handle == NULL || walk->tx->status != STATUS_OK)
-        return;
-    MDB_val key_val = val_of(walk->key);
-    MDB_val value_val = val_of(value);
-    tx_fail(walk->tx, "put", mdb_cursor_put(walk->handle, &key_val, &value_val, MDB_CURRENT));
 }

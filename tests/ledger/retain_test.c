@@ -453,8 +453,7 @@ Test(retain, a_dump_that_is_overtaken_shows_what_is_left_and_says_so)
         .shard = DUMP_ALL_SHARDS, .from_ns = INT64_MIN, .to_ns = INT64_MAX};
     days_begin(&days, NULL);
     struct overtaking overtaking = {.days = &days};
-    cr_assert_eq(
-        dump_run(days.writing.dir, &all, overtake_dump, &overtaking, &error), STATUS_BUSY);
+    cr_assert_eq(dump_run(days.writing.dir, &all, overtake_dump, &overtaking, &error), STATUS_BUSY);
     (void)snprintf(
         deleted, sizeof deleted, "blocks 2 to %" PRIu64 " were deleted", days.heads[KEPT_FROM - 1]);
     cr_assert_not_null(strstr(error.text, deleted), "%s", error.text);
@@ -484,8 +483,7 @@ Test(retain, a_backup_that_is_overtaken_may_be_started_again)
     days_run(&days, NULL);
     cr_assert_gt(days.heads[0], BLOCKS);
     struct overtaking overtaking = {.days = &days};
-    const struct backup_options options = {
-        .on_progress = overtake_backup, .context = &overtaking};
+    const struct backup_options options = {.on_progress = overtake_backup, .context = &overtaking};
     cr_assert_eq(backup_run(days.writing.dir, days.to, &options, &summary, &error), STATUS_BUSY);
     cr_assert_not_null(strstr(error.text, "start it again"), "%s", error.text);
     succeed(backup_run(days.writing.dir, days.to, &options, &summary, &error), &error);

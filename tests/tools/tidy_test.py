@@ -85,7 +85,7 @@ class RuleTest(unittest.TestCase):
             ("ingest/handshake.c", "#include <openssl/evp.h>\n"),
             ("base/a.c", "#include <criterion/criterion.h>\n"),
         ], [
-            ("ledger/lmdb_env.c", "#include <lmdb.h>\n"),
+            ("ledger/lmdb_parts.h", "#include <lmdb.h>\n"),
             ("base/loop.c", "#include <liburing.h>\n"),
             ("base/sql.c", "#include <libpq-fe.h>\n"),
             ("base/pack.c", "#include <msgpack.h>\n"),
