@@ -110,6 +110,20 @@ model_put(struct model *model, const struct model_event *event, int64_t now_ns)
     return FATE_STORED;
 }
 
+struct model_event *
+model_current(const struct model *model, const struct model_event *named, const int64_t *time_ns)
+{
+    struct model_event *current = NULL;
+    if (named->id[0] == '\0')
+        return NULL;
+    for (uint32_t i = 0; i < model->count; i++) {
+        struct model_event *event = &model->events[i];
+        if (same_identity(event, named) && (time_ns == NULL || event->time_ns == *time_ns))
+            current = event;
+    }
+    return current;
+}
+
 enum status
 model_correct(
     struct model *model,
@@ -117,12 +131,8 @@ model_correct(
     const int128 *value,
     const struct model_event *properties)
 {
-    struct model_event *current = NULL;
-    for (uint32_t i = 0; i < model->count; i++) {
-        if (same_identity(&model->events[i], named))
-            current = &model->events[i];
-    }
-    if (current == NULL || named->id[0] == '\0')
+    struct model_event *current = model_current(model, named, NULL);
+    if (current == NULL)
         return STATUS_NOT_FOUND;
     if (current->until > 0)
         return STATUS_EXISTS;

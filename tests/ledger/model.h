@@ -93,6 +93,10 @@ struct model {
 void model_done(struct model *model);
 // The fate of the event at this time of the clock; stored ones are remembered.
 enum fate model_put(struct model *model, const struct model_event *event, int64_t now_ns);
+// The last event of that subject, source and id, as it is now, or was before it was taken out; of
+// that time, unless it is NULL. NULL: there is none.
+struct model_event *
+model_current(const struct model *model, const struct model_event *named, const int64_t *time_ns);
 // What becomes of the correction of an event with this id and source: another value, other
 // properties, or (both NULL) it is cancelled.
 enum status model_correct(

@@ -243,6 +243,8 @@ check_offline(struct workload *workload)
     if (workload->is_real)
         succeed(workload, reader_open(workload->dir, &workload->reader, &error), &error);
     check_answers(workload, workload->is_damaged ? 80 : 20);
+    if (!workload->is_damaged)
+        check_lists(workload);
     if (workload->is_real)
         reader_close(workload->reader);
     workload->reader = NULL;
@@ -311,6 +313,8 @@ run_step(struct workload *workload)
     }
     if (chance(workload, 40))
         check_answers(workload, 15);
+    if (workload->step % 3 == 0)
+        check_lists(workload);
     watch_step(workload);
 }
 
@@ -409,6 +413,7 @@ workload_begin(struct workload *workload)
     struct error error = {0};
     workload->random = workload->seed;
     workload->watch_random = ~workload->seed;
+    workload->list_random = workload->seed ^ 0x5bd1e9955bd1e995ULL;
     workload->is_real = true;
     workload->shards = 1 + (uint32_t)draw(workload, 3);
     workload->backfill_percent = backfill_percents[draw(workload, 3)];
@@ -462,7 +467,7 @@ run_workload(uint64_t seed, const char *dir, bool is_verbose)
         (void)printf(
             "seed %" PRIu64 ": %u shards, %u steps, %u events put, %u stored, %" PRIu64
             " taken out, %" PRIu64 " of them reverted, %u cuts, %" PRIu64 " questions, %" PRIu64
-            " rows, %" PRIu64 " marks looked at\n",
+            " rows, %" PRIu64 " marks looked at, %" PRIu64 " events listed\n",
             seed,
             workload.shards,
             workload.step,
@@ -473,7 +478,8 @@ run_workload(uint64_t seed, const char *dir, bool is_verbose)
             workload.model.cuts_count,
             workload.shared->questions,
             workload.shared->rows,
-            workload.shared->marks);
+            workload.shared->marks,
+            workload.shared->listed);
     workload_end(&workload);
 }
 

@@ -294,6 +294,18 @@ MUTANTS = [
      "        watch_add(&shard->watch, step->meter->id, entry->subject, step);",
      "        step->start_s = place->arrival_ns / SECOND_NS;\n"
      "        watch_add(&shard->watch, step->meter->id, entry->subject, step);"),
+    ("time-unheeded", "a correction that names a time is of that time", "ledger/correct.c",
+     "(!correction->has_time || entry->time_ns == correction->time_ns);", "true;"),
+    ("page-twice", "no event is on two pages", "ledger/events.c",
+     "(!listing->has_after || place_order(place, &listing->after) < 0);",
+     "(!listing->has_after || place_order(place, &listing->after) <= 0);"),
+    ("page-early", "a page is of the newest events", "ledger/events.c",
+     "header->time_max_ns < listing->heap[0]->place.time_ns);",
+     "header->time_max_ns < listing->heap[listing->count - 1]->place.time_ns);"),
+    ("amend-unfollowed", "what is corrected once more is the amend", "ledger/events_status.c",
+     "    row->last_block = block;\n", ""),
+    ("backfill-untold", "a list of backfills counts all shards", "ledger/backfill_list.c",
+     "    row->taken += batch->taken;\n", "    row->taken = batch->taken;\n"),
 ]
 
 # What must stay right whatever the number: builds in which a few events reach the limit.

@@ -27,6 +27,7 @@ enum {
 struct workload_shared {
     uint8_t fates[WORKLOAD_BATCH_MAX];  // of the batch in hand
     uint64_t questions, rows, marks;    // asked and compared
+    uint64_t listed;                    // events, likewise
 };
 
 // A threshold as it was last defined; key NULL: it is not there.
@@ -41,7 +42,7 @@ struct workload_threshold {
 
 struct workload {
     uint64_t seed;
-    uint64_t random, watch_random;
+    uint64_t random, watch_random, list_random;
     uint32_t step;
     bool is_real;
     bool is_damaged;  // on purpose: an answer is right or STATUS_CORRUPT
@@ -88,6 +89,9 @@ struct workload_question {
 };
 
 uint64_t draw(struct workload *workload, uint64_t below);
+// From another stream: a life is what it is without it.
+uint64_t draw_apart(struct workload *workload, uint64_t *stream, uint64_t below);
+uint64_t list_draw(struct workload *workload, uint64_t below);
 bool chance(struct workload *workload, uint32_t percent);
 // The id of a backfill: any, one that was never opened if there is one, or most often one that is
 // open, or else one that is not reverted.
@@ -129,6 +133,9 @@ void change_threshold(struct workload *workload);
 // The ledger was opened, and knows all definitions; a meter was made, changed or removed.
 void watch_opened(struct workload *workload);
 void watch_meter_changed(struct workload *workload, const char *key);
+
+// workload_list.c: asks for events and backfills, and fails when they are not the model's.
+void check_lists(struct workload *workload);
 
 // workload_dump.c: the log's events are the model's.
 void check_dump(const struct workload *workload);

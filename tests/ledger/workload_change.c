@@ -15,6 +15,45 @@ is_right(const struct workload *workload, enum status status, enum status expect
            (workload->is_retry && expected == STATUS_OK && status == STATUS_EXISTS);
 }
 
+// With another event's time, or nearly its own: nothing is there, or is not any more. What would be
+// taken out is not asked for.
+static void
+correct_at_another_time(struct workload *workload, const struct model_event *named)
+{
+    struct error error = {0};
+    uint64_t block = 0;
+    const struct model *model = &workload->model;
+    const struct model_event *like = model_current(model, named, NULL);
+    if (like == NULL || list_draw(workload, 2) == 0)
+        like = &workload->history[list_draw(workload, workload->history_count)];
+    const int64_t time_ns = like->time_ns + (int64_t)list_draw(workload, 3) - 1;
+    const struct model_event *current = model_current(model, named, &time_ns);
+    bool is_gone = current == NULL || current->until > 0;
+    if (!workload->is_real || !is_gone || workload->is_retry || workload->keep_log_ns > 0)
+        return;
+    const struct correction correction = {
+        .kind = ENTRY_CANCEL,
+        .subject = bytes_text(named->subject),
+        .source = bytes_text(named->source),
+        .id = bytes_text(named->id),
+        .has_time = true,
+        .time_ns = time_ns,
+        .who = bytes_text("model"),
+        .why = bytes_text("drawn"),
+    };
+    enum status expected = current == NULL ? STATUS_NOT_FOUND : STATUS_EXISTS;
+    enum status status = ledger_correct(workload->ledger, &correction, &block, &error);
+    if (status != expected)
+        fail(
+            workload,
+            "cancel of subject %s, id %s, time %" PRId64 ": %s, the model says %s",
+            named->subject,
+            named->id,
+            time_ns,
+            status_name(status),
+            status_name(expected));
+}
+
 static void
 correct(
     struct workload *workload,
@@ -26,6 +65,9 @@ correct(
     struct error error = {0};
     struct event event = {0};
     uint64_t block = 0;
+    const struct model_event *current = model_current(&workload->model, named, NULL);
+    bool has_time = list_draw(workload, 2) == 0;
+    const int64_t time_ns = current != NULL ? current->time_ns : named->time_ns;
     enum status expected = model_correct(&workload->model, named, value, properties);
     workload->taken += expected == STATUS_OK;
     if (!workload->is_real)
@@ -35,6 +77,8 @@ correct(
         .subject = bytes_text(named->subject),
         .source = bytes_text(named->source),
         .id = bytes_text(named->id),
+        .has_time = has_time,
+        .time_ns = time_ns,
         .who = bytes_text("model"),
         .why = bytes_text("drawn"),
     };
@@ -74,6 +118,7 @@ change_event(struct workload *workload)
     make_payload(workload, &other);
     if (named.id[0] == '\0')
         return;
+    correct_at_another_time(workload, &named);
     correct(
         workload,
         &named,
@@ -90,6 +135,9 @@ change_cut(struct workload *workload)
     int64_t most_ns = chance(workload, 60) ? 4 * HOUR_NS : 6 * DAY_NS;
     int64_t back_ns = (int64_t)draw(workload, (uint64_t)most_ns);
     int64_t time_ns = workload_now_ns - back_ns;
+    // One that is about to come has late events, too, and some that are not.
+    if (list_draw(workload, 8) == 0)
+        time_ns = workload_now_ns + workload->model.future_max_ns;
     // Whole seconds are what a cut keeps of its time.
     time_ns -= time_ns % (chance(workload, 70) ? 15 * MINUTE_NS : SECOND_NS);
     if (workload->model.cuts_count == MODEL_CUTS_MAX)

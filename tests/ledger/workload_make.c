@@ -95,6 +95,23 @@ draw(struct workload *workload, uint64_t below)
     return (z ^ (z >> 31)) % below;
 }
 
+uint64_t
+draw_apart(struct workload *workload, uint64_t *stream, uint64_t below)
+{
+    const uint64_t kept = workload->random;
+    workload->random = *stream;
+    uint64_t drawn = draw(workload, below);
+    *stream = workload->random;
+    workload->random = kept;
+    return drawn;
+}
+
+uint64_t
+list_draw(struct workload *workload, uint64_t below)
+{
+    return draw_apart(workload, &workload->list_random, below);
+}
+
 bool
 chance(struct workload *workload, uint32_t percent)
 {

@@ -30,12 +30,7 @@ struct marks {
 static uint64_t
 watch_draw(struct workload *workload, uint64_t below)
 {
-    uint64_t kept = workload->random;
-    workload->random = workload->watch_random;
-    uint64_t drawn = draw(workload, below);
-    workload->watch_random = workload->random;
-    workload->random = kept;
-    return drawn;
+    return draw_apart(workload, &workload->watch_random, below);
 }
 
 // --- what is asked
