@@ -98,7 +98,7 @@ session_open(struct workload *workload)
         .dedup_on_disk = is_on_disk && !workload->is_ending,
         .dedup_window_ns = 1000 * DAY_NS,
         .keep_quarter_hours_ns = keeps_quarter_hours(workload) ? LEDGER_FOR_GOOD : 3 * DAY_NS,
-        .keep_hours_ns = LEDGER_FOR_GOOD,
+        .keep_hours_ns = keeps_hours(workload) ? LEDGER_FOR_GOOD : 2 * DAY_NS,
         .groups_max = groups_max_of(workload),
         .now_ns = now_ns,
     };

@@ -150,6 +150,8 @@ bool check_damage(struct workload *workload);
 // Whether quarter hours are kept for good; else for three days, and a rebuild, which comes later,
 // keeps fewer.
 bool keeps_quarter_hours(const struct workload *workload);
+// Likewise hours, else for two days.
+bool keeps_hours(const struct workload *workload);
 // How many groups a window keeps; in two of three workloads so few that totals take their place.
 uint32_t groups_max_of(const struct workload *workload);
 void check_rebuild(struct workload *workload, void (*reopen)(struct workload *workload));

@@ -215,7 +215,7 @@ compare_states(struct workload *workload, uint32_t shard, struct shard_states *s
     if (keeps_quarter_hours(workload) &&
         !bytes_equal(buffer_view(&rebuilt.finest), buffer_view(&states->whole.finest)))
         fail(workload, "shard %u: cells as they grew and rebuilt cells differ", shard);
-    if (!has_records(workload, shard, buffer_view(&states->whole.derived)))
+    if (keeps_hours(workload) && !has_records(workload, shard, buffer_view(&states->whole.derived)))
         fail(workload, "shard %u: derived cells as they grew and rebuilt ones differ", shard);
     whole_done(&rebuilt);
     whole_done(&states->whole);
@@ -227,6 +227,12 @@ bool
 keeps_quarter_hours(const struct workload *workload)
 {
     return workload->seed % 4 != 0;
+}
+
+bool
+keeps_hours(const struct workload *workload)
+{
+    return workload->seed % 12 != 4;
 }
 
 uint32_t
