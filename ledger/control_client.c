@@ -22,6 +22,8 @@ control_ask(
     if (buffer_failed(&frame))
         return error_set(error, STATUS_NO_MEMORY, "no memory for a request");
     enum status status = memory_exchange(client, buffer_view(&frame), &body, error);
+    if (status == STATUS_TIMEOUT || status == STATUS_CLOSED)
+        return error_prefix(error, "the change may be made all the same, ask again");
     if (status)
         return status;
     if (!control_answer_read(body, out, &said))

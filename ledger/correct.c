@@ -14,12 +14,15 @@ enum { BLOCKS_PER_LOOK = 16 };
 
 static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
+// What an event may come with (DESIGN section 4).
 static bool
 pairs_fit(struct bytes pairs, uint32_t count)
 {
     struct cursor in = cursor_over(pairs);
-    for (uint64_t i = 0; i < 2 * (uint64_t)count; i++) {
-        if (!unpack_skip(&in, UNPACK_DEPTH_MAX))
+    struct unpack_item key;
+    for (uint32_t i = 0; i < count; i++) {
+        bool has_key = unpack_next(&in, &key) && (key.type == UNPACK_STR || key.type == UNPACK_BIN);
+        if (!has_key || !unpack_skip(&in, EVENT_DEPTH_MAX))
             return false;
     }
     return cursor_left(&in) == 0;
@@ -63,7 +66,8 @@ payload_fault(const struct correction *correction)
     if (correction->has_properties &&
         (correction->properties.size > EVENT_SIZE_MAX ||
          !pairs_fit(correction->properties, correction->properties_count)))
-        return "the new properties are no msgpack pairs, or more than 64 KiB";
+        return "the new properties are no msgpack pairs of a text and a value of at most 8 levels, "
+               "or more than 64 KiB";
     return NULL;
 }
 

@@ -201,7 +201,8 @@ payload_read(
     out->has_value = settings->value != NULL;
     if (settings->properties == NULL)
         return STATUS_OK;
-    const struct json_limits limits = {.depth_max = EVENT_DEPTH_MAX};
+    // The properties are one level, and each may have so many.
+    const struct json_limits limits = {.depth_max = 1 + EVENT_DEPTH_MAX};
     struct bytes text = bytes_text(settings->properties);
     enum status status = json_parse(text, &limits, arena, &root, error);
     if (status)

@@ -4,11 +4,12 @@
 #include "base/clock.h"
 #include "base/decimal.h"
 #include "base/pack.h"
+#include "ledger/event.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXCERPT_MAX = 60, TREE_DEPTH_MAX = 8 };
+enum { EXCERPT_MAX = 60 };
 
 // Exclusive: EventTime has 32 bits of seconds.
 static const int64_t TIME_SECONDS_MAX = 4294967296;
@@ -114,11 +115,12 @@ children_pack(const struct json *value, uint32_t depth, struct arena *arena, str
     return reason;
 }
 
-// Recursion is bounded by TREE_DEPTH_MAX.
+// Recursion is bounded by EVENT_DEPTH_MAX.
 static const char *
 tree_pack(const struct json *value, uint32_t depth, struct arena *arena, struct buffer *out)
 {
-    if (depth > TREE_DEPTH_MAX)
+    bool is_container = value->type == JSON_ARRAY || value->type == JSON_OBJECT;
+    if (is_container && depth > EVENT_DEPTH_MAX)
         return "a property is nested too deeply";
     switch (value->type) {
     case JSON_NULL: pack_nil(out); return NULL;

@@ -12,7 +12,9 @@
 #include <criterion/criterion.h>
 
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -466,6 +468,44 @@ Test(control, only_the_user_that_runs_the_ledger_may_change_it)
     cr_assert_eq(ask_in_child(writing.dir, writing_now_ns, 65534), 100 + STATUS_INVALID);
     cr_assert_eq(ask_in_child(writing.dir, writing_now_ns, 0), 1);
     writing_close(&writing);
+    writing_end(&writing);
+}
+
+// Something listens, reads the request, and dies.
+static void
+listen_and_die(const char *dir)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    uint8_t bytes[64];
+    int size = snprintf(address.sun_path, sizeof address.sun_path, "%s/read.sock", dir);
+    cr_assert(size > 0 && (size_t)size < sizeof address.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)unlink(address.sun_path);
+    cr_assert_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(listen(fd, 1), 0);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        int peer = accept(fd, NULL, NULL);
+        _exit(read(peer, bytes, sizeof bytes) > 0 ? 0 : 1);
+    }
+    (void)close(fd);
+}
+
+Test(control, who_gets_no_answer_is_told_to_ask_again)
+{
+    struct writing writing;
+    struct error error = {0};
+    struct control_answer answer;
+    const struct control_request request = {.kind = CONTROL_CUT, .time_ns = HOUR_NS};
+    int ended = 1;
+    begin(&writing);
+    writing_close(&writing);
+    listen_and_die(writing.dir);
+    cr_assert_eq(control_do(writing.dir, &request, &answer, &error), STATUS_CLOSED);
+    cr_assert_not_null(strstr(error.text, "ask again"), "%s", error.text);
+    cr_assert_gt(wait(&ended), 0);
+    cr_assert_eq(ended, 0);
     writing_end(&writing);
 }
 

@@ -157,6 +157,10 @@ Test(correct, an_amended_event_counts_with_what_it_has_now)
     event_make(&to, "s", "a", 15);
     amend = amend_of(&a, &to);
     cr_assert_eq(correct(&writing, &amend), STATUS_OK, "once more");
+    struct correction deep = amend_of(&a, &to);
+    deep.properties = bytes_text("\241a\221\221\221\221\221\221\221\221\007\241n\017");
+    deep.properties_count = 2;
+    cr_assert_eq(correct(&writing, &deep), STATUS_OK, "eight levels");
     amend = cancel_of(&a);
     amend.kind = ENTRY_AMEND;
     amend.has_value = true;
@@ -215,6 +219,12 @@ Test(correct, what_cannot_be_corrected_is_refused_and_nothing_stored)
     wrong = amend_of(&a, &a);
     wrong.properties = bytes_of(many, sizeof many);
     cr_assert_eq(correct(&writing, &wrong), STATUS_INVALID, "too large");
+    wrong = amend_of(&a, &a);
+    wrong.properties = bytes_of("\007\007", 2);
+    wrong.properties_count = 1;
+    cr_assert_eq(correct(&writing, &wrong), STATUS_INVALID, "a key that is no text");
+    wrong.properties = bytes_text("\241a\221\221\221\221\221\221\221\221\221\007");
+    cr_assert_eq(correct(&writing, &wrong), STATUS_INVALID, "nine levels");
     wrong = cancel_of(&a);
     wrong.kind = ENTRY_CUT;
     cr_assert_eq(correct(&writing, &wrong), STATUS_INVALID);

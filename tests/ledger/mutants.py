@@ -535,6 +535,11 @@ MODULE_MUTANTS = [
      "ledger/group.c", "    item->is_folded = false;\n", ""),
     ("answers-behind", "a large block's fold is not waited for", "watch_shard",
      "ledger/shard.c", "        if (i % FOLD_LOOK_EACH == 0)\n", "        if (i > group->count)\n"),
+    ("amend-deeper", "an amend brings nothing that an event could not", "correct",
+     "ledger/correct.c", "!unpack_skip(&in, EVENT_DEPTH_MAX)", "!unpack_skip(&in, UNPACK_DEPTH_MAX)"),
+    ("change-unsure", "who got no answer is told to ask again", "control",
+     "ledger/control_client.c", "    if (status == STATUS_TIMEOUT || status == STATUS_CLOSED)\n",
+     "    if (status == STATUS_TIMEOUT)\n"),
 ]
 
 

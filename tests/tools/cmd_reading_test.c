@@ -522,6 +522,18 @@ Test(cmd_reading, corrections_are_made_and_audited)
             "ledger amend --subject zeta --id e3 --who me --why typo --value 2.5 --properties "
             "{\"a\":1}");
     cr_assert_eq(strncmp(ran.out, "block ", 6), 0, "%s%s", ran.out, ran.err);
+    ran =
+        run(&reading,
+            cmd_ledger,
+            "ledger amend --subject zeta --id e3 --who me --why deep --properties "
+            "{\"a\":[[[[[[[[1]]]]]]]]}");
+    cr_assert_eq(ran.code, EXIT_OK, "as deep as an event's may be: %s", ran.err);
+    ran =
+        run(&reading,
+            cmd_ledger,
+            "ledger amend --subject zeta --id e3 --who me --why deep --properties "
+            "{\"a\":[[[[[[[[[1]]]]]]]]]}");
+    cr_assert_eq(ran.code, EXIT_USAGE);
     ran = run(&reading, cmd_ledger, "ledger cancel --subject zeta --id e3 --who you --why twice");
     cr_assert_eq(ran.code, EXIT_OK, "%s", ran.err);
     ran = run(&reading, cmd_ledger, "ledger cancel --subject zeta --id e3 --who you --why twice");
