@@ -48,9 +48,9 @@ struct unpack_item {
 bool unpack_next_any(struct cursor *cursor, struct unpack_item *out);
 
 // False (and the cursor failed) when the bytes end before the item does, or for the byte 0xc1.
-// Inline for what events mostly consist of, small naturals and containers, and strings of a byte's
-// length (ids are 36 bytes long): a call and a detour by a header cost more than reading it. Sets
-// what the type has.
+// Inline for what events mostly consist of, naturals of one byte and two, small containers, and
+// strings of a byte's length (ids are 36 bytes long): a call and a detour by a header cost more
+// than reading it. Sets what the type has.
 static inline bool
 unpack_next(struct cursor *cursor, struct unpack_item *out)
 {
@@ -77,11 +77,47 @@ unpack_next(struct cursor *cursor, struct unpack_item *out)
         out->count = at[0] & 0x0f;
         if (__builtin_expect((size_t)out->count << is_map > left - 1, 0))
             return unpack_next_any(cursor, out);
+    } else if (at[0] == 0xcd && left >= 3) {
+        out->type = UNPACK_UINT;
+        out->natural = (uint64_t)at[1] << 8 | at[2];
+        cursor->at = at + 3;
+        return true;
     } else {
         return unpack_next_any(cursor, out);
     }
     cursor->at = at + 1;
     return true;
+}
+
+static inline bool
+unpack_is_short_text(const uint8_t *at)
+{
+    return (at[0] & 0xe0) == 0xa0;
+}
+
+// The size of the value at `at` when it is a text of up to 31 bytes or a natural of up to two, and
+// all of it is among the left bytes; 0: somebody else has to look.
+static inline size_t
+unpack_size_short(const uint8_t *at, size_t left)
+{
+    size_t size = 0;
+    if (left == 0)
+        return 0;
+    if (unpack_is_short_text(at))
+        size = 1 + (size_t)(at[0] & 0x1f);
+    else if (at[0] < 0x80)
+        size = 1;
+    else if (at[0] == 0xcc || at[0] == 0xcd)
+        size = at[0] == 0xcc ? 2 : 3;
+    return size <= left ? size : 0;
+}
+
+// The natural of which unpack_size_short said the size.
+static inline uint32_t
+unpack_natural_short(const uint8_t *at, size_t size)
+{
+    const uint32_t last = at[size - 1];
+    return size == 3 ? (uint32_t)at[1] << 8 | last : last;
 }
 
 // Skips one whole value, nested at most depth_max containers deep. False: incomplete, 0xc1, or

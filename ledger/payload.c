@@ -67,45 +67,54 @@ struct payload_hash {
 static uint64_t
 hash_of_kind(const struct payload_hash *hash, unsigned kind, struct bytes bytes)
 {
-    return hash64(bytes, hash->seed + kind);
+    return hash64_short(bytes, hash->seed + kind);
 }
 
 // A number of fixed size needs no more than two multiplications to be spread over 64 bits.
 static uint64_t
 hash_of_number(const struct payload_hash *hash, unsigned kind, uint64_t number)
 {
-    uint128 product = (uint128)(number ^ hash->seed) * 0x9e3779b97f4a7c15ULL;
-    uint64_t mixed = (uint64_t)product ^ (uint64_t)(product >> 64);
-    product = (uint128)(mixed + kind) * 0xd6e8feb86659fd93ULL;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
+    const uint64_t mixed = hash_mix(number ^ hash->seed, 0x9e3779b97f4a7c15ULL);
+    return hash_mix(mixed + kind, 0xd6e8feb86659fd93ULL);
 }
 
 static uint64_t
 hash_pair(uint64_t key, uint64_t value)
 {
     // Not symmetric in key and value, or {a: b} would equal {b: a}.
-    uint128 product = (uint128)(key ^ 0xa0761d6478bd642fULL) * (value ^ 0xe7037ed1a0b428dbULL);
-    return ((uint64_t)product ^ (uint64_t)(product >> 64)) + key * 0x8ebc6af09c88c6e3ULL;
+    return hash_mix(key ^ 0xa0761d6478bd642fULL, value ^ 0xe7037ed1a0b428dbULL) +
+           key * 0x8ebc6af09c88c6e3ULL;
 }
 
 static uint64_t
 hash_item(struct payload_hash *hash, const struct unpack_item *item, uint32_t depth);
 
-// Inline for what keys and most values are, texts and naturals. Fails beyond UNPACK_DEPTH_MAX,
-// which ingest does not let through: such properties are hashed by their bytes.
-static inline uint64_t
-hash_value(struct payload_hash *hash, uint32_t depth)
+// Fails beyond UNPACK_DEPTH_MAX, which ingest does not let through: such properties are hashed by
+// their bytes.
+static __attribute__((noinline)) uint64_t
+hash_value_any(struct payload_hash *hash, uint32_t depth)
 {
-    __attribute__((uninitialized)) struct unpack_item item;
+    struct unpack_item item;
     if (depth > UNPACK_DEPTH_MAX || !unpack_next(&hash->in, &item)) {
         hash->in.failed = true;
         return 0;
     }
-    if (item.type == UNPACK_STR)
-        return hash_of_kind(hash, UNPACK_STR, item.text);
-    if (item.type == UNPACK_UINT)
-        return hash_of_number(hash, UNPACK_UINT, item.natural);
     return hash_item(hash, &item, depth);
+}
+
+// Here for what keys and most values are, short texts and small naturals: what their first byte
+// says is all that is to be known of them.
+static inline uint64_t
+hash_value(struct payload_hash *hash, uint32_t depth)
+{
+    const uint8_t *at = hash->in.at;
+    const size_t size = unpack_size_short(at, cursor_left(&hash->in));
+    if (size == 0 || depth > UNPACK_DEPTH_MAX)
+        return hash_value_any(hash, depth);
+    hash->in.at = at + size;
+    if (unpack_is_short_text(at))
+        return hash_of_kind(hash, UNPACK_STR, bytes_of(at + 1, size - 1));
+    return hash_of_number(hash, UNPACK_UINT, unpack_natural_short(at, size));
 }
 
 // Added up, because addition does not mind the order.
@@ -172,7 +181,7 @@ entry_payload_hash(const struct entry *entry, const struct hash_secret *secret)
     uint128 units = (uint128)entry->value.units;
     uint64_t value = hash_of_number(&hash, 1, (uint64_t)units) +
                      hash_of_number(&hash, 2, (uint64_t)(units >> 64));
-    uint64_t all = hash_pair(hash64(entry->type, hash.seed), value);
+    uint64_t all = hash_pair(hash64_short(entry->type, hash.seed), value);
     all = hash_of_number(&hash, 0, hash_pair(all, properties));
     return (uint32_t)(all ^ (all >> 32));
 }

@@ -66,3 +66,53 @@ Test(hash, random_bytes_fill_the_whole_and_nothing_else)
     random_fill(data, 0);
     cr_assert_eq(data[0], 0);
 }
+
+// Any two texts that differ in a byte or in their size have other hashes, and so has a text by
+// another seed.
+Test(hash, short_depends_on_seed_size_and_every_byte)
+{
+    uint8_t text[40], other[40];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)(i * 7);
+    for (size_t size = 0; size <= sizeof text; size++) {
+        uint64_t hash = hash64_short(bytes_of(text, size), 5);
+        cr_assert_eq(hash, hash64_short(bytes_of(text, size), 5));
+        cr_assert_neq(hash, hash64_short(bytes_of(text, size), 6));
+        cr_assert(size == 0 || hash != hash64_short(bytes_of(text, size - 1), 5));
+        for (size_t i = 0; i < size; i++) {
+            memcpy(other, text, size);
+            other[i] ^= 1;
+            cr_assert_neq(hash, hash64_short(bytes_of(other, size), 5), "%zu of %zu", i, size);
+        }
+    }
+    // Zeros differ by their number alone.
+    memset(text, 0, sizeof text);
+    for (size_t size = 1; size <= sizeof text; size++)
+        cr_assert_neq(
+            hash64_short(bytes_of(text, size), 0), hash64_short(bytes_of(text, size - 1), 0));
+}
+
+// Half of the bits change with a bit of the text: 512 changes of each size, of which no bit of the
+// hash may see fewer than a third.
+Test(hash, short_spreads_every_bit)
+{
+    for (size_t size = 1; size <= 16; size++) {
+        uint32_t changed[64] = {0};
+        uint32_t count = 0;
+        for (uint32_t round = 0; count < 512; round++) {
+            uint8_t text[16];
+            for (size_t i = 0; i < size; i++)
+                text[i] = (uint8_t)(round * 31 + i * 17);
+            uint64_t hash = hash64_short(bytes_of(text, size), 1);
+            for (size_t bit = 0; bit < 8 * size; bit++, count++) {
+                text[bit / 8] ^= (uint8_t)(1 << bit % 8);
+                uint64_t differs = hash ^ hash64_short(bytes_of(text, size), 1);
+                text[bit / 8] ^= (uint8_t)(1 << bit % 8);
+                for (size_t i = 0; i < 64; i++)
+                    changed[i] += differs >> i & 1;
+            }
+        }
+        for (size_t i = 0; i < 64; i++)
+            cr_assert(changed[i] > count / 3, "bit %zu of size %zu: %u", i, size, changed[i]);
+    }
+}
