@@ -40,17 +40,22 @@ wide_add(struct wide *into, const struct wide *value)
     }
 }
 
-// In two halves: once an event and sum, where a loop over limbs is four times as long.
+// In two halves: once an event and sum, where a loop over limbs is four times as long. The carry
+// and the sign, which the upper half takes, mostly cancel each other out or are not there.
 static inline void
 wide_add_int128(struct wide *into, int128 value)
 {
-    uint128 halves[2];
-    _Static_assert(sizeof halves == sizeof into->limbs, "the lower half first, as the limbs");
-    memcpy(halves, into->limbs, sizeof halves);
-    halves[0] += (uint128)value;
-    halves[1] += halves[0] < (uint128)value;
-    halves[1] -= value < 0;
-    memcpy(into->limbs, halves, sizeof halves);
+    uint128 half;
+    _Static_assert(2 * sizeof half == sizeof into->limbs, "the lower half first, as the limbs");
+    memcpy(&half, into->limbs, sizeof half);
+    half += (uint128)value;
+    memcpy(into->limbs, &half, sizeof half);
+    const bool has_carry = half < (uint128)value;
+    if (__builtin_expect(has_carry == (value < 0), 1))
+        return;
+    memcpy(&half, into->limbs + 2, sizeof half);
+    half += has_carry ? 1 : ~(uint128)0;
+    memcpy(into->limbs + 2, &half, sizeof half);
 }
 
 struct wide wide_negate(struct wide value);

@@ -216,7 +216,7 @@ cell_cancel(
 }
 
 void
-cell_add(
+cell_add_any(
     enum aggregation aggregation,
     struct cell_state *state,
     const struct cell_input *input,

@@ -190,27 +190,35 @@ cells_hash(struct bytes subject)
 }
 
 void
-cells_prefetch(const struct cells *cells, uint64_t hash, enum cells_prefetch step)
+cells_prefetch(const struct cells *cells, uint64_t hash)
+{
+    prefetch(&cells->subjects.places[hash & cells->subjects.mask]);
+}
+
+// Three lines: what is behind the node is its text.
+struct cells_subject *
+cells_guess(const struct cells *cells, uint64_t hash)
 {
     const struct table *table = &cells->subjects;
     size_t at = hash & table->mask;
-    if (step == CELLS_PREFETCH_PLACE) {
-        prefetch(&table->places[at]);
-        return;
-    }
     while (table->places[at].node != NULL && table->places[at].hash != hash)
         at = (at + 1) & table->mask;
-    const struct cells_subject *node = table->places[at].node;
-    if (node == NULL)
-        return;
-    if (step == CELLS_PREFETCH_SUBJECT) {
+    struct cells_subject *node = table->places[at].node;
+    if (node != NULL) {
         prefetch(node);
         prefetch((const char *)node + LINE);
         prefetch(node + 1);
-        return;
     }
-    for (size_t i = 0; i < SERIES_PER_RUN && node->first.series[i].newest != NULL; i++)
-        prefetch(node->first.series[i].newest);
+    return node;
+}
+
+void
+cells_prefetch_newest(const struct cells_subject *guess)
+{
+    if (guess == NULL)
+        return;
+    for (size_t i = 0; i < SERIES_PER_RUN && guess->first.series[i].newest != NULL; i++)
+        prefetch(guess->first.series[i].newest);
 }
 
 static struct bytes
@@ -244,6 +252,15 @@ cells_subject(struct cells *cells, struct bytes subject, uint64_t hash)
     node->hash = hash;
     table_add(&cells->subjects, hash, node);
     return node;
+}
+
+struct cells_subject *
+cells_subject_guessed(
+    struct cells *cells, struct cells_subject *guess, struct bytes subject, uint64_t hash)
+{
+    if (guess != NULL && bytes_equal(subject_text(guess), subject))
+        return guess;
+    return cells_subject(cells, subject, hash);
 }
 
 // A handful of meters want a type, so that looking at one after another serves.
@@ -366,6 +383,40 @@ cells_add(struct cells *cells, struct cells_subject *subject, const struct fold_
     if (cell == NULL || !cell_is(cell, step))
         cell = cell_keep(cells, series, step);
     cell_add(meter->aggregation, &cell->state, &step->input, step->start_s, &cells->arena);
+}
+
+// What is not the newest cell of the series, or is the first one.
+static __attribute__((noinline)) struct cell *
+cell_keep_plain(
+    struct cells *cells,
+    struct series *series,
+    const struct meter *meter,
+    const struct cells_window *window)
+{
+    const struct fold_step step = {
+        .meter = meter, .start_s = window->start_s, .epoch = window->epoch};
+    return cell_keep(cells, series, &step);
+}
+
+void
+cells_add_plain(
+    struct cells *cells,
+    struct cells_subject *subject,
+    const struct meter_rule *rule,
+    const struct cells_window *window,
+    const struct cell_input *input)
+{
+    const struct meter *meter = rule->meter;
+    must(rule->is_plain);
+    // A subject whose events are of one type has its series in the order of the type's rules.
+    struct series *series = &subject->first.series[rule->place < SERIES_PER_RUN ? rule->place : 0];
+    if (series->newest == NULL || series->meter_id != meter->id)
+        series = series_keep(cells, subject, meter);
+    must(series->aggregation == meter->aggregation);
+    struct cell *cell = series->newest;
+    if (cell == NULL || cell->start_s != window->start_s || cell->epoch != window->epoch)
+        cell = cell_keep_plain(cells, series, meter, window);
+    cell_add(meter->aggregation, &cell->state, input, window->start_s, &cells->arena);
 }
 
 // --- reading ---

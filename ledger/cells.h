@@ -2,17 +2,18 @@
 // The cells of one shard that are folded but not yet on disk: deltas since the last flush, of the
 // finest width.
 //
-//     cells_prefetch(cells, hash, CELLS_PREFETCH_PLACE);    // some events ahead
-//     cells_prefetch(cells, hash, CELLS_PREFETCH_SUBJECT);  // fewer
-//     cells_prefetch(cells, hash, CELLS_PREFETCH_CELLS);    // fewer still
-//     struct cells_subject *node = cells_subject(cells, subject, hash);
-//     cells_add(cells, node, &step);                        // once per meter
+//     for each event of some: cells_prefetch(cells, hash);
+//     for each: guess[i] = cells_guess(cells, hash);
+//     for each: cells_prefetch_newest(guess[i]);
+//     for each: struct cells_subject *node = cells_subject_guessed(cells, guess[i], subject, hash);
+//         cells_add(cells, node, &step);                    // once per meter
+//         cells_add_plain(cells, node, rule, &window, &input);  // or so, without groups
 //     cells_each(cells, &(struct cells_range){...}, use, context);
 //     cells_each_sorted(cells, use, context);               // flush: in key order
 //     cells_clear(cells);
 //
-// The prefetches are there because with many subjects each step is a cache miss that needs the one
-// before it, and the misses of different events can be waited for together. Subjects hang in a
+// The steps are there because with many subjects each is a cache miss that needs the one before it,
+// and the misses of different events can be waited for together. Subjects hang in a
 // table by hash; each holds its series (one per meter), each series its newest cell, which is
 // nearly always the one that an event belongs to; the others are found in a table of cells. Keys
 // and group values are copied; no allocation per event once warm. Running out of memory stops the
@@ -36,12 +37,30 @@ cells_hash_of(uint64_t shard_hash)
     return shard_hash >> 16 | shard_hash << 48;
 }
 
-enum cells_prefetch { CELLS_PREFETCH_PLACE, CELLS_PREFETCH_SUBJECT, CELLS_PREFETCH_CELLS };
-// Each step wants the one before it to have arrived. Nothing but a hint.
-void cells_prefetch(const struct cells *cells, uint64_t hash, enum cells_prefetch step);
+// Where the subject's node is found: nothing but a hint.
+void cells_prefetch(const struct cells *cells, uint64_t hash);
+// A subject with this hash, which is nearly always the only one: to be looked at by its text later,
+// when it has arrived. NULL: there is none. Valid until cells_clear.
+struct cells_subject *cells_guess(const struct cells *cells, uint64_t hash);
+// What is added to next: nothing but a hint. guess may be NULL.
+void cells_prefetch_newest(const struct cells_subject *guess);
 // The subject's node, made when it is new. Valid until cells_clear.
 struct cells_subject *cells_subject(struct cells *cells, struct bytes subject, uint64_t hash);
+struct cells_subject *cells_subject_guessed(
+    struct cells *cells, struct cells_subject *guess, struct bytes subject, uint64_t hash);
 void cells_add(struct cells *cells, struct cells_subject *subject, const struct fold_step *step);
+
+struct cells_window {
+    int64_t start_s;
+    uint32_t epoch;
+};
+// As cells_add with a step of this window and input, for a plain rule's meter.
+void cells_add_plain(
+    struct cells *cells,
+    struct cells_subject *subject,
+    const struct meter_rule *rule,
+    const struct cells_window *window,
+    const struct cell_input *input);
 
 size_t cells_count(const struct cells *cells);
 size_t cells_bytes(const struct cells *cells);

@@ -76,11 +76,14 @@ meter_set_add(
     for (uint32_t i = 0; i < meter->dimensions_count; i++)
         rule->dimension_paths[i] = path_split(meter->dimensions[i].path);
     rule->passes = passes_make(meter, arena);
+    rule->is_plain = meter->filters_count == 0 && meter->dimensions_count == 0 &&
+                     meter->aggregation != AGGREGATION_UNIQUE_COUNT;
     struct type_chain *chain = chain_of(set, bytes_text(meter->event_type));
     if (chain->first == NULL) {
         chain->type = bytes_text(meter->event_type);
         chain->first = rule;
     } else {
+        rule->place = chain->last->place + 1;
         chain->last->next_of_type = rule;
     }
     chain->last = rule;
@@ -149,14 +152,40 @@ key_is(struct cursor *in, struct bytes step)
 }
 
 // Leaves the cursor at the value of step among count pairs.
-static bool
-find_step(struct cursor *in, uint32_t count, struct bytes step)
+static __attribute__((noinline)) bool
+find_step_any(struct cursor *in, uint32_t count, struct bytes step)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (key_is(in, step))
             return true;
         if (cursor_failed(in) || !unpack_skip(in, UNPACK_DEPTH_MAX))
             return false;
+    }
+    return false;
+}
+
+// The same. A short text for a key, and a short text or number for its value, are what most pairs
+// are: their first byte tells their size. What is behind another pair is looked for there.
+static inline bool
+find_step(struct cursor *in, uint32_t count, struct bytes step)
+{
+    const uint8_t *at = in->at, *const end = in->at + cursor_left(in);
+    for (uint32_t i = 0; i < count; i++) {
+        const size_t key = unpack_size_short(at, (size_t)(end - at));
+        if (key == 0 || !unpack_is_short_text(at)) {
+            in->at = at;
+            return find_step_any(in, count - i, step);
+        }
+        if (key == step.size + 1 && bytes_same(at + 1, step.data, step.size)) {
+            in->at = at + key;
+            return true;
+        }
+        const size_t value = unpack_size_short(at + key, (size_t)(end - at) - key);
+        if (value == 0) {
+            in->at = at;
+            return find_step_any(in, count - i, step);
+        }
+        at += key + value;
     }
     return false;
 }
@@ -316,26 +345,46 @@ rule_distinct(const struct meter_rule *rule, const struct entry *entry, struct h
     return item.type != UNPACK_NIL;
 }
 
+static __attribute__((noinline)) bool
+path_number_any(const struct entry *entry, const struct meter_path *path, struct decimal *out)
+{
+    struct unpack_item item;
+    return find_path(entry, path, &item) && item_number(&item, out);
+}
+
+// A natural of up to two bytes among the event's own properties, which most quantities are, here.
+static bool
+path_number(const struct entry *entry, const struct meter_path *path, struct decimal *out)
+{
+    struct cursor in = cursor_over(entry->properties);
+    if (path->depth > 1 || !find_step(&in, entry->properties_count, path->steps[0]))
+        return path->depth > 1 && path_number_any(entry, path, out);
+    const size_t size = unpack_size_short(in.at, cursor_left(&in));
+    if (size == 0 || unpack_is_short_text(in.at))
+        return path_number_any(entry, path, out);
+    *out = decimal_from_int(unpack_natural_short(in.at, size));
+    return true;
+}
+
+bool
+meter_rule_value(const struct meter_rule *rule, const struct entry *entry, struct decimal *out)
+{
+    if (rule->meter->aggregation == AGGREGATION_COUNT)
+        *out = DECIMAL_ZERO;
+    else if (rule->has_value_path)
+        return path_number(entry, &rule->value_path, out);
+    else
+        *out = entry->value;
+    return true;
+}
+
 // What the aggregation needs of the event. False: it cannot use it.
 static bool
 rule_input(const struct meter_rule *rule, const struct entry *entry, struct cell_input *input)
 {
-    struct unpack_item item;
-    switch (rule->meter->aggregation) {
-    case AGGREGATION_COUNT: return true;
-    case AGGREGATION_UNIQUE_COUNT: return rule_distinct(rule, entry, &input->distinct);
-    case AGGREGATION_SUM:
-    case AGGREGATION_MIN:
-    case AGGREGATION_MAX:
-    case AGGREGATION_AVG:
-    case AGGREGATION_LATEST:
-    case AGGREGATION_WEIGHTED_SUM: break;
-    }
-    if (!rule->has_value_path) {
-        input->value = entry->value;
-        return true;
-    }
-    return find_path(entry, &rule->value_path, &item) && item_number(&item, &input->value);
+    if (rule->meter->aggregation == AGGREGATION_UNIQUE_COUNT)
+        return rule_distinct(rule, entry, &input->distinct);
+    return meter_rule_value(rule, entry, &input->value);
 }
 
 bool
@@ -359,7 +408,7 @@ meter_rule_apply(
     // Windows are counted from 1970; ingest lets nothing older in.
     if (entry->time_ns < 0 || !rule_accepts(rule, entry) || !rule_input(rule, entry, &out->input))
         return false;
-    out->start_s = entry->time_ns / QUARTER_HOUR_NS * QUARTER_HOUR_S;
+    out->start_s = fold_start_s(entry->time_ns);
     out->group.count = meter->dimensions_count;
     for (uint32_t i = 0; i < meter->dimensions_count; i++) {
         struct unpack_item item;

@@ -31,7 +31,10 @@ struct meter_pass {
 struct meter_rule {
     const struct meter *meter;
     const struct meter_rule *next_of_type;
+    uint32_t place;  // among those of its type, from 0
     bool has_value_path;
+    // No filter, no dimension, no text: meter_rule_value says all that an event means to it.
+    bool is_plain;
     struct meter_path value_path;
     struct meter_path dimension_paths[METER_DIMENSIONS_MAX];
     const struct meter_pass *passes;  // meter->filters_count of them
@@ -78,6 +81,13 @@ struct fold_step {
     struct cell_input input;
 };
 
+// The start of the quarter hour; time_ns is not negative.
+static inline int64_t
+fold_start_s(int64_t time_ns)
+{
+    return time_ns / QUARTER_HOUR_NS * QUARTER_HOUR_S;
+}
+
 // False: the event does not pass the meter's filters, or its property cannot be used (no number),
 // so the meter skips it. A dimension that is missing or nil is the empty string; numbers and
 // booleans are their text; maps and arrays are the empty string. UNIQUE_COUNT compares the value's
@@ -89,5 +99,9 @@ bool meter_rule_apply(
     const struct fold_place *place,
     struct fold_scratch *scratch,
     struct fold_step *out);
+// Of a plain rule and an event of its type whose time is not negative: the value that the step's
+// input would have, 0 for a COUNT. False: as meter_rule_apply.
+bool
+meter_rule_value(const struct meter_rule *rule, const struct entry *entry, struct decimal *out);
 enum fold_fault
 meter_rule_fault(const struct meter_rule *rule, const struct entry *entry, struct bytes *out_text);

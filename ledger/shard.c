@@ -1,7 +1,6 @@
 #include "ledger/shard.h"
 
 #include "base/assert.h"
-#include "base/prefetch.h"
 #include "ledger/answers.h"
 #include "ledger/retain.h"
 #include "ledger/shard_view.h"
@@ -16,8 +15,6 @@ enum {
     HOT_MIN = 1 << 20,      // but of each so many, or runs are too short
     GROUP_MAX_DEFAULT = 65536,
     WINDOW_DEFAULT_DAYS = 36,
-    FOLD_ITEMS_AHEAD = 64,
-    FOLD_LOOK_EACH = 128,  // for a question
 };
 
 // The page cache of a growing file that nobody reads back pushes out what somebody does
@@ -391,100 +388,6 @@ enum status
 shard_sync_head(struct shard *shard, int64_t monotonic_ns, struct error *error)
 {
     return head_sync(&shard->head_file, monotonic_ns, error);
-}
-
-static void
-fold_rules_each(
-    struct shard *shard,
-    const struct meter_rule *rule,
-    uint32_t after,
-    const struct entry *entry,
-    uint64_t hash,
-    const struct fold_place *place)
-{
-    struct fold_scratch *scratch = &shard->fold_scratch;
-    struct fold_step *step = &shard->fold_step;
-    struct cells_subject *subject = cells_subject(shard->cells, entry->subject, hash);
-    for (; rule != NULL; rule = rule->next_of_type) {
-        if (!meter_rule_apply(rule, entry, place, scratch, step))
-            continue;
-        step->epoch = cuts_epoch(&shard->cuts, step->start_s + QUARTER_HOUR_S, after);
-        cells_add(shard->cells, subject, step);
-        watch_add(&shard->watch, step->meter->id, entry->subject, step);
-    }
-}
-
-bool
-shard_fold_by(
-    struct shard *shard,
-    const struct fold_rules *rules,
-    const struct entry *entry,
-    const struct fold_place *place)
-{
-    const struct meter_rule *rule = meter_set_first(rules->set, entry->type);
-    if (rule != NULL)
-        fold_rules_each(shard, rule, rules->after, entry, cells_hash(entry->subject), place);
-    return rule != NULL;
-}
-
-bool
-shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fold_place *place)
-{
-    const struct fold_rules rules = {.set = shard->meters->set, .after = UINT32_MAX};
-    return shard_fold_by(shard, &rules, entry, place);
-}
-
-// Duplicates among them are prefetched for nothing: they are few.
-static void
-fold_prefetch(const struct shard *shard, const struct group *group, uint32_t at)
-{
-    static const uint32_t ahead[] = {
-        [CELLS_PREFETCH_PLACE] = 24, [CELLS_PREFETCH_SUBJECT] = 16, [CELLS_PREFETCH_CELLS] = 8};
-    if (at + FOLD_ITEMS_AHEAD < group->count)
-        prefetch(&group->items[at + FOLD_ITEMS_AHEAD]);
-    for (int step = CELLS_PREFETCH_PLACE; step <= CELLS_PREFETCH_CELLS; step++) {
-        if (at + ahead[step] < group->count)
-            cells_prefetch(
-                shard->cells,
-                group->items[at + ahead[step]].subject_hash,
-                (enum cells_prefetch)step);
-    }
-}
-
-void
-shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
-{
-    int64_t unmetered = 0;
-    struct fold_place place = {.block = shard->head, .arrival_ns = arrival_ns};
-    struct entry entry;
-    // Of the entry before: types come in runs.
-    struct bytes type = bytes_of(NULL, 0);
-    const struct meter_rule *rule = NULL;
-    for (uint32_t i = 0; i < group->count; i++) {
-        fold_prefetch(shard, group, i);
-        if (i % FOLD_LOOK_EACH == 0)
-            answers_give_amid(shard, group, i, &place);
-        if (group->fates[i] != FATE_STORED)
-            continue;
-        const struct group_item *item = &group->items[i];
-        if (item->is_folded) {
-            place.index++;
-            continue;
-        }
-        struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
-        entry_view(&in, &entry);
-        if (!bytes_equal(entry.type, type))
-            rule = meter_set_first(shard->meters->set, entry.type);
-        type = entry.type;
-        unmetered += rule == NULL;
-        if (rule != NULL)
-            fold_rules_each(shard, rule, UINT32_MAX, &entry, item->subject_hash, &place);
-        if ((entry.flags & ENTRY_IS_BACKFILL) != 0)
-            batches_count(&shard->batches, &entry, place.block);
-        place.index++;
-    }
-    metric_add(&shard->metrics[SHARD_UNMETERED], unmetered);
-    shard_gauges_set(shard);
 }
 
 struct watch_source

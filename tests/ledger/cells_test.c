@@ -60,9 +60,19 @@ add_random(struct cells *cells, struct model *model, const struct texts *texts)
     step.group.count = meter == 0 ? 0 : 1;
     step.group.values[0] = bytes_text(group_text);
     step.group_hash = cell_group_hash(&step.group);
-    for (int i = CELLS_PREFETCH_PLACE; i <= CELLS_PREFETCH_CELLS; i++)
-        cells_prefetch(cells, cells_hash(name), (enum cells_prefetch)i);
-    cells_add(cells, cells_subject(cells, name, cells_hash(name)), &step);
+    const uint64_t hash = cells_hash(name);
+    cells_prefetch(cells, hash);
+    struct cells_subject *guess = cells_guess(cells, hash);
+    cells_prefetch_newest(guess);
+    struct cells_subject *node = cells_subject_guessed(cells, guess, name, hash);
+    cr_assert_eq(node, cells_subject(cells, name, hash));
+    const struct meter_rule plain = {
+        .meter = &meters[0], .place = (uint32_t)next_random(5), .is_plain = true};
+    const struct cells_window place = {.start_s = step.start_s};
+    if (meter == 0 && next_random(2) == 0)
+        cells_add_plain(cells, node, &plain, &place, &step.input);
+    else
+        cells_add(cells, node, &step);
     cell_add(
         AGGREGATION_SUM,
         &model->states[meter][subject][window][group],
