@@ -2,12 +2,12 @@
 
 #include "base/assert.h"
 #include "base/buffer.h"
-#include "billing/price_term.h"
 
 #include <string.h>
 
 static const char *const kind_names[] = {"tier", "addon"};
 static const char *const cycle_names[] = {"monthly", "annual"};
+static const char *const recurring_names[] = {NULL, "weighted", "prorated"};
 
 // The index of the name that text is, or -1.
 static int
@@ -19,14 +19,20 @@ name_find(const char *const *names, int count, struct bytes text)
     return -1;
 }
 
-bool
-charge_model_parse(struct bytes text, enum price_kind *out)
+const char *
+recurring_name(enum recurring recurring)
 {
-    enum price_kind kind;
-    if (!price_kind_parse(text, &kind) || kind == PRICE_DYNAMIC)
-        return false;
-    *out = kind;
-    return true;
+    must(recurring <= RECURRING_PRORATED);
+    return recurring_names[recurring];
+}
+
+bool
+recurring_parse(struct bytes text, enum recurring *out)
+{
+    int found = name_find(&recurring_names[1], 2, text);
+    if (found >= 0)
+        *out = (enum recurring)(found + 1);
+    return found >= 0;
 }
 
 const char *
@@ -133,52 +139,4 @@ plan_terms_equal(const struct plan *a, const struct plan *b)
     return text_equal(a->key, b->key) && text_equal(a->name, b->name) && a->kind == b->kind &&
            a->currency == b->currency && price_equal(&a->monthly, &b->monthly) &&
            price_equal(&a->annual, &b->annual);
-}
-
-// What a charge owes at least and at most, whatever the model says.
-static const struct rational *
-charge_hold(
-    struct abacus *abacus,
-    const struct charge *charge,
-    const struct charge_usage *usage,
-    const struct rational *amount)
-{
-    if (charge->has_maximum) {
-        const struct rational *most = abacus_decimal(abacus, charge->maximum);
-        amount = rational_min(amount, most);
-        abacus_step(abacus, "at most %s", abacus_text(abacus, most));
-    }
-    if (charge->has_minimum) {
-        struct price_share share = {
-            abacus_int(abacus, usage->days), abacus_int(abacus, usage->days_full)};
-        abacus_step(abacus, "at least, by days:");
-        amount = rational_max(
-            amount, price_days(abacus, abacus_decimal(abacus, charge->minimum), share));
-    }
-    return amount;
-}
-
-struct charge_units
-charge_rate(
-    struct abacus *abacus,
-    const struct charge *charge,
-    const struct charge_usage *usage,
-    const struct rational **out_amount)
-{
-    must(charge->free_units.units >= 0);
-    must(usage->days > 0 && usage->days <= usage->days_full);
-    struct charge_units units = {.used = usage->units};
-    if (usage->units.units < 0)
-        units = (struct charge_units){.clamped = usage->units};
-    if (decimal_compare(units.used, charge->free_units) > 0)
-        units.priced.units = units.used.units - charge->free_units.units;
-    // Net negative usage owes nothing, not even the flat fee that no usage owes.
-    struct decimal priced = units.clamped.units < 0 ? units.clamped : units.priced;
-    struct price_usage asked = {.amounts = {.units = abacus_decimal(abacus, priced)}};
-    const struct price_model *price = usage->price != NULL ? usage->price : &charge->price;
-    const struct rational *amount = price_model_amount(abacus, price, &asked);
-    amount = charge_hold(abacus, charge, usage, amount);
-    must(rational_sign(amount) >= 0);
-    *out_amount = amount;
-    return units;
 }

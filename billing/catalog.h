@@ -4,7 +4,6 @@
 //
 //     catalog_read(text, "aura.json", &arena, &catalog, &error);
 //     // error: "aura.json:41: plans[2].charges[0].params.tiers[1].to: must be above where ..."
-//     units = charge_rate(&abacus, charge, &usage, &amount);
 //
 // docs/catalog.md describes the format. Unknown keys are errors; amounts are JSON strings, for a
 // JSON number has passed through somebody's floating point. What this header does not do: touch a
@@ -31,17 +30,26 @@ struct charge_value {
     struct price_model price;
 };
 
+// Of a level that lasts: what the period's events add and take away, after all before it.
+enum recurring {
+    RECURRING_NOT,
+    RECURRING_WEIGHTED,  // by the time that each level lasted
+    RECURRING_PRORATED,  // by the days that each change is there
+};
+
 struct charge {
     const char *key;
     const char *name;
     const char *meter;         // NULL for PRICE_FLAT
     struct price_model price;  // its numbers hold no memory but the arena's
     // Usage is priced by the values of a dimension: each of these alone, everything else together
-    // by price. NULL: there is none.
+    // by price. Of custom_fold: the dimension whose text is the key. NULL: there is none.
     const char *dimension;
     const struct charge_value *values;
     uint32_t values_count;
-    struct decimal free_units;  // cost nothing; taken off before pricing
+    enum recurring recurring;
+    const char *price_property;  // of dynamic: the path of each event's price, in minor units
+    struct decimal free_units;   // cost nothing; taken off before pricing
     // Of a whole period: what is owed at least, by days when the period is cut, and at most.
     struct decimal minimum, maximum;
     bool has_minimum, has_maximum;
@@ -75,8 +83,8 @@ struct catalog {
     uint32_t plans_count;
 };
 
-// The models that a charge can have: those that a period's usage alone has a price for.
-bool charge_model_parse(struct bytes text, enum price_kind *out);
+const char *recurring_name(enum recurring recurring);  // NULL: not
+bool recurring_parse(struct bytes text, enum recurring *out);
 const char *plan_kind_name(enum plan_kind kind);
 bool plan_kind_parse(struct bytes text, enum plan_kind *out);
 const char *billing_cycle_name(enum billing_cycle cycle);
@@ -113,25 +121,3 @@ void meter_write(struct json_out *out, const struct meter *meter);
 bool charge_equal(const struct charge *a, const struct charge *b);
 // Everything but the charges and the version.
 bool plan_terms_equal(const struct plan *a, const struct plan *b);
-
-// What was used, and what of it is priced.
-struct charge_units {
-    struct decimal used;     // never negative
-    struct decimal clamped;  // the negative usage that was left out, or zero
-    struct decimal priced;   // used less the free units, never negative
-};
-
-// What a charge is asked for: the usage of a period (ignored by flat), and how much of it is there.
-struct charge_usage {
-    struct decimal units;
-    int64_t days, days_full;          // 0 < days <= days_full
-    const struct price_model *price;  // NULL: the charge's own, not that of a value
-};
-
-// The exact amount of a charge, which lives as long as the abacus; steps go there too. A flat
-// charge is the whole period's: who bills takes its days.
-struct charge_units charge_rate(
-    struct abacus *abacus,
-    const struct charge *charge,
-    const struct charge_usage *usage,
-    const struct rational **out_amount);

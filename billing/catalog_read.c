@@ -2,7 +2,7 @@
 // format in docs/catalog.md.
 
 #include "base/assert.h"
-#include "billing/catalog.h"
+#include "billing/charge.h"
 #include "billing/document.h"
 #include "billing/price_read.h"
 
@@ -36,6 +36,16 @@ key_read(struct document *in, const struct json *object)
             json_member(object, "key"),
             "expected lower-case letters and digits with single _ or - between them");
     return key;
+}
+
+static const char *
+path_read(struct document *in, const struct json *node, const char *path)
+{
+    struct error reason;
+    const char *canonical = NULL;
+    if (meter_path_canonical(path, in->arena, &canonical, &reason) != STATUS_OK)
+        document_refuse(in, node, "%s", reason.text);
+    return canonical;
 }
 
 // ---- charges
@@ -86,32 +96,90 @@ charge_values_read(struct document *in, const struct json *values, struct charge
     out->values_count = count;
 }
 
-// A dimension and the params of its values come together; what holds for a charge as a whole does
-// not go with them.
+// A dimension and the params of its values come together, but for tiers by a key, which is what the
+// dimension says. What holds for a charge as a whole does not go with values.
 static void
 charge_dimension_read(struct document *in, const struct json *object, struct charge *out)
 {
     out->dimension = document_text_optional(in, object, "dimension", CATALOG_KEY_MAX);
     if (in->status)
         return;
+    bool is_key = out->price.kind == PRICE_CUSTOM_FOLD;
     const struct json *values = json_member(object, "values");
-    if (out->dimension == NULL) {
-        if (values != NULL)
-            document_refuse(in, values, "\"dimension\" is missing: values of what?");
+    if (out->dimension == NULL && is_key)
+        document_refuse(in, object, "\"dimension\" is missing: whose text is the key of a price?");
+    else if (values != NULL && (out->dimension == NULL || is_key))
+        document_refuse(
+            in,
+            values,
+            is_key ? "the tiers have the prices" : "\"dimension\" is missing: values of what?");
+    if (in->status || out->dimension == NULL || is_key)
         return;
-    }
     values = document_member(in, object, "values");
     if (values != NULL)
         charge_values_read(in, values, out);
     if (in->status)
         return;
+    const struct json *dimension = json_member(object, "dimension");
     if (out->price.kind == PRICE_FLAT)
-        document_refuse(in, json_member(object, "dimension"), "a flat charge prices no usage");
+        document_refuse(in, dimension, "a flat charge prices no usage");
+    else if (charge_needs_events(out))
+        document_refuse(in, dimension, "single events are not priced by a dimension");
     else if (out->free_units.units > 0 || out->has_minimum || out->has_maximum)
         document_refuse(
             in,
-            json_member(object, "dimension"),
+            dimension,
             "each value is priced alone: free_units, minimum and maximum do not go with it");
+}
+
+// What a level can be priced by.
+static bool
+recurring_takes(enum recurring recurring, const struct price_model *price)
+{
+    bool is_tiered = price->kind == PRICE_STANDARD || price->kind == PRICE_GRADUATED ||
+                     price->kind == PRICE_VOLUME;
+    bool is_other =
+        price->kind == PRICE_PACKAGE || price->kind == PRICE_GRADUATED_PERCENTAGE ||
+        (price->kind == PRICE_PERCENTAGE && !price_percentage_needs_events(&price->percentage));
+    return is_tiered || (is_other && recurring == RECURRING_WEIGHTED);
+}
+
+static void
+charge_recurring_read(struct document *in, const struct json *object, struct charge *out)
+{
+    const struct json *node = json_member(object, "recurring");
+    const char *name = document_text_optional(in, object, "recurring", CATALOG_KEY_MAX);
+    if (in->status || name == NULL)
+        return;
+    if (!recurring_parse(bytes_text(name), &out->recurring))
+        document_refuse(in, node, "expected \"weighted\" or \"prorated\"");
+    else if (!recurring_takes(out->recurring, &out->price))
+        document_refuse(
+            in,
+            node,
+            "%s does not price a level: no part of it is a part of an event",
+            price_kind_name(out->price.kind));
+}
+
+// The price of a dynamic charge's events, and what does not go with single events.
+static void
+charge_events_read(struct document *in, const struct json *object, struct charge *out)
+{
+    const char *path = document_text_optional(in, object, "price_property", CATALOG_PATH_MAX);
+    const struct json *node = json_member(object, "price_property");
+    if (in->status)
+        return;
+    if (path != NULL && out->price.kind != PRICE_DYNAMIC)
+        document_refuse(in, node, "only a dynamic charge's events have prices of their own");
+    else if (path == NULL && out->price.kind == PRICE_DYNAMIC)
+        document_refuse(in, object, "\"price_property\" is missing: where is an event's price?");
+    else if (path != NULL)
+        out->price_property = path_read(in, node, path);
+    if (!in->status && out->free_units.units > 0 && charge_needs_events(out))
+        document_refuse(
+            in,
+            json_member(object, "free_units"),
+            "single events are priced: free_units do not go with it");
 }
 
 static void
@@ -161,24 +229,28 @@ charge_read(struct document *in, const struct json *object, struct charge *out)
         "maximum",
         "dimension",
         "values",
+        "recurring",
+        "price_property",
         NULL};
     *out = (struct charge){0};
     document_keys(in, object, keys);
     out->key = key_read(in, object);
     out->name = document_text(in, object, "name", CATALOG_NAME_MAX);
     const char *model = document_text(in, object, "model", CATALOG_KEY_MAX);
-    if (!in->status && !charge_model_parse(bytes_text(model), &out->price.kind))
+    if (!in->status && !price_kind_parse(bytes_text(model), &out->price.kind))
         document_refuse(
             in,
             json_member(object, "model"),
             "a charge has no price model \"%s\": expected standard, graduated, volume, package, "
-            "percentage, graduated_percentage or flat",
+            "percentage, graduated_percentage, dynamic, custom_fold or flat",
             model);
     charge_limits_read(in, object, out);
     charge_meter_read(in, object, out);
     const struct json *params = document_member(in, object, "params");
     if (params != NULL)
         charge_params_read(in, params, out);
+    charge_recurring_read(in, object, out);
+    charge_events_read(in, object, out);
     charge_dimension_read(in, object, out);
 }
 
@@ -297,16 +369,6 @@ dimension_order(const void *a, const void *b)
 {
     const struct meter_dimension *left = a, *right = b;
     return strcmp(left->name, right->name);
-}
-
-static const char *
-path_read(struct document *in, const struct json *node, const char *path)
-{
-    struct error reason;
-    const char *canonical = NULL;
-    if (meter_path_canonical(path, in->arena, &canonical, &reason) != STATUS_OK)
-        document_refuse(in, node, "%s", reason.text);
-    return canonical;
 }
 
 static void

@@ -55,8 +55,18 @@ charge_write(struct json_out *out, const struct charge *charge)
     if (charge->dimension != NULL) {
         json_key(out, "dimension");
         json_text(out, charge->dimension);
+    }
+    if (charge->values_count > 0) {
         json_key(out, "values");
         charge_values_write(out, charge);
+    }
+    if (charge->recurring != RECURRING_NOT) {
+        json_key(out, "recurring");
+        json_text(out, recurring_name(charge->recurring));
+    }
+    if (charge->price_property != NULL) {
+        json_key(out, "price_property");
+        json_text(out, charge->price_property);
     }
     json_end(out, '}');
 }

@@ -38,6 +38,9 @@ priced_text(const struct invoice_line *line, struct arena *arena)
 {
     struct decimal used = DECIMAL_ZERO, is_free = DECIMAL_ZERO;
     bool is_rounded = false;
+    // A level's quantity has more places than a decimal, and nothing of it is free.
+    if (strcmp(line->free_units, "0") == 0)
+        return line->quantity;
     must(decimal_parse(bytes_text(line->quantity), &used, &is_rounded) == STATUS_OK);
     must(decimal_parse(bytes_text(line->free_units), &is_free, &is_rounded) == STATUS_OK);
     must(!is_rounded);

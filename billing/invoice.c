@@ -74,11 +74,21 @@ struct charge_usage
 invoice_charge_usage(const struct invoice_input *input, uint32_t index)
 {
     must(index < input->plan->charges_count);
-    return (struct charge_usage){
+    struct charge_usage usage = {
         .units = input->usage[index],
         .days = period_days(input->period),
         .days_full = period_days_full(input->period),
+        .from_ns = input->period.from_ns,
+        .to_ns = input->period.to_ns,
+        .decimals = input->plan->currency->decimals,
     };
+    if (charge_needs_events(&input->plan->charges[index])) {
+        must(input->events != NULL);
+        usage.events = input->events[index].items;
+        usage.events_count = input->events[index].count;
+        usage.initial = input->events[index].initial;
+    }
+    return usage;
 }
 
 // Each line's steps are a list of their own.
@@ -192,15 +202,16 @@ usage_line_add(
     steps_begin(computation->abacus);
     const struct rational *amount = NULL;
     struct charge_units units = charge_rate(computation->abacus, charge, usage, &amount);
-    if (usage->units.units == 0 && rational_sign(amount) == 0)
+    bool is_used = rational_sign(units.used) != 0 || rational_sign(units.clamped) != 0;
+    if (!is_used && rational_sign(amount) == 0)
         return STATUS_OK;
     struct invoice_line line = {
         .kind = LINE_USAGE,
         .charge = charge->key,
         .meter = charge->meter,
         .description = description,
-        .quantity = decimal_text(units.used, computation->arena),
-        .clamped = decimal_text(units.clamped, computation->arena),
+        .quantity = rational_text(units.used, computation->arena),
+        .clamped = rational_text(units.clamped, computation->arena),
         .free_units = decimal_text(charge->free_units, computation->arena),
     };
     return line_add(computation, line, amount);

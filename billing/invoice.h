@@ -11,7 +11,7 @@
 // (billing/money.h). Owner: results are in the caller's arena. Thread: any.
 
 #include "base/buffer.h"
-#include "billing/catalog.h"
+#include "billing/charge.h"
 #include "billing/period.h"
 
 enum { INVOICE_ID_MAX = 40 };
@@ -23,6 +23,13 @@ enum invoice_kind {
 
 const char *invoice_kind_name(enum invoice_kind kind);
 bool invoice_kind_parse(struct bytes text, enum invoice_kind *out);
+
+// What of a charge's usage is recorded event by event.
+struct invoice_events {
+    const struct charge_event *items;  // by time
+    uint32_t count;
+    struct decimal initial;  // of recurring: the level when the period begins
+};
 
 struct invoice_input {
     const char *customer;
@@ -36,6 +43,8 @@ struct invoice_input {
     // By charge, then by position of its values; NULL for a charge without a dimension, whose whole
     // usage is above. That above is the rest otherwise.
     const struct decimal *const *values_usage;
+    // By charge, of those that need them; their usage above is the sum. NULL: no charge does.
+    const struct invoice_events *events;
     bool has_fee;    // whether this invoice bills the plan's price
     bool has_usage;  // whether it bills the plan's charges
     int64_t as_of_ns;

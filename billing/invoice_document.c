@@ -9,6 +9,9 @@
 
 enum { INPUT_FORMAT = 1, INPUT_TEXT_MAX = 300 };
 
+// All charges' events: CHARGE_EVENTS_MAX of each, and then some.
+static const size_t INPUT_SIZE_MAX = (size_t)1 << 30;
+
 static void
 text_write(struct json_out *out, const char *key, const char *text)
 {
@@ -80,6 +83,36 @@ values_write(struct json_out *out, const struct invoice_input *input, uint32_t i
     json_end(out, '}');
 }
 
+// An event is [time, units], with its price or its key where the charge has one.
+static void
+events_write(struct json_out *out, const struct invoice_input *input, uint32_t index)
+{
+    const struct charge *charge = &input->plan->charges[index];
+    if (!charge_needs_events(charge))
+        return;
+    const struct invoice_events *events = &input->events[index];
+    if (charge->recurring != RECURRING_NOT)
+        decimal_write(out, "initial", events->initial);
+    json_key(out, "events");
+    json_begin(out, '[');
+    for (uint32_t i = 0; i < events->count; i++) {
+        const struct charge_event *event = &events->items[i];
+        char time[CLOCK_TEXT_MAX], number[DECIMAL_TEXT_MAX];
+        clock_print(event->time_ns, time);
+        json_begin(out, '[');
+        json_text(out, time);
+        decimal_print(event->units, number);
+        json_text(out, number);
+        decimal_print(event->price_minor, number);
+        if (charge->price.kind == PRICE_DYNAMIC)
+            json_text(out, number);
+        else if (charge->price.kind == PRICE_CUSTOM_FOLD)
+            json_text(out, event->key);
+        json_end(out, ']');
+    }
+    json_end(out, ']');
+}
+
 static void
 charges_write(struct json_out *out, const struct invoice_input *input)
 {
@@ -91,6 +124,7 @@ charges_write(struct json_out *out, const struct invoice_input *input)
         charge_write(out, &input->plan->charges[i]);
         decimal_write(out, "usage", input->usage[i]);
         values_write(out, input, i);
+        events_write(out, input, i);
         json_end(out, '}');
     }
     json_end(out, ']');
@@ -166,6 +200,80 @@ usage_read(struct document *in, const struct json *object, const char *key)
     return usage;
 }
 
+static struct decimal
+number_read(struct document *in, const struct json *node)
+{
+    struct decimal number = DECIMAL_ZERO;
+    bool is_rounded = false;
+    if (!in->status && (node->type != JSON_STRING ||
+                        decimal_parse(node->text, &number, &is_rounded) != STATUS_OK || is_rounded))
+        document_refuse(in, node, "expected an exact decimal");
+    return number;
+}
+
+static void
+event_read(
+    struct document *in,
+    const struct json *node,
+    const struct charge *charge,
+    struct charge_event *out)
+{
+    bool has_price = charge->price.kind == PRICE_DYNAMIC;
+    bool has_key = charge->price.kind == PRICE_CUSTOM_FOLD;
+    if (node->type != JSON_ARRAY || node->count != 2 + (uint32_t)(has_price || has_key)) {
+        document_refuse(in, node, "this is no event of the charge");
+        return;
+    }
+    const struct json *units = node->first->next;
+    if (node->first->type != JSON_STRING ||
+        clock_parse(node->first->text, &out->time_ns) != STATUS_OK)
+        document_refuse(in, node->first, "expected a time");
+    out->units = number_read(in, units);
+    out->key = "";
+    if (has_price)
+        out->price_minor = number_read(in, units->next);
+    if (has_key && units->next->type != JSON_STRING)
+        document_refuse(in, units->next, "expected a text");
+    else if (has_key)
+        out->key = arena_text_of(in->arena, units->next->text);
+}
+
+// The events of a charge that needs them: in the period, by time, and adding up to the usage.
+static void
+events_read(
+    struct document *in,
+    const struct json *node,
+    const struct charge *charge,
+    const struct period *period,
+    struct decimal usage,
+    struct invoice_events *out)
+{
+    if (in->status || !charge_needs_events(charge))
+        return;
+    const struct json *list = document_array(in, node, "events", CHARGE_EVENTS_MAX);
+    if (list == NULL)
+        return;
+    struct charge_event *events = arena_array(in->arena, list->count, struct charge_event);
+    struct decimal sum = DECIMAL_ZERO;
+    int64_t after_ns = period->from_ns;
+    uint32_t i = 0;
+    for (const struct json *item = list->first; item != NULL && !in->status; item = item->next) {
+        struct charge_event *event = &events[i++];
+        event_read(in, item, charge, event);
+        if (event->time_ns < after_ns || event->time_ns >= period->to_ns)
+            document_refuse(in, item, "is out of its order or of the period");
+        if (!decimal_add(&sum, event->units))
+            document_refuse(in, item, "the events are too large to add up");
+        after_ns = event->time_ns;
+    }
+    if (!in->status && decimal_compare(sum, usage) != 0)
+        document_refuse(in, list, "the events do not add up to the usage");
+    if (charge->recurring != RECURRING_NOT)
+        out->initial = usage_read(in, node, "initial");
+    out->items = events;
+    out->count = list->count;
+}
+
 static const struct decimal *
 values_read(struct document *in, const struct json *node, const struct charge *charge)
 {
@@ -182,26 +290,30 @@ static void
 charges_read(
     struct document *in, const struct json *root, struct plan *plan, struct invoice_input *out)
 {
+    static const char *const keys[] = {"charge", "usage", "values", "events", "initial", NULL};
     const struct json *list = document_array(in, root, "charges", CATALOG_CHARGES_MAX);
     if (list == NULL)
         return;
     struct charge *charges = arena_array(in->arena, list->count, struct charge);
     struct decimal *usage = arena_array(in->arena, list->count, struct decimal);
     const struct decimal **values = arena_array(in->arena, list->count, const struct decimal *);
+    struct invoice_events *events = arena_array(in->arena, list->count, struct invoice_events);
     uint32_t i = 0;
     for (const struct json *node = list->first; node != NULL; node = node->next, i++) {
-        document_keys(in, node, (const char *const[]){"charge", "usage", "values", NULL});
+        document_keys(in, node, keys);
         const struct json *charge = document_member(in, node, "charge");
         if (charge == NULL)
             return;
         charge_read(in, charge, &charges[i]);
         usage[i] = usage_read(in, node, "usage");
         values[i] = values_read(in, node, &charges[i]);
+        events_read(in, node, &charges[i], &out->period, usage[i], &events[i]);
     }
     plan->charges = charges;
     plan->charges_count = list->count;
     out->usage = usage;
     out->values_usage = values;
+    out->events = events;
 }
 
 static void
@@ -251,7 +363,7 @@ invoice_input_read(
         "as_of",
         "run_at",
         NULL};
-    const struct json_limits limits = {0};
+    const struct json_limits limits = {.size_max = INPUT_SIZE_MAX};
     struct json *root = NULL;
     enum status status = json_parse(text, &limits, arena, &root, error);
     if (status)

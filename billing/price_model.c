@@ -11,6 +11,7 @@ static const char *const kind_names[PRICE_KINDS] = {
     "package",
     "percentage",
     "dynamic",
+    "custom_fold",
 };
 
 const char *
@@ -79,6 +80,7 @@ price_model_amount(
     case PRICE_PACKAGE: return price_package(abacus, units, &model->package);
     case PRICE_PERCENTAGE: return price_percentage(abacus, &model->percentage, &usage->amounts);
     case PRICE_DYNAMIC: return dynamic_amount(abacus, model, usage);
+    case PRICE_CUSTOM_FOLD:
     case PRICE_KINDS: break;
     }
     must(false);

@@ -21,6 +21,7 @@ enum price_kind {
     PRICE_PACKAGE,
     PRICE_PERCENTAGE,
     PRICE_DYNAMIC,
+    PRICE_CUSTOM_FOLD,
     PRICE_KINDS,
 };
 
@@ -29,9 +30,11 @@ struct price_model {
     uint32_t tiers_count;
     const struct rational *amount;  // of standard (per unit) and flat
     const struct price_tier *tiers;
+    const struct price_custom_tier *custom_tiers;  // of custom_fold: tiers_count of them
     struct price_package package;
     struct price_percentage percentage;
-    const struct rational *subunit;  // minor units of a major one; of dynamic
+    // Minor units of a major one; of dynamic. NULL in a catalogue: what the currency has.
+    const struct rational *subunit;
 };
 
 // What was used. A model looks at what it needs.
@@ -44,5 +47,6 @@ struct price_usage {
 const char *price_kind_name(enum price_kind kind);
 bool price_kind_parse(struct bytes text, enum price_kind *out);
 
+// Of every model but custom_fold, which prices events by their keys (billing/price_events.h).
 const struct rational *price_model_amount(
     struct abacus *abacus, const struct price_model *model, const struct price_usage *usage);

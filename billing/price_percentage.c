@@ -127,6 +127,13 @@ events_price(
     return sum;
 }
 
+bool
+price_percentage_needs_events(const struct price_percentage *percentage)
+{
+    return percentage->min != NULL || percentage->max != NULL || percentage->free_events > 0 ||
+           rational_sign(percentage->fixed) > 0 || rational_sign(percentage->free_amount) > 0;
+}
+
 void
 price_running(struct abacus *abacus, int64_t free_events, struct price_amounts *in_out)
 {

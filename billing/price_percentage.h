@@ -25,6 +25,9 @@ struct price_amounts {
     int64_t count;  // of events
 };
 
+// Whether more than the sum of the events decides.
+bool price_percentage_needs_events(const struct price_percentage *percentage);
+
 // The running totals of the events that are there, up to the last that may be free by its number:
 // so whichever of both limits runs out first ends what is free.
 void price_running(struct abacus *abacus, int64_t free_events, struct price_amounts *in_out);

@@ -64,13 +64,32 @@ price_read_node(struct price_reader *reader, const struct json *node, enum price
     return reader->in->status ? &RATIONAL_ZERO : value;
 }
 
-// Prices have fewer places than quantities in a catalogue.
+const struct rational *
+price_read_price(struct price_reader *reader, const struct json *node)
+{
+    struct decimal value;
+    struct error reason;
+    if (!reader->in->status && reader->is_strict && node->type == JSON_STRING &&
+        document_decimal_parse(node->text, PRICE_PLACES, &value, &reason) != STATUS_OK)
+        document_refuse(reader->in, node, "%s", reason.text);
+    return price_read_node(reader, node, PRICE_NOT_NEGATIVE);
+}
+
 static const struct rational *
 read_price(struct price_reader *reader, const struct json *object, const char *key)
 {
-    if (reader->is_strict && price_member(object, key) != NULL)
-        (void)document_decimal(reader->in, object, key, PRICE_PLACES);
-    return price_read_number(reader, object, key, PRICE_NOT_NEGATIVE);
+    const struct json *member = document_member(reader->in, object, key);
+    return member != NULL ? price_read_price(reader, member) : &RATIONAL_ZERO;
+}
+
+static const struct rational *
+read_price_optional(
+    struct price_reader *reader,
+    const struct json *object,
+    const char *key,
+    const struct rational *fallback)
+{
+    return price_member(object, key) != NULL ? read_price(reader, object, key) : fallback;
 }
 
 const struct json *
@@ -121,10 +140,15 @@ price_read_int(
     int64_t value = fallback;
     if (price_member(object, key) == NULL)
         return fallback;
-    const struct rational *number = price_read_number(reader, object, key, PRICE_ANY);
+    const struct json *node = json_member(object, key);
+    bool is_whole = node->type == JSON_NUMBER && json_int64(node, &value) == STATUS_OK;
+    if (!is_whole) {
+        const struct rational *number = price_read_number(reader, object, key, PRICE_ANY);
+        is_whole = rational_int64(number, &value);
+    }
     if (reader->in->status)
         return fallback;
-    if (!rational_int64(number, &value) || value < range[0] || value > range[1])
+    if (!is_whole || value < range[0] || value > range[1])
         document_refuse(
             reader->in,
             json_member(object, key),
@@ -262,7 +286,9 @@ static const char *const keys_tiers_case[] = {"tiers", "clamp_negative_to_zero",
 static const char *const keys_volume_case[] = {
     "tiers", "select_on", "clamp_negative_to_zero", NULL};
 static const char *const keys_package[] = {"amount", "size", "free", "bill_min_one", NULL};
-static const char *const keys_rate[] = {"rate", NULL};
+static const char *const keys_percentage_strict[] = {
+    "rate", "fixed", "min", "max", "free_events", "free_amount", NULL};
+static const char *const keys_dynamic_strict[] = {"subunit", NULL};
 static const char *const keys_percentage[] = {
     "rate",
     "fixed",
@@ -291,8 +317,9 @@ price_model_keys(enum price_kind kind, bool is_strict)
     case PRICE_GRADUATED_PERCENTAGE: return is_strict ? keys_tiers : keys_tiers_case;
     case PRICE_VOLUME: return is_strict ? keys_tiers : keys_volume_case;
     case PRICE_PACKAGE: return keys_package;
-    case PRICE_PERCENTAGE: return is_strict ? keys_rate : keys_percentage;
-    case PRICE_DYNAMIC: return keys_dynamic;
+    case PRICE_PERCENTAGE: return is_strict ? keys_percentage_strict : keys_percentage;
+    case PRICE_DYNAMIC: return is_strict ? keys_dynamic_strict : keys_dynamic;
+    case PRICE_CUSTOM_FOLD: return keys_tiers;
     case PRICE_KINDS: break;
     }
     must(false);
@@ -317,9 +344,9 @@ percentage_read(
     const char *fixed = price_name(params, (const char *const[]){"fixed", "fixed_amount", NULL});
     const char *is_free =
         price_name(params, (const char *const[]){"free_amount", "free_total", NULL});
-    out->fixed = price_read_optional(reader, params, fixed, PRICE_NOT_NEGATIVE, &RATIONAL_ZERO);
-    out->min = price_read_optional(reader, params, "min", PRICE_NOT_NEGATIVE, NULL);
-    out->max = price_read_optional(reader, params, "max", PRICE_NOT_NEGATIVE, NULL);
+    out->fixed = read_price_optional(reader, params, fixed, &RATIONAL_ZERO);
+    out->min = read_price_optional(reader, params, "min", NULL);
+    out->max = read_price_optional(reader, params, "max", NULL);
     out->free_amount =
         price_read_optional(reader, params, is_free, PRICE_NOT_NEGATIVE, &RATIONAL_ZERO);
     out->free_events = price_read_int(reader, params, "free_events", range, 0);
@@ -350,7 +377,14 @@ price_model_read(
     case PRICE_PERCENTAGE: percentage_read(reader, params, &out->percentage); break;
     case PRICE_DYNAMIC:
         out->subunit = price_read_optional(
-            reader, params, "subunit", PRICE_POSITIVE, abacus_int(reader->abacus, 100));
+            reader,
+            params,
+            "subunit",
+            PRICE_POSITIVE,
+            reader->is_strict ? NULL : abacus_int(reader->abacus, 100));
+        break;
+    case PRICE_CUSTOM_FOLD:
+        out->custom_tiers = price_read_custom_tiers(reader, params, &out->tiers_count);
         break;
     case PRICE_KINDS: must(false); break;
     }

@@ -6,14 +6,20 @@
 //     if (document.status) ...                                    // one check at the end
 //
 // Strict is what a catalogue file gets: amounts are strings, unit prices have up to 12 decimals and
-// quantities 18, and nothing that needs single events. Otherwise a number may be a string or a JSON
+// quantities 18. Otherwise a number may be a string or a JSON
 // number, and all its digits count. After a failure every answer is empty. Owner: the caller.
 // Thread: one.
 
 #include "billing/document.h"
 #include "billing/price_model.h"
 
-enum { PRICE_TIERS_MAX = 1000, PRICE_LIST_MAX = 10000, PRICE_PLACES = 12 };
+enum {
+    PRICE_TIERS_MAX = 1000,
+    PRICE_LIST_MAX = 10000,
+    PRICE_PLACES = 12,
+    PRICE_KEYS_MAX = 1000,
+    PRICE_KEY_MAX = 255,
+};
 
 enum price_sign { PRICE_ANY, PRICE_NOT_NEGATIVE, PRICE_POSITIVE };
 
@@ -29,6 +35,8 @@ price_read_node(struct price_reader *reader, const struct json *node, enum price
 // A member; refused when it is missing.
 const struct rational *price_read_number(
     struct price_reader *reader, const struct json *object, const char *key, enum price_sign sign);
+// A price: not negative, and with fewer places than a quantity when strict.
+const struct rational *price_read_price(struct price_reader *reader, const struct json *node);
 // The fallback when it is missing or null.
 const struct rational *price_read_optional(
     struct price_reader *reader,
@@ -66,6 +74,9 @@ bool price_read_tuple(
 
 const struct price_tier *price_read_tiers(
     struct price_reader *reader, const struct json *params, const char *unit, uint32_t *out_count);
+// Tiers with a price for each key (billing/price_events.h). Strict: "prices", with a default.
+const struct price_custom_tier *price_read_custom_tiers(
+    struct price_reader *reader, const struct json *params, uint32_t *out_count);
 // Bounds rise from above zero; the last tier, and only it, is open. to is NULL for an open one.
 void price_bound_check(
     struct price_reader *reader,

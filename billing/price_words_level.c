@@ -21,68 +21,6 @@ scalar_text(struct price_call *call, const struct json *node)
     return bytes_text("");
 }
 
-static void
-custom_prices_read(
-    struct price_call *call, const struct json *prices, bool is_tier, struct price_custom_tier *out)
-{
-    struct price_reader *in = &call->reader;
-    if (prices->type != JSON_OBJECT) {
-        out->fallback = price_read_node(in, prices, PRICE_NOT_NEGATIVE);
-        return;
-    }
-    struct price_key *keys = arena_array(in->abacus->arena, prices->count, struct price_key);
-    for (const struct json *node = prices->first; node != NULL; node = node->next) {
-        if (is_tier && bytes_equal(node->key, bytes_text("to")))
-            continue;
-        const struct rational *unit = price_read_node(in, node, PRICE_NOT_NEGATIVE);
-        if (bytes_equal(node->key, bytes_text("default")))
-            out->fallback = unit;
-        keys[out->keys_count++] = (struct price_key){node->key, unit};
-    }
-    out->keys = keys;
-}
-
-// The prices of the keys stand in an object of their own, or beside "to".
-static void
-custom_prices_find(struct price_call *call, const struct json *tier, struct price_custom_tier *out)
-{
-    struct document *in = call->reader.in;
-    const struct json *prices =
-        price_member(tier, price_name(tier, WORD_KEYS("prices", "price", "unit")));
-    if (prices != NULL)
-        document_keys(in, tier, WORD_KEYS("to", "prices", "price", "unit"));
-    else if (tier->count <= 1)
-        document_refuse(in, tier, "\"prices\" is missing");
-    if (!in->status)
-        custom_prices_read(call, prices != NULL ? prices : tier, prices == NULL, out);
-}
-
-static const struct price_custom_tier *
-custom_tiers_read(struct price_call *call, uint32_t *out_count)
-{
-    struct price_reader *in = &call->reader;
-    const struct json *tiers = document_array(in->in, call->params, "tiers", PRICE_TIERS_MAX);
-    if (tiers != NULL && tiers->count == 0)
-        document_refuse(in->in, tiers, "expected at least one tier");
-    if (tiers == NULL || in->in->status)
-        return NULL;
-    struct price_custom_tier *items =
-        arena_array(in->abacus->arena, tiers->count, struct price_custom_tier);
-    const struct rational *above = &RATIONAL_ZERO;
-    for (const struct json *node = tiers->first; node != NULL; node = node->next) {
-        struct price_custom_tier *tier = &items[(*out_count)++];
-        const struct json *to = document_member(in->in, node, "to");
-        if (to != NULL && to->type != JSON_NULL)
-            tier->to = price_read_node(in, to, PRICE_NOT_NEGATIVE);
-        price_bound_check(in, node, tier->to, above);
-        custom_prices_find(call, node, tier);
-        if (in->in->status)
-            return NULL;
-        above = tier->to;
-    }
-    return items;
-}
-
 static const struct price_custom_event *
 custom_events_read(struct price_call *call, uint32_t *out_count)
 {
@@ -108,7 +46,8 @@ static void
 custom_fold_word(struct price_call *call)
 {
     uint32_t tiers_count = 0, events_count = 0, missing = 0;
-    const struct price_custom_tier *tiers = custom_tiers_read(call, &tiers_count);
+    const struct price_custom_tier *tiers =
+        price_read_custom_tiers(&call->reader, call->params, &tiers_count);
     const struct price_custom_event *events = custom_events_read(call, &events_count);
     if (call->reader.in->status)
         return;

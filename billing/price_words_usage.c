@@ -313,7 +313,8 @@ advance_model_read(struct price_call *call, struct price_model *out)
     if (in->status)
         return;
     enum price_kind kind = PRICE_STANDARD;
-    if (!price_kind_parse(bytes_text(name), &kind) || kind == PRICE_FLAT)
+    bool is_known = price_kind_parse(bytes_text(name), &kind);
+    if (!is_known || kind == PRICE_FLAT || kind == PRICE_CUSTOM_FOLD)
         document_refuse(
             in, json_member(call->params, "model"), "\"%s\" has no price for an event", name);
     else if (kind == PRICE_VOLUME)

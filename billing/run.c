@@ -69,6 +69,22 @@ text_copy(struct arena *arena, const char *text)
     return text != NULL ? arena_text(arena, text) : NULL;
 }
 
+static const struct abacus_step *
+steps_copy(struct arena *arena, const struct abacus_step *step)
+{
+    struct abacus_step *first = NULL, *last = NULL;
+    for (; step != NULL; step = step->next) {
+        struct abacus_step *copy = arena_new(arena, struct abacus_step);
+        copy->text = arena_text(arena, step->text);
+        if (last != NULL)
+            last->next = copy;
+        else
+            first = copy;
+        last = copy;
+    }
+    return first;
+}
+
 // A dry run's invoice outlives the chunk's arena.
 static const struct invoice *
 invoice_copy(struct arena *arena, const struct invoice *invoice)
@@ -89,6 +105,7 @@ invoice_copy(struct arena *arena, const struct invoice *invoice)
         line->clamped = arena_text(arena, line->clamped);
         line->free_units = arena_text(arena, line->free_units);
         line->exact_amount = arena_text(arena, line->exact_amount);
+        line->steps = steps_copy(arena, line->steps);
     }
     return copy;
 }
@@ -456,6 +473,7 @@ billing_run(
     must(settings->grace_ns >= 0 && settings->chunk_size > 0);
     scoped(sql_done) struct sql *sql = NULL;
     scoped(usage_source_done) struct usage_source *usage = NULL;
+    scoped(event_source_done) struct event_source *events = NULL;
     *out = (struct run_report){0};
     struct run run = {.settings = settings, .error = error, .arena = arena, .report = out};
     run.context = (struct chunk_context){.settings = settings, .catalog = &run.catalog};
@@ -467,9 +485,12 @@ billing_run(
         status = sql_open(settings->url, RUN_TIMEOUT_MS, &sql, error);
     if (status == STATUS_OK)
         status = usage_source_open(settings->data_dir, &usage, error);
+    if (status == STATUS_OK)
+        status = event_source_open(settings->data_dir, &events, error);
     if (status)
         return status;
     run.context.usage = usage;
+    run.context.events = events;
     must(pthread_mutex_init(&run.lock, NULL) == 0);
     must(pthread_cond_init(&run.changed, NULL) == 0);
     status = run_steps(&run, sql, error);

@@ -105,6 +105,33 @@ values_collect(
     return usage_source_values(work->context->usage, question, &wanted, values, out_rest, error);
 }
 
+// A charge of single events: those of the period, their sum, and, of a level that lasts, what all
+// before them came to.
+static enum status
+events_collect(
+    const struct work *work,
+    const struct charge *charge,
+    const struct usage_question *question,
+    struct invoice_events *out,
+    struct decimal *out_sum,
+    struct error *error)
+{
+    const struct event_wanted wanted = {charge->dimension, charge->price_property};
+    struct event_list list;
+    enum status status =
+        event_source_list(work->context->events, question, &wanted, work->arena, &list, error);
+    if (status)
+        return error_prefix(error, "%s", charge->name);
+    *out = (struct invoice_events){.items = list.items, .count = list.count};
+    *out_sum = list.sum;
+    if (charge->recurring == RECURRING_NOT)
+        return STATUS_OK;
+    struct usage_question before = *question;
+    before.from_ns = INT64_MIN;
+    before.to_ns = question->from_ns;
+    return usage_source_sum(work->context->usage, &before, &out->initial, error);
+}
+
 static enum status
 usage_collect(
     const struct work *work,
@@ -115,6 +142,7 @@ usage_collect(
     uint32_t count = payer->plan->charges_count;
     struct decimal *usage = arena_array(work->arena, count + 1, struct decimal);
     const struct decimal **values = arena_array(work->arena, count + 1, const struct decimal *);
+    struct invoice_events *events = arena_array(work->arena, count + 1, struct invoice_events);
     for (uint32_t i = 0; i < count; i++) {
         const struct charge *charge = &payer->plan->charges[i];
         if (charge->meter == NULL)
@@ -126,15 +154,19 @@ usage_collect(
             .subjects = payer->subjects,
             .subjects_count = payer->subjects_count,
         };
-        enum status status =
-            charge->dimension != NULL
-                ? values_collect(work, charge, &question, &values[i], &usage[i], error)
-                : usage_source_sum(work->context->usage, &question, &usage[i], error);
+        enum status status;
+        if (charge_needs_events(charge))
+            status = events_collect(work, charge, &question, &events[i], &usage[i], error);
+        else if (charge->dimension != NULL)
+            status = values_collect(work, charge, &question, &values[i], &usage[i], error);
+        else
+            status = usage_source_sum(work->context->usage, &question, &usage[i], error);
         if (status)
             return status;
     }
     input->usage = usage;
     input->values_usage = values;
+    input->events = events;
     return STATUS_OK;
 }
 

@@ -6,6 +6,7 @@
 //
 // Everything a chunk finds is in the arena of the caller. Thread: a worker's.
 
+#include "billing/event_source.h"
 #include "billing/run.h"
 #include "billing/usage_source.h"
 
@@ -13,6 +14,7 @@ struct chunk_context {
     const struct run_settings *settings;
     const struct stored_catalog *catalog;
     struct usage_source *usage;
+    struct event_source *events;
     int64_t month_from_ns, month_to_ns;  // of settings->period
 };
 

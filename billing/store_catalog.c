@@ -123,7 +123,7 @@ charge_row(
         .has_minimum = sql_cell(rows, i, 7) != NULL,
         .has_maximum = sql_cell(rows, i, 8) != NULL,
     };
-    must(charge_model_parse(bytes_text(sql_cell(rows, i, 4)), &charge.price.kind));
+    must(price_kind_parse(bytes_text(sql_cell(rows, i, 4)), &charge.price.kind));
     const struct json_limits limits = {0};
     struct json *params = NULL;
     enum status status =
@@ -134,11 +134,15 @@ charge_row(
     struct document in = {.name = name, .arena = arena, .error = error};
     charge_params_read(&in, params, &charge);
     charge.dimension = sql_cell(rows, i, 9);
-    if (in.status == STATUS_OK && charge.dimension != NULL)
+    charge.price_property = sql_cell(rows, i, 12);
+    if (sql_cell(rows, i, 11) != NULL)
+        must(recurring_parse(bytes_text(sql_cell(rows, i, 11)), &charge.recurring));
+    bool has_values = sql_cell(rows, i, 10) != NULL;
+    if (in.status == STATUS_OK && has_values)
         status = json_parse(bytes_text(sql_cell(rows, i, 10)), &limits, arena, &params, error);
     if (status)
         return error_prefix(error, "values of the stored charge %s", charge.key);
-    if (charge.dimension != NULL)
+    if (has_values)
         charge_values_read(&in, params, &charge);
     if (in.status)
         return in.status;
@@ -152,12 +156,13 @@ charges_load(struct sql *sql, struct arena *arena, struct stored_catalog *out, s
 {
     struct sql_query query = {
         "SELECT c.plan, c.key, c.name, c.meter, c.model, c.params, c.free_units,"
-        " c.minimum, c.maximum, c.dimension, c.dimension_values FROM charges c"
+        " c.minimum, c.maximum, c.dimension, c.dimension_values, c.recurring, c.price_property"
+        " FROM charges c"
         " JOIN (SELECT plan, max(catalogue_version) AS version FROM plan_versions GROUP BY plan) v"
         " ON v.plan = c.plan AND v.version = c.catalogue_version ORDER BY c.plan, c.position",
         SQL_NO_PARAMS,
         SQL_ANY_ROWS,
-        11};
+        13};
     struct sql_rows rows;
     enum status status = sql_run(sql, &query, arena, &rows, error);
     if (status)
@@ -340,8 +345,9 @@ charge_add(
     bool has_free = charge->free_units.units > 0;
     struct sql_query insert = {
         "INSERT INTO charges (plan, catalogue_version, position, key, name, meter, model, params,"
-        " free_units, minimum, maximum, dimension, dimension_values) VALUES ($1, $2::integer,"
-        " $3::integer, $4, $5, $6, $7, $8, $9::numeric, $10::numeric, $11::numeric, $12, $13)",
+        " free_units, minimum, maximum, dimension, dimension_values, recurring, price_property)"
+        " VALUES ($1, $2::integer, $3::integer, $4, $5, $6, $7, $8, $9::numeric, $10::numeric,"
+        " $11::numeric, $12, $13, $14, $15)",
         SQL_PARAMS(
             plan->key,
             version,
@@ -355,7 +361,9 @@ charge_add(
             charge->has_minimum ? decimal_param(charge->minimum, &arena) : NULL,
             charge->has_maximum ? decimal_param(charge->maximum, &arena) : NULL,
             charge->dimension,
-            charge->dimension != NULL ? arena_text_of(&arena, buffer_view(&values)) : NULL),
+            charge->values_count > 0 ? arena_text_of(&arena, buffer_view(&values)) : NULL,
+            recurring_name(charge->recurring),
+            charge->price_property),
         SQL_NO_ROWS,
         0};
     return sql_run(sql, &insert, NULL, NULL, error);

@@ -418,7 +418,8 @@ store_invoices(
     struct sql_query query = {
         "SELECT " INVOICE_COLUMNS " FROM invoices WHERE ($1::text IS NULL OR customer_id = $1)"
         " AND ($3::boolean OR lines_count > 0)"
-        " ORDER BY period_end DESC, number DESC NULLS LAST, id LIMIT $2::bigint",
+        " ORDER BY period_end DESC, length(number) DESC NULLS LAST, number DESC NULLS LAST, id"
+        " LIMIT $2::bigint",
         SQL_PARAMS(
             filter->customer,
             arena_format(arena, "%" PRId64, filter->limit),

@@ -118,8 +118,73 @@ Test(catalog, names_the_place_of_what_it_refuses)
          "params.tiers", "no such key"},
         {PLAN(CHARGE("\"model\":\"wonderful\",\"params\":{}")), "plans[0].charges[0].model",
          "expected standard, graduated, volume"},
-        {PLAN(CHARGE("\"model\":\"dynamic\",\"params\":{}")), "plans[0].charges[0].model",
-         "has no price model \"dynamic\""},
+        {PLAN(CHARGE("\"model\":\"dynamic\",\"params\":{}")),
+         "plans[0].charges[0]", "\"price_property\" is missing"},
+        {PLAN(CHARGE("\"model\":\"dynamic\",\"params\":{},\"price_property\":\"..\"")),
+         "charges[0].price_property", ""},
+        {PLAN(CHARGE("\"model\":\"dynamic\",\"params\":{\"subunit\":\"0\"},"
+         "\"price_property\":\"p\"")),
+         "params.subunit", "above zero"},
+        {PLAN(CHARGE("\"model\":\"dynamic\",\"params\":{\"sum_minor\":\"1\"},"
+         "\"price_property\":\"p\"")),
+         "params.sum_minor", "no such key"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"price_property\":\"p\"")),
+         "charges[0].price_property", "only a dynamic"},
+        {PLAN(CHARGE("\"model\":\"dynamic\",\"params\":{},\"price_property\":\"p\","
+         "\"free_units\":\"1\"")),
+         "charges[0].free_units", "do not go with it"},
+        {PLAN(CHARGE("\"model\":\"custom_fold\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"prices\":{\"a\":\"1\",\"default\":\"2\"}}]}")),
+         "plans[0].charges[0]", "\"dimension\" is missing: whose"},
+        {PLAN(CHARGE("\"model\":\"custom_fold\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"prices\":{\"a\":\"1\",\"default\":\"2\"}}]},\"dimension\":\"d\",\"values\":{"
+         "\"a\":{}}")),
+         "charges[0].values", "have the prices"},
+        {PLAN(CHARGE("\"model\":\"custom_fold\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"prices\":{\"a\":\"1\"}}]},\"dimension\":\"d\"")),
+         "tiers[0].prices", "\"default\" is missing"},
+        {PLAN(CHARGE("\"model\":\"custom_fold\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"a\":\"1\"}]},\"dimension\":\"d\"")),
+         "tiers[0].a", "no such key"},
+        {PLAN(CHARGE("\"model\":\"custom_fold\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"prices\":\"1\"}]},\"dimension\":\"d\"")),
+         "tiers[0].prices", "price of each key"},
+        {PLAN(CHARGE("\"model\":\"custom_fold\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"prices\":{\"default\":1}}]},\"dimension\":\"d\"")),
+         "prices.default", "string"},
+        {PLAN(CHARGE("\"model\":\"custom_fold\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"prices\":{\"default\":\"0.0000000000001\"}}]},\"dimension\":\"d\"")),
+         "prices.default", "more than 12"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"recurring\":\"daily\"")),
+         "charges[0].recurring", "weighted"},
+        {PLAN(CHARGE("\"model\":\"package\",\"params\":{\"amount\":\"1\",\"size\":\"2\"},"
+         "\"recurring\":\"prorated\"")),
+         "charges[0].recurring", "package does not price a level"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"fixed\":\"1\"},"
+         "\"recurring\":\"weighted\"")),
+         "charges[0].recurring", "percentage does not"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"recurring\":\"prorated\",\"free_units\":\"1\"")),
+         "charges[0].free_units", "do not go with it"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"recurring\":\"weighted\",\"dimension\":\"d\",\"values\":{\"a\":{\"amount\":\"1\"}}")),
+         "charges[0].dimension", "single events"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"fixed\":\"1\"},"
+         "\"dimension\":\"d\",\"values\":{\"a\":{\"rate\":\"1\"}}")),
+         "charges[0].dimension", "single events"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"min\":\"2\","
+         "\"max\":\"1\"}")),
+         "params.max", "below min"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"free_events\":\"x\"}")),
+         "params.free_events", "decimal"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"free_events\":1.5}")),
+         "params.free_events", "string"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"free_events\":-1}")),
+         "params.free_events", "whole number"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"events\":\"1\"}")),
+         "params.events", "no such key"},
         {PLAN(CHARGE("\"model\":\"volume\",\"params\":{}")), "plans[0].charges[0].params",
          "\"tiers\" is missing"},
         {PLAN(CHARGE("\"model\":\"volume\",\"params\":{\"tiers\":[{\"to\":null,\"unit\":1}]}")),
@@ -138,8 +203,6 @@ Test(catalog, names_the_place_of_what_it_refuses)
          "params.size", "above zero"},
         {PLAN(CHARGE("\"model\":\"package\",\"params\":{\"amount\":\"1\",\"size\":\"1\","
          "\"bill_min_one\":\"yes\"}")), "params.bill_min_one", "true or false"},
-        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"fixed\":\"1\"}")),
-         "params.fixed", "no such key"},
         {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"minimum\":5")),
          "plans[0].charges[0].minimum", "string"},
         {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},\"minimum\":\"5\","

@@ -1,6 +1,8 @@
 // What a charge makes of a period's usage: free units, clamping, least and most.
 
-#include "billing/catalog.h"
+#include "billing/charge.h"
+
+#include "base/clock.h"
 #include "billing/document.h"
 
 #include <criterion/criterion.h>
@@ -102,12 +104,13 @@ Test(charge, prices_usage)
         scoped(arena_done) struct arena arena = {0};
         scoped(abacus_done) struct abacus abacus = {.arena = &arena, .wants_steps = true};
         struct charge charge = charge_of(cases[i].charge, &arena);
-        struct charge_usage usage = {decimal_of(cases[i].usage), cases[i].days, 30, NULL};
+        struct charge_usage usage = {
+            .units = decimal_of(cases[i].usage), .days = cases[i].days, .days_full = 30};
         const struct rational *amount = NULL;
         struct charge_units units = charge_rate(&abacus, &charge, &usage, &amount);
         cr_assert_str_eq(rational_text(amount, &arena), cases[i].expected, "case %zu", i);
-        cr_assert_eq(units.priced.units, decimal_of(cases[i].priced).units, "case %zu", i);
-        cr_assert_eq(units.clamped.units, decimal_of(cases[i].clamped).units, "case %zu", i);
+        cr_assert_str_eq(rational_text(units.priced, &arena), cases[i].priced, "case %zu", i);
+        cr_assert_str_eq(rational_text(units.clamped, &arena), cases[i].clamped, "case %zu", i);
         cr_assert_not_null(abacus.first, "case %zu says nothing", i);
     }
 }
@@ -117,7 +120,7 @@ Test(charge, says_how_its_amount_came_about)
     scoped(arena_done) struct arena arena = {0};
     scoped(abacus_done) struct abacus abacus = {.arena = &arena, .wants_steps = true};
     struct charge charge = charge_of(GRADUATED LEAST "\"300\"", &arena);
-    struct charge_usage usage = {decimal_of("12"), 15, 30, NULL};
+    struct charge_usage usage = {.units = decimal_of("12"), .days = 15, .days_full = 30};
     const struct rational *amount = NULL;
     (void)charge_rate(&abacus, &charge, &usage, &amount);
     static const char *const steps[] = {
@@ -131,4 +134,115 @@ Test(charge, says_how_its_amount_came_about)
         cr_assert_str_eq(step->text, steps[i]);
     cr_assert_null(step);
     cr_assert_str_eq(rational_text(amount, &arena), "172");
+}
+
+#define HOLD(model, params, more)                                                                  \
+    "\"meter\":\"m\",\"model\":\"" model "\",\"params\":{" params "}" more
+#define FEES   "\"rate\":\"1.3\",\"fixed\":\"2\""
+#define LIMITS "\"rate\":\"2.99\",\"min\":\"1.75\",\"max\":\"12\""
+#define SEATS                                                                                      \
+    "\"tiers\":[{\"to\":\"5\",\"unit\":\"10\",\"flat\":\"100\"},{\"to\":null,"                     \
+    "\"unit\":\"5\",\"flat\":\"50\"}]"
+#define PARTIES                                                                                    \
+    "\"tiers\":[{\"to\":\"1000\",\"prices\":{\"first\":\"0.12\",\"default\":\"0.15\"}},"           \
+    "{\"to\":null,\"prices\":{\"first\":\"0.1\",\"default\":\"0.12\"}}]"
+#define KEY      ",\"dimension\":\"party\""
+#define WEIGHTED ",\"recurring\":\"weighted\""
+#define PRORATED ",\"recurring\":\"prorated\""
+#define PRICE    ",\"price_property\":\"price\""
+
+#define AT(time, units)                                                                            \
+    {                                                                                              \
+        time, units, NULL, NULL                                                                    \
+    }
+
+enum { CASE_EVENTS_MAX = 6 };
+
+struct case_event {
+    const char *time, *units, *price, *key;
+};
+
+// Of August 2023, which has 31 days. Most are worked cases of the reference.
+Test(charge, prices_single_events_and_levels)
+{
+    // clang-format off
+    static const struct {
+        const char *charge, *initial;
+        struct case_event events[CASE_EVENTS_MAX];
+        const char *expected, *used, *clamped;
+    } cases[] = {
+        {HOLD("percentage", FEES, ""), "0", {AT("01", "50"), AT("02", "100"), AT("03", "250"),
+         AT("04", "400")}, "18.4", "800", "0"},
+        {HOLD("percentage", FEES ",\"free_events\":3", ""), "0", {AT("01", "50"), AT("02", "100"),
+         AT("03", "250"), AT("04", "400")}, "7.2", "800", "0"},
+        {HOLD("percentage", FEES ",\"free_events\":\"3\",\"free_amount\":\"250\"", ""), "0",
+         {AT("01", "50"), AT("02", "100"), AT("03", "250"), AT("04", "400")}, "11.15", "800", "0"},
+        {HOLD("percentage", LIMITS, ""), "0", {AT("01", "10"), AT("02", "80"), AT("03", "10000")},
+         "16.142", "10090", "0"},
+        {HOLD("percentage", LIMITS ",\"free_events\":2", ""), "0",
+         {AT("01", "10"), AT("02", "80"), AT("03", "10000")}, "12", "10090", "0"},
+        {HOLD("percentage", LIMITS, ",\"maximum\":\"13\""), "0",
+         {AT("01", "10"), AT("02", "80"), AT("03", "10000")}, "13", "10090", "0"},
+        {HOLD("percentage", FEES, ""), "0", {AT("01", "-5")}, "0", "0", "-5"},
+        {HOLD("percentage", FEES, ",\"minimum\":\"3\""), "0", {{0}}, "3", "0", "0"},
+        {HOLD("dynamic", "", PRICE), "0", {{"01", "1", "1234.56", NULL}, {"02", "1", "2.1", NULL}},
+         "12.3666", "2", "0"},
+        {HOLD("dynamic", "\"subunit\":\"1\"", PRICE), "0", {{"01", "1", "1.5", NULL},
+         {"02", "1", "2", NULL}},
+         "3.5", "2", "0"},
+        {HOLD("dynamic", "", PRICE), "0", {{"01", "1", "5", NULL},
+         {"02", "-1", "5", NULL}}, "0", "0", "0"},
+        {HOLD("custom_fold", PARTIES, KEY), "0", {{"01", "1000", NULL, "first"},
+         {"02", "1", NULL, "third"}, {"03", "1", NULL, "first"}}, "120.22", "1002", "0"},
+        {HOLD("custom_fold", PARTIES, KEY), "0", {{"01", "1001", NULL, "first"},
+         {"02", "-3", NULL, "first"}, {"03", "2", NULL, ""}}, "120.34", "1000", "0"},
+        {HOLD("standard", "\"amount\":\"2\"", WEIGHTED), "1000", {{0}}, "2000", "1000", "0"},
+        {HOLD("standard", "\"amount\":\"2\"", WEIGHTED), "0",
+         {AT("16T12:00:00", "3"), AT("16T12:00:00", "3")}, "6", "3", "0"},
+        {HOLD("standard", "\"amount\":\"2\"", WEIGHTED), "0", {AT("01", "-4")}, "0", "0", "-4"},
+        {HOLD("package", "\"amount\":\"5\",\"size\":\"2\"", WEIGHTED), "0",
+         {AT("16T12:00:00", "9")}, "15", "4.5", "0"},
+        {HOLD("standard", "\"amount\":\"1\"", PRORATED), "5", {AT("26", "12"), AT("26", "12")},
+         "9.64517", "9.64517", "0"},
+        {HOLD("standard", "\"amount\":\"1\"", PRORATED), "0", {AT("16T23:59:59", "1")},
+         "0.51613", "0.51613", "0"},
+        {HOLD("volume", SEATS, PRORATED), "3", {AT("16", "4")}, "75.32260", "5.06452", "0"},
+        {HOLD("volume", SEATS, PRORATED), "3", {AT("16", "2")}, "140.3226", "4.03226", "0"},
+        {HOLD("graduated", SEATS, PRORATED), "0", {{0}}, "100", "0", "0"},
+        {HOLD("graduated", SEATS, PRORATED), "4", {AT("01", "2"), AT("01", "-3")}, "180", "3", "0"},
+        {HOLD("graduated", SEATS, PRORATED), "5", {AT("01", "-100")}, "0", "0", "-95"},
+    };
+    // clang-format on
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        scoped(abacus_done) struct abacus abacus = {.arena = &arena, .wants_steps = true};
+        struct charge charge = charge_of(cases[i].charge, &arena);
+        struct charge_event events[CASE_EVENTS_MAX] = {0};
+        struct charge_usage usage = {.days = 31, .days_full = 31, .events = events, .decimals = 2};
+        usage.initial = decimal_of(cases[i].initial);
+        cr_assert_eq(clock_parse(bytes_text("2023-08-01"), &usage.from_ns), STATUS_OK);
+        usage.to_ns = usage.from_ns + 31 * DAY_NS;
+        for (const struct case_event *event = cases[i].events; event->time != NULL; event++) {
+            struct charge_event *out = &events[usage.events_count++];
+            const char *hour = strlen(event->time) > 2 ? "Z" : "T00:00:00Z";
+            const char *time = arena_format(&arena, "2023-08-%s%s", event->time, hour);
+            cr_assert_eq(clock_parse(bytes_text(time), &out->time_ns), STATUS_OK, "%s", time);
+            out->units = decimal_of(event->units);
+            out->price_minor = event->price != NULL ? decimal_of(event->price) : DECIMAL_ZERO;
+            out->key = event->key != NULL ? event->key : "";
+            cr_assert(decimal_add(&usage.units, out->units));
+        }
+        const struct rational *amount = NULL;
+        cr_assert(charge_needs_events(&charge), "case %zu", i);
+        struct charge_units units = charge_rate(&abacus, &charge, &usage, &amount);
+        cr_assert_eq(
+            rational_compare(amount, abacus_decimal(&abacus, decimal_of(cases[i].expected))),
+            0,
+            "case %zu: %s",
+            i,
+            rational_text(amount, &arena));
+        cr_assert_str_eq(rational_text(units.used, &arena), cases[i].used, "case %zu", i);
+        cr_assert_str_eq(rational_text(units.clamped, &arena), cases[i].clamped, "case %zu", i);
+        cr_assert_not_null(abacus.first, "case %zu says nothing", i);
+    }
 }

@@ -327,3 +327,108 @@ Test(invoice, refuses_a_broken_document)
         cr_assert_not_null(strstr(error.text, cases[i].place), "case %zu: %s", i, error.text);
     }
 }
+
+#define CALLS                                                                                      \
+    "{\"currency\":\"USD\",\"meters\":[{\"key\":\"call\",\"event_type\":\"t\",\"aggregation\":"    \
+    "\"count\"},{\"key\":\"seat\",\"event_type\":\"s\",\"aggregation\":\"sum\"}],\"plans\":["      \
+    "{\"key\":\"p\",\"name\":\"P\",\"charges\":[{\"key\":\"call\",\"name\":\"Calls\",\"meter\":"   \
+    "\"call\",\"model\":\"dynamic\",\"params\":{},\"price_property\":\"price\"},{\"key\":"         \
+    "\"seat\","                                                                                    \
+    "\"name\":\"Seats\",\"meter\":\"seat\",\"model\":\"standard\",\"params\":{\"amount\":\"2\"},"  \
+    "\"recurring\":\"prorated\"}]}]}"
+
+struct recorded {
+    struct plan plan;
+    struct decimal usage[2];
+    struct charge_event calls[2], seats[1];
+    struct invoice_events events[2];
+    struct invoice_input input;
+};
+
+static void
+recorded_make(struct recorded *out, struct arena *arena)
+{
+    *out = (struct recorded){.plan = plan_of(CALLS, arena)};
+    out->usage[0] = decimal_of("2");
+    out->usage[1] = decimal_of("3");
+    out->calls[0] =
+        (struct charge_event){day("2023-11-02"), decimal_of("1"), decimal_of("1234.56"), ""};
+    out->calls[1] =
+        (struct charge_event){day("2023-11-03"), decimal_of("1"), decimal_of("2.1"), ""};
+    out->seats[0] = (struct charge_event){day("2023-11-16"), decimal_of("3"), DECIMAL_ZERO, ""};
+    out->events[0] = (struct invoice_events){out->calls, 2, DECIMAL_ZERO};
+    out->events[1] = (struct invoice_events){out->seats, 1, decimal_of("4")};
+    out->input = input_of(&out->plan, out->usage);
+    out->input.events = out->events;
+}
+
+Test(invoice, records_the_events_that_it_prices)
+{
+    scoped(arena_done) struct arena arena = {0};
+    scoped(buffer_done) struct buffer text = {0}, again = {0}, told = {0};
+    struct recorded recorded;
+    struct invoice_input read;
+    struct invoice invoice;
+    struct explanation explanation = {0};
+    struct error error;
+    recorded_make(&recorded, &arena);
+    invoice_input_write(&recorded.input, &text);
+    cr_assert_eq(
+        invoice_input_read(buffer_view(&text), &arena, &read, &error), STATUS_OK, "%s", error.text);
+    invoice_input_write(&read, &again);
+    cr_assert(bytes_equal(buffer_view(&text), buffer_view(&again)));
+    cr_assert_eq(invoice_compute(&recorded.input, &arena, &invoice, &error), STATUS_OK);
+    cr_assert_eq(invoice.lines_count, 2);
+    cr_assert_str_eq(invoice.lines[0].exact_amount, "12.3666");
+    cr_assert_eq(invoice.lines[0].amount_minor, 1237);
+    // 4 for the whole month and 3 for its second half.
+    cr_assert_str_eq(invoice.lines[1].quantity, "5.5");
+    cr_assert_eq(invoice.total_minor, 1237 + 1100);
+    invoice.input = arena_text_of(&arena, buffer_view(&text));
+    cr_assert_eq(explain(&invoice, &arena, &explanation, &error), STATUS_OK, "%s", error.text);
+    explain_text(&explanation, &arena, &told);
+    buffer_u8(&told, 0);
+    cr_assert_not_null(strstr((char *)told.data, "an event of 1234.56"), "%s", told.data);
+    cr_assert_not_null(strstr((char *)told.data, "3 x 15 / 30 days"), "%s", told.data);
+}
+
+Test(invoice, refuses_events_that_are_not_the_usage)
+{
+    static const struct {
+        const char *from, *to, *place;
+    } cases[] = {
+        {"\"1234.56\"",               "1234.56",                     "charges[0].events[0][2]"},
+        {",\"1234.56\"]",             "]",                           "no event of the charge" },
+        {",\"2.1\"]",                 ",\"2.1\",\"x\"]",             "no event of the charge" },
+        {"[\"2023-11-03T",            "[\"2023-11-01T",              "out of its order"       },
+        {"[\"2023-11-02T",            "[\"2023-10-02T",              "out of its order"       },
+        {"[\"2023-11-16T",            "[\"2023-12-16T",              "out of its order"       },
+        {"[\"2023-11-16T",            "[\"2023-11-66T",              "expected a time"        },
+        {"Z\",\"3\"]",                "Z\",\"4\"]",                  "do not add up"          },
+        {"\"usage\":\"2\"",           "\"usage\":\"1\"",             "do not add up"          },
+        {"\"initial\":\"4\"",         "\"initial\":4",               "initial"                },
+        {"\"initial\"",               "\"opening\"",                 "opening"                },
+        {"\"events\":[[\"2023-11-16", "\"happened\":[[\"2023-11-16", "happened"               },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        scoped(buffer_done) struct buffer text = {0}, broken = {0};
+        struct recorded recorded;
+        struct invoice_input read;
+        struct error error = {0};
+        recorded_make(&recorded, &arena);
+        invoice_input_write(&recorded.input, &text);
+        buffer_u8(&text, 0);
+        char *at = strstr((char *)text.data, cases[i].from);
+        cr_assert_not_null(at, "case %zu: %s", i, text.data);
+        buffer_put(&broken, text.data, (size_t)(at - (char *)text.data));
+        buffer_text(&broken, cases[i].to);
+        buffer_text(&broken, at + strlen(cases[i].from));
+        cr_assert_eq(
+            invoice_input_read(buffer_view(&broken), &arena, &read, &error),
+            STATUS_INVALID,
+            "case %zu",
+            i);
+        cr_assert_not_null(strstr(error.text, cases[i].place), "case %zu: %s", i, error.text);
+    }
+}

@@ -190,3 +190,59 @@ Test(run_models, refuses_a_dimension_that_the_meter_has_not)
     cr_assert_str_eq(error.text, "plan net, charge gb: the meter gb has no dimension region");
     fixture_end(&f);
 }
+
+// Whoever adds a line behind the program's back is refused by the database.
+Test(run_models, an_invoice_gets_no_lines_once_it_is_final)
+{
+    static const struct fixture_usage usage[] = {
+        {"acme", "a", "2023-11-03T00:00:00Z", "210"},
+    };
+    struct fixture f;
+    struct error error = {0};
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, MODELS("7.255"));
+    fixture_customer(&f, "acme");
+    fixture_subscribe(&f, "acme", "all", "2023-11-01");
+    fixture_usage(&f, usage, 1);
+    struct run_settings settings = fixture_settings(&f, "2023-12-01T01:00:00Z");
+    struct run_report report = fixture_run(&f, &settings);
+    cr_assert_eq(report.made_count, 1);
+    int64_t lines = fixture_count(&f, "invoice_lines");
+    static const char more[] =
+        "INSERT INTO invoice_lines (invoice_id, position, kind, description, quantity,"
+        " exact_amount, amount_minor) SELECT id, 77, 'fee', 'more', 1, 1, 100 FROM invoices";
+    cr_assert_neq(sql_script(f.sql, more, &error), STATUS_OK);
+    cr_assert_not_null(strstr(error.text, "the invoice is final"), "%s", error.text);
+    cr_assert_eq(fixture_count(&f, "invoice_lines"), lines);
+    fixture_end(&f);
+}
+
+// Numbers outgrow their six digits: the list has them in their order, not in that of their text.
+Test(run_models, numbers_are_ordered_as_numbers)
+{
+    static const char *const customers[] = {"ann", "bob", "cid"};
+    struct fixture f;
+    struct error error = {0};
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, MODELS("7.255"));
+    cr_assert_eq(
+        sql_script(f.sql, "UPDATE invoice_numbers SET next_number = 999999", &error), STATUS_OK);
+    for (size_t i = 0; i < 3; i++) {
+        fixture_customer(&f, customers[i]);
+        fixture_subscribe(&f, customers[i], "all", "2023-11-01");
+    }
+    struct run_settings settings = fixture_settings(&f, "2023-12-01T01:00:00Z");
+    struct run_report report = fixture_run(&f, &settings);
+    cr_assert_eq(report.made_count, 3);
+    const struct invoice_filter filter = {.limit = 10};
+    struct invoice *invoices = NULL;
+    size_t count = 0;
+    cr_assert_eq(store_invoices(f.sql, &filter, &f.arena, &invoices, &count, &error), STATUS_OK);
+    cr_assert_eq(count, 3);
+    cr_assert_str_eq(invoices[0].number, "INV-1000001");
+    cr_assert_str_eq(invoices[1].number, "INV-1000000");
+    cr_assert_str_eq(invoices[2].number, "INV-999999");
+    fixture_end(&f);
+}
