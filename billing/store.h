@@ -142,6 +142,14 @@ enum status store_subscriptions_lock(
     struct arena *arena,
     struct subscriptions *out,
     struct error *error) CHECKED;
+// STATUS_EXISTS: one of the plan's meters was billed, in a period that overlaps with these terms, by
+// whatever version of a plan.
+enum status store_billed_meter_check(
+    struct sql *sql,
+    const char *customer_id,
+    const struct plan *plan,
+    const struct period_terms *terms,
+    struct error *error) CHECKED;
 enum status store_subscription_add(
     struct sql *sql,
     const struct subscription *subscription,

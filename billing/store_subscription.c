@@ -96,6 +96,51 @@ store_subscriptions_lock(
 }
 
 enum status
+store_billed_meter_check(
+    struct sql *sql,
+    const char *customer_id,
+    const struct plan *plan,
+    const struct period_terms *terms,
+    struct error *error)
+{
+    scoped(arena_done) struct arena arena = {0};
+    char starts[CLOCK_TEXT_MAX], ends[CLOCK_TEXT_MAX];
+    bool has_end = terms->ends_ns != PERIOD_NO_END;
+    clock_print(terms->starts_ns, starts);
+    clock_print(has_end ? terms->ends_ns : 0, ends);
+    struct sql_query query = {
+        "SELECT i.plan, c.meter, (i.period_end AT TIME ZONE 'UTC')::date FROM invoices i"
+        " JOIN subscriptions s ON s.id = i.subscription_id"
+        " JOIN charges c ON c.plan = i.plan AND c.catalogue_version = i.catalogue_version"
+        " JOIN charges n ON n.plan = $2 AND n.catalogue_version = $3::integer"
+        " AND n.meter = c.meter"
+        " WHERE i.customer_id = $1 AND i.status <> 'void'"
+        " AND (i.kind = 'usage' OR s.billing_cycle = 'monthly')"
+        " AND tstzrange(i.period_start, i.period_end) && tstzrange($4, $5)"
+        " ORDER BY i.period_end DESC, 1, 2 LIMIT 1",
+        SQL_PARAMS(
+            customer_id,
+            plan->key,
+            arena_format(&arena, "%" PRId64, plan->catalogue_version),
+            starts,
+            has_end ? ends : NULL),
+        SQL_MAYBE_ROW,
+        3};
+    struct sql_rows rows;
+    enum status status = sql_run(sql, &query, &arena, &rows, error);
+    if (status || rows.count == 0)
+        return status;
+    return error_set(
+        error,
+        STATUS_EXISTS,
+        "plan %s charges the meter %s, which was billed by %s up to %s: usage is charged once",
+        plan->key,
+        sql_cell(&rows, 0, 1),
+        sql_cell(&rows, 0, 0),
+        sql_cell(&rows, 0, 2));
+}
+
+enum status
 store_subscription_add(
     struct sql *sql,
     const struct subscription *subscription,

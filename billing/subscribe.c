@@ -209,6 +209,9 @@ subscribe_locked(
         const struct plan *other_plan = stored_catalog_plan(&catalog, other->plan);
         status = overlap_check(plan, request, other, other_plan, error);
     }
+    // A plan may have charged a meter that it has given up since: what was billed stays billed.
+    if (status == STATUS_OK)
+        status = store_billed_meter_check(sql, request->customer, plan, &request->terms, error);
     if (status == STATUS_OK)
         status = subscription_insert(sql, request, plan, now_ns, error);
     if (status == STATUS_OK)

@@ -246,3 +246,44 @@ Test(run_models, numbers_are_ordered_as_numbers)
     cr_assert_str_eq(invoices[2].number, "INV-999999");
     fixture_end(&f);
 }
+
+#define GIVEN(key, charges) "{\"key\":\"" key "\",\"name\":\"" key "\"," charges "}"
+#define GIVES                                                                                      \
+    "{\"currency\":\"USD\",\"meters\":[" METER("a") "],\"plans\":[" GIVEN(                         \
+        "base", "\"charges\":[" CHARGE("a", "standard", "\"amount\":\"1\"") "}]") "]}"
+#define TAKES                                                                                                  \
+    "{\"currency\":\"USD\",\"meters\":[" METER("a") "],\"plans\":[" GIVEN("base", "\"charges\":[]") "," GIVEN( \
+        "extra",                                                                                               \
+        "\"kind\":\"addon\",\"charges\":[" CHARGE("a", "standard", "\"amount\":\"1\"") "}]") "]}"
+
+// Usage that one plan billed is not billed again by another, which got the meter later.
+Test(run_models, what_was_billed_is_not_subscribed_to_again)
+{
+    static const struct fixture_usage usage[] = {
+        {"acme", "a", "2023-11-03T00:00:00Z", "5"},
+    };
+    struct fixture f;
+    struct error error = {0};
+    enum store_change change;
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, GIVES);
+    fixture_customer(&f, "acme");
+    fixture_customer(&f, "fresh");
+    fixture_subscribe(&f, "acme", "base", "2023-11-01");
+    fixture_usage(&f, usage, 1);
+    struct run_settings settings = fixture_settings(&f, "2023-12-01T01:00:00Z");
+    cr_assert_eq(fixture_run(&f, &settings).made_count, 1);
+    fixture_catalog(&f, TAKES);
+    cr_assert_eq(
+        fixture_subscribe_try(
+            &f, "acme", "extra", CYCLE_MONTHLY, "2023-11-30", NULL, &change, &error),
+        STATUS_EXISTS);
+    cr_assert_str_eq(
+        error.text,
+        "plan extra charges the meter a, which was billed by base up to 2023-12-01: usage is"
+        " charged once");
+    fixture_subscribe(&f, "acme", "extra", "2023-12-01");
+    fixture_subscribe(&f, "fresh", "extra", "2023-11-01");
+    fixture_end(&f);
+}
