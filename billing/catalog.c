@@ -138,5 +138,6 @@ plan_terms_equal(const struct plan *a, const struct plan *b)
 {
     return text_equal(a->key, b->key) && text_equal(a->name, b->name) && a->kind == b->kind &&
            a->currency == b->currency && price_equal(&a->monthly, &b->monthly) &&
-           price_equal(&a->annual, &b->annual);
+           price_equal(&a->annual, &b->annual) && a->has_minimum == b->has_minimum &&
+           a->minimum.units == b->minimum.units;
 }

@@ -70,6 +70,10 @@ struct plan {
     const struct currency *currency;
     struct plan_price monthly;
     struct plan_price annual;
+    // What the fee and the charges of a whole month come to at least, by days when the month is
+    // cut. Only of a plan without an annual price.
+    bool has_minimum;
+    struct decimal minimum;
     const struct charge *charges;
     uint32_t charges_count;
     int64_t catalogue_version;  // of the stored row; 0 for a plan of a file

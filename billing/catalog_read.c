@@ -328,7 +328,7 @@ plan_read(
     struct plan *out)
 {
     static const char *const keys[] = {
-        "key", "name", "kind", "currency", "prices", "charges", NULL};
+        "key", "name", "kind", "currency", "prices", "minimum", "charges", NULL};
     document_keys(in, object, keys);
     out->key = key_read(in, object);
     out->name = document_text(in, object, "name", CATALOG_NAME_MAX);
@@ -339,6 +339,13 @@ plan_read(
     if (!in->status && out->currency == NULL)
         document_refuse(in, object, "neither the plan nor the catalogue names a currency");
     prices_read(in, object, out);
+    out->has_minimum =
+        document_decimal_optional(in, object, "minimum", CATALOG_PRICE_PLACES, &out->minimum);
+    if (out->has_minimum && out->annual.is_sold)
+        document_refuse(
+            in,
+            json_member(object, "minimum"),
+            "a minimum is a month's, together with the fee: the plan has an annual price");
     charges_read(in, object, out);
 }
 

@@ -67,11 +67,17 @@ share_text(const struct explanation *explanation, struct arena *arena)
         arena, "%" PRId64 " of %" PRId64 " days", period_days(period), period_days_full(period));
 }
 
+// What a line that prices no usage costs for a whole period.
 static const char *
-fee_price(const struct explanation *explanation, struct arena *arena)
+whole_price(
+    const struct explanation *explanation, const struct invoice_line *line, struct arena *arena)
 {
     const struct plan *plan = explanation->input.plan;
-    return number_text(plan_price(plan, explanation->input.cycle)->amount, arena);
+    if (line->kind == LINE_FEE)
+        return number_text(plan_price(plan, explanation->input.cycle)->amount, arena);
+    if (line->kind == LINE_MINIMUM)
+        return arena_format(arena, "at least %s", number_text(plan->minimum, arena));
+    return rational_text(plan_charge(plan, line->charge)->price.amount, arena);
 }
 
 static void
@@ -102,10 +108,7 @@ line_text(
     if (line->kind == LINE_USAGE) {
         usage_text(line, plan_charge(explanation->input.plan, line->charge), arena, out);
     } else {
-        const struct charge *charge =
-            line->kind == LINE_FEE ? NULL : plan_charge(explanation->input.plan, line->charge);
-        const char *price = charge == NULL ? fee_price(explanation, arena)
-                                           : rational_text(charge->price.amount, arena);
+        const char *price = whole_price(explanation, line, arena);
         buffer_format(
             out, "   %s for the period%s%s\n", price, share ? ", " : "", share ? share : "");
     }

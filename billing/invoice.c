@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const char *const kind_names[] = {"subscription", "usage"};
-static const char *const line_names[] = {"fee", "usage", "flat"};
+static const char *const line_names[] = {"fee", "usage", "flat", "minimum"};
 
 const char *
 invoice_kind_name(enum invoice_kind kind)
@@ -33,14 +33,14 @@ invoice_kind_parse(struct bytes text, enum invoice_kind *out)
 const char *
 invoice_line_kind_name(enum invoice_line_kind kind)
 {
-    must(kind <= LINE_FLAT);
+    must(kind <= LINE_MINIMUM);
     return line_names[kind];
 }
 
 bool
 invoice_line_kind_parse(struct bytes text, enum invoice_line_kind *out)
 {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i <= LINE_MINIMUM; i++) {
         if (!bytes_equal(text, bytes_text(line_names[i])))
             continue;
         *out = (enum invoice_line_kind)i;
@@ -256,10 +256,38 @@ charges_add(const struct computation *computation)
     return STATUS_OK;
 }
 
+// In minor units, since what the lines come to is what they were rounded to.
+static enum status
+minimum_add(const struct computation *computation)
+{
+    struct abacus *abacus = computation->abacus;
+    const struct plan *plan = computation->input->plan;
+    int32_t decimals = (int32_t)plan->currency->decimals;
+    steps_begin(abacus);
+    struct price_share share = {
+        abacus_int(abacus, period_days(computation->input->period)),
+        abacus_int(abacus, period_days_full(computation->input->period))};
+    const struct rational *minimum =
+        abacus_shift(abacus, abacus_decimal(abacus, plan->minimum), -decimals);
+    const struct rational *missing = price_commitment_true_up(
+        abacus, minimum, share, abacus_int(abacus, computation->out->total_minor));
+    if (rational_sign(missing) == 0)
+        return STATUS_OK;
+    struct invoice_line line = {
+        .kind = LINE_MINIMUM,
+        .description = arena_format(computation->arena, "%s, minimum", plan->name),
+        .quantity =
+            rational_text(abacus_divide(abacus, share.days, share.period), computation->arena),
+        .clamped = "0",
+        .free_units = "0",
+    };
+    return line_add(computation, line, abacus_shift(abacus, missing, decimals));
+}
+
 static size_t
 lines_max(const struct plan *plan)
 {
-    size_t count = 1;
+    size_t count = 2;
     for (uint32_t i = 0; i < plan->charges_count; i++)
         count += 1 + (size_t)plan->charges[i].values_count;
     return count;
@@ -298,6 +326,8 @@ invoice_compute(
     enum status status = fee_add(&computation);
     if (status == STATUS_OK && input->has_usage)
         status = charges_add(&computation);
+    if (status == STATUS_OK && input->has_usage && input->plan->has_minimum)
+        status = minimum_add(&computation);
     if (status)
         return status;
     must(invoice.lines_count <= lines_max(input->plan));

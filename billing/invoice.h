@@ -52,11 +52,12 @@ struct invoice_input {
     bool wants_steps;  // not recorded: whether the lines say how they came about
 };
 
-enum invoice_line_kind { LINE_FEE, LINE_USAGE, LINE_FLAT };
+// A minimum line is what is missing to the plan's minimum.
+enum invoice_line_kind { LINE_FEE, LINE_USAGE, LINE_FLAT, LINE_MINIMUM };
 
 struct invoice_line {
     enum invoice_line_kind kind;
-    const char *charge;  // NULL for the fee
+    const char *charge;  // NULL for the fee and the minimum
     const char *meter;   // of usage
     const char *description;
     const char *quantity;    // exact decimals as text
@@ -104,8 +105,8 @@ enum status invoice_input_read(
 // What the plan's index-th charge is asked for.
 struct charge_usage invoice_charge_usage(const struct invoice_input *input, uint32_t index);
 
-// Lines in the plan's order, the fee first. STATUS_OVERFLOW names the charge whose amount does not
-// fit.
+// Lines in the plan's order, the fee first, what is missing to the minimum last. STATUS_OVERFLOW
+// names the charge whose amount does not fit.
 enum status invoice_compute(
     const struct invoice_input *input,
     struct arena *arena,

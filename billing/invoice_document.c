@@ -65,6 +65,8 @@ plan_write(struct json_out *out, const struct plan *plan)
     if (plan->annual.is_sold)
         decimal_write(out, "annual", plan->annual.amount);
     json_end(out, '}');
+    if (plan->has_minimum)
+        decimal_write(out, "minimum", plan->minimum);
     int_write(out, "catalogue_version", plan->catalogue_version);
     json_end(out, '}');
 }
@@ -184,6 +186,8 @@ plan_read(struct document *in, const struct json *root, struct plan *out)
         in, prices, "monthly", CATALOG_PRICE_PLACES, &out->monthly.amount);
     out->annual.is_sold =
         document_decimal_optional(in, prices, "annual", CATALOG_PRICE_PLACES, &out->annual.amount);
+    out->has_minimum =
+        document_decimal_optional(in, plan, "minimum", CATALOG_PRICE_PLACES, &out->minimum);
     out->catalogue_version = document_int(in, plan, "catalogue_version");
 }
 

@@ -142,8 +142,8 @@ enum status store_subscriptions_lock(
     struct arena *arena,
     struct subscriptions *out,
     struct error *error) CHECKED;
-// STATUS_EXISTS: one of the plan's meters was billed, in a period that overlaps with these terms, by
-// whatever version of a plan.
+// STATUS_EXISTS: one of the plan's meters was billed by whatever version of a plan, in a period
+// that overlaps with these terms.
 enum status store_billed_meter_check(
     struct sql *sql,
     const char *customer_id,

@@ -67,6 +67,8 @@ plan_row(const struct sql_rows *rows, size_t i, struct plan *out, struct error *
         .currency = currency_find(bytes_text(sql_cell(rows, i, 4))),
         .monthly = {sql_cell(rows, i, 5) != NULL, decimal_cell(rows, i, 5)},
         .annual = {sql_cell(rows, i, 6) != NULL, decimal_cell(rows, i, 6)},
+        .has_minimum = sql_cell(rows, i, 7) != NULL,
+        .minimum = decimal_cell(rows, i, 7),
     };
     if (plan.currency == NULL)
         return error_set(
@@ -85,12 +87,12 @@ plans_load(struct sql *sql, struct arena *arena, struct stored_catalog *out, str
 {
     struct sql_query query = {
         "SELECT DISTINCT ON (v.plan) v.plan, v.catalogue_version::bigint, p.kind, v.name,"
-        " v.currency, v.monthly_price, v.annual_price"
+        " v.currency, v.monthly_price, v.annual_price, v.minimum"
         " FROM plan_versions v JOIN plans p ON p.key = v.plan"
         " ORDER BY v.plan, v.catalogue_version DESC",
         SQL_NO_PARAMS,
         SQL_ANY_ROWS,
-        7};
+        8};
     struct sql_rows rows;
     enum status status = sql_run(sql, &query, arena, &rows, error);
     if (status)
@@ -388,14 +390,16 @@ store_catalog_plan_add(
         0};
     struct sql_query insert = {
         "INSERT INTO plan_versions (plan, catalogue_version, name, currency, monthly_price,"
-        " annual_price) VALUES ($1, $2::integer, $3, $4, $5::numeric, $6::numeric)",
+        " annual_price, minimum)"
+        " VALUES ($1, $2::integer, $3, $4, $5::numeric, $6::numeric, $7::numeric)",
         SQL_PARAMS(
             plan->key,
             version_text,
             plan->name,
             plan->currency->code,
             price_param(&plan->monthly, &arena),
-            price_param(&plan->annual, &arena)),
+            price_param(&plan->annual, &arena),
+            plan->has_minimum ? decimal_param(plan->minimum, &arena) : NULL),
         SQL_NO_ROWS,
         0};
     enum status status = sql_run(sql, &insert_key, NULL, NULL, error);

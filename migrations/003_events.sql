@@ -1,5 +1,5 @@
--- Charges of single events and of levels that last, lines that stay what they are, and numbers that
--- are compared as numbers.
+-- Charges of single events and of levels that last, a plan's minimum, and lines that stay what they
+-- are.
 
 ALTER TABLE charges DROP CONSTRAINT charges_model_check;
 ALTER TABLE charges ADD CONSTRAINT charges_model_check CHECK (model IN ('standard', 'graduated',
@@ -22,6 +22,23 @@ ALTER TABLE charges ADD COLUMN recurring text CHECK (recurring IN ('weighted', '
 -- Where an event says its own price.
 ALTER TABLE charges ADD COLUMN price_property text;
 ALTER TABLE charges ADD CHECK ((model = 'dynamic') = (price_property IS NOT NULL));
+
+-- What fee and charges of a month come to at least, in major units; the line says what is missing.
+ALTER TABLE plan_versions ADD COLUMN minimum numeric CHECK (minimum >= 0);
+ALTER TABLE plan_versions ADD CHECK (minimum IS NULL OR annual_price IS NULL);
+ALTER TABLE invoice_lines DROP CONSTRAINT invoice_lines_kind_check;
+ALTER TABLE invoice_lines ADD CONSTRAINT invoice_lines_kind_check
+    CHECK (kind IN ('fee', 'usage', 'flat', 'minimum'));
+DO $$
+DECLARE old text;
+BEGIN
+    SELECT conname INTO STRICT old FROM pg_constraint WHERE conrelid = 'invoice_lines'::regclass
+        AND contype = 'c' AND pg_get_constraintdef(oid) LIKE '%charge IS NULL%';
+    EXECUTE format('ALTER TABLE invoice_lines DROP CONSTRAINT %I', old);
+END
+$$;
+ALTER TABLE invoice_lines ADD CONSTRAINT invoice_lines_charge_check
+    CHECK ((kind IN ('fee', 'minimum')) = (charge IS NULL));
 
 -- Lines come with their invoice's draft, or with the record of a period in which nothing was due,
 -- which has none.

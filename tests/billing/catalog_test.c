@@ -258,6 +258,11 @@ Test(catalog, names_the_place_of_what_it_refuses)
         {"{\"currency\":\"USD\",\"meters\":[],\"plans\":[{\"key\":\"p\",\"name\":\"P\","
          "\"prices\":{},\"charges\":[]}]}", "plans[0].prices", "monthly"},
         {"{\"currency\":\"USD\",\"meters\":[],\"plans\":[{\"key\":\"p\",\"name\":\"P\","
+         "\"minimum\":5,\"charges\":[]}]}", "plans[0].minimum", "string"},
+        {"{\"currency\":\"USD\",\"meters\":[],\"plans\":[{\"key\":\"p\",\"name\":\"P\","
+         "\"prices\":{\"annual\":\"5\"},\"minimum\":\"1\",\"charges\":[]}]}", "plans[0].minimum",
+         "annual price"},
+        {"{\"currency\":\"USD\",\"meters\":[],\"plans\":[{\"key\":\"p\",\"name\":\"P\","
          "\"prices\":{\"weekly\":\"1\"},\"charges\":[]}]}", "plans[0].prices.weekly", "no "
          "such key"},
         {"{\"currency\":\"USD\",\"meters\":[],\"plans\":[{\"key\":\"p\",\"name\":\"P\","

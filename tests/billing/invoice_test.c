@@ -432,3 +432,55 @@ Test(invoice, refuses_events_that_are_not_the_usage)
         cr_assert_not_null(strstr(error.text, cases[i].place), "case %zu: %s", i, error.text);
     }
 }
+
+#define LEAST(minimum)                                                                             \
+    "{\"currency\":\"USD\",\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":"       \
+    "\"sum\"}],\"plans\":[{\"key\":\"p\",\"name\":\"P\",\"prices\":{\"monthly\":\"10\"},"          \
+    "\"minimum\":\"" minimum "\",\"charges\":[{\"key\":\"m\",\"name\":\"M\",\"meter\":\"m\","      \
+    "\"model\":\"standard\",\"params\":{\"amount\":\"0.333\"}}]}]}"
+
+// November has 30 days.
+Test(invoice, has_what_is_missing_to_the_plans_minimum)
+{
+    static const struct {
+        const char *plan, *usage, *until;
+        size_t lines;
+        const char *missing;
+        int64_t total_minor;
+    } cases[] = {
+        {LEAST("50"),    "0",    NULL,         2, "40",    5000 },
+        {LEAST("50"),    "1",    NULL,         3, "39.67", 5000 },
+        {LEAST("50"),    "120",  NULL,         3, "0.04",  5000 },
+        {LEAST("49.96"), "120",  NULL,         2, NULL,    4996 },
+        {LEAST("50"),    "1000", NULL,         2, NULL,    34300},
+ // A third of it is due for ten days, and of the fee too.
+        {LEAST("50"),    "0",    "2023-11-11", 2, "13.34", 1667 },
+        {LEAST("0"),     "-5",   NULL,         2, NULL,    1000 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        scoped(buffer_done) struct buffer text = {0}, told = {0};
+        struct plan plan = plan_of(cases[i].plan, &arena);
+        struct decimal usage[] = {decimal_of(cases[i].usage)};
+        struct invoice_input input = input_of(&plan, usage);
+        struct explanation explanation = {0};
+        struct invoice invoice;
+        struct error error;
+        if (cases[i].until != NULL)
+            input.period.to_ns = day(cases[i].until);
+        cr_assert_eq(invoice_compute(&input, &arena, &invoice, &error), STATUS_OK);
+        cr_assert_eq(invoice.lines_count, cases[i].lines, "case %zu", i);
+        cr_assert_eq(invoice.total_minor, cases[i].total_minor, "case %zu", i);
+        const struct invoice_line *last = &invoice.lines[invoice.lines_count - 1];
+        cr_assert_eq(last->kind == LINE_MINIMUM, cases[i].missing != NULL, "case %zu", i);
+        if (cases[i].missing != NULL)
+            cr_assert_str_eq(last->exact_amount, cases[i].missing, "case %zu", i);
+        invoice_input_write(&input, &text);
+        invoice.input = arena_text_of(&arena, buffer_view(&text));
+        cr_assert_eq(explain(&invoice, &arena, &explanation, &error), STATUS_OK, "%s", error.text);
+        explain_text(&explanation, &arena, &told);
+        buffer_u8(&told, 0);
+        bool is_told = strstr((char *)told.data, "at least 50 for the period") != NULL;
+        cr_assert_eq(is_told, cases[i].missing != NULL, "case %zu: %s", i, told.data);
+    }
+}
