@@ -11,16 +11,24 @@ enum {
     SOURCE_QUERIES_MAX = 64,       // questions of one subject before a range's totals are read
     SOURCE_BOOKS_MAX = 1024,       // meters and ranges remembered at a time
     SOURCE_ENTRIES_MAX = 1 << 23,  // totals remembered at a time, about 600 MiB
+    SOURCE_VALUES_MAX = 32,        // of a dimension, for each of which totals are read
 };
+
+// What of a meter's usage is asked for.
+struct part {
+    const char *key;  // "": all of it; equal parts have equal keys
+    const struct usage_filter *filter;
+};
+static const struct part PART_WHOLE = {.key = ""};
 
 struct entry {
     struct bytes subject;
     struct decimal total;
 };
 
-// The totals of one meter and range, by subject: open addressing, at most half full.
+// The totals of one meter, part and range, by subject: open addressing, at most half full.
 struct book {
-    const char *meter;
+    const char *meter, *part;
     int64_t from_ns, to_ns;
     uint32_t queries;
     bool is_loaded;
@@ -129,12 +137,18 @@ total_add(void *context, struct bytes subject, const struct usage_row *total)
 }
 
 static enum status
-book_load(struct usage_source *source, struct book *book, struct error *error)
+book_load(
+    struct usage_source *source, struct book *book, const struct part *part, struct error *error)
 {
     struct loading loading = {source, book, false};
+    const struct usage_query query = {
+        .meter = book->meter,
+        .from_ns = book->from_ns,
+        .to_ns = book->to_ns,
+        .filter = part->filter,
+    };
     book_grow(book, &source->arena);
-    enum status status = usage_totals(
-        source->reader, book->meter, book->from_ns, book->to_ns, total_add, &loading, error);
+    enum status status = usage_stream(source->reader, &query, total_add, &loading, error);
     if (status == STATUS_OK && loading.has_overflow)
         status =
             error_set(error, STATUS_OVERFLOW, "a subject's usage of %s is too large", book->meter);
@@ -158,12 +172,12 @@ books_drop(struct usage_source *source)
 }
 
 static struct book *
-book_of(struct usage_source *source, const struct usage_question *question)
+book_of(struct usage_source *source, const struct usage_question *question, const struct part *part)
 {
     for (size_t i = 0; i < source->books_count; i++) {
         struct book *book = &source->books[i];
         if (book->from_ns == question->from_ns && book->to_ns == question->to_ns &&
-            strcmp(book->meter, question->meter) == 0)
+            strcmp(book->meter, question->meter) == 0 && strcmp(book->part, part->key) == 0)
             return book;
     }
     if (source->books_count == SOURCE_BOOKS_MAX || source->entries > SOURCE_ENTRIES_MAX)
@@ -171,6 +185,7 @@ book_of(struct usage_source *source, const struct usage_question *question)
     struct book *book = &source->books[source->books_count++];
     *book = (struct book){
         .meter = arena_text(&source->arena, question->meter),
+        .part = arena_text(&source->arena, part->key),
         .from_ns = question->from_ns,
         .to_ns = question->to_ns,
     };
@@ -181,6 +196,7 @@ static enum status
 subject_query(
     struct usage_source *source,
     const struct usage_question *question,
+    const struct part *part,
     struct bytes subject,
     struct decimal *out,
     struct error *error)
@@ -191,6 +207,7 @@ subject_query(
         .from_ns = question->from_ns,
         .to_ns = question->to_ns,
         .window = USAGE_WINDOW_NONE,
+        .filter = part->filter,
     };
     struct usage_result result = {0};
     arena_reset(&source->scratch);
@@ -202,23 +219,27 @@ subject_query(
     return STATUS_OK;
 }
 
+struct asking {
+    struct usage_source *source;
+    const struct usage_question *question;
+    const struct part *part;
+    struct book *book;
+};
+
 static enum status
 subject_usage(
-    struct usage_source *source,
-    const struct usage_question *question,
-    struct book *book,
-    struct bytes subject,
-    struct decimal *out,
-    struct error *error)
+    const struct asking *asking, struct bytes subject, struct decimal *out, struct error *error)
 {
+    struct usage_source *source = asking->source;
+    struct book *book = asking->book;
     if (!book->is_loaded && !book->is_refused && book->queries++ >= SOURCE_QUERIES_MAX) {
-        enum status status = book_load(source, book, error);
+        enum status status = book_load(source, book, asking->part, error);
         book->is_refused = status == STATUS_OVERFLOW;
         if (status && !book->is_refused)
             return status;
     }
     if (!book->is_loaded)
-        return subject_query(source, question, subject, out, error);
+        return subject_query(source, asking->question, asking->part, subject, out, error);
     must(book->slots != NULL);
     *out = entry_find(book->slots, book->slots_count, subject)->total;
     return STATUS_OK;
@@ -236,15 +257,19 @@ static enum status
 sum_locked(
     struct usage_source *source,
     const struct usage_question *question,
+    const struct part *part,
     struct decimal *out,
     struct error *error)
 {
-    struct book *book = book_of(source, question);
+    const struct asking asking = {source, question, part, book_of(source, question, part)};
     struct decimal sum = DECIMAL_ZERO;
+    // Who comes with a part has asked often enough.
+    if (part->filter != NULL && asking.book->queries < SOURCE_QUERIES_MAX)
+        asking.book->queries = SOURCE_QUERIES_MAX;
     for (size_t i = 0; i < question->subjects_count; i++) {
         struct decimal value = DECIMAL_ZERO;
         enum status status =
-            subject_usage(source, question, book, bytes_text(question->subjects[i]), &value, error);
+            subject_usage(&asking, bytes_text(question->subjects[i]), &value, error);
         if (status)
             return status;
         if (!decimal_add(&sum, value) || !is_quantity(sum))
@@ -268,7 +293,7 @@ usage_source_sum(
 {
     must(question->from_ns < question->to_ns);
     must(pthread_mutex_lock(&source->turn) == 0);
-    enum status status = sum_locked(source, question, out, error);
+    enum status status = sum_locked(source, question, &PART_WHOLE, out, error);
     must(pthread_mutex_unlock(&source->turn) == 0);
     return status;
 }
@@ -313,8 +338,9 @@ row_place(
     return rest;
 }
 
-enum status
-usage_source_values(
+// The usage of one customer, from a question of its own.
+static enum status
+values_alone(
     struct usage_source *source,
     const struct usage_question *question,
     const struct usage_values *wanted,
@@ -322,16 +348,8 @@ usage_source_values(
     struct decimal *out_rest,
     struct error *error)
 {
-    must(question->from_ns < question->to_ns);
     struct usage_result result = {0};
-    enum status status = STATUS_OK;
-    memset(out_values, 0, wanted->count * sizeof *out_values);
-    *out_rest = DECIMAL_ZERO;
-    // Without subjects the ledger would answer for all of them.
-    if (question->subjects_count == 0)
-        return STATUS_OK;
-    must(pthread_mutex_lock(&source->turn) == 0);
-    status = values_locked(source, question, wanted->dimension, &result, error);
+    enum status status = values_locked(source, question, wanted->dimension, &result, error);
     for (size_t i = 0; status == STATUS_OK && i < result.count; i++) {
         const struct usage_row *row = &result.rows[i];
         struct decimal *place = row_place(wanted, row->dimensions[0], out_values, out_rest);
@@ -343,6 +361,90 @@ usage_source_values(
                 question->meter,
                 wanted->dimension);
     }
+    return status;
+}
+
+// The usage with one value, or, behind the last of them, with none of them: each event is in one
+// part, also when it comes between the readings of two.
+static struct part
+part_of(const struct usage_values *wanted, uint32_t index, struct arena *arena)
+{
+    struct usage_filter *filter = arena_new(arena, struct usage_filter);
+    struct bytes *values = arena_array(arena, wanted->count, struct bytes);
+    for (uint32_t i = 0; i < wanted->count; i++)
+        values[i] = bytes_text(wanted->values[i]);
+    bool is_rest = index == wanted->count;
+    *filter = (struct usage_filter){
+        .kind = is_rest ? USAGE_NIN : USAGE_EQ,
+        .dimension = wanted->dimension,
+        .values = is_rest ? values : &values[index],
+        .values_count = is_rest ? wanted->count : 1,
+    };
+    const char *key = arena_format(arena, "%s\x1e%s", wanted->dimension, is_rest ? "not" : "is");
+    for (uint32_t i = 0; i < filter->values_count; i++)
+        key = arena_format(
+            arena,
+            "%s\x1f%zu:%s",
+            key,
+            filter->values[i].size,
+            (const char *)filter->values[i].data);
+    return (struct part){key, filter};
+}
+
+static enum status
+values_from_books(
+    struct usage_source *source,
+    const struct usage_question *question,
+    const struct usage_values *wanted,
+    struct decimal *out_values,
+    struct decimal *out_rest,
+    struct error *error)
+{
+    scoped(arena_done) struct arena arena = {0};
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && i <= wanted->count; i++) {
+        const struct part part = part_of(wanted, i, &arena);
+        struct decimal *out = i < wanted->count ? &out_values[i] : out_rest;
+        status = sum_locked(source, question, &part, out, error);
+    }
+    return status;
+}
+
+// Whether the first questions about the dimension are over.
+static bool
+values_are_in_books(
+    struct usage_source *source,
+    const struct usage_question *question,
+    const struct usage_values *wanted)
+{
+    scoped(arena_done) struct arena arena = {0};
+    if (wanted->count > SOURCE_VALUES_MAX)
+        return false;
+    const struct part rest = part_of(wanted, wanted->count, &arena);
+    struct book *book = book_of(source, question, &rest);
+    return book->is_loaded || book->is_refused || book->queries++ >= SOURCE_QUERIES_MAX;
+}
+
+enum status
+usage_source_values(
+    struct usage_source *source,
+    const struct usage_question *question,
+    const struct usage_values *wanted,
+    struct decimal *out_values,
+    struct decimal *out_rest,
+    struct error *error)
+{
+    must(question->from_ns < question->to_ns);
+    memset(out_values, 0, wanted->count * sizeof *out_values);
+    *out_rest = DECIMAL_ZERO;
+    // Without subjects the ledger would answer for all of them.
+    if (question->subjects_count == 0)
+        return STATUS_OK;
+    must(pthread_mutex_lock(&source->turn) == 0);
+    bool has_books = values_are_in_books(source, question, wanted);
+    enum status status =
+        has_books ? values_from_books(source, question, wanted, out_values, out_rest, error)
+                  : values_alone(source, question, wanted, out_values, out_rest, error);
     must(pthread_mutex_unlock(&source->turn) == 0);
     return status;
 }

@@ -32,7 +32,8 @@ void usage_source_done(struct usage_source **source);
 struct reader *usage_source_reader(struct usage_source *source);
 
 // The same by the values of a dimension: out_values[i] is the usage with values[i], *out_rest that
-// with any other or without one. Asked of the ledger each time.
+// with any other or without one. Also read once as streams, one for each value, when there are no
+// more than 32.
 struct usage_values {
     const char *dimension;
     const char *const *values;

@@ -3,6 +3,7 @@
 
 #include "billing/explain.h"
 #include "billing/run.h"
+#include "billing/usage_source.h"
 #include "tests/billing/fixture.h"
 
 #include <criterion/criterion.h>
@@ -290,5 +291,66 @@ Test(run_models, what_was_billed_is_not_subscribed_to_again)
         " charged once");
     fixture_subscribe(&f, "acme", "extra", "2023-12-01");
     fixture_subscribe(&f, "fresh", "extra", "2023-11-01");
+    fixture_end(&f);
+}
+
+enum { MANY = 70, REGIONS_MAX = 3 };
+
+static void
+many_usage(struct fixture *f, struct decimal expected[MANY][REGIONS_MAX + 1])
+{
+    static const char *const names[] = {"aws", "gcp", "moon", "azure", NULL};
+    struct fixture_usage usage[3 * MANY];
+    const char *regions[3 * MANY];
+    for (size_t i = 0; i < 3 * MANY; i++) {
+        size_t region = (i * 7 + i / MANY) % 5, customer = i % MANY;
+        const char *value = arena_format(&f->arena, "%zu.5", i + 1);
+        usage[i] = (struct fixture_usage){
+            arena_format(&f->arena, "s%zu", customer), "gb", "2023-11-03T00:00:00Z", value};
+        regions[i] = names[region];
+        struct decimal *place = &expected[customer][region < REGIONS_MAX ? region : REGIONS_MAX];
+        cr_assert(decimal_add(place, fixture_decimal(value)));
+    }
+    fixture_usage_regions(f, usage, regions, 3 * MANY);
+}
+
+// The first answers come from questions of their own, the later ones from what was read at once.
+Test(run_models, a_dimension_is_read_once_for_many)
+{
+    static const char *const names[] = {"aws", "gcp", "moon"};
+    static struct decimal expected[MANY][REGIONS_MAX + 1];
+    const struct usage_values wanted = {"region", names, REGIONS_MAX};
+    const struct usage_values other = {"region", &names[1], 1};
+    struct fixture f;
+    struct error error = {0};
+    if (!fixture_begin(&f))
+        return;
+    fixture_catalog(&f, REGIONS);
+    many_usage(&f, expected);
+    scoped(usage_source_done) struct usage_source *source = NULL;
+    cr_assert_eq(usage_source_open(f.dir, &source, &error), STATUS_OK, "%s", error.text);
+    for (size_t i = 0; i < 2 * MANY; i++) {
+        const char *subjects[] = {arena_format(&f.arena, "s%zu", i % MANY), "nobody"};
+        const struct usage_question question = {
+            .meter = "gb",
+            .from_ns = fixture_time("2023-11-01T00:00:00Z"),
+            .to_ns = fixture_time("2023-12-01T00:00:00Z"),
+            .subjects = subjects,
+            .subjects_count = 2,
+        };
+        struct decimal values[REGIONS_MAX], rest, sum = DECIMAL_ZERO;
+        const struct decimal *right = expected[i % MANY];
+        cr_assert_eq(
+            usage_source_values(source, &question, &wanted, values, &rest, &error), STATUS_OK);
+        for (size_t k = 0; k < REGIONS_MAX; k++)
+            cr_assert(values[k].units == right[k].units, "%zu: %s", i, names[k]);
+        cr_assert(rest.units == right[REGIONS_MAX].units, "%zu", i);
+        // Other values of the same dimension have another rest.
+        cr_assert_eq(
+            usage_source_values(source, &question, &other, values, &rest, &error), STATUS_OK);
+        cr_assert(values[0].units == right[1].units, "%zu", i);
+        cr_assert(decimal_add(&sum, right[0]) && decimal_add(&sum, right[2]));
+        cr_assert(decimal_add(&sum, right[REGIONS_MAX]) && rest.units == sum.units, "%zu", i);
+    }
     fixture_end(&f);
 }
