@@ -3,20 +3,13 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "bench/server.h"
+#include "bench/program.h"
 #include "ledger/ledger.h"
 #include "ledger/usage.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 const char *const CHECK_METER_KEYS[CHECK_METERS] = {"bench_calls", "bench_value", "bench_tokens"};
-
-enum { READ_SIZE = 64 * 1024 };
 
 // --- before ---
 
@@ -55,70 +48,21 @@ check_prepare(const char *data, uint32_t shards, uint64_t map_size, struct error
 
 // --- afterwards, by asking `tally usage` ---
 
-// Starts `tally usage` with its output in a pipe.
-static enum status
-usage_start(
-    char *program,
-    const char *data,
-    const char *meter,
-    pid_t *out_pid,
-    int *out_fd,
-    struct error *error)
-{
-    int ends[2];
-    char data_option[PATH_MAX + 8], meter_option[128];
-    char command[] = "usage", format[] = "--format=tsv";
-    posix_spawn_file_actions_t actions;
-    (void)snprintf(data_option, sizeof data_option, "--data=%s", data);
-    (void)snprintf(meter_option, sizeof meter_option, "--meter=%s", meter);
-    char *arguments[] = {program, command, data_option, meter_option, format, NULL};
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return error_set_errno(error, "cannot make a pipe");
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    int rc = posix_spawn(out_pid, program, &actions, NULL, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(ends[1]);
-    *out_fd = ends[0];
-    if (rc == 0)
-        return STATUS_OK;
-    close(ends[0]);
-    errno = rc;
-    return error_set_errno(error, "cannot run %s", program);
-}
-
-static void
-output_read(int fd, struct buffer *out)
-{
-    for (;;) {
-        uint8_t *place = buffer_reserve(out, READ_SIZE);
-        ssize_t size = place != NULL ? read(fd, place, READ_SIZE) : 0;
-        if (size > 0)
-            buffer_commit(out, (size_t)size);
-        if (size == 0 || (size < 0 && errno != EINTR))
-            return;
-    }
-}
-
 // Runs `tally usage` and keeps what it prints.
 static enum status
 usage_run(
     char *program, const char *data, const char *meter, struct buffer *out, struct error *error)
 {
-    int fd = -1, wait_status = 0;
-    pid_t pid = 0;
-    enum status status = usage_start(program, data, meter, &pid, &fd, error);
-    if (status != STATUS_OK)
-        return status;
-    output_read(fd, out);
-    close(fd);
-    if (waitpid(pid, &wait_status, 0) != pid || !WIFEXITED(wait_status))
-        return error_set(error, STATUS_IO, "`tally usage` did not end well");
-    if (WEXITSTATUS(wait_status) != 0)
-        return error_set(error, STATUS_IO, "`tally usage` ended with %d", WEXITSTATUS(wait_status));
-    if (buffer_failed(out))
-        return error_set(error, STATUS_NO_MEMORY, "no memory for the answer of `tally usage`");
-    return STATUS_OK;
+    char data_option[PATH_MAX + 8], meter_option[128];
+    char command[] = "usage", format[] = "--format=tsv";
+    (void)snprintf(data_option, sizeof data_option, "--data=%s", data);
+    (void)snprintf(meter_option, sizeof meter_option, "--meter=%s", meter);
+    char *argv[] = {program, command, data_option, meter_option, format, NULL};
+    int exit_status = 0;
+    enum status status = program_output(argv, out, &exit_status, error);
+    if (status == STATUS_OK && exit_status != 0)
+        status = error_set(error, STATUS_IO, "`tally usage` ended with %d", exit_status);
+    return status;
 }
 
 // Takes the text up to a separator (or the end) off the front.

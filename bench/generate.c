@@ -361,6 +361,24 @@ generator_fill(struct generator *generator, uint8_t *frame, uint64_t chunk, int6
     chunk_put(end - CHUNK_FROM_END, chunk);
 }
 
+void
+generator_event(
+    const struct generator *generator, const uint8_t *frame, uint32_t i, struct generated *out)
+{
+    uint32_t size = generator->options.event_size;
+    uint32_t header = region_header_size(region_budget(generator));
+    must(i < generator->options.chunk_events);
+    const uint8_t *entry = frame + generator->head_size + (size_t)size * i;
+    *out = (struct generated){
+        .entry = bytes_of(entry, size),
+        .subject = bytes_of(entry + SUBJECT_OFFSET - 2, sizeof SUBJECT - 1),
+        .id = bytes_of(entry + ID_OFFSET, sizeof ID - 1),
+        .region = bytes_of(entry + REGION_HEADER_OFFSET + header, sizeof REGIONS[0] - 1),
+        .value = entry[VALUE_OFFSET],
+        .tokens = (uint32_t)entry[TOKENS_OFFSET] << 8 | entry[TOKENS_OFFSET + 1],
+    };
+}
+
 bool
 generator_chunk_parse(const uint8_t *text, uint32_t size, uint64_t *out_chunk)
 {

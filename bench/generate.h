@@ -15,6 +15,7 @@
 // All entries have one size and all frames one layout, so that filling writes 60 bytes an event
 // and copies nothing. Owner: one driver. Thread: its own.
 
+#include "base/bytes.h"
 #include "base/status.h"
 
 #include <stdint.h>
@@ -71,5 +72,16 @@ uint32_t generator_frame_size(const struct generator *generator);
 void generator_prepare(const struct generator *generator, uint8_t *frame);
 // chunk: the frame's chunk, as GENERATE_CHUNK_TEXT_SIZE hexadecimal digits.
 void generator_fill(struct generator *generator, uint8_t *frame, uint64_t chunk, int64_t now_ns);
+// What event number i of a filled frame says. The views point into the frame.
+struct generated {
+    struct bytes entry;    // as it is sent
+    struct bytes subject;  // a text, as are the next two
+    struct bytes id;
+    struct bytes region;  // without what it is padded with
+    uint32_t value;
+    uint32_t tokens;
+};
+void generator_event(
+    const struct generator *generator, const uint8_t *frame, uint32_t i, struct generated *out);
 // Reads a chunk's number back. False: no chunk of ours.
 bool generator_chunk_parse(const uint8_t *text, uint32_t size, uint64_t *out_chunk);

@@ -3,6 +3,7 @@
 #include "base/option.h"
 #include "bench/load.h"
 #include "bench/micro.h"
+#include "bench/peers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,8 +13,9 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *summary;
 } COMMANDS[] = {
-    {"load",  load_main,  "events a second, acked, at which latency and cost"},
-    {"micro", micro_main, "single parts by themselves: usage questions"      },
+    {"load",  load_main,  "events a second, acked, at which latency and cost"         },
+    {"peers", peers_main, "the same events to tally and to what one would run instead"},
+    {"micro", micro_main, "single parts by themselves: usage questions"               },
 };
 
 static void

@@ -1,11 +1,7 @@
 #include "bench/report.h"
 
-#include "base/json.h"
-
 #include <inttypes.h>
 #include <stdio.h>
-
-enum { NUMBER_TEXT_MAX = 32 };
 
 bool
 report_format_parse(const char *text, enum report_format *out)
@@ -41,8 +37,8 @@ percentile_us(const struct report *report, uint32_t hundredths)
 // --- JSON ---
 
 // Our writer has no fractions: a number is written with as many decimals as make sense.
-static void
-json_real(struct json_out *json, const char *key, double value, int decimals)
+void
+report_json_real(struct json_out *json, const char *key, double value, int decimals)
 {
     scoped(buffer_done) struct buffer text = {0};
     buffer_format(&text, "%.*f", decimals, value);
@@ -75,7 +71,7 @@ conditions_json(struct json_out *json, const struct report *report)
     json_count(json, "event_size", conditions->generate.event_size);
     json_count(json, "subjects", conditions->generate.subjects);
     json_count(json, "duplicates_percent", conditions->generate.duplicates_percent);
-    json_real(json, "zipf", conditions->zipf, 2);
+    report_json_real(json, "zipf", conditions->zipf, 2);
     json_count(json, "hot_subject_percent", conditions->hot_percent);
     json_count(json, "idle_connections", conditions->idle_connections);
     json_count(json, "prefill", conditions->prefill);
@@ -98,17 +94,17 @@ server_json(struct json_out *json, const struct report *report)
         json_null(json);
         return;
     }
-    json_real(json, "server_cpu_seconds", seconds_of(report->server_cpu_ns), 3);
+    report_json_real(json, "server_cpu_seconds", seconds_of(report->server_cpu_ns), 3);
     json_count(json, "server_anon_bytes", report->server_anon_bytes);
     if (report->events_acked > 0)
-        json_real(
+        report_json_real(
             json,
             "server_cpu_ns_per_event",
             (double)report->server_cpu_ns / (double)report->events_acked,
             1);
-    json_real(json, "server_ready_seconds", seconds_of(report->server_ready_ns), 3);
+    report_json_real(json, "server_ready_seconds", seconds_of(report->server_ready_ns), 3);
     if (report->server_restart_ns > 0)
-        json_real(json, "server_restart_seconds", seconds_of(report->server_restart_ns), 3);
+        report_json_real(json, "server_restart_seconds", seconds_of(report->server_restart_ns), 3);
 }
 
 static void
@@ -117,12 +113,12 @@ report_json(const struct report *report, struct buffer *out)
     struct json_out json = json_out_to(out);
     json_begin(&json, '{');
     json_count(&json, "events_acked", report->events_acked);
-    json_real(&json, "seconds", seconds_of(report->elapsed_ns), 3);
-    json_real(&json, "events_acked_per_second", per_second(report), 0);
-    json_real(&json, "ack_p50_us", percentile_us(report, 5000), 0);
-    json_real(&json, "ack_p99_us", percentile_us(report, 9900), 0);
-    json_real(&json, "ack_p999_us", percentile_us(report, 9990), 0);
-    json_real(&json, "ack_max_us", (double)report->latency.max / 1e3, 0);
+    report_json_real(&json, "seconds", seconds_of(report->elapsed_ns), 3);
+    report_json_real(&json, "events_acked_per_second", per_second(report), 0);
+    report_json_real(&json, "ack_p50_us", percentile_us(report, 5000), 0);
+    report_json_real(&json, "ack_p99_us", percentile_us(report, 9900), 0);
+    report_json_real(&json, "ack_p999_us", percentile_us(report, 9990), 0);
+    report_json_real(&json, "ack_max_us", (double)report->latency.max / 1e3, 0);
     server_json(&json, report);
     json_key(&json, "usage_matches");
     if (report->has_usage)
@@ -142,10 +138,10 @@ report_json(const struct report *report, struct buffer *out)
 // --- the table ---
 
 // 12345678 -> 12,345,678
-static const char *
-grouped(uint64_t value, char out[NUMBER_TEXT_MAX])
+const char *
+report_grouped(uint64_t value, char out[REPORT_NUMBER_MAX])
 {
-    char digits[NUMBER_TEXT_MAX];
+    char digits[REPORT_NUMBER_MAX];
     int size = snprintf(digits, sizeof digits, "%" PRIu64, value);
     int at = 0;
     for (int i = 0; i < size; i++) {
@@ -161,24 +157,26 @@ grouped(uint64_t value, char out[NUMBER_TEXT_MAX])
 static void
 unusual_table(const struct report_conditions *conditions, struct buffer *out)
 {
-    char count[NUMBER_TEXT_MAX];
+    char count[REPORT_NUMBER_MAX];
     if (conditions->zipf > 0)
         buffer_format(out, "subjects by Zipf's law, exponent %.2f,\n", conditions->zipf);
     if (conditions->hot_percent > 0)
         buffer_format(out, "one subject with %u %% of all events,\n", conditions->hot_percent);
     if (conditions->idle_connections > 0)
-        buffer_format(out, "%s idle connections,\n", grouped(conditions->idle_connections, count));
+        buffer_format(
+            out, "%s idle connections,\n", report_grouped(conditions->idle_connections, count));
     if (conditions->prefill > 0)
-        buffer_format(out, "%s identities known before,\n", grouped(conditions->prefill, count));
+        buffer_format(
+            out, "%s identities known before,\n", report_grouped(conditions->prefill, count));
 }
 
 static void
 conditions_table(const struct report *report, struct buffer *out)
 {
     const struct report_conditions *conditions = &report->conditions;
-    char subjects[NUMBER_TEXT_MAX], rate[NUMBER_TEXT_MAX];
+    char subjects[REPORT_NUMBER_MAX], rate[REPORT_NUMBER_MAX];
     if (conditions->rate > 0)
-        buffer_format(out, "open loop at %s events/s", grouped(conditions->rate, rate));
+        buffer_format(out, "open loop at %s events/s", report_grouped(conditions->rate, rate));
     else
         buffer_text(out, "closed loop");
     buffer_format(
@@ -191,7 +189,7 @@ conditions_table(const struct report *report, struct buffer *out)
         conditions->in_flight,
         conditions->generate.chunk_events,
         conditions->generate.event_size,
-        grouped(conditions->generate.subjects, subjects),
+        report_grouped(conditions->generate.subjects, subjects),
         conditions->generate.duplicates_percent,
         CHECK_METERS,
         conditions->seed);
@@ -223,8 +221,8 @@ row_real(struct buffer *out, const char *name, double value, int decimals, const
 static void
 row_count(struct buffer *out, const char *name, uint64_t value, const char *unit)
 {
-    char text[NUMBER_TEXT_MAX];
-    row(out, name, grouped(value, text), unit);
+    char text[REPORT_NUMBER_MAX];
+    row(out, name, report_grouped(value, text), unit);
 }
 
 static void

@@ -5,7 +5,7 @@
 //
 // Values. Thread: any.
 
-#include "base/buffer.h"
+#include "base/json.h"
 #include "bench/check.h"
 #include "bench/endpoint.h"
 #include "bench/generate.h"
@@ -49,5 +49,10 @@ struct report {
     struct check_usage usage;
 };
 
+enum { REPORT_NUMBER_MAX = 32 };
+
+// For other reports too. 12345678 -> "12,345,678"; a JSON member with so many decimals.
+const char *report_grouped(uint64_t value, char out[REPORT_NUMBER_MAX]);
+void report_json_real(struct json_out *json, const char *key, double value, int decimals);
 bool report_format_parse(const char *text, enum report_format *out);
 void report_print(const struct report *report, enum report_format format, struct buffer *out);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "bench/check.h"
+#include "bench/program.h"
 #include "bench/scratch.h"
 
 #include <errno.h>
@@ -27,25 +28,6 @@ static const int64_t STOP_TIMEOUT_NS = 120 * 1000000000LL;
 enum { LOOK_MS = 10, EXIT_EXEC_FAILED = 127 };
 
 // --- places ---
-
-enum status
-program_beside(const char *name, char out[PATH_MAX], struct error *error)
-{
-    char self[PATH_MAX];
-    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (size <= 0)
-        return error_set_errno(error, "cannot find our own program");
-    self[size] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash != NULL)
-        *slash = '\0';
-    scoped(buffer_done) struct buffer path = {0};
-    buffer_format(&path, "%s/%s", self, name);
-    size_t length = bytes_to_text(buffer_view(&path), out, PATH_MAX);
-    if (length != path.size || access(out, X_OK) != 0)
-        return error_set(error, STATUS_NOT_FOUND, "there is no program %s in %s", name, self);
-    return STATUS_OK;
-}
 
 static enum status
 directory_make(struct server *server, const char *parent, struct error *error)

@@ -62,6 +62,3 @@ server_sample(const struct server *server, struct server_sample *out, struct err
 enum status server_look(struct server *server, struct error *error) CHECKED;
 enum status server_stop(struct server *server, struct error *error) CHECKED;
 void server_done(struct server *server);
-
-// The path of a program beside our own. STATUS_NOT_FOUND: there is none that can be run.
-enum status program_beside(const char *name, char out[PATH_MAX], struct error *error) CHECKED;

@@ -132,6 +132,34 @@ frame_note(const struct generator *generator, const uint8_t *frame, struct seen 
     msgpack_unpacked_destroy(&entry);
 }
 
+Test(generate, says_what_it_made)
+{
+    struct generate_options options = OPTIONS;
+    options.duplicates_percent = 0;
+    struct generator *generator = generator_new(&options);
+    uint8_t *frame = frame_new(generator);
+    uint64_t value_sum = 0, tokens_sum = 0;
+    generator_fill(generator, frame, 1, NOW_NS);
+    for (uint32_t i = 0; i < options.chunk_events; i++) {
+        struct generated event;
+        generator_event(generator, frame, i, &event);
+        cr_assert_eq(event.entry.size, options.event_size);
+        cr_assert_eq(event.entry.data[0], 0x92);
+        cr_assert_eq(memcmp(event.subject.data, "s-000000", 8), 0);
+        cr_assert_eq(event.subject.size, 10);
+        cr_assert_eq(event.id.size, 36);
+        cr_assert_eq(event.id.data[14], '4');
+        cr_assert_eq(event.region.size, 2);
+        cr_assert(event.region.data[0] >= 'a' && event.region.data[0] <= 'z');
+        value_sum += event.value;
+        tokens_sum += event.tokens;
+    }
+    cr_assert_eq(value_sum, generator->totals.value_sum);
+    cr_assert_eq(tokens_sum, generator->totals.tokens_sum);
+    pool_give(frame);
+    pool_give(generator);
+}
+
 Test(generate, takes_subjects_by_their_weights)
 {
     struct weights *weights = NULL;
