@@ -12,6 +12,7 @@
 #include "bench/load_settings.h"
 #include "bench/prefill.h"
 #include "bench/report.h"
+#include "bench/scratch.h"
 #include "bench/server.h"
 #include "bench/weights.h"
 
@@ -246,6 +247,8 @@ load_measure(struct load *load, struct error *error)
     bool is_private = load->settings.to == NULL;
     if (is_private && server_sample(&load->server, &load->before, error) != STATUS_OK)
         return error->status;
+    if (is_private)
+        load->report.server_disk_before = scratch_bytes(load->server.data);
     enum status status = target_open(load, error);
     if (status == STATUS_OK)
         status = drives_start(load, error);
@@ -266,6 +269,7 @@ load_measure(struct load *load, struct error *error)
     if (status != STATUS_OK)
         return status;
     load->report.has_server = true;
+    load->report.server_disk_after = scratch_bytes(load->server.data);
     load->report.server_cpu_ns = after.cpu_ns - load->before.cpu_ns;
     load->report.server_ready_ns = load->server.ready_ns;
     return STATUS_OK;

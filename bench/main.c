@@ -4,6 +4,7 @@
 #include "bench/load.h"
 #include "bench/micro.h"
 #include "bench/peers.h"
+#include "bench/plan.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +14,10 @@ static const struct command {
     int (*run)(int argc, char **argv);
     const char *summary;
 } COMMANDS[] = {
-    {"load",  load_main,  "events a second, acked, at which latency and cost"         },
-    {"peers", peers_main, "the same events to tally and to what one would run instead"},
-    {"micro", micro_main, "single parts by themselves: usage questions"               },
+    {"load",  load_main,  "events a second, acked, at which latency and cost"           },
+    {"peers", peers_main, "the same events to tally and to what one would run instead"  },
+    {"plan",  plan_main,  "cores, memory, disk and nodes for a load, from measured runs"},
+    {"micro", micro_main, "single parts by themselves: usage questions"                 },
 };
 
 static void

@@ -107,17 +107,6 @@ rate_of(const struct row *row)
 
 // --- tally ---
 
-static double
-member_real(const struct json *root, const char *name)
-{
-    char text[64];
-    const struct json *member = json_member(root, name);
-    if (member == NULL || member->type != JSON_NUMBER)
-        return 0;
-    (void)bytes_to_text(member->text, text, sizeof text);
-    return strtod(text, NULL);
-}
-
 static enum status
 load_output(const struct peers_settings *settings, struct buffer *out, struct error *error)
 {
@@ -169,11 +158,11 @@ tally_measure(const struct peers_settings *settings, struct row *out, struct err
         .name = "tally",
         .settings = "fsync before every ack, dedup of 36 days, three meters by quarter hours",
         .lacks = "",
-        .events = (uint64_t)member_real(root, "events_acked"),
-        .seconds = member_real(root, "seconds"),
-        .p50_us = member_real(root, "ack_p50_us"),
-        .p99_us = member_real(root, "ack_p99_us"),
-        .cpu_ns = member_real(root, "server_cpu_ns_per_event"),
+        .events = (uint64_t)report_member(root, "events_acked"),
+        .seconds = report_member(root, "seconds"),
+        .p50_us = report_member(root, "ack_p50_us"),
+        .p99_us = report_member(root, "ack_p99_us"),
+        .cpu_ns = report_member(root, "server_cpu_ns_per_event"),
         .matches = matches != NULL && matches->type == JSON_BOOL && matches->boolean,
     };
     return STATUS_OK;

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 bool
 report_format_parse(const char *text, enum report_format *out)
@@ -45,6 +46,17 @@ report_json_real(struct json_out *json, const char *key, double value, int decim
     buffer_u8(&text, 0);
     json_key(json, key);
     json_raw(json, (const char *)text.data);
+}
+
+double
+report_member(const struct json *object, const char *name)
+{
+    char text[64];
+    const struct json *member = json_member(object, name);
+    if (member == NULL || member->type != JSON_NUMBER)
+        return 0;
+    (void)bytes_to_text(member->text, text, sizeof text);
+    return strtod(text, NULL);
 }
 
 static void
@@ -103,6 +115,8 @@ server_json(struct json_out *json, const struct report *report)
             (double)report->server_cpu_ns / (double)report->events_acked,
             1);
     report_json_real(json, "server_ready_seconds", seconds_of(report->server_ready_ns), 3);
+    json_count(json, "server_disk_bytes_before", report->server_disk_before);
+    json_count(json, "server_disk_bytes", report->server_disk_after);
     if (report->server_restart_ns > 0)
         report_json_real(json, "server_restart_seconds", seconds_of(report->server_restart_ns), 3);
 }
@@ -234,6 +248,14 @@ server_table(const struct report *report, struct buffer *out)
     row_real(out, "server CPU", cpu_s, 2, "s");
     if (report->events_acked > 0)
         row_real(out, "server CPU an event", cpu_s * 1e9 / (double)report->events_acked, 0, "ns");
+    if (report->events_acked > 0)
+        row_real(
+            out,
+            "disk an event",
+            ((double)report->server_disk_after - (double)report->server_disk_before) /
+                (double)report->events_acked,
+            0,
+            "bytes");
     row_real(out, "ready after", seconds_of(report->server_ready_ns), 2, "s");
     if (report->server_restart_ns > 0)
         row_real(

@@ -40,12 +40,14 @@ struct report {
     uint64_t resent;     // datagrams
     int64_t elapsed_ns;  // from the first chunk to the last ack
     struct histogram latency;
-    bool has_server;  // the three below are known
+    bool has_server;  // those below, up to the restart are known
     int64_t server_cpu_ns;
     uint64_t server_anon_bytes;  // the most seen
     int64_t server_ready_ns;
-    int64_t server_restart_ns;  // after kill -9; 0: it was not killed
-    bool has_usage;             // the check was made
+    uint64_t server_disk_before;  // bytes of its files when it began
+    uint64_t server_disk_after;   // when all was acked
+    int64_t server_restart_ns;    // after kill -9; 0: it was not killed
+    bool has_usage;               // the check was made
     struct check_usage usage;
 };
 
@@ -54,5 +56,7 @@ enum { REPORT_NUMBER_MAX = 32 };
 // For other reports too. 12345678 -> "12,345,678"; a JSON member with so many decimals.
 const char *report_grouped(uint64_t value, char out[REPORT_NUMBER_MAX]);
 void report_json_real(struct json_out *json, const char *key, double value, int decimals);
+// Of an object; 0 when there is no such number.
+double report_member(const struct json *object, const char *name);
 bool report_format_parse(const char *text, enum report_format *out);
 void report_print(const struct report *report, enum report_format format, struct buffer *out);
