@@ -195,6 +195,36 @@ line_write(struct bytes line)
     }
 }
 
+// There is no memory for the line: its event is said nevertheless, often it is why a process ends.
+static void
+short_write(const char *time, enum log_level level, const char *event)
+{
+    static const char advice[] = "no memory for the rest of this line";
+    const char *name = level_names[level];
+    char line[256];
+    int size = 0;
+    if (config.format == LOG_FORMAT_JSON)
+        size = snprintf(
+            line,
+            sizeof line,
+            "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"advice\":\"%s\"}\n",
+            time,
+            name,
+            event,
+            advice);
+    else
+        size = snprintf(
+            line,
+            sizeof line,
+            "time=%s level=%s event=%s advice=\"%s\"\n",
+            time,
+            name,
+            event,
+            advice);
+    if (size > 0 && (size_t)size < sizeof line)
+        line_write(bytes_of(line, (size_t)size));
+}
+
 void
 log_write(enum log_level level, const char *event, const struct log_field *fields)
 {
@@ -212,7 +242,9 @@ log_write(enum log_level level, const char *event, const struct log_field *field
             text_field(&line, field);
     }
     buffer_text(&line, "\n");
-    if (!buffer_failed(&line))
+    if (buffer_failed(&line))
+        short_write(time, level, event);
+    else
         line_write(buffer_view(&line));
     errno = saved_errno;
 }

@@ -52,13 +52,17 @@ file_write(int dir_fd, struct bytes text, struct error *error)
     int fd = openat(dir_fd, NAME_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0)
         return error_set_errno(error, "cannot write %s", NAME_NEW);
-    ssize_t size = write(fd, text.data, text.size);
-    int write_errno = size < 0 ? errno : ENOSPC;
+    ssize_t size = 0;
+    while (text.size > 0 && (size >= 0 || errno == EINTR)) {
+        size = write(fd, text.data, text.size);
+        if (size > 0)
+            text = bytes_of(text.data + size, text.size - (size_t)size);
+    }
+    enum status status = STATUS_OK;
+    if (text.size > 0)
+        status = error_set_errno(error, "cannot write %s", NAME_NEW);
     (void)close(fd);
-    if (size == (ssize_t)text.size)
-        return STATUS_OK;
-    errno = write_errno;
-    return error_set_errno(error, "cannot write %s", NAME_NEW);
+    return status;
 }
 
 enum status

@@ -3,8 +3,10 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/pool.h"
 #include "base/ring.h"
+#include "ingest/throttle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +32,7 @@ struct rejects {
     int64_t second_start_ns;
     uint32_t second_lines;
     struct buffer lines;
+    struct throttle warnings;
 };
 
 static void
@@ -167,29 +170,68 @@ file_has_quota(struct rejects *rejects)
     return rejects->dir_fd >= 0 && rejects->second_lines++ < REJECTS_WRITTEN;
 }
 
-// A reject log that cannot be written (a full disk) must not stop the metering: the lines are
-// dropped, the list in memory stays.
-static void
-file_append(struct rejects *rejects)
+// All of it or nothing: a line that is cut is no NDJSON.
+static bool
+lines_write(int fd, struct bytes lines)
 {
-    struct stat state;
-    if (rejects->lines.size == 0 || buffer_failed(&rejects->lines))
-        return;
-    if (fstatat(rejects->dir_fd, "rejects.ndjson", &state, AT_SYMLINK_NOFOLLOW) == 0 &&
-        state.st_size + (off_t)rejects->lines.size > REJECTS_FILE_MAX)
-        (void)renameat(rejects->dir_fd, "rejects.ndjson", rejects->dir_fd, "rejects.ndjson.1");
+    struct stat before;
+    bool is_written = fstat(fd, &before) == 0;
+    while (is_written && lines.size > 0) {
+        ssize_t count = write(fd, lines.data, lines.size);
+        if (count > 0)
+            lines = bytes_of(lines.data + count, lines.size - (size_t)count);
+        else
+            is_written = count < 0 && errno == EINTR;
+    }
+    if (is_written)
+        return true;
+    int cause = errno;
+    if (ftruncate(fd, before.st_size) != 0)
+        log_warn("rejects_cut", LOG_TEXT("advice", "the last line of rejects.ndjson is not whole"));
+    errno = cause;
+    return false;
+}
+
+static bool
+file_write(struct rejects *rejects)
+{
     int fd = openat(
         rejects->dir_fd,
         "rejects.ndjson",
         O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
         0640);
     if (fd < 0)
-        return;
-    ssize_t written;
-    do
-        written = write(fd, rejects->lines.data, rejects->lines.size);
-    while (written < 0 && errno == EINTR);
+        return false;
+    bool is_written = lines_write(fd, buffer_view(&rejects->lines));
+    int cause = errno;
     (void)close(fd);
+    errno = cause;
+    return is_written;
+}
+
+// A reject log that cannot be written (a full disk) must not stop the metering: the lines are
+// dropped, the list in memory stays.
+static void
+file_append(struct rejects *rejects)
+{
+    struct stat state;
+    uint64_t suppressed;
+    if (rejects->lines.size == 0 || buffer_failed(&rejects->lines))
+        return;
+    if (fstatat(rejects->dir_fd, "rejects.ndjson", &state, AT_SYMLINK_NOFOLLOW) == 0 &&
+        state.st_size + (off_t)rejects->lines.size > REJECTS_FILE_MAX)
+        (void)renameat(rejects->dir_fd, "rejects.ndjson", rejects->dir_fd, "rejects.ndjson.1");
+    if (file_write(rejects))
+        return;
+    const char *cause = strerrordesc_np(errno);
+    if (throttle_allows(&rejects->warnings, clock_monotonic_ns(), &suppressed))
+        log_warn(
+            "rejects_unwritten",
+            LOG_TEXT("error", cause),
+            LOG_INT("suppressed", suppressed),
+            LOG_TEXT(
+                "advice",
+                "make room for rejects.ndjson; events are taken, /rejects has the last refused"));
 }
 
 void

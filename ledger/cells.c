@@ -140,7 +140,7 @@ struct cells *
 cells_open(void)
 {
     struct cells *cells = pool_take(1, sizeof *cells);
-    must(cells != NULL);
+    must(cells != NULL && "no memory for cells: free some");
     table_init(&cells->subjects, TABLE_PLACES_MIN);
     table_init(&cells->cells, TABLE_PLACES_MIN);
     table_init(&cells->groups, TABLE_PLACES_MIN);

@@ -30,11 +30,15 @@ head_put(int fd, uint64_t sequence, uint64_t checksum)
 {
     struct head_bytes bytes = {HEAD_MAGIC, sequence, checksum, 0};
     bytes.checksum = head_checksum(&bytes);
-    ssize_t size;
-    do
-        size = pwrite(fd, &bytes, sizeof bytes, 0);
-    while (size < 0 && errno == EINTR);
-    return size == (ssize_t)sizeof bytes;
+    size_t at = 0;
+    while (at < sizeof bytes) {
+        ssize_t size = pwrite(fd, (const uint8_t *)&bytes + at, sizeof bytes - at, (off_t)at);
+        if (size < 0 && errno != EINTR)
+            return false;
+        if (size > 0)
+            at += (size_t)size;
+    }
+    return true;
 }
 
 static enum status
