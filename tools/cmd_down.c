@@ -14,12 +14,12 @@ static const struct option_row rows[] = {COMMAND_DATA_ROW(struct settings), {0}}
 
 static const struct option_spec spec = {
     .program = "tally down",
-    .summary = "Stops the tallyd and the private PostgreSQL of a data directory.",
+    .summary = "Stops what `tally up` started for a data directory.",
     .usage = "[options]",
-    .details =
-        "tallyd takes no more events, commits and acks what it has, and ends; then PostgreSQL is\n"
-        "shut down. Nothing running is fine.\n"
-        "Exit codes: 0 nothing runs any more; 1 something did not stop; 2 usage.",
+    .details = "tally-api answers what it has and ends; tallyd takes no more events, commits and "
+               "acks what\n"
+               "it has, and ends; then PostgreSQL is shut down. Nothing running is fine.\n"
+               "Exit codes: 0 nothing runs any more; 1 something did not stop; 2 usage.",
     .rows = rows,
 };
 

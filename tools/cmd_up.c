@@ -5,6 +5,7 @@
 #include "tools/process.h"
 #include "tools/stack.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
 struct settings {
@@ -16,6 +17,7 @@ struct settings {
     const char *metrics;
     const char *shards;
     const char *config;
+    const char *api;
     int64_t timeout_ns;
 };
 
@@ -29,7 +31,14 @@ struct settings {
 #define TIMEOUT_ROW                                                                                \
     {                                                                                              \
         .name = "timeout", .type = OPTION_DURATION, AT(timeout_ns), .fallback = "60s",             \
-        .min = 1000000, .max = INT64_MAX / 4, .value_name = "T", .help = "for tallyd to be ready"  \
+        .min = 1000000, .max = INT64_MAX / 4, .value_name = "T", .help = "for each to be ready"    \
+    }
+
+#define API_ROW                                                                                    \
+    {                                                                                              \
+        .name = "api", .type = OPTION_TEXT, AT(api), .env = "TALLY_API",                           \
+        .fallback = "127.0.0.1:3000", .value_name = "HOST:PORT", .is_flag_only = true,             \
+        .help = "of tally-api: where HTTP is answered; none: it is not started"                    \
     }
 
 static const struct option_row rows[] = {
@@ -45,6 +54,7 @@ static const struct option_row rows[] = {
     TEXT_ROW("metrics", metrics, "HOST:PORT", "of tallyd: /metrics and /health"),
     TEXT_ROW("shards", shards, "N", "of tallyd: fixed when the directory is made"),
     TEXT_ROW("tallyd-config", config, "FILE", "of tallyd: its config file"),
+    API_ROW,
     TIMEOUT_ROW,
     {0},
 };
@@ -55,9 +65,9 @@ static const struct option_spec spec = {
     .usage = "[options] [-- TALLYD OPTIONS]",
     .details = "Makes the directory if it is missing, runs a private PostgreSQL in it (unless "
                "DATABASE_URL\n"
-               "names another), brings the tables up to date, and starts tallyd in the background. "
-               "What runs\n"
-               "already stays as it is. Logs are in log/ in the directory.\n"
+               "names another), brings the tables up to date, and starts tallyd and tally-api in "
+               "the background.\n"
+               "What runs already stays as it is. Logs are in log/ in the directory.\n"
                "Exit codes: 0 everything runs; 1 something could not be started; 2 usage.",
     .rows = rows,
     .positional_max = 64,
@@ -123,6 +133,7 @@ cmd_up(int argc, char **argv)
     struct stack_options options = {
         .tallyd_arguments = arguments.items,
         .tallyd_arguments_count = arguments.count,
+        .api = strcmp(settings.api, "none") == 0 ? NULL : settings.api,
         .timeout_ns = settings.timeout_ns,
     };
     struct stack stack;

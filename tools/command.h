@@ -46,6 +46,7 @@ int cmd_catalog(int argc, char **argv);
 int cmd_customer(int argc, char **argv);
 int cmd_subscribe(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
+int cmd_key(int argc, char **argv);
 
 // The moment that an option names; *out_ns stays when text is NULL.
 enum status

@@ -25,6 +25,7 @@ static const struct command commands[] = {
     {"catalog",   cmd_catalog,   "apply meters, plans and charges from a file"    },
     {"customer",  cmd_customer,  "add and list customers"                         },
     {"subscribe", cmd_subscribe, "subscribe a customer to a plan"                 },
+    {"key",       cmd_key,       "make, list and revoke keys of the HTTP API"     },
     {"meter",     cmd_meter,     "add, list and remove meters"                    },
     {"threshold", cmd_threshold, "limits that fire, and what is left of them"     },
     {"import",    cmd_import,    "send the rows of CSV and NDJSON files as events"},

@@ -6,6 +6,7 @@
 #include "billing/migrate.h"
 #include "tools/file.h"
 #include "tools/postgres.h"
+#include "tools/stack_api.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -229,8 +230,8 @@ database_up(const struct stack *stack, pid_t *out_pid, FILE *out, struct error *
 
 // --- up: tallyd ----------------------------------------------------------------------------------
 
-static enum status
-tallyd_path(struct arena *arena, const char **out, struct error *error)
+enum status
+stack_program(const char *name, struct arena *arena, const char **out, struct error *error)
 {
     char self[PATH_MAX];
     ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -240,9 +241,9 @@ tallyd_path(struct arena *arena, const char **out, struct error *error)
     char *slash = strrchr(self, '/');
     must(slash != NULL);
     *slash = 0;
-    *out = arena_format(arena, "%s/tallyd", self);
+    *out = arena_format(arena, "%s/%s", self, name);
     if (access(*out, X_OK) < 0)
-        return error_set_errno(error, "tallyd belongs beside tally, but %s cannot be run", *out);
+        return error_set_errno(error, "%s belongs beside tally, but %s cannot be run", name, *out);
     return STATUS_OK;
 }
 
@@ -310,7 +311,7 @@ tallyd_start(
 {
     struct arena *arena = stack->arena;
     const char *path = NULL;
-    enum status status = tallyd_path(arena, &path, error);
+    enum status status = stack_program("tallyd", arena, &path, error);
     if (status)
         return status;
     const char *log_path = arena_format(arena, "%s/tallyd.log", stack->log_dir);
@@ -335,9 +336,14 @@ tallyd_start(
     return STATUS_OK;
 }
 
+// *out_pid is the one that we started, 0 when it ran before.
 static enum status
 tallyd_up(
-    const struct stack *stack, const struct stack_options *options, FILE *out, struct error *error)
+    const struct stack *stack,
+    const struct stack_options *options,
+    pid_t *out_pid,
+    FILE *out,
+    struct error *error)
 {
     struct tallyd tallyd = {0};
     struct error ignored;
@@ -346,30 +352,49 @@ tallyd_up(
         return STATUS_OK;
     }
     enum status status = tallyd_start(stack, options, &tallyd, error);
-    if (!status)
-        tallyd_print(&tallyd, "started", out);
-    return status;
+    if (status)
+        return status;
+    *out_pid = tallyd.pid;
+    tallyd_print(&tallyd, "started", out);
+    return STATUS_OK;
+}
+
+// After a failure, in the order of `tally down`. Returns that failure's status.
+static enum status
+started_stop(
+    const struct stack *stack, pid_t postgres, pid_t tallyd, FILE *out, struct error *error)
+{
+    struct error ignored;
+    if (tallyd > 0) {
+        if (process_stop(tallyd, "tallyd", SIGTERM, TALLYD_STOP_TIMEOUT_NS, &ignored))
+            return error_prefix(error, "%s; before that", ignored.text);
+        fputs("tallyd      stopped again\n", out);
+    }
+    if (postgres > 0) {
+        if (postgres_stop(stack->pg_dir, &ignored))
+            return error_prefix(error, "%s; before that", ignored.text);
+        fputs("PostgreSQL  stopped again\n", out);
+    }
+    return error->status;
 }
 
 enum status
 stack_up(
     const struct stack *stack, const struct stack_options *options, FILE *out, struct error *error)
 {
-    pid_t postgres_started = 0;
+    pid_t postgres_started = 0, tallyd_started = 0;
     enum status status = stack_lock(stack, error);
     if (!status)
         status = folder_make(stack->log_dir, 0750, error);
     if (!status)
         status = database_up(stack, &postgres_started, out, error);
     if (!status)
-        status = tallyd_up(stack, options, out, error);
-    if (status && postgres_started > 0) {
-        struct error ignored;
-        if (postgres_stop(stack->pg_dir, &ignored))
-            return error_prefix(error, "%s; before that", ignored.text);
-        fputs("PostgreSQL  stopped again\n", out);
-    }
-    return status;
+        status = tallyd_up(stack, options, &tallyd_started, out, error);
+    if (!status && options->api)
+        status = stack_api_up(stack, options, out, error);
+    if (status)
+        return started_stop(stack, postgres_started, tallyd_started, out, error);
+    return STATUS_OK;
 }
 
 // --- down ----------------------------------------------------------------------------------------
@@ -382,6 +407,11 @@ stack_down(const struct stack *stack, FILE *out, struct error *error)
         return status;
     struct tallyd tallyd = {0};
     struct error ignored;
+    bool has_api = false;
+    // It asks the other two.
+    status = stack_api_down(stack, &has_api, out, error);
+    if (status)
+        return status;
     bool has_tallyd = stack_tallyd(stack, &tallyd, &ignored) == STATUS_OK;
     if (has_tallyd) {
         status = process_stop(tallyd.pid, "tallyd", SIGTERM, TALLYD_STOP_TIMEOUT_NS, error);
@@ -396,7 +426,7 @@ stack_down(const struct stack *stack, FILE *out, struct error *error)
             return status;
         fprintf(out, "PostgreSQL  stopped (pid %d)\n", (int)postgres);
     }
-    if (!has_tallyd && postgres <= 0)
+    if (!has_api && !has_tallyd && postgres <= 0)
         fprintf(out, "nothing runs in %s\n", stack->data);
     return STATUS_OK;
 }

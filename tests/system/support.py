@@ -56,6 +56,7 @@ def environment(**extra):
     """Ours without what would lead the programs elsewhere."""
     kept = {key: value for key, value in os.environ.items()
             if key not in FOREIGN and not key.startswith("TALLY_") and not key.startswith("PG")}
+    kept["TALLY_API"] = "none"  # of `tally up`; tests of the API name a port
     kept.update(extra)
     return kept
 

@@ -1,0 +1,314 @@
+#include "api/api.h"
+
+#include "api/call.h"
+#include "api/route.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static const int64_t MICROSECOND_NS = 1000;
+
+// --- request ids ---
+
+static bool
+is_id(const char *text)
+{
+    size_t size = strlen(text);
+    return size > 0 && size <= CALL_ID_MAX &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+               size;
+}
+
+// The client's own, when it has one that fits into a header and a log.
+static void
+id_give(struct call *call)
+{
+    const char *theirs = http_field(call->request, "X-Request-Id");
+    if (theirs != NULL && is_id(theirs))
+        call->id = theirs;
+    else
+        call->id = arena_format(
+            call->arena,
+            "%s-%" PRIu64,
+            call->api->id_prefix,
+            atomic_fetch_add_explicit(&call->api->ids, 1, memory_order_relaxed));
+    http_add(call->response, "X-Request-Id", call->id);
+}
+
+// --- CORS ---
+
+static bool
+origin_is_known(const struct settings *settings, const char *origin)
+{
+    for (size_t i = 0; i < settings->cors_origins.count; i++) {
+        const char *known = settings->cors_origins.items[i];
+        if (strcmp(known, "*") == 0 || strcmp(known, origin) == 0)
+            return true;
+    }
+    return false;
+}
+
+// True: a browser asks from an origin that may see the answer.
+static bool
+cors_answer(struct call *call)
+{
+    const char *origin = http_field(call->request, "Origin");
+    if (call->api->settings->cors_origins.count == 0)
+        return false;
+    http_add(call->response, "Vary", "Origin");
+    if (origin == NULL || !origin_is_known(call->api->settings, origin))
+        return false;
+    http_add(call->response, "Access-Control-Allow-Origin", origin);
+    http_add(
+        call->response,
+        "Access-Control-Expose-Headers",
+        "X-Request-Id, Retry-After, Content-Disposition");
+    return true;
+}
+
+static void
+options_answer(struct call *call, const char *allowed, bool is_cors)
+{
+    call_empty(call, 204);
+    http_add(call->response, "Allow", allowed);
+    if (!is_cors || http_field(call->request, "Access-Control-Request-Method") == NULL)
+        return;
+    http_add(call->response, "Access-Control-Allow-Methods", allowed);
+    http_add(
+        call->response,
+        "Access-Control-Allow-Headers",
+        "Authorization, Content-Type, Accept, Prefer, Idempotency-Key, X-Request-Id");
+    http_add(call->response, "Access-Control-Max-Age", "600");
+}
+
+// --- keys ---
+
+static const char *
+bearer_of(const struct http_request *request)
+{
+    const char *text = http_field(request, "Authorization");
+    if (text == NULL || strncasecmp(text, "Bearer ", 7) != 0)
+        return NULL;
+    return text + 7 + strspn(text + 7, " ");
+}
+
+static void
+unauthorized(struct call *call, const char *detail)
+{
+    call_problem(call, 401, "%s", detail);
+    http_add(call->response, "WWW-Authenticate", "Bearer");
+}
+
+// False: it was answered.
+static bool
+call_is_allowed(struct call *call)
+{
+    struct keys_grant grant = {.scopes = 0};
+    unsigned wanted = call->route->scopes;
+    const char *token = bearer_of(call->request);
+    if (wanted == 0)
+        return true;
+    if (token == NULL) {
+        unauthorized(call, "Send the header Authorization: Bearer KEY (`tally key create`).");
+        return false;
+    }
+    switch (keys_check(call->api->keys, token, clock_now_ns(), &grant)) {
+    case KEYS_GOOD: break;
+    case KEYS_UNKNOWN: unauthorized(call, "This key is not known, or was revoked."); return false;
+    case KEYS_EXPIRED: unauthorized(call, "This key has expired."); return false;
+    case KEYS_NOT_READ:
+        call_away(call, "Keys are not known yet, for the database cannot be reached.");
+        return false;
+    }
+    call->key_id = arena_text(call->arena, grant.id);
+    if ((grant.scopes & (wanted | API_SCOPE_ADMIN)) != 0)
+        return true;
+    call_problem(
+        call,
+        403,
+        "This needs a key with the scope %s; this one has %s.",
+        api_scopes_print(wanted, call->arena),
+        api_scopes_print(grant.scopes, call->arena));
+    return false;
+}
+
+// --- one request ---
+
+// False: it was answered.
+static bool
+call_is_welcome(struct call *call)
+{
+    switch (call->request->refusal) {
+    case HTTP_WELCOME: return true;
+    case HTTP_TOO_LARGE:
+        call_problem(
+            call,
+            413,
+            "The body is larger than %" PRId64 " bytes; send less at a time.",
+            call->api->settings->body_max);
+        return false;
+    case HTTP_OVERLOADED: call_away(call, "Too many requests at a time; try again."); return false;
+    case HTTP_STOPPING: call_away(call, "The server is being stopped; try again."); return false;
+    }
+    return true;
+}
+
+static void
+call_route(struct call *call)
+{
+    const char *fault = NULL;
+    char allowed[ROUTE_ALLOWED_MAX];
+    bool is_cors = cors_answer(call);
+    if (!target_parse(call->request->target, call->arena, &call->target, &fault)) {
+        call_problem(call, 400, "The target cannot be read: %s.", fault);
+        return;
+    }
+    call->route = route_find(call->request->method, &call->target, call->params, allowed);
+    if (!call_is_welcome(call))
+        return;
+    if (allowed[0] == '\0') {
+        call_problem(call, 404, "There is nothing at %s.", call->target.path);
+        return;
+    }
+    if (strcmp(call->request->method, "OPTIONS") == 0) {
+        options_answer(call, arena_text(call->arena, allowed), is_cors);
+        return;
+    }
+    if (call->route == NULL) {
+        call_problem(
+            call, 405, "%s is not for this path, which has %s.", call->request->method, allowed);
+        http_add(call->response, "Allow", arena_text(call->arena, allowed));
+        return;
+    }
+    if (call_is_allowed(call))
+        call->route->handle(call);
+}
+
+static void
+call_count(struct call *call, int64_t took_ns)
+{
+    size_t index = call->route != NULL ? (size_t)(call->route - ROUTES) : routes_count();
+    struct route_metrics *metrics = &call->api->routes[index];
+    int hundreds = call->response->status / 100;
+    int class = hundreds == 2 ? 0 : hundreds == 4 ? 1 : hundreds == 5 ? 2 : 3;
+    metric_add(&metrics->requests[class], 1);
+    metric_add(&metrics->microseconds, took_ns / MICROSECOND_NS);
+}
+
+static void
+call_log(const struct call *call, int64_t took_ns)
+{
+    if (!call->api->settings->is_access_log)
+        return;
+    log_info(
+        "request",
+        LOG_TEXT("id", call->id),
+        LOG_TEXT("method", call->request->method),
+        LOG_TEXT("path", call->target.path),
+        LOG_INT("status", call->response->status),
+        LOG_INT("in", call->request->body.size),
+        LOG_INT("out", call->response->body.size),
+        LOG_INT("us", took_ns / MICROSECOND_NS),
+        LOG_TEXT("key", call->key_id != NULL ? call->key_id : "-"),
+        LOG_TEXT("remote", call->request->remote));
+}
+
+void
+api_handle(void *context, const struct http_request *request, struct http_response *response)
+{
+    int64_t began_ns = clock_monotonic_ns();
+    struct call call = {
+        .api = context,
+        .request = request,
+        .response = response,
+        .arena = request->arena,
+    };
+    id_give(&call);
+    call_route(&call);
+    if (response->status == 0)
+        call_problem(&call, 500, "Nothing answered this request.");
+    if (buffer_failed(&response->body))
+        call_problem(&call, 500, "The answer does not fit into memory.");
+    if (response->body.size > 0)
+        http_add(response, "X-Content-Type-Options", "nosniff");
+    int64_t took_ns = clock_monotonic_ns() - began_ns;
+    call_count(&call, took_ns);
+    call_log(&call, took_ns);
+}
+
+// --- metrics ---
+
+void
+api_metrics_init(struct api *api)
+{
+    static const char *const classes[] = {"2xx", "4xx", "5xx", "other"};
+    uint8_t random[4];
+    random_fill(random, sizeof random);
+    digest_digits(random, sizeof random, api->id_prefix);
+    size_t count = routes_count();
+    api->routes = arena_array(&api->arena, count + 1, struct route_metrics);
+    for (size_t i = 0; i <= count; i++) {
+        const char *name =
+            i < count ? arena_format(&api->arena, "%s %s", ROUTES[i].method, ROUTES[i].path)
+                      : "none";
+        for (size_t class = 0; class < sizeof classes / sizeof classes[0]; class ++)
+            api->routes[i].requests[class] = (struct metric){
+                .name = "tally_api_requests_total",
+                .labels =
+                    arena_format(&api->arena, "route=\"%s\",status=\"%s\"", name, classes[class]),
+                .help = "requests answered",
+                .kind = METRIC_KIND_COUNTER};
+        api->routes[i].microseconds = (struct metric){
+            .name = "tally_api_request_microseconds_total",
+            .labels = arena_format(&api->arena, "route=\"%s\"", name),
+            .help = "time that answers took to make",
+            .kind = METRIC_KIND_COUNTER};
+    }
+}
+
+static void
+gauge_print(struct buffer *out, const char *name, const char *help, int64_t value)
+{
+    struct metric metric = {.name = name, .help = help, .kind = METRIC_KIND_GAUGE};
+    const struct metric *list[] = {&metric};
+    metric_set(&metric, value);
+    metrics_print(list, 1, out);
+}
+
+// Those of one name stand together.
+static void
+routes_print(const struct api *api, struct buffer *out)
+{
+    enum { CLASSES = 4 };
+    scoped(arena_done) struct arena arena = {0};
+    size_t count = routes_count() + 1;
+    const struct metric **list = arena_array(&arena, count * CLASSES, const struct metric *);
+    for (size_t i = 0; i < count * CLASSES; i++)
+        list[i] = &api->routes[i / CLASSES].requests[i % CLASSES];
+    metrics_print(list, count * CLASSES, out);
+    for (size_t i = 0; i < count; i++)
+        list[i] = &api->routes[i].microseconds;
+    metrics_print(list, count, out);
+}
+
+void
+api_metrics_print(struct api *api, struct buffer *out)
+{
+    struct http_figures http = {0};
+    struct database_figures database;
+    routes_print(api, out);
+    if (api->http != NULL)
+        http_figures(api->http, &http);
+    database_figures(api->database, &database);
+    gauge_print(out, "tally_api_connections", "open HTTP connections", http.connections);
+    gauge_print(out, "tally_api_bodies_bytes", "bodies of requests in memory", http.bodies_bytes);
+    gauge_print(out, "tally_api_waiting", "requests that wait for a worker", http.waiting);
+    gauge_print(out, "tally_api_database_connections", "open to PostgreSQL", database.connections);
+    gauge_print(out, "tally_api_database_lent", "of them in use", database.lent);
+}

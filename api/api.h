@@ -1,0 +1,36 @@
+#pragma once
+// What every request goes through: ids, CORS, routes, keys, the access log; and what handlers
+// share.
+//
+//     struct api api = {.settings = &settings, .database = database, .keys = keys, ...};
+//     api_metrics_init(&api);
+//     struct http_options options = {..., .handle = api_handle, .context = &api};
+//
+// Owner: main; lives until http_stop. Thread: api_handle runs on several at a time, so what it
+// points to guards itself.
+
+#include "api/database.h"
+#include "api/http.h"
+#include "api/keys.h"
+#include "api/settings.h"
+#include "base/metric.h"
+
+struct route_metrics {
+    struct metric requests[4];  // answered 2xx, 4xx, 5xx, and the rest
+    struct metric microseconds;
+};
+
+struct api {
+    const struct settings *settings;
+    struct database *database;
+    struct keys *keys;
+    struct http *http;   // for its figures; set once it runs
+    struct arena arena;  // of main, before and after the server runs
+    char id_prefix[9];
+    _Atomic uint64_t ids;
+    struct route_metrics *routes;  // as ROUTES, and one more for what has no route
+};
+
+void api_metrics_init(struct api *api);
+void api_metrics_print(struct api *api, struct buffer *out);
+void api_handle(void *context, const struct http_request *request, struct http_response *response);

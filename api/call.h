@@ -1,0 +1,62 @@
+#pragma once
+// One request being answered: what a handler of api/routes/ is given, and how it answers.
+//
+//     void meter_get(struct call *call)
+//     {
+//         const char *key = call->params[0];
+//         ...
+//         call_problem(call, 404, "there is no meter %s", key);
+//         // or
+//         struct json_out *out = call_json(call, 200); json_begin(out, '{'); ...
+//     }
+//
+// A handler answers exactly once; one that does not is answered 500. Owner: the worker's stack.
+// Thread: a worker's.
+
+#include "api/http.h"
+#include "api/target.h"
+#include "base/json.h"
+
+enum { CALL_PARAMS_MAX = 4, CALL_ID_MAX = 64 };
+
+struct api;
+struct route;
+
+struct call {
+    struct api *api;
+    const struct route *route;
+    const struct http_request *request;
+    struct http_response *response;
+    struct arena *arena;
+    struct target target;
+    const char *params[CALL_PARAMS_MAX];  // of the route's pattern, in its order
+    const char *id;                       // of the request, ours or the client's
+    const char *key_id;                   // whose key it is; NULL: nobody's
+    struct json_out json;
+};
+
+// What is wrong with one place of a request's body.
+struct call_fault {
+    const char *place;  // "[3].subject"
+    const char *text;
+};
+
+// A body of JSON (application/json), to be written before the handler returns.
+struct json_out *call_json(struct call *call, int status);
+void call_empty(struct call *call, int status);
+// application/problem+json as RFC 9457 has it; the detail tells a person what to do.
+void call_problem(struct call *call, int status, const char *format, ...) PRINTF_LIKE(3, 4);
+// The same with extensions.validationErrors.
+void call_faults(
+    struct call *call,
+    int status,
+    const char *detail,
+    const struct call_fault *faults,
+    size_t count);
+// By the status of what failed: not found 404, invalid 400, exists 409, busy, closed and timeout
+// 503, overflow 422; the rest is 500, is logged, and keeps its text to itself.
+void call_failed(struct call *call, const struct error *error);
+// 503 with Retry-After.
+void call_away(struct call *call, const char *detail);
+
+const char *call_reason(int status);

@@ -1,0 +1,561 @@
+#include "api/http.h"
+
+#include "api/workers.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/pool.h"
+#include "base/tcp.h"
+
+#include <microhttpd.h>
+
+#include <netdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+// One TCP connection.
+struct visitor {
+    struct visitor *next, *previous;
+    int fd;
+    // When http_watch ends it, by clock_monotonic_ns; 0: never, for the next step is ours. Written
+    // by the connection's loop, read by http_watch; a stale value is seen at the next look.
+    _Atomic int64_t deadline_ns;
+    char remote[HTTP_REMOTE_MAX];
+};
+
+// HEAD -> BODY -> WORKING -> ANSWERED -> SENT; what is refused goes from HEAD to SENT at once when
+// its body is not waited for, or from BODY to ANSWERED.
+enum step { STEP_HEAD, STEP_BODY, STEP_WORKING, STEP_ANSWERED, STEP_SENT };
+
+// One request and its answer. Owner: the connection's loop, but for STEP_WORKING, when it is a
+// worker's.
+struct exchange {
+    struct http *http;
+    struct MHD_Connection *connection;
+    struct visitor *visitor;
+    enum step step;
+    struct http_request request;
+    struct http_response response;
+    struct buffer body;
+    int64_t held_bytes;  // counted in http->bodies_bytes
+    struct arena arena;
+};
+
+struct http {
+    struct MHD_Daemon *daemon;
+    struct workers *workers;
+    struct http_options options;
+    uint16_t port;
+    atomic_bool is_stopping;
+    _Atomic int64_t bodies_bytes;
+    pthread_mutex_t mutex;  // for what follows
+    pthread_cond_t settled;
+    struct visitor *visitors;
+    int64_t visitors_count;
+    int64_t exchanges_count;
+};
+
+// --- connections ---
+
+static void
+deadline_set(struct visitor *visitor, int64_t from_now_ns)
+{
+    int64_t deadline_ns = from_now_ns > 0 ? clock_monotonic_ns() + from_now_ns : 0;
+    atomic_store_explicit(&visitor->deadline_ns, deadline_ns, memory_order_relaxed);
+}
+
+static void
+remote_read(struct MHD_Connection *connection, struct visitor *visitor)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (info == NULL || info->client_addr == NULL)
+        return;
+    socklen_t size = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                              : sizeof(struct sockaddr_in);
+    if (getnameinfo(
+            info->client_addr,
+            size,
+            visitor->remote,
+            sizeof visitor->remote,
+            NULL,
+            0,
+            NI_NUMERICHOST) != 0)
+        visitor->remote[0] = '\0';
+}
+
+static void
+visitor_add(struct http *http, struct MHD_Connection *connection, void **out)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct visitor *visitor = pool_take(1, sizeof *visitor);
+    *out = visitor;
+    if (visitor == NULL || info == NULL)
+        return;
+    visitor->fd = info->connect_fd;
+    remote_read(connection, visitor);
+    deadline_set(visitor, http->options.idle_ns);
+    pthread_mutex_lock(&http->mutex);
+    visitor->next = http->visitors;
+    if (visitor->next != NULL)
+        visitor->next->previous = visitor;
+    http->visitors = visitor;
+    http->visitors_count++;
+    pthread_mutex_unlock(&http->mutex);
+}
+
+// The library tells us before it closes the socket, so under the mutex every fd in the list is
+// still this connection's.
+static void
+visitor_remove(struct http *http, struct visitor *visitor)
+{
+    if (visitor == NULL)
+        return;
+    pthread_mutex_lock(&http->mutex);
+    if (visitor->previous != NULL)
+        visitor->previous->next = visitor->next;
+    else if (http->visitors == visitor)
+        http->visitors = visitor->next;
+    if (visitor->next != NULL)
+        visitor->next->previous = visitor->previous;
+    http->visitors_count--;
+    pthread_mutex_unlock(&http->mutex);
+    pool_give(visitor);
+}
+
+static void
+on_connection(
+    void *context,
+    struct MHD_Connection *connection,
+    void **socket_context,
+    enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        visitor_add(context, connection, socket_context);
+    else
+        visitor_remove(context, *socket_context);
+}
+
+void
+http_watch(struct http *http)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    pthread_mutex_lock(&http->mutex);
+    for (struct visitor *visitor = http->visitors; visitor != NULL; visitor = visitor->next) {
+        int64_t deadline_ns = atomic_load_explicit(&visitor->deadline_ns, memory_order_relaxed);
+        if (deadline_ns != 0 && now_ns > deadline_ns)
+            (void)shutdown(visitor->fd, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&http->mutex);
+}
+
+// --- requests ---
+
+// The library's first word of a request. What is returned comes back as *state; NULL when there is
+// no memory.
+static void *
+on_target(void *context, const char *target, struct MHD_Connection *connection)
+{
+    struct http *http = context;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct exchange *exchange = pool_take(1, sizeof *exchange);
+    if (exchange == NULL || info == NULL || info->socket_context == NULL) {
+        pool_give(exchange);
+        return NULL;
+    }
+    exchange->http = http;
+    exchange->connection = connection;
+    exchange->visitor = info->socket_context;
+    exchange->request.target = arena_text(&exchange->arena, target);
+    exchange->request.remote = exchange->visitor->remote;
+    exchange->request.arena = &exchange->arena;
+    pthread_mutex_lock(&http->mutex);
+    http->exchanges_count++;
+    pthread_mutex_unlock(&http->mutex);
+    return exchange;
+}
+
+static void
+body_release(struct exchange *exchange)
+{
+    buffer_done(&exchange->body);
+    exchange->body = (struct buffer){0};
+    atomic_fetch_sub_explicit(
+        &exchange->http->bodies_bytes, exchange->held_bytes, memory_order_relaxed);
+    exchange->held_bytes = 0;
+}
+
+// The answer is written, or the connection broke.
+static void
+on_completed(
+    void *context,
+    struct MHD_Connection *connection,
+    void **state,
+    enum MHD_RequestTerminationCode reason)
+{
+    (void)connection;
+    (void)reason;
+    struct http *http = context;
+    struct exchange *exchange = *state;
+    *state = NULL;
+    if (exchange == NULL)
+        return;
+    must(exchange->step != STEP_WORKING);
+    deadline_set(exchange->visitor, http->options.idle_ns);
+    body_release(exchange);
+    buffer_done(&exchange->response.body);
+    arena_done(&exchange->arena);
+    pool_give(exchange);
+    pthread_mutex_lock(&http->mutex);
+    if (--http->exchanges_count == 0)
+        pthread_cond_broadcast(&http->settled);
+    pthread_mutex_unlock(&http->mutex);
+}
+
+struct field_list {
+    struct arena *arena;
+    struct http_field *items;
+    size_t count;
+};
+
+static enum MHD_Result
+on_field(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    struct field_list *list = context;
+    if (list->items != NULL) {
+        list->items[list->count].name = arena_text(list->arena, name);
+        list->items[list->count].value = arena_text(list->arena, value != NULL ? value : "");
+    }
+    list->count++;
+    return MHD_YES;
+}
+
+static void
+fields_read(struct exchange *exchange)
+{
+    struct field_list list = {.arena = &exchange->arena};
+    (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, on_field, &list);
+    list.items = arena_array(&exchange->arena, list.count + 1, struct http_field);
+    list.count = 0;
+    (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, on_field, &list);
+    exchange->request.fields = list.items;
+    exchange->request.fields_count = list.count;
+}
+
+// 0 when it is not said; what is no number is refused by the library.
+static uint64_t
+body_announced(const struct exchange *exchange)
+{
+    const char *text = http_field(&exchange->request, "Content-Length");
+    return text != NULL ? strtoull(text, NULL, 10) : 0;
+}
+
+// --- answers ---
+
+static enum MHD_Result
+answer_send(struct exchange *exchange)
+{
+    struct http_response *answer = &exchange->response;
+    // The library reads the body until on_completed, which gives it back.
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        answer->body.size, answer->body.data, MHD_RESPMEM_PERSISTENT);
+    if (response == NULL)
+        return MHD_NO;
+    enum MHD_Result result = MHD_YES;
+    if (answer->content_type != NULL)
+        result =
+            MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
+    for (size_t i = 0; result == MHD_YES && i < answer->fields_count; i++)
+        result = MHD_add_response_header(response, answer->fields[i].name, answer->fields[i].value);
+    if (result == MHD_YES && atomic_load(&exchange->http->is_stopping))
+        result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    if (result == MHD_YES)
+        result = MHD_queue_response(exchange->connection, (unsigned)answer->status, response);
+    MHD_destroy_response(response);
+    exchange->step = STEP_SENT;
+    deadline_set(exchange->visitor, exchange->http->options.answer_ns);
+    return result;
+}
+
+static void
+answer_make(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+    exchange->request.body = buffer_view(&exchange->body);
+    http->options.handle(http->options.context, &exchange->request, &exchange->response);
+    must(exchange->response.status >= 200 && exchange->response.status <= 599);
+    body_release(exchange);
+    exchange->step = STEP_ANSWERED;
+}
+
+// On a worker's thread. The connection is the loop's again from the resuming on.
+static void
+worker_do(void *context, void *item)
+{
+    (void)context;
+    struct exchange *exchange = item;
+    struct MHD_Connection *connection = exchange->connection;
+    answer_make(exchange);
+    MHD_resume_connection(connection);
+}
+
+// The request is whole. Suspended before it is given away: the worker may be faster than we.
+static enum MHD_Result
+exchange_give(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+    struct MHD_Connection *connection = exchange->connection;
+    if (exchange->request.refusal != HTTP_WELCOME) {
+        answer_make(exchange);
+        return answer_send(exchange);
+    }
+    deadline_set(exchange->visitor, 0);
+    exchange->step = STEP_WORKING;
+    MHD_suspend_connection(connection);
+    if (!workers_give(http->workers, exchange)) {
+        exchange->request.refusal = HTTP_OVERLOADED;
+        answer_make(exchange);
+        MHD_resume_connection(connection);
+    }
+    return MHD_YES;
+}
+
+// --- the library's callback ---
+
+static enum MHD_Result
+head_take(struct exchange *exchange, const char *method)
+{
+    const struct http *http = exchange->http;
+    exchange->request.method = arena_text(&exchange->arena, method);
+    fields_read(exchange);
+    exchange->step = STEP_BODY;
+    deadline_set(exchange->visitor, http->options.body_ns);
+    if (atomic_load(&http->is_stopping))
+        exchange->request.refusal = HTTP_STOPPING;
+    if (body_announced(exchange) > http->options.body_max)
+        exchange->request.refusal = HTTP_TOO_LARGE;
+    // Who waits for our leave to send the body is told at once; of others the body is read and
+    // dropped, for a connection that is closed over unread bytes may lose the answer.
+    bool is_asking = http_field(&exchange->request, "Expect") != NULL;
+    if (exchange->request.refusal == HTTP_WELCOME || !is_asking)
+        return MHD_YES;
+    answer_make(exchange);
+    return answer_send(exchange);
+}
+
+static void
+body_take(struct exchange *exchange, const void *data, size_t size)
+{
+    struct http *http = exchange->http;
+    if (exchange->request.refusal != HTTP_WELCOME)
+        return;
+    if (exchange->body.size + size > http->options.body_max) {
+        exchange->request.refusal = HTTP_TOO_LARGE;
+        body_release(exchange);
+        return;
+    }
+    int64_t held =
+        atomic_fetch_add_explicit(&http->bodies_bytes, (int64_t)size, memory_order_relaxed) +
+        (int64_t)size;
+    exchange->held_bytes += (int64_t)size;
+    buffer_put(&exchange->body, data, size);
+    if (held > (int64_t)http->options.bodies_max || buffer_failed(&exchange->body)) {
+        exchange->request.refusal = HTTP_OVERLOADED;
+        body_release(exchange);
+    }
+}
+
+static enum MHD_Result
+on_request(  // NOLINT(readability-function-size): the library chose the parameters
+    void *context,
+    struct MHD_Connection *connection,
+    const char *path,
+    const char *method,
+    const char *version,
+    const char *body,
+    size_t *body_size,
+    void **state)
+{
+    (void)context;
+    (void)connection;
+    (void)path;
+    (void)version;
+    struct exchange *exchange = *state;
+    if (exchange == NULL)
+        return MHD_NO;
+    switch (exchange->step) {
+    case STEP_HEAD: return head_take(exchange, method);
+    case STEP_ANSWERED: return answer_send(exchange);
+    case STEP_WORKING:
+    case STEP_SENT: return MHD_YES;
+    case STEP_BODY: break;
+    }
+    if (*body_size == 0)
+        return exchange_give(exchange);
+    body_take(exchange, body, *body_size);
+    *body_size = 0;
+    return MHD_YES;
+}
+
+// Paths are decoded after they were cut at their slashes, by api/target.
+static size_t
+unescape_nothing(void *context, struct MHD_Connection *connection, char *text)
+{
+    (void)context;
+    (void)connection;
+    return strlen(text);
+}
+
+// --- start and stop ---
+
+static struct MHD_Daemon *
+daemon_start(int fd, struct http *http)
+{
+    // A pool of one is no pool for the library.
+    unsigned loops = http->options.loops > 1 ? http->options.loops : 0;
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME,
+        0,
+        NULL,
+        NULL,
+        on_request,
+        http,
+        MHD_OPTION_LISTEN_SOCKET,
+        fd,
+        MHD_OPTION_THREAD_POOL_SIZE,
+        loops,
+        MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)http->options.connections_max,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HTTP_HEAD_MAX,
+        MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection,
+        http,
+        MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed,
+        http,
+        MHD_OPTION_URI_LOG_CALLBACK,
+        on_target,
+        http,
+        MHD_OPTION_UNESCAPE_CALLBACK,
+        unescape_nothing,
+        NULL,
+        MHD_OPTION_STRICT_FOR_CLIENT,
+        1,
+        MHD_OPTION_END);
+}
+
+static void
+http_free(struct http *http)
+{
+    pthread_mutex_destroy(&http->mutex);
+    pthread_cond_destroy(&http->settled);
+    pool_give(http);
+}
+
+enum status
+http_start(const struct http_options *options, struct http **out, struct error *error)
+{
+    must(options->handle != NULL && options->loops > 0);
+    int fd = -1;
+    enum status status = tcp_listen(options->address, &fd, error);
+    if (status)
+        return status;
+    struct http *http = pool_take(1, sizeof *http);
+    if (http == NULL) {
+        (void)close(fd);
+        return error_set(error, STATUS_NO_MEMORY, "no memory for the HTTP server");
+    }
+    http->options = *options;
+    http->port = tcp_port(fd);
+    pthread_mutex_init(&http->mutex, NULL);
+    pthread_cond_init(&http->settled, NULL);
+    status = workers_start(
+        options->workers, options->waiting_max, worker_do, http, &http->workers, error);
+    if (status == STATUS_OK) {
+        http->daemon = daemon_start(fd, http);
+        if (http->daemon == NULL)
+            status = error_set(error, STATUS_IO, "cannot serve HTTP on %s", options->address);
+    }
+    if (status) {
+        (void)close(fd);
+        workers_stop(http->workers);
+        http_free(http);
+        return status;
+    }
+    *out = http;
+    return STATUS_OK;
+}
+
+uint16_t
+http_port(const struct http *http)
+{
+    return http->port;
+}
+
+void
+http_figures(struct http *http, struct http_figures *out)
+{
+    pthread_mutex_lock(&http->mutex);
+    out->connections = http->visitors_count;
+    pthread_mutex_unlock(&http->mutex);
+    out->bodies_bytes = atomic_load_explicit(&http->bodies_bytes, memory_order_relaxed);
+    out->waiting = workers_waiting(http->workers);
+}
+
+static void
+exchanges_wait(struct http *http, int64_t patience_ns)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    int64_t until_ns = until.tv_nsec + patience_ns;
+    until.tv_sec += until_ns / SECOND_NS;
+    until.tv_nsec = until_ns % SECOND_NS;
+    pthread_mutex_lock(&http->mutex);
+    int rc = 0;
+    while (http->exchanges_count > 0 && rc == 0)
+        rc = pthread_cond_timedwait(&http->settled, &http->mutex, &until);
+    pthread_mutex_unlock(&http->mutex);
+}
+
+void
+http_stop(struct http *http, int64_t patience_ns)
+{
+    if (http == NULL)
+        return;
+    atomic_store(&http->is_stopping, true);
+    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
+    if (fd != MHD_INVALID_SOCKET)
+        (void)close(fd);
+    exchanges_wait(http, patience_ns);
+    // Nothing is suspended any more when the workers are done, as the library demands.
+    workers_stop(http->workers);
+    MHD_stop_daemon(http->daemon);
+    http_free(http);
+}
+
+// --- values ---
+
+const char *
+http_field(const struct http_request *request, const char *name)
+{
+    for (size_t i = 0; i < request->fields_count; i++)
+        if (strcasecmp(request->fields[i].name, name) == 0)
+            return request->fields[i].value;
+    return NULL;
+}
+
+void
+http_add(struct http_response *response, const char *name, const char *value)
+{
+    must(response->fields_count < HTTP_RESPONSE_FIELDS_MAX);
+    response->fields[response->fields_count++] = (struct http_field){name, value};
+}

@@ -1,0 +1,99 @@
+#pragma once
+// The HTTP server: libmicrohttpd's loops read requests and write answers, workers make the answers.
+//
+//     struct http_options options = {.address = "127.0.0.1:3000", .handle = api_handle, ...};
+//     http_start(&options, &http, &error);
+//     while (!stop) http_watch(http);          // some times a second: ends late connections
+//     http_stop(http, 10 * SECOND_NS);         // takes no more, finishes what it has, ends
+//
+// 1. A request reaches a worker when all of it has arrived, so a slow client holds none.
+// 2. While a worker has it, its connection is suspended: no loop touches the request then.
+// 3. A request that no worker can take (body too large, too many waiting, stopping) is handed to
+//    `handle` on the loop's thread with `refusal` set, which must not wait.
+// 4. A connection that does not bring a request's head within idle_ns, its body within body_ns of
+//    the head, or does not take the answer within answer_ns is ended by http_watch, however many
+//    single bytes it sends meanwhile.
+//
+// The only file beside base/exporter.c that knows libmicrohttpd, which itself answers what is no
+// HTTP (400), heads larger than HTTP_HEAD_MAX (431) and the like, without a request to us.
+// Owner: main. Thread: handle runs on several at a time.
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/status.h"
+
+#include <stdint.h>
+
+enum { HTTP_HEAD_MAX = 32 * 1024, HTTP_REMOTE_MAX = 48, HTTP_RESPONSE_FIELDS_MAX = 16 };
+
+enum http_refusal {
+    HTTP_WELCOME,
+    HTTP_TOO_LARGE,   // the body
+    HTTP_OVERLOADED,  // as many requests wait, or as many bytes of bodies are held, as may be
+    HTTP_STOPPING,
+};
+
+struct http_field {
+    const char *name;
+    const char *value;
+};
+
+struct http_request {
+    const char *method;
+    const char *target;  // as it came: "/api/v1/meters?limit=5"
+    const char *remote;  // the client's address without its port
+    const struct http_field *fields;
+    size_t fields_count;
+    struct bytes body;
+    enum http_refusal refusal;
+    struct arena *arena;  // lives until the answer is written
+};
+
+struct http_response {
+    int status;
+    const char *content_type;  // NULL: none
+    struct http_field fields[HTTP_RESPONSE_FIELDS_MAX];
+    size_t fields_count;
+    struct buffer body;
+};
+
+// Fills response; texts live in the request's arena or for good.
+typedef void (*http_handle)(
+    void *context, const struct http_request *request, struct http_response *response);
+
+struct http_options {
+    const char *address;  // "HOST:PORT"; port 0: any free one
+    uint32_t loops;
+    uint32_t workers;
+    uint32_t waiting_max;  // requests that no worker has yet
+    uint32_t connections_max;
+    size_t body_max;
+    size_t bodies_max;  // of all requests together
+    int64_t idle_ns;
+    int64_t body_ns;
+    int64_t answer_ns;
+    http_handle handle;
+    void *context;
+};
+
+struct http_figures {
+    int64_t connections;
+    int64_t bodies_bytes;
+    int64_t waiting;
+};
+
+struct http;
+
+// STATUS_INVALID: the address is none. STATUS_IO: it cannot be listened on.
+enum status
+http_start(const struct http_options *options, struct http **out, struct error *error) CHECKED;
+uint16_t http_port(const struct http *http);
+void http_watch(struct http *http);
+void http_figures(struct http *http, struct http_figures *out);
+// Accepts nothing more and lets requests that are under way finish, at most so long; what comes on
+// open connections meanwhile is refused with HTTP_STOPPING. NULL is accepted.
+void http_stop(struct http *http, int64_t patience_ns);
+
+// The first field of this name (any case), or NULL.
+const char *http_field(const struct http_request *request, const char *name);
+void http_add(struct http_response *response, const char *name, const char *value);

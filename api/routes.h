@@ -1,0 +1,10 @@
+#pragma once
+// What the table of api/routes.c calls: a handler per route, in the files of api/routes/. What each
+// takes and answers is in api/openapi.yaml.
+
+struct call;
+
+// routes/health.c
+void health_get(struct call *call);
+void health_database_get(struct call *call);
+void metrics_get(struct call *call);
