@@ -28,22 +28,39 @@ key_is_reserved(const char *key)
 }
 
 static bool
-msgpack_is_one_value(const void *data, size_t size)
+msgpack_is_one_value(const void *data, size_t size, uint32_t depth_max)
 {
     if (data == NULL)
         return false;
     struct cursor cursor = cursor_over(bytes_of(data, size));
-    return unpack_skip(&cursor, ENCODE_DEPTH_MAX) && cursor_left(&cursor) == 0;
+    return unpack_skip(&cursor, depth_max) && cursor_left(&cursor) == 0;
+}
+
+// The map is no property itself, so it does not count for the depth of those in it.
+static bool
+msgpack_is_map(const void *data, size_t size)
+{
+    if (!msgpack_is_one_value(data, size, ENCODE_DEPTH_MAX + 1))
+        return false;
+    struct cursor cursor = cursor_over(bytes_of(data, size));
+    struct unpack_item item;
+    return unpack_next(&cursor, &item) && item.type == UNPACK_MAP;
 }
 
 static bool
 property_is_valid(const struct tally_property *property)
 {
+    if (property->kind == TALLY_PROPERTIES)
+        return property->key == NULL &&
+               msgpack_is_map(property->msgpack.data, property->msgpack.size);
     if (property->key == NULL || key_is_reserved(property->key))
         return false;
     switch (property->kind) {
     case TALLY_TEXT: return property->text != NULL;
-    case TALLY_MSGPACK: return msgpack_is_one_value(property->msgpack.data, property->msgpack.size);
+    case TALLY_MSGPACK:
+        return msgpack_is_one_value(
+            property->msgpack.data, property->msgpack.size, ENCODE_DEPTH_MAX);
+    case TALLY_PROPERTIES:
     case TALLY_INT:
     case TALLY_DOUBLE:
     case TALLY_BOOL:
@@ -74,13 +91,17 @@ envelope_is_valid(const struct tally_event *event)
 static void
 pack_property(struct buffer *out, const struct tally_property *property)
 {
-    pack_text(out, property->key);
+    if (property->kind == TALLY_PROPERTIES)
+        pack_uint(out, 0);  // docs/wire.md
+    else
+        pack_text(out, property->key);
     switch (property->kind) {
     case TALLY_TEXT: pack_text(out, property->text); break;
     case TALLY_INT: pack_int(out, property->integer); break;
     case TALLY_DOUBLE: pack_double(out, property->real); break;
     case TALLY_BOOL: pack_bool(out, property->boolean); break;
     case TALLY_NULL: pack_nil(out); break;
+    case TALLY_PROPERTIES:
     case TALLY_MSGPACK: buffer_put(out, property->msgpack.data, property->msgpack.size); break;
     }
 }

@@ -55,6 +55,8 @@ enum tally_property_kind {
     TALLY_BOOL,
     TALLY_NULL,
     TALLY_MSGPACK,
+    TALLY_PROPERTIES,  // no key; msgpack is a map of properties whose names may be any, also those
+                       // of the event's own members; one of it at most
 };
 
 struct tally_msgpack {

@@ -213,6 +213,7 @@ reserved_decode(
     case RESERVED_SOURCE:
         return text_decode(&item, 0, EVENT_SOURCE_MAX, REFUSAL_SOURCE_INVALID, &out->source);
     case RESERVED_VALUE: return value_decode(&item, out, stats);
+    case RESERVED_DATA:
     case RESERVED_NONE: break;
     }
     must(name != RESERVED_NONE);
@@ -266,6 +267,31 @@ property_walk(struct cursor *in)
     return container_walk(in, &item);
 }
 
+// The key 0: its value is a map whose pairs are properties, whatever their names (docs/wire.md).
+static enum refusal
+data_decode(const struct unpack_item *key, struct cursor *in, struct event *out)
+{
+    struct unpack_item map;
+    if (key->type != UNPACK_UINT || key->natural != 0)
+        return REFUSAL_KEY;
+    if (!unpack_next(in, &map))
+        return REFUSAL_ENTRY;
+    if (map.type != UNPACK_MAP)
+        return REFUSAL_RECORD;
+    const uint8_t *run = in->at;
+    for (uint32_t i = 0; i < map.count; i++) {
+        struct unpack_item name;
+        if (!unpack_next(in, &name) || !item_is_text(&name))
+            return REFUSAL_KEY;
+        enum refusal refusal = property_walk(in);
+        if (refusal != REFUSAL_NONE)
+            return refusal;
+    }
+    out->properties_count += map.count;
+    run_add(out, run, in->at);
+    return REFUSAL_NONE;
+}
+
 // The cursor stands after the map's header.
 static enum refusal
 pairs_decode(struct cursor *in, uint32_t count, struct event *out, struct decode_stats *stats)
@@ -275,9 +301,9 @@ pairs_decode(struct cursor *in, uint32_t count, struct event *out, struct decode
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *pair = in->at;
         struct unpack_item key;
-        if (!unpack_next(in, &key) || !item_is_text(&key))
+        if (!unpack_next(in, &key))
             return REFUSAL_KEY;
-        enum reserved name = reserved_of(key.text);
+        enum reserved name = item_is_text(&key) ? reserved_of(key.text) : RESERVED_DATA;
         enum refusal refusal = REFUSAL_NONE;
         if (name == RESERVED_NONE) {
             refusal = property_walk(in);
@@ -286,7 +312,8 @@ pairs_decode(struct cursor *in, uint32_t count, struct event *out, struct decode
             refusal = REFUSAL_KEY_TWICE;
         } else {
             run_add(out, run, pair);
-            refusal = reserved_decode(name, in, out, stats);
+            refusal = name == RESERVED_DATA ? data_decode(&key, in, out)
+                                            : reserved_decode(name, in, out, stats);
             run = in->at;
         }
         if (refusal != REFUSAL_NONE)

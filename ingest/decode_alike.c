@@ -129,6 +129,7 @@ reserved_take(
     case RESERVED_ID: return text_take(at, end, 1, EVENT_ID_MAX, &out->id);
     case RESERVED_SOURCE: return text_take(at, end, 0, EVENT_SOURCE_MAX, &out->source);
     case RESERVED_VALUE: return value_take(at, end, out, stats);
+    case RESERVED_DATA:
     case RESERVED_NONE: break;
     }
     must(name != RESERVED_NONE);
@@ -240,7 +241,7 @@ layout_learn(struct decode_layout *layout, struct bytes entry)
         bool is_key = unpack_next(&in, &key);
         must(is_key);
         size_t size = (size_t)(in.at - pair);
-        if (size > LAYOUT_KEY_MAX)
+        if (size > LAYOUT_KEY_MAX || !item_is_text(&key))
             return;
         enum reserved name = reserved_of(key.text);
         key_learn(&layout->keys[i], bytes_of(pair, size), name);

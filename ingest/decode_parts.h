@@ -19,6 +19,7 @@ enum reserved {
     RESERVED_ID = 4,
     RESERVED_SOURCE = 8,
     RESERVED_VALUE = 16,
+    RESERVED_DATA = 32,  // a key that is no text, and so 0 or refused
 };
 
 enum reserved reserved_of(struct bytes key);

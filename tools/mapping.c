@@ -507,6 +507,7 @@ property_put(struct buffer *out, const struct tally_property *property)
     case TALLY_DOUBLE: buffer_put(out, &property->real, sizeof property->real); break;
     case TALLY_BOOL: buffer_u8(out, property->boolean); break;
     case TALLY_NULL: break;
+    case TALLY_PROPERTIES:
     case TALLY_MSGPACK:
         buffer_u64le(out, property->msgpack.size);
         buffer_put(out, property->msgpack.data, property->msgpack.size);

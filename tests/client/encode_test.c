@@ -225,11 +225,33 @@ Test(encode, holds_the_sizes_of_the_envelope)
     }
 }
 
+Test(encode, a_map_of_properties_may_have_any_names)
+{
+    static const uint8_t map[] = {0x82, 0xa5, 'v', 'a', 'l', 'u', 'e', 7, 0xa2, 'i', 'd', 8};
+    static const struct tally_property properties[] = {
+        {"k",  TALLY_INT,        {.integer = 1}                },
+        {NULL, TALLY_PROPERTIES, {.msgpack = {map, sizeof map}}},
+    };
+    static const struct tally_event event =
+        EVENT(.id = "i", .properties = properties, .properties_count = 2);
+    struct decoded decoded;
+    decoded_read(&decoded, &event);
+    cr_assert_eq(decoded.record->size, 5);
+    const msgpack_object_kv *last = &decoded.record->ptr[4];
+    cr_assert_eq(last->key.type, MSGPACK_OBJECT_POSITIVE_INTEGER);
+    cr_assert_eq(last->key.via.u64, 0);
+    cr_assert_eq(last->val.type, MSGPACK_OBJECT_MAP);
+    cr_assert_eq(last->val.via.map.size, 2);
+    cr_assert_eq(last->val.via.map.ptr[0].val.via.u64, 7);
+    decoded_done(&decoded);
+}
+
 Test(encode, refuses_what_breaks_the_envelope)
 {
     static const uint8_t cut[] = {0x81, 0xa1, 'k'}, two[] = {1, 2}, never[] = {0xc1};
     static const uint8_t deep[] = {0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 1};
     static const uint8_t many[] = {0xdd, 0xff, 0xff, 0xff, 0xff};
+    static const uint8_t map[] = {0x81, 0xa1, 'k', 1}, list[] = {0x91, 1};
     static const struct tally_property properties[] = {
         {"subject", TALLY_INT,                    {0}                               },
         {"type",    TALLY_INT,                    {0}                               },
@@ -245,6 +267,11 @@ Test(encode, refuses_what_breaks_the_envelope)
         {"k",       TALLY_MSGPACK,                {.msgpack = {never, sizeof never}}},
         {"k",       TALLY_MSGPACK,                {.msgpack = {deep, sizeof deep}}  },
         {"k",       TALLY_MSGPACK,                {.msgpack = {many, sizeof many}}  },
+        {"k",       TALLY_PROPERTIES,             {.msgpack = {map, sizeof map}}    },
+        {NULL,      TALLY_PROPERTIES,             {.msgpack = {NULL, 0}}            },
+        {NULL,      TALLY_PROPERTIES,             {.msgpack = {list, sizeof list}}  },
+        {NULL,      TALLY_PROPERTIES,             {.msgpack = {cut, sizeof cut}}    },
+        {NULL,      TALLY_PROPERTIES,             {.msgpack = {deep, sizeof deep}}  },
         {"k",       (enum tally_property_kind)99, {0}                               },
     };
     for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++) {

@@ -496,6 +496,18 @@ class Events(WireTest):
             self.assertEqual(self.server.reason(record), "a reserved key is given twice")
         self.fine(Raw(b"\x83\xa7subject\xa1s\xa1p\x01\xa1p\x02"))
 
+    @proves("W245")
+    def test_properties_under_the_key_zero(self):
+        data = pack({"value": 5, "type": "t", "subject": "x", "id": 7, "region": "eu"})
+        self.fine(Raw(b"\x82\xa7subject" + pack(self.subject()) + b"\x00" + data))
+        self.counted(1)
+        zero = b"\xa7subject\xa1s\x00"
+        self.assertEqual(self.server.reason(Raw(b"\x82" + zero + b"\x01")), "record is not a map")
+        self.assertEqual(self.server.reason(Raw(b"\x82" + zero + b"\x81\x01\x01")),
+                         "a key is not a string")
+        self.assertEqual(self.server.reason(Raw(b"\x83" + zero + b"\x80\x00\x80")),
+                         "a reserved key is given twice")
+
     @proves("W68", "W113", "W221")
     def test_depth_of_a_property(self):
         for container in (b"\x91", b"\x81\xa1k"):
