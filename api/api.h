@@ -11,6 +11,7 @@
 
 #include "api/database.h"
 #include "api/http.h"
+#include "api/ingest.h"
 #include "api/keys.h"
 #include "api/settings.h"
 #include "base/metric.h"
@@ -24,6 +25,7 @@ struct api {
     const struct settings *settings;
     struct database *database;
     struct keys *keys;
+    struct ingest *ingest;
     struct http *http;   // for its figures; set once it runs
     struct arena arena;  // of main, before and after the server runs
     char id_prefix[9];

@@ -105,6 +105,8 @@ server_open(struct server *server, struct error *error)
     if (status == STATUS_OK)
         status = keys_start(api->database, &api->keys, error);
     if (status == STATUS_OK)
+        status = ingest_open(settings->unix_path, &api->ingest, error);
+    if (status == STATUS_OK)
         status = http_open(server, error);
     if (status == STATUS_OK)
         status = server_announce(server, error);
@@ -117,6 +119,7 @@ server_close(struct server *server)
     if (server->is_announced)
         api_announce_remove(server->settings.data);
     http_stop(server->api.http, server->settings.stop_ns);
+    ingest_close(server->api.ingest);
     keys_stop(server->api.keys);
     database_close(server->api.database);
 }

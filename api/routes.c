@@ -16,6 +16,7 @@ const struct route ROUTES[] = {
     {"GET",  "/health",        ANYBODY, health_get},
     {"GET",  "/metrics",       READ,    metrics_get},
     {"GET",  "/api/health/db", ANYBODY, health_database_get},
+    {"POST", "/api/v1/events", INGEST,  events_post},
     {NULL,   NULL,             0,       NULL},
 };
 // clang-format on

@@ -4,6 +4,9 @@
 
 struct call;
 
+// routes/events.c
+void events_post(struct call *call);
+
 // routes/health.c
 void health_get(struct call *call);
 void health_database_get(struct call *call);

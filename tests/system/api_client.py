@@ -17,17 +17,13 @@ SCOPES = ("ingest", "read", "billing", "admin")
 Answer = collections.namedtuple("Answer", "status fields body json")
 
 
-class Api:
-    """A running tally-api, asked over one connection that is kept."""
+class Caller:
+    """One connection to a tally-api, which is kept."""
 
-    def __init__(self, stack):
-        with open(os.path.join(stack.data, "tally-api.json"), encoding="utf-8") as file:
-            facts = json.load(file)
-        self.pid = facts["pid"]
-        self.address = facts["http"]
-        self.connection = http.client.HTTPConnection(self.address, timeout=60)
-        self.keys = {scope: stack.tally("key", "create", "--scopes", scope, "--name",
-                                        f"test {scope}").strip() for scope in SCOPES}
+    def __init__(self, address, keys):
+        self.address = address
+        self.keys = keys
+        self.connection = http.client.HTTPConnection(address, timeout=60)
 
     def close(self):
         self.connection.close()
@@ -58,6 +54,18 @@ class Api:
 
     def post(self, target, body, **options):
         return self.ask("POST", target, body=body, **options)
+
+
+class Api(Caller):
+    """A running tally-api, with a key of each scope."""
+
+    def __init__(self, stack):
+        with open(os.path.join(stack.data, "tally-api.json"), encoding="utf-8") as file:
+            facts = json.load(file)
+        self.pid = facts["pid"]
+        super().__init__(facts["http"], {
+            scope: stack.tally("key", "create", "--scopes", scope, "--name",
+                               f"test {scope}").strip() for scope in SCOPES})
 
 
 def problem_check(answer):

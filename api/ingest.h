@@ -1,0 +1,39 @@
+#pragma once
+// Events to tallyd, and what became of them: libtally over the unix socket, shared by the workers.
+//
+//     struct ingest_job job = {.events = events, .count = count, .arena = &arena};
+//     status = ingest_send(ingest, &job, &error);
+//     // job.refusals[i].index, .reason: what was not counted; everything else is durable
+//
+// STATUS_OK means that tallyd has answered for every event. After STATUS_CLOSED nothing was sent.
+// After STATUS_TIMEOUT or STATUS_FULL some may be stored, now or later: who sends the same events
+// again has them counted once, for each has an id. Owner: main. Thread: ingest_send from any.
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "client/tally.h"
+
+enum { INGEST_JOBS_MAX = 1024, INGEST_EVENTS_MAX = 1 << 20, INGEST_TIMEOUT_MS = 10000 };
+
+struct ingest;
+
+struct ingest_refusal {
+    uint32_t index;
+    bool is_conflict;
+    const char *reason;  // as tallyd names it; in the job's arena
+};
+
+struct ingest_job {
+    const struct tally_event *events;  // each with an id; tags are ours
+    uint32_t count;                    // at most INGEST_EVENTS_MAX
+    struct arena *arena;
+    // Filled:
+    struct ingest_refusal *refusals;  // room for count, in no order
+    uint32_t refusals_count;
+};
+
+enum status ingest_open(const char *unix_path, struct ingest **out, struct error *error) CHECKED;
+// No job is under way. NULL is accepted.
+void ingest_close(struct ingest *ingest);
+enum status ingest_send(struct ingest *ingest, struct ingest_job *job, struct error *error) CHECKED;
+bool ingest_is_connected(struct ingest *ingest);

@@ -1,0 +1,228 @@
+// POST /api/v1/events: CloudEvents in, answered when they are durable.
+
+#include "api/api.h"
+#include "api/call.h"
+#include "api/event_read.h"
+#include "api/ingest.h"
+#include "api/routes.h"
+#include "base/assert.h"
+
+#include <string.h>
+
+enum { FAULTS_SHOWN_MAX = 100 };
+
+// One event's outcome; NULL: it counts, now or since before.
+struct outcome {
+    const char *place;
+    const char *reason;
+    bool is_conflict;
+};
+
+struct intake {
+    struct event_list list;
+    struct outcome *outcomes;  // of each event
+    uint32_t rejected;
+    uint32_t conflicts;
+};
+
+// As OpenMeter has it, to the letter: parameters are not taken.
+static bool
+form_of(const char *type, enum event_form *out)
+{
+    static const struct {
+        const char *type;
+        enum event_form form;
+    } forms[] = {
+        {"application/json",                   EVENT_FORM_ANY },
+        {"application/cloudevents+json",       EVENT_FORM_ONE },
+        {"application/cloudevents-batch+json", EVENT_FORM_MANY},
+    };
+    for (size_t i = 0; type != NULL && i < sizeof forms / sizeof forms[0]; i++) {
+        if (strcmp(type, forms[i].type) == 0) {
+            *out = forms[i].form;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_representation_wanted(const struct call *call)
+{
+    const char *prefer = http_field(call->request, "Prefer");
+    return prefer != NULL && strstr(prefer, "return=representation") != NULL;
+}
+
+static void
+outcome_set(struct intake *intake, uint32_t index, struct outcome outcome)
+{
+    intake->outcomes[index] = outcome;
+    intake->conflicts += outcome.is_conflict;
+    intake->rejected += !outcome.is_conflict;
+}
+
+// What breaks the envelope. Nothing of it is sent.
+static void
+faults_take(struct intake *intake)
+{
+    for (uint32_t i = 0; i < intake->list.count; i++) {
+        const struct event_item *item = &intake->list.items[i];
+        if (item->fault != NULL)
+            outcome_set(intake, i, (struct outcome){.place = item->place, .reason = item->fault});
+    }
+}
+
+static void
+event_fill(const struct event_item *item, struct arena *arena, struct tally_event *out)
+{
+    *out = (struct tally_event){
+        .subject = item->subject,
+        .type = item->type,
+        .id = item->id,
+        .source = item->source,
+        .time_ns = item->time_ns,
+    };
+    if (item->data.size == 0)
+        return;
+    struct tally_property *data = arena_new(arena, struct tally_property);
+    data->kind = TALLY_PROPERTIES;
+    data->msgpack = (struct tally_msgpack){item->data.data, item->data.size};
+    out->properties = data;
+    out->properties_count = 1;
+}
+
+// Sends what has no fault and takes down what tallyd says of it.
+static enum status
+events_send(struct call *call, struct intake *intake, struct error *error)
+{
+    uint32_t count = intake->list.count, sent = 0;
+    struct tally_event *events = arena_array(call->arena, (size_t)count + 1, struct tally_event);
+    uint32_t *indexes = arena_array(call->arena, (size_t)count + 1, uint32_t);
+    for (uint32_t i = 0; i < count; i++) {
+        if (intake->list.items[i].fault != NULL)
+            continue;
+        event_fill(&intake->list.items[i], call->arena, &events[sent]);
+        indexes[sent++] = i;
+    }
+    struct ingest_job job = {.events = events, .count = sent, .arena = call->arena};
+    enum status status = sent > 0 ? ingest_send(call->api->ingest, &job, error) : STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && i < job.refusals_count; i++) {
+        const struct ingest_refusal *refusal = &job.refusals[i];
+        uint32_t index = indexes[refusal->index];
+        struct outcome outcome = {
+            .place = arena_format(call->arena, "[%u]", index),
+            .reason =
+                refusal->is_conflict ? "this id was used before with other data" : refusal->reason,
+            .is_conflict = refusal->is_conflict,
+        };
+        outcome_set(intake, index, outcome);
+    }
+    return status;
+}
+
+static void
+problem_answer(struct call *call, const struct intake *intake, const char *rest)
+{
+    struct call_fault faults[FAULTS_SHOWN_MAX];
+    size_t count = 0;
+    for (uint32_t i = 0; i < intake->list.count && count < FAULTS_SHOWN_MAX; i++) {
+        const struct outcome *outcome = &intake->outcomes[i];
+        if (outcome->reason != NULL)
+            faults[count++] = (struct call_fault){outcome->place, outcome->reason};
+    }
+    must(count > 0);
+    const char *detail = arena_format(
+        call->arena,
+        "%s%s%s; of %u events %u are refused, %s.",
+        faults[0].place,
+        faults[0].place[0] != '\0' ? " " : "The event ",
+        faults[0].text,
+        intake->list.count,
+        intake->rejected + intake->conflicts,
+        rest);
+    call_faults(call, intake->rejected > 0 ? 400 : 409, detail, faults, count);
+}
+
+static void
+items_answer(struct call *call, const struct intake *intake)
+{
+    struct json_out *out = call_json(call, 200);
+    json_begin(out, '{');
+    json_key(out, "accepted");
+    json_int(out, intake->list.count - intake->rejected - intake->conflicts);
+    json_key(out, "rejected");
+    json_int(out, intake->rejected);
+    json_key(out, "conflicts");
+    json_int(out, intake->conflicts);
+    json_key(out, "items");
+    json_begin(out, '[');
+    for (uint32_t i = 0; i < intake->list.count; i++) {
+        const struct outcome *outcome = &intake->outcomes[i];
+        json_begin(out, '{');
+        json_key(out, "id");
+        json_text(out, intake->list.items[i].id);
+        json_key(out, "status");
+        json_text(
+            out,
+            outcome->reason == NULL ? "accepted"
+            : outcome->is_conflict  ? "conflict"
+                                    : "rejected");
+        if (outcome->reason != NULL) {
+            json_key(out, "reason");
+            json_text(
+                out,
+                arena_format(
+                    call->arena,
+                    "%s%s%s",
+                    outcome->place,
+                    outcome->place[0] != '\0' ? " " : "",
+                    outcome->reason));
+        }
+        json_end(out, '}');
+    }
+    json_end(out, ']');
+    json_end(out, '}');
+}
+
+void
+events_post(struct call *call)
+{
+    struct error error = {0};
+    struct intake intake = {0};
+    enum event_form form;
+    const char *type = http_field(call->request, "Content-Type");
+    bool is_by_item = is_representation_wanted(call);
+    if (!form_of(type, &form)) {
+        call_problem(
+            call,
+            400,
+            "Content-Type %s is not taken; send application/json, application/cloudevents+json or "
+            "application/cloudevents-batch+json.",
+            type != NULL ? type : "(none)");
+        return;
+    }
+    if (event_list_read(call->request->body, form, call->arena, &intake.list, &error)) {
+        call_problem(call, 400, "The body cannot be read: %s.", error.text);
+        return;
+    }
+    intake.outcomes = arena_array(call->arena, (size_t)intake.list.count + 1, struct outcome);
+    faults_take(&intake);
+    if (intake.rejected > 0 && !is_by_item) {
+        problem_answer(call, &intake, "and none was stored");
+        return;
+    }
+    if (intake.list.count > INGEST_EVENTS_MAX) {
+        call_problem(call, 413, "A request has at most %d events.", INGEST_EVENTS_MAX);
+        return;
+    }
+    if (events_send(call, &intake, &error)) {
+        call_failed(call, &error);
+        return;
+    }
+    if (is_by_item)
+        items_answer(call, &intake);
+    else if (intake.rejected + intake.conflicts > 0)
+        problem_answer(call, &intake, "and the others are stored");
+    else
+        call_empty(call, 204);
+}
