@@ -33,7 +33,8 @@ grep -q '"dedup_open_seconds":[0-9.]' "$work/out" || fail "the result lacks dedu
 micro --subjects 300 --questions 20 --format json quota || fail "quota failed"
 grep -q '"quota_subjects":300,' "$work/out" || fail "the result lacks quota_subjects"
 for key in quota_totals_seconds quota_in_memory_p50_us quota_in_memory_p99_us \
-    quota_in_cells_p50_us quota_in_cells_p99_us quota_loaded_p50_us quota_loaded_p99_us; do
+    quota_in_cells_p50_us quota_in_cells_p99_us quota_at_rate_p50_us \
+    quota_at_rate_p99_us quota_at_full_load_p50_us quota_at_full_load_p99_us; do
     grep -q "\"$key\":[0-9.]" "$work/out" || fail "the result lacks $key"
 done
 
