@@ -6,7 +6,7 @@
 
 #include <time.h>
 
-static const int64_t WINDOW_NS = 36 * 86400 * 1000000000LL;
+static const int64_t WINDOW_NS = INT64_C(36) * 86400 * 1000000000;
 
 enum { AHEAD = 16 };  // identities between a prefetch and its lookup
 

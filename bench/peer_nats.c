@@ -78,7 +78,7 @@ api_ask(
     struct error *error)
 {
     struct talk talk;
-    struct bytes answer;
+    struct bytes answer = {0};
     enum status status = connect_as(stand, "inbox.api", &talk, error);
     if (status == STATUS_OK) {
         buffer_format(
@@ -223,7 +223,7 @@ lane_settle(struct lane *lane, struct error *error)
 {
     static const char stored[] = "{\"stream\":";
     for (uint32_t i = 0; i < lane->generator.options.chunk_events; i++) {
-        struct bytes answer;
+        struct bytes answer = {0};
         enum status status = message_read(&lane->talk, &answer, error);
         if (status != STATUS_OK)
             return status;

@@ -120,7 +120,7 @@ ready_wait(struct stand *stand, struct error *error)
     int64_t deadline_ns = clock_monotonic_ns() + READY_TIMEOUT_NS;
     for (;;) {
         struct talk talk = {.fd = -1};
-        struct bytes answer;
+        struct bytes answer = {0};
         enum status status = talk_open(&stand->endpoint, &talk, error);
         if (status == STATUS_OK) {
             script_put(&talk.out, "SCRIPT", SCRIPT);
@@ -215,7 +215,7 @@ static enum status
 answers_take(struct lane *lane, uint32_t count, struct error *error)
 {
     enum status status = STATUS_OK;
-    struct bytes answer;
+    struct bytes answer = {0};
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
         status = answer_read(&lane->talk, &answer, error);
     return status;
@@ -276,7 +276,7 @@ counted_settle(struct lane *lane, struct error *error)
 static enum status
 length_check(struct talk *talk, uint64_t expected, bool *out_matches, struct error *error)
 {
-    struct bytes answer;
+    struct bytes answer = {0};
     array_put(&talk->out, 2);
     text_put(&talk->out, "XLEN");
     text_put(&talk->out, "events");
@@ -309,7 +309,7 @@ counted_check(
     struct error *error)
 {
     struct talk talk;
-    struct bytes answer;
+    struct bytes answer = {0};
     char found[96], expected[96];
     bool is_stored = false;
     enum status status = talk_open(&stand->endpoint, &talk, error);
