@@ -27,9 +27,11 @@ static const struct option_row ROWS[] = {
     INTEGER("subjects", subjects, "1000000", 1, 100000000, "usage, writer: subjects"),
     INTEGER("cells", cells, "10000000", 1, 1000000000, "usage: quarter-hour cells of the month"),
     INTEGER("identities", identities, "20000000", 1, INT64_C(1) << 32, "dedup: identities"),
-    INTEGER("events", events, "3000000", 1, INT64_C(1) << 32, "writer: events"),
+    INTEGER("events", events, "3000000", 1, INT64_C(1) << 32, "writer, limits: events"),
     INTEGER("questions", questions, "1000", 1, 1000000, "about one subject; 100 identities each"),
     INTEGER("prices", prices, "2000000", 1000, 1000000000, "price: prices of each model"),
+    INTEGER("connections", connections, "10000", 1, 60000, "idle: connections that say nothing"),
+    INTEGER("seconds", seconds, "10", 1, 3600, "idle: of each look"),
     INTEGER("runs", runs, "5", 1, 1000, "runs of what takes long; the median is told"),
     INTEGER("seed", seed, "1", 0, INT64_MAX, "of the made data"),
     {.name = "dir",
@@ -57,6 +59,8 @@ static const struct part {
     {"writer", micro_writer},
     {"quota",  micro_quota },
     {"price",  micro_price },
+    {"limits", micro_limits},
+    {"idle",   micro_idle  },
 };
 
 static const struct option_spec SPEC = {
@@ -71,6 +75,9 @@ static const struct option_spec SPEC = {
         "  quota   how much of a threshold is used: asked of tallyd, idle and under load\n"
         "  writer  events of --subjects through one shard's writer, each step by itself\n"
         "  price   prices of four models, exact and rounded, as a run makes them\n"
+        "  limits  loopback receive, counting in memory, LMDB append, the disk: no ingest is "
+        "faster\n"
+        "  idle    CPU and wakeups of a tallyd that nobody sends to, alone and with --connections\n"
         "Exit status: 0 success, 1 failure or wrong answer, 2 wrong options.\n",
     .rows = ROWS,
     .positional_max = sizeof PARTS / sizeof PARTS[0],

@@ -19,6 +19,8 @@ struct micro_options {
     int64_t events;
     int64_t questions;
     int64_t prices;
+    int64_t connections;
+    int64_t seconds;
     int64_t runs;
     int64_t seed;
 };
@@ -60,6 +62,14 @@ enum status micro_writer(
 
 // Prices by the functions of billing. STATUS_CORRUPT as above.
 enum status micro_price(
+    const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
+
+// What no ingest on this machine can beat: receiving, counting in memory, appending, writing.
+enum status micro_limits(
+    const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
+
+// A tallyd that nobody sends anything to, alone and with idle connections.
+enum status micro_idle(
     const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
 
 int micro_main(int argc, char **argv);

@@ -48,6 +48,18 @@ for key in price_standard price_graduated price_volume price_package; do
     grep -q "\"$key\":[0-9.]" "$work/out" || fail "the result lacks $key"
 done
 
+micro --events 20000 --format json limits || fail "limits failed"
+for key in receive_events_per_second memory_events_per_second lmdb_bytes_per_second \
+    disk_bytes_per_second disk_sync_p50_us; do
+    grep -q "\"limits_$key\":[1-9]" "$work/out" || fail "the result lacks $key"
+done
+
+micro --connections 30 --seconds 1 --format json idle || fail "idle failed"
+grep -q '"idle_connections":30,' "$work/out" || fail "the result lacks idle_connections"
+for key in cpu_percent wakeups_per_second crowded_cpu_percent crowded_wakeups_per_second; do
+    grep -q "\"idle_$key\":[0-9]" "$work/out" || fail "the result lacks $key"
+done
+
 # Fewer cells than subjects, and a table.
 micro --subjects 50 --cells 20 --questions 5 --runs 1 usage || fail "few cells failed"
 grep -q 'usage_month_subjects  *20 ' "$work/out" || fail "a table was expected"
