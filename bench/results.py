@@ -1,0 +1,427 @@
+#!/usr/bin/env python3
+"""Measures what bench/RESULTS.md tells, and writes it: tables, and two pictures as SVG.
+
+    bench/results.py run results.jsonl                 # release build; an hour on a quiet machine
+    bench/results.py run results.jsonl --only default,udp --runs 3 --seconds 5
+    bench/results.py make results.jsonl bench          # bench/RESULTS.md, bench/*.svg
+
+`run` appends a line of JSON for every measurement, with the load average before it, so a run that
+was interrupted goes on where it was. `make` takes medians of all lines of a measurement, and says
+how far they spread.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# Name, what it is, options of `tally-bench load`.
+LOADS = [
+    ("default", "default conditions", []),
+    ("million", "1 M subjects", ["--subjects=1000000"]),
+    ("zipf", "subjects by Zipf's law, 0.99", ["--zipf=0.99"]),
+    ("hot", "one subject with half of all events", ["--hot-subject=50"]),
+    ("unix", "unix socket", ["--unix"]),
+    ("udp", "UDP, 100 events a datagram", ["--udp"]),
+    ("udp_one", "UDP, one event a datagram", ["--udp", "--chunk=1", "--in-flight=1024"]),
+    ("one", "chunks of one event", ["--chunk=1", "--in-flight=1024"]),
+    ("large", "events of 64 KiB", ["--event-size=65536"]),
+    ("idle", "10 k idle connections beside", ["--idle-connections=10000"]),
+]
+WINDOWS = [0, 1000000, 10000000, 100000000, 300000000]
+PARTS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1]
+BUSY = 3  # times the CPUs: a load average that the runs do not explain
+KINDS = [name for name, _, _ in LOADS] + ["window", "sweep", "limits", "rest", "peers"]
+
+
+# --- measuring ---
+
+def lines_read(path):
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.strip()]
+
+
+def text_of(path, key):
+    """What a file of /proc says behind the first `key : `."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    return "unknown"
+
+
+def commit_of():
+    try:
+        return subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def machine_of(folder):
+    return {
+        "cpu": text_of("/proc/cpuinfo", "model name"),
+        "cpus": os.cpu_count(),
+        "memory": text_of("/proc/meminfo", "MemTotal"),
+        "kernel": platform.release(),
+        "file_system": subprocess.run(["stat", "-f", "-c", "%T", folder], check=True,
+                                      stdout=subprocess.PIPE, text=True).stdout.strip(),
+        "commit": commit_of(),
+    }
+
+
+class Run:
+    """Measurements to a file of lines; what has enough of them already is passed over."""
+
+    def __init__(self, options):
+        self.options = options
+        self.lines = lines_read(options.lines)
+
+    def append(self, line):
+        self.lines.append(line)
+        with open(self.options.lines, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def measure(self, name, arguments):
+        have = sum(line.get("name") == name for line in self.lines)
+        for index in range(have, self.options.runs):
+            print(f"{name} {index + 1}/{self.options.runs}", file=sys.stderr, flush=True)
+            command = [self.options.bench, *arguments, "--format=json", f"--dir={self.options.dir}"]
+            before = os.getloadavg()[0]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            if done.returncode != 0:
+                sys.exit(f"results.py: {' '.join(command)} ended with {done.returncode}")
+            self.append({"name": name, "arguments": arguments, "load_average": before,
+                         "result": json.loads(done.stdout)})
+
+    def load(self, name, *arguments):
+        self.measure(name, ["load", f"--seconds={self.options.seconds}", *arguments])
+
+    def all(self):
+        kinds = self.options.only.split(",") if self.options.only else KINDS
+        unknown = set(kinds) - set(KINDS)
+        if unknown:
+            sys.exit(f"results.py: there is no {unknown.pop()}; there is {', '.join(KINDS)}")
+        if not any("machine" in line for line in self.lines):
+            self.append({"machine": machine_of(self.options.dir)})
+        for name, _, arguments in LOADS:
+            if name in kinds:
+                self.load(name, *arguments)
+        if "sweep" in kinds:
+            self.load("default")
+            full = median_of(self.lines, "default", "events_acked_per_second")
+            for part in PARTS:
+                self.load(f"sweep_{part}", f"--rate={int(full * part)}")
+        if "window" in kinds:
+            for window in WINDOWS:
+                if window <= self.options.window_max:
+                    self.load(f"window_{window}", f"--prefill={window}")
+        if "limits" in kinds:
+            self.measure("limits", ["micro", "limits"])
+        if "rest" in kinds:
+            self.measure("rest", ["micro", "idle"])
+        if "peers" in kinds:
+            self.measure("peers", ["peers", f"--seconds={self.options.seconds}"])
+
+
+# --- figures ---
+
+def values_of(lines, name, key):
+    return [line["result"][key] for line in lines if line.get("name") == name]
+
+
+def median_of(lines, name, key):
+    return statistics.median(values_of(lines, name, key))
+
+
+def has(lines, name):
+    return any(line.get("name") == name for line in lines)
+
+
+def short(value):
+    """1234567 -> 1.23 M"""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def spread_of(values):
+    return f"{short(min(values))} - {short(max(values))}"
+
+
+def load_row(lines, name, title):
+    rates = values_of(lines, name, "events_acked_per_second")
+    matches = all(values_of(lines, name, "usage_matches"))
+
+    def ms(key):
+        return f"{median_of(lines, name, key) / 1000:.3g}"
+
+    return (f"| {title} | {short(statistics.median(rates))} | {spread_of(rates)} | "
+            f"{ms('ack_p50_us')} / {ms('ack_p99_us')} / {ms('ack_p999_us')} | "
+            f"{median_of(lines, name, 'server_cpu_ns_per_event'):.0f} | "
+            f"{median_of(lines, name, 'server_anon_bytes') / 2**20:.0f} | {len(rates)} | "
+            f"{'yes' if matches else 'NO'} |")
+
+
+def loads_table(lines):
+    rows = [load_row(lines, name, title) for name, title, _ in LOADS if has(lines, name)]
+    rows += [load_row(lines, f"window_{window}", f"{short(window)} identities in the window")
+             for window in WINDOWS if window and has(lines, f"window_{window}")]
+    if not rows:
+        return []
+    return ["## Loads", "",
+            "| load | events/s acked | spread | ack p50 / p99 / p99.9 ms | server CPU ns an event "
+            "| anonymous MiB | runs | usage right |",
+            "|---|---|---|---|---|---|---|---|", *rows, ""]
+
+
+def limits_table(lines):
+    if not has(lines, "limits"):
+        return []
+    rows = []
+    event = 110
+    base = median_of(lines, "default", "events_acked_per_second") if has(lines, "default") else None
+    for key, title, divisor in (
+            ("limits_receive_events_per_second", "loopback receive, nothing looked at", 1),
+            ("limits_memory_events_per_second", "in-memory loop: ids and sums, nothing kept", 1),
+            ("limits_lmdb_bytes_per_second", "LMDB append, each MiB synced, of 110-byte events",
+             event),
+            ("limits_disk_bytes_per_second", "raw disk, each MiB synced, of 110-byte events",
+             event)):
+        values = [value / divisor for value in values_of(lines, "limits", key)]
+        middle = statistics.median(values)
+        ratio = f"{base / middle:.2f}" if base else "-"
+        rows.append(f"| {title} | {short(middle)} | {spread_of(values)} | {ratio} |")
+    sync = median_of(lines, "limits", "limits_disk_sync_p50_us")
+    return ["## Limits of this machine", "",
+            "| limit | events/s | spread | tally's default load in relation |", "|---|---|---|---|",
+            *rows, "", f"A sync of 4 KiB takes {sync:.0f} us (median). The ledger stores less than "
+            "the 110 bytes of an event, so the last two can be exceeded.", ""]
+
+
+def rest_table(lines):
+    if not has(lines, "rest"):
+        return []
+
+    def figure(key):
+        return median_of(lines, "rest", key)
+
+    return ["## At rest", "",
+            f"Nobody sends anything: {figure('idle_cpu_percent'):.3f} % of one CPU, "
+            f"{figure('idle_wakeups_per_second'):.1f} wakeups/s, "
+            f"{figure('idle_anon_bytes') / 2**20:.0f} MiB; with {figure('idle_connections'):.0f} "
+            f"idle connections {figure('idle_crowded_cpu_percent'):.3f} %, "
+            f"{figure('idle_crowded_wakeups_per_second'):.1f} wakeups/s, "
+            f"{figure('idle_connection_bytes'):.0f} bytes a connection.", ""]
+
+
+def peers_table(lines):
+    runs = values_of(lines, "peers", "rows")
+    if not runs:
+        return []
+    rows, notes = [], []
+    for index, first in enumerate(runs[0]):
+        found = [run[index] for run in runs]
+        assert all(row["name"] == first["name"] for row in found), "peers of unlike runs"
+        if "missing_package" in first:
+            missing = first["missing_package"]
+            rows.append(f"| {first['name']} | not installed ({missing}) | | | | | |")
+            continue
+        rates = [row["events_acked_per_second"] for row in found]
+        ratio = statistics.median(row["tally_is_times_faster"] for row in found)
+        cpu = statistics.median(row["server_cpu_ns_per_event"] for row in found)
+        p99 = statistics.median(row["ack_p99_us"] for row in found) / 1000
+        right = "yes" if all(row["matches"] for row in found) else "NO"
+        rows.append(f"| {first['name']} | {short(statistics.median(rates))} | {spread_of(rates)} | "
+                    f"{ratio:.1f} | {p99:.3g} | {cpu:.0f} | {right} |")
+        lacks = f" Not done: {first['lacks']}." if first["lacks"] else ""
+        notes.append(f"- **{first['name']}**: {first['settings']}.{lacks}")
+    return ["## Beside what one would run instead", "",
+            f"The same events in one run of `tally-bench peers`, {len(runs)} runs.", "",
+            "| | events/s acked | spread | tally is times faster | ack p99 ms "
+            "| server CPU ns an event | holds what was sent |",
+            "|---|---|---|---|---|---|---|", *rows, "", *notes, ""]
+
+
+# --- pictures ---
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 70, 20, 40, 50
+COLORS = ["#1f5fa8", "#c0392b"]
+
+
+class Axis:
+    """Values to places, and the places of a few round values."""
+
+    def __init__(self, values, start, end, is_log):
+        self.start, self.end, self.is_log = start, end, is_log
+        low, high = min(values), max(values)
+        self.low = self.scaled(low) if is_log else 0
+        self.high = self.scaled(high)
+        if self.high <= self.low:
+            self.high = self.low + 1
+
+    def scaled(self, value):
+        return math.log10(max(value, 1e-9)) if self.is_log else value
+
+    def place(self, value):
+        part = (self.scaled(value) - self.low) / (self.high - self.low)
+        return self.start + part * (self.end - self.start)
+
+    def ticks(self):
+        if self.is_log:
+            return [10 ** k for k in range(math.ceil(self.low), math.floor(self.high) + 1)]
+        step = 10 ** math.floor(math.log10(self.high / 2))
+        step *= 1 if self.high / step <= 6 else 2 if self.high / step <= 12 else 5
+        return [step * k for k in range(int(self.high / step) + 1)]
+
+
+def chart(top, title, x_title, points, color, x_is_log, y_is_log):
+    """One panel: (x, low, median, high) each a dot with its spread."""
+    x_axis = Axis([point[0] for point in points], LEFT, WIDTH - RIGHT, x_is_log)
+    y_axis = Axis([value for point in points for value in point[1:]], top + HEIGHT - BOTTOM,
+                  top + TOP, y_is_log)
+    out = [f'<text x="{LEFT}" y="{top + 22}" font-size="14">{title}</text>',
+           f'<text x="{WIDTH - RIGHT}" y="{top + HEIGHT - 12}" text-anchor="end">{x_title}</text>']
+    for tick in y_axis.ticks():
+        place = y_axis.place(tick)
+        out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{place:.1f}" y2="{place:.1f}" '
+                   f'stroke="#ddd"/><text x="{LEFT - 6}" y="{place + 4:.1f}" '
+                   f'text-anchor="end">{short(tick)}</text>')
+    for tick in x_axis.ticks():
+        place = x_axis.place(tick)
+        out.append(f'<text x="{place:.1f}" y="{top + HEIGHT - BOTTOM + 18}" '
+                   f'text-anchor="middle">{short(tick)}</text>')
+    path = " ".join(f"{x_axis.place(x):.1f},{y_axis.place(middle):.1f}"
+                    for x, _, middle, _ in points)
+    out.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
+    for x, low, middle, high in points:
+        place = x_axis.place(x)
+        out.append(f'<line x1="{place:.1f}" x2="{place:.1f}" y1="{y_axis.place(low):.1f}" '
+                   f'y2="{y_axis.place(high):.1f}" stroke="{color}"/><circle cx="{place:.1f}" '
+                   f'cy="{y_axis.place(middle):.1f}" r="3" fill="{color}"/>')
+    return out
+
+
+def picture(panels):
+    """Panels below one another: (title, x_title, points, x_is_log, y_is_log)."""
+    height = HEIGHT * len(panels)
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+           f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
+           f'<rect width="{WIDTH}" height="{height}" fill="white"/>']
+    for index, (title, x_title, points, x_is_log, y_is_log) in enumerate(panels):
+        out += chart(HEIGHT * index, title, x_title, points, COLORS[index % 2], x_is_log, y_is_log)
+    return "\n".join([*out, "</svg>", ""])
+
+
+def points_of(lines, names, key, divisor=1):
+    points = []
+    for x, name in names:
+        if has(lines, name):
+            values = [value / divisor for value in values_of(lines, name, key)]
+            points.append((x, min(values), statistics.median(values), max(values)))
+    return points
+
+
+def offered(lines, name):
+    for line in lines:
+        if line.get("name") == name:
+            return line["result"]["conditions"]["rate"]
+    return 0
+
+
+def pictures(lines):
+    """File name -> text, of what was measured at two places at least."""
+    names = [(offered(lines, f"sweep_{part}"), f"sweep_{part}") for part in PARTS
+             if has(lines, f"sweep_{part}")]
+    made = {}
+    if len(names) > 1:
+        made["load.svg"] = picture([
+            ("events/s acked", "events/s offered (open loop)",
+             points_of(lines, names, "events_acked_per_second"), False, False),
+            ("ack p99, ms", "events/s offered (open loop)",
+             points_of(lines, names, "ack_p99_us", 1000), False, True)])
+    names = [(max(window, 100000), f"window_{window}") for window in WINDOWS
+             if has(lines, f"window_{window}")]
+    if len(names) > 1:
+        made["window.svg"] = picture([
+            ("server CPU, ns an event", "identities in the window (the first: none)",
+             points_of(lines, names, "server_cpu_ns_per_event"), True, False),
+            ("events/s acked, closed loop", "identities in the window (the first: none)",
+             points_of(lines, names, "events_acked_per_second"), True, False)])
+    return made
+
+
+# --- the document ---
+
+def head(lines, note):
+    machine = next(line["machine"] for line in lines if "machine" in line)
+    averages = [line["load_average"] for line in lines if "load_average" in line]
+    out = ["# Results", "",
+           "Made by `bench/results.py` from measurements by `tally-bench`; what is measured and "
+           "the default conditions are in [README.md](README.md). Medians; the spread is from the "
+           "least to the most of all runs.", "",
+           f"- Machine: {machine['cpus']} CPUs ({machine['cpu']}), memory {machine['memory']}, "
+           f"kernel {machine['kernel']}, {machine['file_system']}.",
+           f"- tally at commit {machine['commit']}, release build, everything on this machine.",
+           f"- Load average before the runs: {min(averages):.1f} - {max(averages):.1f}."]
+    # The runs themselves keep some threads busy.
+    if statistics.median(averages) > BUSY * machine["cpus"]:
+        out.append("- **The machine was busy with other work: these are no figures of tally, only "
+                   "of this day.**")
+    return [*out, *([f"- {note}"] if note else []), ""]
+
+
+def pictures_shown(made):
+    titles = {"load.svg": "Throughput and p99 against load",
+              "window.svg": "Cost of an event against the size of the window"}
+    out = []
+    for name in made:
+        out += [f"## {titles[name]}", "", f"![{titles[name]}]({name})", ""]
+    return out
+
+
+def make(options):
+    lines = lines_read(options.lines)
+    made = pictures(lines)
+    text = "\n".join(head(lines, options.note) + loads_table(lines) + limits_table(lines) +
+                     peers_table(lines) + rest_table(lines) + pictures_shown(made))
+    for name, content in {**made, "RESULTS.md": text.rstrip() + "\n"}.items():
+        with open(os.path.join(options.folder, name), "w", encoding="utf-8") as file:
+            file.write(content)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="measure")
+    run.add_argument("lines", help="file of lines, appended to")
+    run.add_argument("--bench", default=os.path.join(ROOT, "build", "bin", "tally-bench"))
+    run.add_argument("--dir", default="/var/tmp", help="the disk that is measured")
+    run.add_argument("--runs", type=int, default=5)
+    run.add_argument("--seconds", type=int, default=20, help="of each load and each peer")
+    run.add_argument("--window-max", type=int, default=WINDOWS[-1], help="the largest window")
+    run.add_argument("--only", help="some of " + ",".join(KINDS))
+    document = commands.add_parser("make", help="write RESULTS.md and the pictures")
+    document.add_argument("lines")
+    document.add_argument("folder")
+    document.add_argument("--note", help="a line about the conditions")
+    options = parser.parse_args()
+    if options.command == "run":
+        Run(options).all()
+    else:
+        make(options)
+
+
+if __name__ == "__main__":
+    main()
