@@ -247,7 +247,7 @@ def peers_table(lines):
         lacks = f" Not done: {first['lacks']}." if first["lacks"] else ""
         notes.append(f"- **{first['name']}**: {first['settings']}.{lacks}")
     return ["## Beside what one would run instead", "",
-            f"The same events in one run of `tally-bench peers`, {len(runs)} runs.", "",
+            f"The same events in one run of `tally-bench peers`; runs: {len(runs)}.", "",
             "| | events/s acked | spread | tally is times faster | ack p99 ms "
             "| server CPU ns an event | holds what was sent |",
             "|---|---|---|---|---|---|---|", *rows, "", *notes, ""]
