@@ -95,12 +95,18 @@ shard_learn(
     return batches_learn(&shard->batches, entry, place->block, &shard->batches_arena, error);
 }
 
+bool
+shard_frees_identity(const struct shard *shard, const struct entry *entry)
+{
+    return (entry->flags & ENTRY_IS_REVERT) != 0 && entry->note.block > dedup_expired(shard->dedup);
+}
+
 // Whoever comes with the identity next counts.
 static void
 free_identity(struct shard *shard, const struct entry *entry)
 {
     struct hash128 identity;
-    if ((entry->flags & ENTRY_IS_REVERT) != 0 && entry_identity(entry, shard->secret, &identity))
+    if (shard_frees_identity(shard, entry) && entry_identity(entry, shard->secret, &identity))
         dedup_free(shard->dedup, identity);
 }
 

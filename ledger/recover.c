@@ -58,7 +58,7 @@ recover_identity(
 {
     const struct shard *shard = recovery->shard;
     struct known *known = &recovery->ahead[recovery->count];
-    known->is_freed = (entry->flags & ENTRY_IS_REVERT) != 0;
+    known->is_freed = shard_frees_identity(shard, entry);
     if ((entry->kind != ENTRY_EVENT && !known->is_freed) ||
         !entry_identity(entry, shard->secret, &known->identity))
         return STATUS_OK;

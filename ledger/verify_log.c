@@ -256,7 +256,9 @@ verify_entry(
         block->time_max_ns = entry->time_ns;
     if (entry->kind == ENTRY_CUT && entry->note.cut > shard->last_cut)
         shard->last_cut = entry->note.cut;
-    if (entry->kind == ENTRY_EVENT || (entry->flags & ENTRY_IS_REVERT) != 0)
+    // As ledger/order frees them.
+    bool is_freed = (entry->flags & ENTRY_IS_REVERT) != 0 && entry->note.block > shard->expired;
+    if (entry->kind == ENTRY_EVENT || is_freed)
         gather_identity(shard, block->sequence, index, entry);
     if (entry->kind == ENTRY_CANCEL || entry->kind == ENTRY_AMEND)
         gather_correction(shard, block->sequence, index, entry);

@@ -88,6 +88,7 @@ struct verify_shard {
     uint64_t folded;
     uint64_t head;  // of the log, when its turn came
     uint64_t cells_on_disk;
+    uint64_t expired;          // dedup may know no identity of blocks up to here any more
     bool is_log_sound;         // so far; a damaged log says nothing about the cells
     struct buffer identities;  // of struct verify_identity
     struct buffer corrections;

@@ -107,6 +107,8 @@ meta_use(struct verify_shard *shard, struct bytes key, struct bytes value, struc
     if (bytes_equal(key, bytes_text("position"))) {
         meta->position = number;
         meta->is_position_sound = is_sound;
+    } else if (bytes_equal(key, bytes_text("dedup_expired"))) {
+        shard->expired = number;
     } else if (is_sound && state_meter_key_read(key, &meter_id)) {
         const struct meter *meter = registered_meter(shard, meter_id);
         if (meter == NULL || number == 0)

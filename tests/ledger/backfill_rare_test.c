@@ -311,3 +311,83 @@ Test(backfill_rare, a_revert_goes_on_where_a_shard_is_older)
     check_unequal(true);
     check_unequal(false);
 }
+
+// --- an identity that somebody else has by now ---
+
+enum { FORGOTTEN = 3000 };
+
+static const struct ledger_options small = {
+    .dedup_hot_max = 300, .group_events_max = 20, .idle_flush_ns = 1000000};
+
+// Without a time of its own, so that it is known for the window and no longer.
+static void
+make_timeless(struct event_bytes *out, const char *batch, const char *kind, int i)
+{
+    char id[16];
+    (void)snprintf(id, sizeof id, "%s%d", kind, i);
+    event_make(out, i % 2 == 0 ? "s0" : "s1", id, 1);
+    out->event.batch = bytes_text(batch);
+    out->event.time_ns = 0;
+}
+
+static void
+put_timeless(struct writing *writing, const char *batch, uint32_t count, enum fate fate)
+{
+    uint64_t before = writing_count(writing, fate);
+    for (uint32_t i = 0; i < count; i++) {
+        struct event_bytes event;
+        make_timeless(&event, batch, "e", (int)i);
+        (void)writing_put(writing, &event.event);
+    }
+    writing_wait(writing);
+    cr_assert_eq(writing_count(writing, fate) - before, count, "%s", fate_name(fate));
+}
+
+// The window has passed: others come until the last of the first ones is not known any more, nor
+// are those before it.
+static void
+forget(struct writing *writing)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
+    struct event_bytes last;
+    struct event_bytes other;
+    writing_now_ns += 40 * DAY_NS;
+    make_timeless(&last, "", "e", FORGOTTEN - 1);
+    for (int i = 0; writing_fate(writing, &last.event) != FATE_STORED; i++) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns, "identities do not expire");
+        // Some of the others may be of one generation with the first ones.
+        writing_now_ns += DAY_NS;
+        for (int k = 0; k < 100; k++) {
+            make_timeless(&other, "", "x", 100 * i + k);
+            (void)writing_put(writing, &other.event);
+        }
+        writing_wait(writing);
+    }
+}
+
+Test(backfill_rare, an_identity_is_not_freed_for_who_came_later, .timeout = 300)
+{
+    struct writing writing;
+    uint64_t count = 0;
+    struct error error = {0};
+    const int64_t begin_ns = writing_now_ns;
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "count", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, &small);
+    cr_assert_eq(writing_backfill(&writing, BACKFILL_OPEN, "jan", NULL), STATUS_OK);
+    put_timeless(&writing, "jan", FORGOTTEN, FATE_STORED);
+    forget(&writing);
+    put_timeless(&writing, "", FORGOTTEN - 1, FATE_STORED);
+    succeed(cancel(&writing, "e0", &error), &error);
+    cr_assert_eq(writing_backfill(&writing, BACKFILL_REVERT, "jan", &count), STATUS_OK);
+    cr_assert_eq(count, FORGOTTEN);
+    put_timeless(&writing, "", FORGOTTEN, FATE_DUPLICATE);
+    writing_close(&writing);
+    operating_verify(writing.dir);
+    writing_open(&writing, &small);
+    put_timeless(&writing, "", FORGOTTEN, FATE_DUPLICATE);
+    writing_close(&writing);
+    operating_verify(writing.dir);
+    writing_end(&writing);
+    writing_now_ns = begin_ns;
+}
