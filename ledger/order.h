@@ -41,8 +41,8 @@ struct order {
 // has failed, and error says why.
 enum status
 shard_obey(struct shard *shard, struct order *order, int64_t now_ns, struct error *error) CHECKED;
-// Whether an entry frees the identity that it has: the cancels of a revert do, but of what dedup has
-// forgotten since. If that identity is known, it is of another event, which came later.
+// Whether an entry frees the identity that it has: the cancels of a revert do, but of what dedup
+// has forgotten since. If that identity is known, it is of another event, which came later.
 bool shard_frees_identity(const struct shard *shard, const struct entry *entry);
 // A cut that is in the log at this block: epochs are counted by it from here on. STATUS_CORRUPT:
 // its number does not follow the last one's.

@@ -23,8 +23,8 @@ identity_compare(const void *a, const void *b)
     return (left->place > right->place) - (left->place < right->place);
 }
 
-// Who comes back after the window counts again (DESIGN section 4), and so may who has no time of its
-// own. Both blocks are looked at: that is seldom.
+// What has no time of its own counts again when it comes back after the window (DESIGN section 4).
+// Both blocks are looked at: that is seldom.
 static bool
 may_come_again(
     const struct verify_shard *shard,
