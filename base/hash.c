@@ -24,6 +24,28 @@ hash64(struct bytes bytes, uint64_t seed)
     return XXH3_64bits_withSeed(bytes.data, bytes.size, seed);
 }
 
+static uint64_t
+load(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+// Four words hold up to 32 bytes.
+uint64_t
+hash64_longer(struct bytes bytes, uint64_t seed)
+{
+    const uint8_t *at = bytes.data, *const last = bytes.data + bytes.size - 16;
+    must(bytes.size > 16);
+    if (bytes.size > 32)
+        return hash64(bytes, seed);
+    const uint64_t first = hash_mix(load(at) ^ seed, load(at + 8) ^ 0xe7037ed1a0b428dbULL);
+    const uint64_t mixed =
+        hash_mix(load(last) ^ 0x8ebc6af09c88c6e3ULL, load(last + 8) ^ seed ^ first);
+    return hash_mix(mixed ^ bytes.size, first ^ 0xa0761d6478bd642fULL);
+}
+
 uint64_t
 hash64_keyed(struct bytes bytes, const struct hash_secret *secret)
 {

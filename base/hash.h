@@ -29,9 +29,12 @@ hash_mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+// hash64_short of more than 16 bytes.
+uint64_t hash64_longer(struct bytes bytes, uint64_t seed);
+
 // As good as hash64, and another one: inline for the short texts that events are made of, for which
 // a call of XXH3 costs more than its multiplications. Two words hold up to 16 bytes, those in the
-// middle of them twice, and the size tells which; who knows the seed may find equal hashes.
+// middle of them twice, and the size tells which. Who knows the seed may find equal hashes.
 static inline uint64_t
 hash64_short(struct bytes bytes, uint64_t seed)
 {
@@ -39,7 +42,7 @@ hash64_short(struct bytes bytes, uint64_t seed)
     const size_t size = bytes.size;
     uint64_t first = 0, last = 0;
     if (size > 16)
-        return hash64(bytes, seed);
+        return hash64_longer(bytes, seed);
     if (size >= 8) {
         memcpy(&first, at, 8);
         memcpy(&last, at + size - 8, 8);

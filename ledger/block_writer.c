@@ -351,24 +351,39 @@ header_add(struct block_header *header, const struct entry *entry)
     header->count++;
 }
 
-static void
-block_add_one(struct block_writer *writer, const struct block_coming *coming)
+// CODE_ROOM more than its raw form's bytes are there.
+static uint8_t *
+put_entry(struct block_writer *writer, uint8_t *at, const struct block_coming *coming)
 {
-    uint8_t *room = buffer_reserve(&writer->entries, coming->raw.size + CODE_ROOM);
-    if (room == NULL) {
-        writer->has_failed = true;
-        return;
-    }
-    uint8_t *at = room;
+    const uint8_t *const end = at + coming->raw.size + CODE_ROOM;
     if (coming->entry.kind == ENTRY_EVENT) {
         at = put_event(writer, at, coming);
     } else {
         *at++ = CODE_RAW;
         at = put(at, coming->raw);
     }
-    must((size_t)(at - room) <= coming->raw.size + CODE_ROOM);
-    buffer_commit(&writer->entries, (size_t)(at - room));
+    must(at <= end);
     header_add(&writer->header, &coming->entry);
+    return at;
+}
+
+// Room is made once for all of them.
+static void
+block_add_some(struct block_writer *writer, uint32_t count)
+{
+    const struct block_coming *coming = writer->coming;
+    size_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += coming[i].raw.size + CODE_ROOM;
+    uint8_t *room = buffer_reserve(&writer->entries, size);
+    if (room == NULL) {
+        writer->has_failed = true;
+        return;
+    }
+    uint8_t *at = room;
+    for (uint32_t i = 0; i < count; i++)
+        at = put_entry(writer, at, &coming[i]);
+    buffer_commit(&writer->entries, (size_t)(at - room));
 }
 
 static void
@@ -393,7 +408,7 @@ block_add(struct block_writer *writer, struct bytes raw)
 {
     struct cursor in = cursor_over(raw);
     struct block_coming *coming = writer->coming;
-    while (cursor_left(&in) > 0) {
+    while (cursor_left(&in) > 0 && !writer->has_failed) {
         uint32_t count = 0;
         while (count < BLOCK_AHEAD && cursor_left(&in) > 0)
             coming_read(writer, &in, &coming[count++]);
@@ -403,8 +418,7 @@ block_add(struct block_writer *writer, struct bytes raw)
             words_prefetch_bytes(writer->words, coming[i].subject_hash);
             words_prefetch_bytes(writer->words, coming[i].pairs_hash);
         }
-        for (uint32_t i = 0; i < count && !writer->has_failed; i++)
-            block_add_one(writer, &coming[i]);
+        block_add_some(writer, count);
     }
 }
 

@@ -86,14 +86,42 @@ id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint)
     prefetch(&table->buckets[bucket_of(table, fingerprint)]);
 }
 
+// Four tags side by side, in gcc's and clang's vectors.
+struct tag_lanes {
+    __attribute__((vector_size(16))) uint32_t lanes;
+};
+
+struct tag_words {
+    __attribute__((vector_size(16))) uint64_t lanes;
+};
+
+// A bit for each of the bucket's tags that is this one. Where they are equal a lane is all ones, of
+// which the slot's bit stays.
+static inline uint32_t
+bucket_hits(const struct bucket *bucket, uint32_t tag)
+{
+    const struct tag_lanes bits[2] = {{{1, 2, 4, 8}}, {{16, 32, 64, 128}}};
+    struct tag_lanes tags[2], same[2];
+    struct tag_words words[2];
+    _Static_assert(sizeof tags == sizeof bucket->tags, "eight tags");
+    memcpy(tags, bucket->tags, sizeof tags);
+    for (size_t i = 0; i < 2; i++) {
+        const __typeof__(tags[i].lanes == tag) is_same = tags[i].lanes == tag;
+        memcpy(&same[i], &is_same, sizeof same[i]);
+        same[i].lanes &= bits[i].lanes;
+    }
+    memcpy(words, same, sizeof words);
+    words[0].lanes |= words[1].lanes;
+    const uint64_t both = words[0].lanes[0] | words[0].lanes[1];
+    return (uint32_t)(both | both >> 32);
+}
+
 struct id_spot
 id_table_seek(const struct id_table *table, struct fingerprint fingerprint)
 {
     for (uint32_t at = bucket_of(table, fingerprint);; at = bucket_after(table, at)) {
         const struct bucket *bucket = &table->buckets[at];
-        uint32_t hits = 0;
-        for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
-            hits |= (uint32_t)(bucket->tags[i] == fingerprint.high) << i;
+        uint32_t hits = bucket_hits(bucket, fingerprint.high);
         for (; hits != 0; hits &= hits - 1) {
             uint32_t place = bucket->places[__builtin_ctz(hits)];
             if (place != 0 && table->entries[place - 1].low == fingerprint.low)

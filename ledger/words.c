@@ -1,7 +1,6 @@
 #include "ledger/words.h"
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/prefetch.h"
 #include "ledger/pages.h"
 
@@ -119,12 +118,6 @@ const struct word_list *
 words_list(const struct words *words)
 {
     return &words->list;
-}
-
-uint64_t
-words_hash(struct bytes bytes, uint32_t count)
-{
-    return hash64(bytes, count);
 }
 
 void

@@ -17,6 +17,7 @@
 // Owner: whoever opened it. Thread: one.
 
 #include "base/buffer.h"
+#include "base/hash.h"
 
 enum {
     WORDS_MAX = 65536,         // a chapter
@@ -53,7 +54,11 @@ struct words;  // opaque
 struct words *words_open(void);
 void words_close(struct words *words);
 void words_reset(struct words *words);
-uint64_t words_hash(struct bytes bytes, uint32_t count);
+static inline uint64_t
+words_hash(struct bytes bytes, uint32_t count)
+{
+    return hash64_short(bytes, count);
+}
 // The slot first; when it is there, what it points to.
 void words_prefetch(const struct words *words, uint64_t hash);
 void words_prefetch_bytes(const struct words *words, uint64_t hash);

@@ -96,11 +96,11 @@ Test(hash, short_depends_on_seed_size_and_every_byte)
 // hash may see fewer than a third.
 Test(hash, short_spreads_every_bit)
 {
-    for (size_t size = 1; size <= 16; size++) {
+    for (size_t size = 1; size <= 32; size++) {
         uint32_t changed[64] = {0};
         uint32_t count = 0;
         for (uint32_t round = 0; count < 512; round++) {
-            uint8_t text[16];
+            uint8_t text[32];
             for (size_t i = 0; i < size; i++)
                 text[i] = (uint8_t)(round * 31 + i * 17);
             uint64_t hash = hash64_short(bytes_of(text, size), 1);

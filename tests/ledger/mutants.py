@@ -124,7 +124,8 @@ MUTANTS = [
      "meter->filters_count == 0 && meter->dimensions_count == 0 &&",
      "meter->filters_count == 0 && meter->dimensions_count <= 1 &&"),
     ("plain-epoch", "an event for a sealed window counts in the next epoch", "ledger/shard_fold.c",
-     "    window.epoch = cuts_epoch(&shard->cuts, window.start_s + QUARTER_HOUR_S, event->after);\n",
+     "    window.epoch = cuts_epoch(&shard->cuts, "
+     "window.start_s + QUARTER_HOUR_S, event->after);\n",
      ""),
     ("guess-unlooked", "a subject is known by its text", "ledger/cells.c",
      "    if (guess != NULL && bytes_equal(subject_text(guess), subject))",
