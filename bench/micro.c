@@ -73,7 +73,7 @@ static const struct option_spec SPEC = {
         "          day, all subjects' totals of the closed month, all subjects from day cells\n"
         "  dedup   identities put into one shard and looked up, in memory and on disk\n"
         "  quota   how much of a threshold is used: asked of tallyd, idle and under load\n"
-        "  writer  events of --subjects through one shard's writer, each step by itself\n"
+        "  writer  events of --subjects through a front and a shard's writer, each step by itself\n"
         "  price   prices of four models, exact and rounded, as a run makes them\n"
         "  limits  loopback receive, counting in memory, LMDB append, the disk: no ingest is "
         "faster\n"

@@ -55,8 +55,8 @@ enum status micro_dedup(
 enum status micro_quota(
     const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
 
-// One shard's writer: events are put into groups, judged, stored and folded. STATUS_CORRUPT as
-// above.
+// A front and a shard's writer: events are decoded and put into groups, judged, stored and folded.
+// STATUS_CORRUPT as above.
 enum status micro_writer(
     const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
 

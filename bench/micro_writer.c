@@ -1,15 +1,17 @@
-// One shard's writer without threads, sockets or a front: groups of the load's events are put,
-// judged, stored and folded one after another, and each step's CPU time is told. Three meters count
-// the events, as those of `load`.
+// What a front and a shard's writer do with events, without threads and sockets: frames of the
+// load's events are decoded and put into groups, which are judged, stored and folded one after
+// another, and each step's CPU time is told. Three meters count the events, as those of `load`.
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/progress.h"
 #include "bench/check.h"
+#include "bench/generate.h"
 #include "bench/micro.h"
 #include "bench/scratch.h"
+#include "ingest/decode_alike.h"
+#include "ingest/frame.h"
 #include "ledger/ledger.h"
 #include "ledger/shard.h"
-#include "ledger/uuid.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -17,24 +19,16 @@
 enum {
     GROUP_EVENTS = 16384,  // as they are at full load
     GROUP_SIZE = 8 << 20,
-    PAIRS_SIZE = 7 + 3 + 7 + 3,
-    SUBJECT_ROOM = 16,
+    FRAME_EVENTS = 1024,
+    FRAME_ITEMS = 1 << 14,  // looked through at once, as a front does
+    EVENT_SIZE = 110,
     MAP_EACH = 128,  // bytes of log and identities an event, generously
 };
 
-enum stage { STAGE_PUT, STAGE_JUDGE, STAGE_STORE, STAGE_FOLD, STAGE_COUNT };
+enum stage { STAGE_FRONT, STAGE_JUDGE, STAGE_STORE, STAGE_FOLD, STAGE_COUNT };
 
 static const char *const STAGE_FIGURES[STAGE_COUNT] = {
-    "writer_put_cpu_ns", "writer_judge_cpu_ns", "writer_store_cpu_ns", "writer_fold_cpu_ns"};
-
-struct maker {
-    uint64_t made;
-    uint32_t subjects;
-    int64_t seed;
-    char subject[SUBJECT_ROOM];
-    uint8_t id[UUID_TEXT_SIZE];
-    uint8_t pairs[PAIRS_SIZE];
-};
+    "writer_front_cpu_ns", "writer_judge_cpu_ns", "writer_store_cpu_ns", "writer_fold_cpu_ns"};
 
 struct bench {
     char dir[PATH_MAX];
@@ -44,7 +38,10 @@ struct bench {
     struct shard shard;
     struct lane lane;
     struct waker front, writer;
-    struct maker maker;
+    struct generator generator;
+    struct buffer frame;
+    struct decode_layout layout;
+    uint64_t frames;
     double spent_ns[STAGE_COUNT];
 };
 
@@ -54,48 +51,6 @@ cpu_ns(void)
     struct timespec now = {0};
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-// SplitMix64 (Steele, Lea, Flood 2014): another number for each number.
-static uint64_t
-spread(uint64_t i)
-{
-    uint64_t z = (i + 1) * 0x9e3779b97f4a7c15ULL;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-}
-
-// The next event, as the load makes them: views into the maker, until the next one.
-static void
-event_make(struct maker *maker, int64_t now_ns, struct event *out)
-{
-    static const char regions[8][3] = {"eu", "us", "ap", "sa", "af", "me", "ca", "au"};
-    const uint64_t random = spread(maker->made ^ (uint64_t)maker->seed << 40);
-    const uint64_t id[2] = {random, spread(~random)};
-    const unsigned tokens = 256 + 16 * (unsigned)(random & 63);
-    uint8_t *pairs = maker->pairs;
-    uuid_print((const uint8_t *)id, maker->id);
-    (void)snprintf(
-        maker->subject,
-        sizeof maker->subject,
-        "s-%08u",
-        (unsigned)((random >> 32) % maker->subjects));
-    memcpy(pairs, "\xa6tokens\xcd\x00\x00\xa6region\xa2", PAIRS_SIZE - 2);
-    pairs[8] = (uint8_t)(tokens >> 8);
-    pairs[9] = (uint8_t)tokens;
-    memcpy(pairs + PAIRS_SIZE - 2, regions[random >> 6 & 7], 2);
-    *out = (struct event){
-        .subject = bytes_text(maker->subject),
-        .type = bytes_text(GENERATE_TYPE),
-        .id = bytes_of(maker->id, sizeof maker->id),
-        .time_ns = now_ns + (int64_t)maker->made,
-        .value = decimal_from_int(1 + (int64_t)(random >> 9 & 63)),
-        .properties_count = 2,
-        .properties_runs = 1,
-        .properties = {bytes_of(pairs, PAIRS_SIZE)},
-    };
-    maker->made++;
 }
 
 static enum status
@@ -115,12 +70,35 @@ bench_meters(struct bench *bench, struct error *error)
     return status;
 }
 
+// One frame's bytes, which are filled again and again.
+static enum status
+bench_frame(struct bench *bench, const struct micro_options *options, struct error *error)
+{
+    const struct generate_options generate = {
+        .seed = (uint64_t)options->seed,
+        .event_size = EVENT_SIZE,
+        .chunk_events = FRAME_EVENTS,
+        .subjects = (uint32_t)options->subjects,
+    };
+    enum status status = generator_init(&bench->generator, &generate, error);
+    if (status)
+        return status;
+    const uint32_t size = generator_frame_size(&bench->generator);
+    uint8_t *frame = buffer_reserve(&bench->frame, size);
+    if (frame == NULL)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for a frame");
+    buffer_commit(&bench->frame, size);
+    generator_prepare(&bench->generator, frame);
+    return STATUS_OK;
+}
+
 static enum status
 bench_open(struct bench *bench, const struct micro_options *options, struct error *error)
 {
-    bench->maker = (struct maker){.subjects = (uint32_t)options->subjects, .seed = options->seed};
     const uint64_t map_size = (UINT64_C(1) << 30) + (uint64_t)options->events * MAP_EACH;
     enum status status = scratch_make(options->dir, bench->dir, error);
+    if (!status)
+        status = bench_frame(bench, options, error);
     if (!status)
         status = check_prepare(bench->dir, 1, map_size, error);
     if (!status)
@@ -159,6 +137,7 @@ bench_close(struct bench *bench)
     waker_done(&bench->front);
     waker_done(&bench->writer);
     arena_done(&bench->meters.arena);
+    buffer_done(&bench->frame);
     scratch_remove(bench->dir);
 }
 
@@ -171,30 +150,45 @@ stage_end(struct bench *bench, enum stage stage, double *since_ns)
     *since_ns = now_ns;
 }
 
-// Making the events is not what is measured: they are made first, each put is timed with it, and
-// what making them again takes is taken off.
-static void
-group_fill(struct bench *bench, struct group *group, int64_t now_ns)
+// What a front does with a frame that has arrived. False: it is not what it should be.
+static bool
+frame_put(struct bench *bench, struct group *group, int64_t now_ns)
 {
-    const struct maker before = bench->maker;
-    struct event event;
-    double since_ns = cpu_ns();
-    for (uint32_t i = 0; i < GROUP_EVENTS; i++)
-        event_make(&bench->maker, now_ns, &event);
-    bench->spent_ns[STAGE_PUT] -= cpu_ns() - since_ns;
-    bench->maker = before;
-    since_ns = cpu_ns();
-    for (uint32_t i = 0; i < GROUP_EVENTS; i++) {
-        event_make(&bench->maker, now_ns, &event);
+    struct frame frame;
+    struct frame_walk walk = {0};
+    struct decode_stats stats = {0};
+    enum frame_fault fault = frame_begin(buffer_view(&bench->frame), &frame);
+    while (fault == FRAME_FINE && !frame.is_whole)
+        fault = frame_look(&frame, FRAME_ITEMS, &walk);
+    if (fault != FRAME_FINE || frame.entries_count != FRAME_EVENTS)
+        return false;
+    struct cursor in = cursor_over(frame.entries);
+    for (uint32_t i = 0; i < FRAME_EVENTS; i++) {
+        __attribute__((uninitialized)) struct event event;
+        if (decode_entry_alike(&bench->layout, &frame, &in, i, &event, &stats) != REFUSAL_NONE)
+            return false;
         uint64_t hash = hash64(event.subject, 0);
-        bool has_room =
-            group_put(group, &event, hash, now_ns, (struct receipt){0}, &bench->conf.secret);
-        must(has_room);
+        if (!group_put(group, &event, hash, now_ns, (struct receipt){0}, &bench->conf.secret))
+            return false;
+    }
+    return true;
+}
+
+// Making the events is not what is measured.
+static enum status
+group_fill(struct bench *bench, struct group *group, int64_t now_ns, struct error *error)
+{
+    for (uint32_t i = 0; i < GROUP_EVENTS / FRAME_EVENTS; i++) {
+        generator_fill(&bench->generator, bench->frame.data, bench->frames++, now_ns);
+        double since_ns = cpu_ns();
+        if (!frame_put(bench, group, now_ns))
+            return error_set(error, STATUS_CORRUPT, "a frame was not taken");
+        stage_end(bench, STAGE_FRONT, &since_ns);
     }
     lane_offer(&bench->lane);
-    stage_end(bench, STAGE_PUT, &since_ns);
     struct group *taken = lane_take(&bench->lane);
     must(taken == group);
+    return STATUS_OK;
 }
 
 static enum status
@@ -206,9 +200,11 @@ group_run(struct bench *bench, struct error *error)
     struct survivors survivors;
     int64_t now_ns = clock_now_ns();
     must(group != NULL);
-    group_fill(bench, group, now_ns);
+    enum status status = group_fill(bench, group, now_ns, error);
+    if (status)
+        return status;
     double since_ns = cpu_ns();
-    enum status status = shard_judge(&bench->shard, group, &policy, now_ns, &survivors, error);
+    status = shard_judge(&bench->shard, group, &policy, now_ns, &survivors, error);
     stage_end(bench, STAGE_JUDGE, &since_ns);
     if (!status && survivors.count != group->count)
         status = error_set(error, STATUS_CORRUPT, "a new event was known");
@@ -237,14 +233,15 @@ micro_writer(const struct micro_options *options, struct micro_figures *out, str
     uint64_t events = (uint64_t)options->events;
     enum status status = bench_open(&bench, options, error);
     progress_begin(&progress, "events", events);
-    while (!status && bench.maker.made < events) {
+    uint64_t made = 0;
+    while (!status && made < events) {
         status = group_run(&bench, error);
-        progress_set(&progress, bench.maker.made);
+        made = bench.frames * FRAME_EVENTS;
+        progress_set(&progress, made);
     }
     progress_end(&progress);
     for (uint32_t i = 0; i < STAGE_COUNT && !status; i++)
-        micro_add(
-            out, STAGE_FIGURES[i], bench.spent_ns[i] / (double)bench.maker.made, 1, "ns an event");
+        micro_add(out, STAGE_FIGURES[i], bench.spent_ns[i] / (double)made, 1, "ns an event");
     bench_close(&bench);
     return status;
 }

@@ -35,7 +35,7 @@ set(tally_arrows_ledger base)
 set(tally_arrows_ingest base ledger)
 set(tally_arrows_billing base sql ledger)
 set(tally_arrows_api base sql client ledger billing)
-set(tally_arrows_bench base sql client ledger billing)
+set(tally_arrows_bench base sql client ledger ingest billing)
 set(tally_arrows_tools base sql client ledger billing)
 
 add_custom_target(programs)
