@@ -6,7 +6,8 @@
 struct dedup {
     struct dedup_options options;
     struct id_table *hot;
-    struct seal seal;  // table NULL: none
+    struct seal seal;   // table NULL: none
+    struct slot spare;  // keeper -> writer: a table that was sealed, written and cleared
     const struct generations_view *view;
     struct tx read;  // of the lookups on disk, while a group is judged
     bool is_reading;
@@ -50,6 +51,7 @@ dedup_close(struct dedup *dedup)
     if (dedup == NULL)
         return;
     dedup_rest(dedup);
+    id_table_close(slot_take(&dedup->spare));
     id_table_close(dedup->hot);
     pool_give(dedup);
 }
@@ -219,10 +221,13 @@ struct seal *
 dedup_seal(struct dedup *dedup, uint64_t position, int64_t newest_arrival_ns)
 {
     must(dedup->seal.table == NULL);
-    struct id_table *hot = hot_open(&dedup->options);
+    struct id_table *hot = slot_take(&dedup->spare);
+    if (hot == NULL)
+        hot = hot_open(&dedup->options);
     if (hot == NULL)
         return NULL;
-    dedup->seal = (struct seal){dedup->hot, position, newest_arrival_ns};
+    must(id_table_count(hot) == 0);
+    dedup->seal = (struct seal){dedup->hot, position, newest_arrival_ns, &dedup->spare};
     dedup->hot = hot;
     return &dedup->seal;
 }

@@ -10,7 +10,7 @@
 //     dedup_adopt(dedup, view);                           // the keeper has written it
 //
 //   hot table     the newest, 4 Mi of all shards by default; full at the end of a block: sealed
-//   sealed table  while the keeper writes it to state/; still looked up
+//   sealed table  while the keeper writes it to state/; still looked up; then filled again
 //   generations   what is on disk, behind filters (ledger/generations.h)
 //
 // They are asked in this order, and the first that knows the identity is right: so a freed identity

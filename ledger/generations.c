@@ -155,6 +155,22 @@ retired_free(struct retired *retired)
     retired->table = NULL;
 }
 
+// The next table can be this one: memory that was touched before is much cheaper than new memory.
+static void
+table_spare(struct retired *retired)
+{
+    if (retired->table == NULL || retired->spare == NULL)
+        return;
+    // One is enough; there is one already when tables are written after they were needed.
+    struct id_table *spare = slot_take_back(retired->spare);
+    if (spare == NULL) {
+        id_table_clear(retired->table);
+        spare = retired->table;
+        retired->table = NULL;
+    }
+    slot_offer(retired->spare, spare);
+}
+
 void
 generations_adopted(struct generations *generations, uint64_t number)
 {
@@ -163,8 +179,10 @@ generations_adopted(struct generations *generations, uint64_t number)
     size_t count = generations->retired.size / sizeof *list;
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        if (list[i].view <= number)
+        if (list[i].view <= number) {
+            table_spare(&list[i]);
             retired_free(&list[i]);
+        }
         // A run is still to be deleted.
         if (list[i].view > number || list[i].run != 0)
             list[kept++] = list[i];
@@ -486,6 +504,6 @@ generations_append(struct generations *generations, const struct seal *seal, str
                              : append_commit(generations, NULL, NULL, seal, error);
     if (status == STATUS_BUSY)
         return status;
-    generations_retire(generations, (struct retired){.table = seal->table});
+    generations_retire(generations, (struct retired){.table = seal->table, .spare = seal->spare});
     return status ? status : generations_publish(generations, error);
 }

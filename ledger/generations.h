@@ -31,6 +31,7 @@
 // transaction: a crash leaves what was before it or what was after it. Owner and only thread: the
 // keeper (at start, who recovers the shard); views are read by the shard's writer.
 
+#include "base/ring.h"
 #include "ledger/id_table.h"
 #include "ledger/runs.h"
 
@@ -50,6 +51,9 @@ struct seal {
     struct id_table *table;
     uint64_t position;  // the last block whose identities are in it or before
     int64_t newest_arrival_ns;
+    // Where the table goes, cleared, when nobody asks it any more: its owner is there as long as
+    // views are adopted. NULL: it is closed.
+    struct slot *spare;
 };
 
 struct generation {

@@ -18,6 +18,7 @@ struct retired {
     uint32_t run;  // to be deleted from the disk; 0: none
     struct filter *filter;
     struct id_table *table;
+    struct slot *spare;  // of the table's seal
 };
 
 struct generations {

@@ -68,6 +68,14 @@ id_table_close(struct id_table *table)
     pool_give(table);
 }
 
+// A bucket without places is free, whatever its tags are; entries are written before they are read.
+void
+id_table_clear(struct id_table *table)
+{
+    memset(table->buckets, 0, (size_t)table->buckets_count * sizeof *table->buckets);
+    table->count = 0;
+}
+
 static uint32_t
 bucket_of(const struct id_table *table, struct fingerprint fingerprint)
 {

@@ -11,7 +11,7 @@
 // The entries stand in one array in the order of their coming; beside it buckets of one cache line
 // hold eight pairs of tag and place each. So a lookup that finds nothing touches one line, and what
 // is written to disk needs no gathering. Memory: 16 bytes an entry, touched as it fills, and 64
-// bytes for each seven entries it was made for. Nothing grows, nothing is removed.
+// bytes for each seven entries it was made for. Nothing grows, nothing is removed but all at once.
 // Owner: the shard's writer while it fills; once sealed nobody writes, and any thread may read.
 
 #include "base/hash.h"
@@ -52,6 +52,8 @@ struct id_table;
 // NULL: no memory.
 struct id_table *id_table_open(uint32_t count_max);
 void id_table_close(struct id_table *table);
+// Forgets all entries. The memory stays, and is touched already.
+void id_table_clear(struct id_table *table);
 void id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint);
 // The entry with these 96 bits; its payload may be written over. NULL: none.
 struct fingerprint *id_table_find(const struct id_table *table, struct fingerprint fingerprint);

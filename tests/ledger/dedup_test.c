@@ -233,6 +233,38 @@ Test(dedup, asks_the_disk_seldom_for_what_is_new)
     desk_end(desk);
 }
 
+// Seals what is in the hot table, and has it written and adopted. Returns the table that it was.
+static const struct id_table *
+desk_seal(struct desk *desk)
+{
+    struct error error = {0};
+    const struct seal *seal = dedup_seal(desk->dedup, ++desk->block, desk->now_ns);
+    cr_assert_not_null(seal);
+    const struct id_table *table = seal->table;
+    succeed(generations_append(desk->generations, seal, &error), &error);
+    desk_adopt(desk);
+    return table;
+}
+
+// Of three fillings the third is in the table of the first, of which nothing is left in it: not one
+// identity that was found is found there, and there is room for as many again.
+Test(dedup, fills_a_table_again_that_was_written)
+{
+    struct desk *desk = desk_begin(1 << 30);
+    const struct id_table *tables[6];
+    for (uint32_t round = 0; round < 6; round++) {
+        cr_assert_eq(dedup_stat(desk->dedup).ids, round * HOT);
+        for (uint32_t i = round * HOT; i < (round + 1) * HOT; i++)
+            desk_add(desk, i);
+        tables[round] = desk_seal(desk);
+        desk_check(desk, (round + 1) * HOT);
+    }
+    cr_assert_neq(tables[0], tables[1]);
+    for (uint32_t round = 2; round < 6; round++)
+        cr_assert_eq(tables[round], tables[round - 2]);
+    desk_end(desk);
+}
+
 Test(dedup, finds_a_freed_identity_new_wherever_the_old_one_is)
 {
     enum { COUNT = 6000 };
