@@ -31,10 +31,13 @@ wallet_credit_word(struct price_call *call)
 {
     struct price_reader *in = &call->reader;
     struct abacus *abacus = in->abacus;
-    const struct rational *rate =
-        price_read_optional(in, call->params, "rate", PRICE_POSITIVE, abacus_int(abacus, 1));
     bool is_minor = is_text(call, "input", "minor", "credits");
     bool wants_credits = is_text(call, "output", "credits", "amount");
+    // Money that stays money has no rate.
+    const struct rational *rate =
+        is_minor && !wants_credits
+            ? price_read_optional(in, call->params, "rate", PRICE_POSITIVE, abacus_int(abacus, 1))
+            : price_read_number(in, call->params, "rate", PRICE_POSITIVE);
     const struct rational *units = call_number_or_units(call, "credits");
     if (in->in->status)
         return;

@@ -181,8 +181,14 @@ amounts_check(
     struct price_amounts *amounts)
 {
     struct document *in = call->reader.in;
-    bool has_count = amounts->count > 0 || price_member(call->params, "events") != NULL ||
-                     price_member(call->params, "events_count") != NULL || amounts->running != NULL;
+    const char *count =
+        price_name(call->params, WORD_KEYS("events", "events_count", "event_count"));
+    // Running totals may end before the last event; those that reach the units tell how many.
+    bool is_whole =
+        amounts->running_count > 0 &&
+        rational_compare(amounts->running[amounts->running_count - 1], amounts->units) == 0;
+    bool has_count =
+        price_member(call->params, count) != NULL || is_whole || rational_sign(amounts->units) == 0;
     bool has_limit = percentage->min != NULL || percentage->max != NULL;
     bool has_free = percentage->free_events > 0 || rational_sign(percentage->free_amount) > 0;
     if (has_limit && amounts->events == NULL)
