@@ -1,4 +1,5 @@
 #include "base/assert.h"
+#include "ledger/usage_events.h"
 #include "tests/ledger/workload.h"
 
 #include <inttypes.h>
@@ -134,6 +135,69 @@ may_be_gone(const struct workload *workload, const struct usage_query *query)
     return workload->keep_log_ns > 0 && !is_whole;
 }
 
+struct told_events {
+    uint64_t count;
+    struct decimal sum;
+    bool is_too_large;
+};
+
+static bool
+on_event(void *context, const struct usage_event *event)
+{
+    struct told_events *told = context;
+    told->count++;
+    told->is_too_large = told->is_too_large || !decimal_add(&told->sum, event->value);
+    return true;
+}
+
+// One by one they are as many and as much as the rows, which are right, say together.
+static void
+ask_events(
+    struct workload *workload,
+    const char *asked,
+    const struct usage_query *query,
+    const struct usage_result *result)
+{
+    struct told_events told = {0};
+    struct decimal sum = DECIMAL_ZERO;
+    struct error error = {0};
+    uint64_t count = 0;
+    const struct usage_events_query events = {
+        .meter = query->meter,
+        .subjects = query->subject.size > 0 ? &query->subject : query->subjects,
+        .subjects_count = query->subject.size > 0 ? 1 : query->subjects_count,
+        .from_ns = query->from_ns,
+        .to_ns = query->to_ns,
+    };
+    enum status status = usage_events(workload->reader, &events, on_event, &told, &error);
+    if ((workload->is_damaged && status == STATUS_CORRUPT) ||
+        (workload->keep_log_ns > 0 && status == STATUS_NOT_FOUND))
+        return;
+    if (status)
+        fail(workload, "%s\n  its events: %s", asked, error.text);
+    for (size_t i = 0; i < result->count; i++) {
+        count += result->rows[i].count;
+        told.is_too_large = told.is_too_large || !decimal_add(&sum, result->rows[i].value);
+    }
+    if (count != told.count || (!told.is_too_large && sum.units != told.sum.units))
+        fail(
+            workload,
+            "%s\n  %" PRIu64 " events one by one, %" PRIu64 " in the rows",
+            asked,
+            told.count,
+            count);
+}
+
+// Whether single events can be asked for, and every one of them is in a row.
+static bool
+has_events(const struct meter *meter, const struct usage_query *query)
+{
+    bool is_additive =
+        meter->aggregation == AGGREGATION_COUNT || meter->aggregation == AGGREGATION_SUM;
+    return is_additive && query->window == USAGE_WINDOW_NONE && query->filter == NULL &&
+           query->at_cut == 0;
+}
+
 // The same question to the model and to the ledger's query code.
 static void
 ask(struct workload *workload, const struct workload_question *question, const struct meter *meter)
@@ -169,6 +233,8 @@ ask(struct workload *workload, const struct workload_question *question, const s
     }
     if (result.count != count)
         fail(workload, "%s\n  %zu rows, the model says %zu", asked, result.count, count);
+    if (has_events(meter, query))
+        ask_events(workload, asked, query, &result);
     workload->shared->questions++;
     workload->shared->rows += count;
 }
