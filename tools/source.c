@@ -58,7 +58,7 @@ source_open_bytes(struct bytes bytes, struct arena *arena, struct source *out)
     *out = (struct source){
         .fd = -1,
         .name = "memory",
-        .window = arena_array(arena, SOURCE_WINDOW_SIZE, uint8_t),
+        .window = arena_array(arena, bytes.size + 1, uint8_t),
         .end = bytes.size,
         .size_bytes = (int64_t)bytes.size,
         .read_bytes = bytes.size,
