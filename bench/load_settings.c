@@ -169,6 +169,8 @@ load_settings_complete(struct load_settings *settings, struct error *error)
         return error_set(error, STATUS_INVALID, "--threads may not be more than --connections");
     if (settings->is_udp && settings->is_unix)
         return error_set(error, STATUS_INVALID, "--udp or --unix, not both");
+    if (settings->is_udp && settings->idle_connections > 0)
+        return error_set(error, STATUS_INVALID, "--udp knows no connections that could be idle");
     bool needs_own = settings->prefill > 0 || settings->is_restarted;
     if (settings->to != NULL && needs_own)
         return error_set(error, STATUS_INVALID, "--prefill and --restart need a tallyd of our own");

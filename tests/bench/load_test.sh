@@ -39,12 +39,14 @@ says '"loop":"open"'
 load --events 1000 --chunk 1 --in-flight 50 || fail "chunks of one event failed"
 says 'usage  *matches'
 
-load --events 3000 --unix --zipf 0.99 --format json || fail "a unix socket failed"
+load --events 3000 --unix --zipf 0.99 --idle-connections 30 --format json ||
+    fail "a unix socket failed"
 says '"usage_matches":true'
 says '"transport":"unix"'
 says '"zipf":0.99,'
+says '"idle_connections":30,'
 
-load --events 4000 --udp --hot-subject 50 --idle-connections 30 --format json || fail "UDP failed"
+load --events 4000 --udp --hot-subject 50 --format json || fail "UDP failed"
 says '"events_acked":4000,'
 says '"usage_matches":true'
 says '"chunk":100,'
@@ -74,6 +76,7 @@ refuses 2 --no-such-option
 refuses 2 --format xml
 refuses 2 --threads 3 --connections 2
 refuses 2 --udp --unix
+refuses 2 --udp --idle-connections 3
 refuses 2 --zipf steep
 refuses 2 --prefill 5 --to 127.0.0.1:1
 refuses 1 --events 1000000000000
