@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "billing/command.h"
+#include "ledger/lmdb_crash.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ main(int argc, char **argv)
     struct error error;
     // A closed pipe or connection is an error of the write, not the end of the process.
     signal(SIGPIPE, SIG_IGN);
+    crash_guard();
     log_init("tally-billing", LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
     if (argc < 2)
         return help_print(stderr);

@@ -15,6 +15,7 @@
 #include "ingest/listen.h"
 #include "ingest/settings.h"
 #include "ledger/ledger.h"
+#include "ledger/lmdb_crash.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -483,6 +484,7 @@ main(int argc, char **argv)
     scoped(arena_done) struct arena arena = {0};
     struct error error = {0};
     (void)umask(0007);
+    crash_guard();
     server.arena = &arena;
     enum option_result result = settings_read(argc, argv, &arena, &server.settings, &error);
     if (result == OPTION_EXIT)

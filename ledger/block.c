@@ -131,6 +131,29 @@ block_fault(uint64_t sequence, const char *fault, struct error *error)
     return error_set(error, STATUS_CORRUPT, "block %llu: %s", (unsigned long long)sequence, fault);
 }
 
+bool
+block_header_is_whole(const uint8_t bytes[BLOCK_HEADER_SIZE], struct block_header *out)
+{
+    struct cursor in = cursor_over(bytes_of(bytes, BLOCK_HEADER_SIZE));
+    uint32_t magic = cursor_u32le(&in);
+    uint16_t version = cursor_u16le(&in);
+    if (magic != BLOCK_MAGIC || version != BLOCK_VERSION)
+        return false;
+    struct block_header header = header_read(&in);
+    size_t size = (size_t)header.words_size + header.entries_size + BLOCK_HEADER_SIZE;
+    if (cursor_failed(&in) || header_fault(&header, header.sequence, bytes_of(bytes, size)) != NULL)
+        return false;
+    *out = header;
+    return true;
+}
+
+bool
+block_is_whole(const struct block_header *header, struct bytes value)
+{
+    return header->words_checksum == hash64(block_words(header, value), header->sequence) &&
+           header->entries_checksum == hash64(block_entries(header, value), header->sequence);
+}
+
 enum status
 block_look(uint64_t sequence, struct bytes value, struct block_header *out, struct error *error)
 {

@@ -108,6 +108,10 @@ void block_seal(uint8_t *value, struct block_header *header);
 // STATUS_CORRUPT with what does not fit; value may be anything.
 enum status block_look(
     uint64_t sequence, struct bytes value, struct block_header *out, struct error *error) CHECKED;
+// For who looks for blocks in bytes that may be anything: whether a header begins here; and whether
+// words and entries are those that it was written with.
+bool block_header_is_whole(const uint8_t bytes[BLOCK_HEADER_SIZE], struct block_header *out);
+bool block_is_whole(const struct block_header *header, struct bytes value);
 // Adds the words that the block defines to the list, which holds all earlier ones of the chapter.
 // STATUS_CORRUPT: not what was written. STATUS_NO_MEMORY.
 enum status block_learn(

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/buffer.h"
+#include "base/hash.h"
 #include "ledger/conf_text.h"
 #include "ledger/files.h"
 #include "ledger/head.h"
@@ -29,6 +30,8 @@ enum {
     CONF_BUFFER_MAX = 1 << 20,
     CONF_SHARDS_DEFAULT = 2,
 };
+
+static const char checksum_key[] = "checksum = ";
 
 // Environments are mapped whole, two to a shard, and a process has 128 TiB of addresses: beyond 16
 // shards the default shrinks so that all of them take at most a quarter.
@@ -149,6 +152,14 @@ shape_print(const struct ledger_conf *conf, struct buffer *out)
     terms_print(&conf->terms, out);
 }
 
+// The last line, over all before it.
+static void
+checksum_print(struct buffer *text)
+{
+    if (!buffer_failed(text))
+        buffer_format(text, "%s%016" PRIx64 "\n", checksum_key, hash64(buffer_view(text), 0));
+}
+
 // ledger.conf last: with it the ledger exists, and it is what counts where both can be read.
 enum status
 ledger_conf_write(const char *dir, const struct ledger_conf *conf, struct error *error)
@@ -157,6 +168,8 @@ ledger_conf_write(const char *dir, const struct ledger_conf *conf, struct error 
     scoped(buffer_done) struct buffer shape = {0};
     conf_print(conf, &text);
     shape_print(conf, &shape);
+    checksum_print(&text);
+    checksum_print(&shape);
     if (buffer_failed(&text) || buffer_failed(&shape))
         return error_set(error, STATUS_NO_MEMORY, "no memory for ledger.conf");
     must(text.size < CONF_SIZE_MAX);
@@ -264,6 +277,19 @@ conf_secret(const char *text, struct hash_secret *out)
     return true;
 }
 
+// A digit that turned into another one is a setting nobody chose, or the secret of no identity.
+static bool
+conf_is_whole(const char *text, size_t size)
+{
+    const size_t line = sizeof checksum_key - 1 + 16 + 1;
+    char wanted[64];
+    if (size < line || strlen(text) != size)
+        return false;
+    uint64_t checksum = hash64(bytes_of(text, size - line), 0);
+    (void)snprintf(wanted, sizeof wanted, "%s%016" PRIx64 "\n", checksum_key, checksum);
+    return memcmp(text + size - line, wanted, line) == 0;
+}
+
 static enum status
 conf_parse(
     const char *path,
@@ -320,13 +346,34 @@ conf_read(
     buffer_u8(&text, 0);
     if (!status && buffer_failed(&text))
         status = error_set(error, STATUS_INVALID, "%s is too large", path.text);
-    return status ? status : conf_parse(path.text, (const char *)text.data, has_secret, out, error);
+    struct ledger_conf conf = {0};
+    if (!status)
+        status = conf_parse(path.text, (const char *)text.data, has_secret, &conf, error);
+    if (!status && !conf_is_whole((const char *)text.data, text.size - 1)) {
+        status = error_set(
+            error,
+            STATUS_CORRUPT,
+            "%s: its checksum does not match: it was damaged, or edited by hand; put it back from "
+            "a "
+            "backup",
+            path.text);
+    }
+    if (!status)
+        *out = conf;
+    return status;
 }
 
 enum status
 ledger_conf_read(const char *dir, struct ledger_conf *out, struct error *error)
 {
     return conf_read(dir, "ledger.conf", true, out, error);
+}
+
+enum status
+ledger_shape_check(const char *dir, struct error *error)
+{
+    struct ledger_conf conf;
+    return conf_read(dir, "ledger.shape", false, &conf, error);
 }
 
 enum status

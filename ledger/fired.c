@@ -81,6 +81,17 @@ fired_is(struct tx *tx, uint32_t threshold_id, int64_t from_s, struct bytes subj
     return tx_get(tx, FIRED_DB, mark, &value) && !state_meta_read(mark, value, &sequence);
 }
 
+bool
+fired_is_marked(struct tx *tx, const struct fired *one)
+{
+    uint8_t buffer[MARK_KEY_MAX];
+    struct bytes key = mark_key(one->threshold_id, one->from_s, one->subject, buffer);
+    struct bytes value;
+    uint64_t sequence = 0;
+    return tx_get(tx, FIRED_DB, key, &value) && !state_meta_read(key, value, &sequence) &&
+           sequence == one->sequence;
+}
+
 // Sequence keys are the greatest of the database.
 static uint64_t
 last_sequence(struct tx *tx)

@@ -48,6 +48,8 @@ struct fired {
 
 // A damaged mark is none: who is told twice knows more than who is never told.
 bool fired_is(struct tx *tx, uint32_t threshold_id, int64_t from_s, struct bytes subject);
+// Whether its mark says that this is the one.
+bool fired_is_marked(struct tx *tx, const struct fired *one);
 enum status fired_put(struct tx *tx, const struct fired *one, struct error *error) CHECKED;
 // The next at most max after number `since`, in order, in the arena. STATUS_CORRUPT: one is
 // damaged.

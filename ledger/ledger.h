@@ -54,6 +54,8 @@ enum status ledger_conf_read(const char *dir, struct ledger_conf *out, struct er
 // The secret is all zero for others.
 enum status
 ledger_shape_read(const char *dir, struct ledger_conf *out, struct error *error) CHECKED;
+// Whether ledger.shape, too, is whole: for who can read both.
+enum status ledger_shape_check(const char *dir, struct error *error) CHECKED;
 // The two halves of making a ledger, for who fills it in between (ledger/restore): meters/ and
 // empty shards; then ledger.shape and ledger.conf, with which the ledger exists.
 enum status

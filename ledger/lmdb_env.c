@@ -12,6 +12,8 @@
 #include "base/assert.h"
 #include "base/pool.h"
 #include "ledger/files.h"
+#include "ledger/lmdb_crash.h"
+#include "ledger/lmdb_file.h"
 #include "ledger/lmdb_parts.h"
 
 #include <errno.h>
@@ -122,19 +124,23 @@ env_code_of_write(const struct env *env, int code)
     return code;
 }
 
+// Only a new environment gets its databases: one that is not there any more is damage, and an empty
+// one in its place would hide what it had.
 static int
-env_open_dbs(struct env *env, const struct env_options *options)
+env_open_dbs(struct env *env, const struct env_options *options, bool is_new)
 {
     MDB_txn *txn;
-    int code = mdb_txn_begin(env->handle, NULL, env->is_read_only ? MDB_RDONLY : 0, &txn);
+    int code = mdb_txn_begin(env->handle, NULL, is_new ? 0 : MDB_RDONLY, &txn);
     if (code)
         return code;
     for (uint32_t i = 0; i < options->dbs_count && code == 0; i++) {
-        unsigned flags = env->is_read_only ? 0 : MDB_CREATE;
+        unsigned flags = is_new ? MDB_CREATE : 0;
         if (options->dbs[i].key == DB_KEY_U64)
             flags |= MDB_INTEGERKEY;
         env->keys[i] = options->dbs[i].key;
         code = mdb_dbi_open(txn, options->dbs[i].name, flags, &env->dbs[i]);
+        if (code == MDB_NOTFOUND || code == MDB_INCOMPATIBLE)
+            code = MDB_CORRUPTED;
     }
     if (code) {
         mdb_txn_abort(txn);
@@ -144,7 +150,14 @@ env_open_dbs(struct env *env, const struct env_options *options)
     return mdb_txn_commit(txn);
 }
 
-// The file is env->path's, or with MDB_NOSUBDIR one by itself.
+static void
+on_assert(MDB_env *handle, const char *text)
+{
+    (void)text;
+    crash_tell(mdb_env_get_userctx(handle), "an assertion of LMDB failed");
+}
+
+// The file is env->path's, or with MDB_NOSUBDIR a new one by itself.
 static int
 env_open_handle(
     struct env *env, const struct env_options *options, const char *file, unsigned flags)
@@ -152,7 +165,12 @@ env_open_handle(
     int code = mdb_env_create(&env->handle);
     if (code)
         return code;
-    code = mdb_env_set_maxdbs(env->handle, ENV_DB_MAX);
+    crash_reading(env->path);
+    code = mdb_env_set_userctx(env->handle, env->path);
+    if (code == 0)
+        code = mdb_env_set_assert(env->handle, on_assert);
+    if (code == 0)
+        code = mdb_env_set_maxdbs(env->handle, ENV_DB_MAX);
     if (code == 0)
         code = mdb_env_set_maxreaders(env->handle, ENV_READERS_MAX);
     if (code == 0 && !options->is_read_only)
@@ -166,7 +184,7 @@ env_open_handle(
     code = mdb_env_open(env->handle, file, flags, ENV_MODE);
     (void)umask(earlier);
     if (code == 0)
-        code = env_open_dbs(env, options);
+        code = env_open_dbs(env, options, (flags & MDB_NOSUBDIR) != 0);
     return code;
 }
 
@@ -212,6 +230,7 @@ env_make(const char *path, const struct env_options *options, struct error *erro
     char file[ENV_PATH_MAX + 16];
     char made[ENV_PATH_MAX + 16];
     struct env env = {0};
+    (void)snprintf(env.path, sizeof env.path, "%s", path);
     (void)snprintf(file, sizeof file, "%s/data.mdb", path);
     (void)snprintf(made, sizeof made, "%s/data.mdb.new", path);
     if (unlink(made) != 0 && errno != ENOENT)
@@ -219,6 +238,7 @@ env_make(const char *path, const struct env_options *options, struct error *erro
     int code = env_open_handle(&env, options, made, MDB_NOSUBDIR | MDB_NOLOCK);
     if (env.handle != NULL)
         mdb_env_close(env.handle);
+    crash_forget(env.path);
     if (code)
         return env_error(path, "make it", code, error);
     return rename(made, file) == 0 ? STATUS_OK : error_set_errno(error, "cannot rename %s", made);
@@ -232,6 +252,23 @@ env_settle(const char *path, const struct env_options *options, struct error *er
     return status ? status : dir_sync(path, error);
 }
 
+// LMDB believes the meta page with the greater number.
+static enum status
+env_check_metas(const char *path, struct error *error)
+{
+    char file[ENV_PATH_MAX + 16];
+    struct error found = {0};
+    (void)snprintf(file, sizeof file, "%s/data.mdb", path);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(error, "cannot open %s", file);
+    enum status status = env_file_metas_check(fd, path, &found);
+    (void)close(fd);
+    if (status)
+        return error_set(error, status, "%s%s", found.text, advice_of_damage(path));
+    return STATUS_OK;
+}
+
 static enum status
 env_open_new(
     const char *path,
@@ -241,6 +278,8 @@ env_open_new(
     struct error *error)
 {
     enum status status = options->is_read_only ? STATUS_OK : env_settle(path, options, error);
+    if (!status)
+        status = env_check_metas(path, error);
     if (status)
         return status;
     struct env *env = pool_take(1, sizeof *env);
@@ -256,6 +295,7 @@ env_open_new(
     if (code) {
         if (env->handle != NULL)
             mdb_env_close(env->handle);
+        crash_forget(env->path);
         pool_give(env);
         return env_error(path, "open it", code, error);
     }
@@ -301,6 +341,7 @@ env_close(struct env *env)
             link = &(*link)->next;
         *link = env->next;
         mdb_env_close(env->handle);
+        crash_forget(env->path);
         pool_give(env);
     }
     must(pthread_mutex_unlock(&open_envs_lock) == 0);
@@ -323,6 +364,21 @@ env_used_bytes(struct env *env)
     code = mdb_env_stat(env->handle, &stat);
     must(code == 0);
     return (info.me_last_pgno + 1) * stat.ms_psize;
+}
+
+enum status
+env_check(struct env *env, const struct env_file_check *check, struct error *error)
+{
+    // Keeps the pages of its commit from being used again.
+    scoped(tx_done) struct tx tx = tx_read(env);
+    int fd;
+    enum status status = tx_check(&tx, error);
+    if (status)
+        return status;
+    int code = mdb_env_get_fd(env->handle, &fd);
+    must(code == 0);
+    env_file_check(fd, tx_revision(&tx), check);
+    return STATUS_OK;
 }
 
 struct reader_scan {

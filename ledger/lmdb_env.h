@@ -43,7 +43,7 @@ struct env_options {
 // path: an existing directory. For a writer an environment that is not there is made: a crash
 // leaves none or a whole one, which is durable when this returns. Opening it again in this process
 // shares the first handle. A reader of an environment that no writer has made yet gets
-// STATUS_NOT_FOUND.
+// STATUS_NOT_FOUND. STATUS_CORRUPT: its meta pages do not fit together.
 enum status
 env_open(const char *path, const struct env_options *options, struct env **out, struct error *error)
     CHECKED;
@@ -51,6 +51,11 @@ void env_close(struct env *env);
 // The last committed transaction's number: changes with every commit. A transaction begun later
 // sees that commit. 0: it cannot be read.
 uint64_t env_revision(struct env *env);
+
+// Whether the file's pages fit together (ledger/lmdb_file), in the newest commit.
+struct env_file_check;
+enum status
+env_check(struct env *env, const struct env_file_check *check, struct error *error) CHECKED;
 
 struct env_stat {
     uint64_t map_size, used_bytes;  // used: last page number x page size

@@ -1,5 +1,6 @@
 // Transactions and walks: each has a sticky status, so that one check at the end is enough.
 #include "base/assert.h"
+#include "ledger/lmdb_crash.h"
 #include "ledger/lmdb_parts.h"
 
 #include <string.h>
@@ -39,6 +40,7 @@ tx_begin(struct env *env, bool is_write)
     must(!is_write || !env->is_read_only);
     struct tx tx = {.env = env, .is_write = is_write};
     MDB_txn *txn = NULL;
+    crash_reading(env->path);
     int code = mdb_txn_begin(env->handle, NULL, is_write ? 0 : MDB_RDONLY, &txn);
     tx_fail(&tx, "begin a transaction", code);
     tx.handle = code == 0 ? txn : NULL;
@@ -132,6 +134,7 @@ tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value)
         return false;
     MDB_val key_val = val_of(key);
     MDB_val value;
+    crash_reading(tx->env->path);
     int code = mdb_get(tx->handle, tx->env->dbs[db], &key_val, &value);
     if (code == MDB_NOTFOUND)
         return false;
@@ -223,6 +226,7 @@ walk_move(struct walk *walk, MDB_val key, MDB_cursor_op op)
     if (walk->handle == NULL || walk->tx->status != STATUS_OK)
         return false;
     MDB_val value;
+    crash_reading(walk->tx->env->path);
     int code = mdb_cursor_get(walk->handle, &key, &value, op);
     if (code == MDB_NOTFOUND)
         return false;

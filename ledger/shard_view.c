@@ -63,7 +63,8 @@ log_head(struct tx *log, uint64_t *out_head, struct error *error)
     scoped(walk_done) struct walk walk = walk_open(log, LOG_DB_BLOCKS);
     uint64_t head = 0;
     if (walk_last(&walk)) {
-        must(walk.key.size == sizeof head);
+        if (walk.key.size != sizeof head)
+            return error_set(error, STATUS_CORRUPT, "log: the number of its last block is damaged");
         memcpy(&head, walk.key.data, sizeof head);
     }
     enum status status = tx_check(log, error);

@@ -215,7 +215,8 @@ first_start(const struct cell_walk *cells, int64_t *out, struct error *error)
             first_s = key.start_s;
     }
     *out = first_s > plan->from_s ? first_s : plan->from_s;
-    return STATUS_OK;
+    // A search that failed found nothing, which is not the same as nothing there.
+    return tx_check(cells->state, error);
 }
 
 // Whether the zone's hours are those of UTC all the time: then its days begin on such hours.

@@ -172,6 +172,7 @@ stage_print(const struct verify *verify, char *out, size_t out_size)
     unsigned long long place = published_get(&verify->shared->place);
     switch ((enum verify_stage)flag_get(&verify->shared->stage)) {
     case VERIFY_STAGE_OPEN: (void)snprintf(out, out_size, "log and state"); return;
+    case VERIFY_STAGE_PAGES: (void)snprintf(out, out_size, "pages"); return;
     case VERIFY_STAGE_REGISTRY: (void)snprintf(out, out_size, "registry"); return;
     case VERIFY_STAGE_LOG: (void)snprintf(out, out_size, "log block %llu", place); return;
     case VERIFY_STAGE_IDENTITIES: (void)snprintf(out, out_size, "log"); return;
@@ -275,6 +276,8 @@ verify_run(
         verify_tell(&verify, "ledger.conf", error->text);
         status = STATUS_OK;
     } else if (!status) {
+        if (ledger_shape_check(dir, error))
+            verify_tell(&verify, "ledger.shape", error->text);
         status = verify_parts(&verify, error);
     }
     if (!status)

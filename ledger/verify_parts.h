@@ -23,6 +23,7 @@
 
 enum verify_stage {
     VERIFY_STAGE_OPEN,
+    VERIFY_STAGE_PAGES,
     VERIFY_STAGE_REGISTRY,
     VERIFY_STAGE_LOG,
     VERIFY_STAGE_IDENTITIES,
@@ -56,6 +57,9 @@ struct verify_report {
 
 void report_finding(struct verify_report *report, const char *key, const char *format, ...)
     PRINTF_LIKE(3, 4);
+// The pages of an environment, which is "log", "state", "fired" or "registry".
+struct env;
+void report_pages(struct verify_report *report, const char *what, struct env *env);
 void report_stage(struct verify_report *report, enum verify_stage stage);
 // Where the reading is now.
 void report_place(struct verify_report *report, uint64_t place);

@@ -55,6 +55,8 @@ verify_records(struct verify_report *report, const char *dir)
         report_finding(report, "registry", "%s", error.text);
         return;
     }
+    report_pages(report, "registry", env);
+    report_stage(report, VERIFY_STAGE_REGISTRY);
     struct tx tx = tx_read(env);
     struct walk walk = walk_open(&tx, 0);
     uint64_t left = tx_count(&tx, 0);

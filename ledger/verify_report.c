@@ -1,7 +1,9 @@
 #include "base/assert.h"
+#include "ledger/lmdb_file.h"
 #include "ledger/verify_parts.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -68,4 +70,47 @@ report_place(struct verify_report *report, uint64_t place)
 {
     published_set(&report->shared->place, place);
     published_set(&report->shared->done, published_get(&report->shared->done) + 1);
+}
+
+struct page_report {
+    struct verify_report *report;
+    const char *what;
+    uint64_t read;
+};
+
+static void
+on_page_finding(void *context, uint64_t page, const char *tree, const char *what)
+{
+    const struct page_report *pages = context;
+    char key[96];
+    bool has_tree = tree[0] != '\0';
+    (void)snprintf(
+        key,
+        sizeof key,
+        "%s page %" PRIu64 "%s%s%s",
+        pages->what,
+        page,
+        has_tree ? " (" : "",
+        tree,
+        has_tree ? ")" : "");
+    report_finding(pages->report, key, "%s", what);
+}
+
+static void
+on_page(void *context)
+{
+    struct page_report *pages = context;
+    report_place(pages->report, ++pages->read);
+}
+
+void
+report_pages(struct verify_report *report, const char *what, struct env *env)
+{
+    struct page_report pages = {.report = report, .what = what};
+    const struct env_file_check check = {
+        .on_finding = on_page_finding, .on_page = on_page, .context = &pages};
+    struct error error;
+    report_stage(report, VERIFY_STAGE_PAGES);
+    if (env_check(env, &check, &error))
+        report_finding(report, what, "%s", error.text);
 }

@@ -53,13 +53,15 @@ fired_check(struct verify_shard *shard, struct env *env)
             return;
         }
         for (uint32_t i = 0; i < count; i++) {
-            if (list[i].sequence != since + 1 ||
-                !fired_is(&tx, list[i].threshold_id, list[i].from_s, list[i].subject)) {
+            if (list[i].sequence != since + 1 || !fired_is_marked(&tx, &list[i])) {
                 report_finding(shard->report, "fired", "marks of what fired do not agree");
                 return;
             }
             since = list[i].sequence;
         }
+        // Two records each: what fired, and its mark.
+        if (count < PAGE && tx_count(&tx, FIRED_DB) != 2 * since)
+            report_finding(shard->report, "fired", "there are marks of nothing that fired");
     }
 }
 
@@ -70,8 +72,10 @@ shard_check_fired(struct verify_shard *shard, const char *dir)
     struct error error;
     if (fired_open_view(dir, shard->view.shard, &env, &error))
         report_finding(shard->report, "fired", "%s", error.text);
-    else if (env != NULL)
+    if (env != NULL) {
+        report_pages(shard->report, "fired", env);
         fired_check(shard, env);
+    }
     env_close(env);
 }
 
@@ -128,6 +132,10 @@ verify_shard(
         report_finding(report, "log", "its file is empty or missing: restore the ledger");
     if (shard.view.state == NULL)
         report_finding(report, "state", "its file is empty or missing: rebuild the state");
+    if (shard.view.log != NULL)
+        report_pages(report, "log", shard.view.log);
+    if (shard.view.state != NULL)
+        report_pages(report, "state", shard.view.state);
     shard_read_head(&shard, dir, index);
     shard_check_fired(&shard, dir);
     shard.cells = cells_open();

@@ -311,7 +311,7 @@ help_print(FILE *out, int code)
     (void)fputs(
         "usage: tally ledger "
         "stat|verify|dump|cut|cancel|amend|audit|backfill|backup|restore|rebuild|"
-        "resize "
+        "repair|resize "
         "[options]\n\n",
         out);
     for (size_t i = 0; i < SUBCOMMANDS_COUNT; i++)

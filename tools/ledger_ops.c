@@ -4,6 +4,7 @@
 #include "base/progress.h"
 #include "ledger/backup.h"
 #include "ledger/rebuild.h"
+#include "ledger/repair.h"
 #include "tools/command.h"
 
 #include <inttypes.h>
@@ -19,6 +20,7 @@ struct settings {
     int64_t map_size;
     int64_t shard;
     int64_t dedup_window_ns;
+    bool is_dry;
 };
 
 #define AT(member) .offset = offsetof(struct settings, member)
@@ -50,6 +52,17 @@ static const struct option_row rebuild_rows[] = {
     COMMAND_DATA_ROW(struct settings),
     {.name = "shard", .type = OPTION_INT, AT(shard), .fallback = "-1", .min = -1, .max = 255,
      .value_name = "N", .help = "one shard; -1: all"},
+    {.name = "dedup-window", .type = OPTION_DURATION, AT(dedup_window_ns),
+     .env = "TALLY_DEDUP_WINDOW", .fallback = "36d", .min = 1, .max = INT64_MAX / 4,
+     .value_name = "TIME", .help = "what tallyd is started with, when that is longer: a shorter "
+                                   "one forgets what was sent"},
+    {.name = NULL},
+};
+
+static const struct option_row repair_rows[] = {
+    COMMAND_DATA_ROW(struct settings),
+    {.name = "dry-run", .type = OPTION_FLAG, AT(is_dry),
+     .help = "say what would be done, and change nothing"},
     {.name = "dedup-window", .type = OPTION_DURATION, AT(dedup_window_ns),
      .env = "TALLY_DEDUP_WINDOW", .fallback = "36d", .min = 1, .max = INT64_MAX / 4,
      .value_name = "TIME", .help = "what tallyd is started with, when that is longer: a shorter "
@@ -94,6 +107,20 @@ static const struct option_spec rebuild_spec = {
     .details = "tallyd must be stopped. Programs that keep the ledger open for reading are to be "
                "started again.",
     .rows = rebuild_rows,
+};
+
+static const struct option_spec repair_spec = {
+    .program = "tally ledger repair",
+    .summary = "Makes again what is damaged and can be made of the rest, and says what cannot.",
+    .usage = "[options]",
+    .details =
+        "tallyd must be stopped. The log is made again of its own blocks when all of them are "
+        "there, state/\n"
+        "of the log, ledger.shape of ledger.conf; what a log has lost is told by its "
+        "blocks. What is replaced\n"
+        "stays beside it as FILE.damaged. Exits 1 when something is left that only a "
+        "backup has.",
+    .rows = repair_rows,
 };
 
 static const struct option_spec resize_spec = {
@@ -240,6 +267,36 @@ run_rebuild(const struct settings *settings)
     return EXIT_OK;
 }
 
+static void
+repair_tell(void *context, const struct repair_step *step)
+{
+    char where[32] = "ledger";
+    (void)context;
+    if (step->shard >= 0)
+        (void)snprintf(where, sizeof where, "shard %04d", (int)step->shard);
+    printf("%s: %s: %s\n", where, step->is_mended ? "mended" : "NOT MENDED", step->text);
+}
+
+static int
+run_repair(const struct settings *settings)
+{
+    struct error error = {0};
+    struct repair_summary summary;
+    const struct repair_options options = {
+        .is_dry = settings->is_dry,
+        .on_step = repair_tell,
+        .ledger =
+            {.dedup_window_ns = settings->dedup_window_ns, .past_max_ns = 1, .future_max_ns = 1},
+    };
+    if (repair_run(settings->data, &options, &summary, &error))
+        return command_failed("ledger repair", &error);
+    printf(
+        "%" PRIu64 " findings of `tally ledger verify` before, %" PRIu64 " left\n",
+        summary.findings,
+        summary.left);
+    return summary.left > 0 ? EXIT_FAILED : EXIT_OK;
+}
+
 static int
 run_resize(const struct settings *settings)
 {
@@ -258,6 +315,7 @@ static const struct {
     {"backup",  &backup_spec,  run_backup },
     {"restore", &restore_spec, run_restore},
     {"rebuild", &rebuild_spec, run_rebuild},
+    {"repair",  &repair_spec,  run_repair },
     {"resize",  &resize_spec,  run_resize },
 };
 enum { OPERATIONS_COUNT = sizeof operations / sizeof operations[0] };

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ledger/lmdb_crash.h"
 #include "tools/command.h"
 #include "tools/nearest.h"
 
@@ -92,6 +93,7 @@ is_any_of(const char *text, const char *a, const char *b, const char *c)
 int
 main(int argc, char **argv)
 {
+    crash_guard();
     if (argc < 2) {
         help_print(stderr);
         return EXIT_USAGE;
