@@ -105,6 +105,8 @@ server_open(struct server *server, struct error *error)
     if (status == STATUS_OK)
         status = keys_start(api->database, &api->keys, error);
     if (status == STATUS_OK)
+        status = readers_open(settings->data, (uint32_t)settings->workers, &api->readers, error);
+    if (status == STATUS_OK)
         status = ingest_open(settings->unix_path, &api->ingest, error);
     if (status == STATUS_OK)
         status = http_open(server, error);
@@ -120,6 +122,7 @@ server_close(struct server *server)
         api_announce_remove(server->settings.data);
     http_stop(server->api.http, server->settings.stop_ns);
     ingest_close(server->api.ingest);
+    readers_close(server->api.readers);
     keys_stop(server->api.keys);
     database_close(server->api.database);
 }

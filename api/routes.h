@@ -7,6 +7,19 @@ struct call;
 // routes/events.c
 void events_post(struct call *call);
 
+// routes/meters.c
+void meters_get(struct call *call);
+void meters_post(struct call *call);
+void meter_get(struct call *call);
+void meter_put(struct call *call);
+void meter_delete(struct call *call);
+
+// routes/query.c
+void meter_query_get(struct call *call);
+void meter_query_post(struct call *call);
+void meter_subjects_get(struct call *call);
+void meter_group_values_get(struct call *call);
+
 // routes/health.c
 void health_get(struct call *call);
 void health_database_get(struct call *call);

@@ -17,6 +17,15 @@ STATUSES = {
     ("GET", "/metrics"):       (401, 403, 200, 403, 200),
     ("GET", "/api/health/db"): (200, 200, 200, 200, 200),
     ("POST", "/api/v1/events"): (401, 400, 403, 403, 400),
+    ("GET", "/api/v1/meters"): (401, 403, 200, 403, 200),
+    ("POST", "/api/v1/meters"): (401, 403, 403, 403, 400),
+    ("GET", "/api/v1/meters/{meter}"): (401, 403, 404, 403, 404),
+    ("PUT", "/api/v1/meters/{meter}"): (401, 403, 403, 403, 404),
+    ("DELETE", "/api/v1/meters/{meter}"): (401, 403, 403, 403, 404),
+    ("GET", "/api/v1/meters/{meter}/query"): (401, 403, 404, 403, 404),
+    ("POST", "/api/v1/meters/{meter}/query"): (401, 403, 400, 403, 400),
+    ("GET", "/api/v1/meters/{meter}/subjects"): (401, 403, 404, 403, 404),
+    ("GET", "/api/v1/meters/{meter}/group-by/{key}/values"): (401, 403, 404, 403, 404),
 }
 
 

@@ -1,0 +1,184 @@
+#include "api/answer_write.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+enum { DECIMALS = 6 };
+
+static void
+time_print(int64_t time_ns, char text[CLOCK_TEXT_MAX])
+{
+    (void)clock_print(time_ns, text);
+}
+
+static void
+member_time(struct json_out *out, const char *key, int64_t time_ns)
+{
+    char text[CLOCK_TEXT_MAX];
+    time_print(time_ns, text);
+    json_key(out, key);
+    json_text(out, text);
+}
+
+static void
+row_write_json(const struct question *question, const struct answer_row *row, struct json_out *out)
+{
+    char value[WIDE_TEXT_MAX];
+    (void)usage_row_print(row->usage, value);
+    json_begin(out, '{');
+    json_key(out, "value");
+    json_raw(out, value);
+    member_time(out, "windowStart", row->from_ns);
+    member_time(out, "windowEnd", row->to_ns);
+    json_key(out, "subject");
+    if (question->is_by_subject)
+        json_string(out, row->usage->subject);
+    else
+        json_null(out);
+    if (row->customer != NULL) {
+        json_key(out, "customerId");
+        json_text(out, row->customer);
+    }
+    json_key(out, "groupBy");
+    json_begin(out, '{');
+    for (size_t i = 0; i < question->group_by.count; i++) {
+        json_key(out, question->group_by.items[i]);
+        json_string(out, row->usage->dimensions[i]);
+    }
+    json_end(out, '}');
+    json_end(out, '}');
+}
+
+void
+answer_write_json(
+    const struct question *question, const struct answer *answer, struct json_out *out)
+{
+    json_begin(out, '{');
+    if (question->has_from)
+        member_time(out, "from", question->from_ns);
+    if (question->has_to)
+        member_time(out, "to", question->to_ns);
+    if (question->window_text != NULL) {
+        json_key(out, "windowSize");
+        json_text(out, question->window_text);
+    }
+    json_key(out, "data");
+    json_begin(out, '[');
+    for (size_t i = 0; i < answer->count; i++)
+        row_write_json(question, &answer->rows[i], out);
+    json_end(out, ']');
+    json_end(out, '}');
+}
+
+// --- CSV ---
+
+// Adds one to the last digit of "-12.345". True: a digit more is needed in front.
+static bool
+digits_raise(char *digits, size_t size)
+{
+    for (size_t i = size; i-- > 0;) {
+        if (digits[i] == '.')
+            continue;
+        if (digits[i] != '9') {
+            digits[i]++;
+            return false;
+        }
+        digits[i] = '0';
+    }
+    return true;
+}
+
+void
+six_decimals(const char *text, char *room)
+{
+    bool is_negative = text[0] == '-';
+    const char *digits = text + is_negative;
+    const char *point = strchrnul(digits, '.');
+    const char *after = *point == '.' ? point + 1 : point;
+    size_t whole = (size_t)(point - digits), have = strlen(after);
+    // A place in front for a carry, then digits, the point and six decimals.
+    char *out = room + is_negative;
+    out[0] = '0';
+    memcpy(out + 1, digits, whole);
+    out[1 + whole] = '.';
+    for (size_t i = 0; i < DECIMALS; i++)
+        out[2 + whole + i] = i < have ? after[i] : '0';
+    size_t size = 2 + whole + DECIMALS;
+    out[size] = '\0';
+    if (have > DECIMALS) {
+        bool is_more = strspn(after + DECIMALS + 1, "0") != have - DECIMALS - 1;
+        bool is_odd = (out[size - 1] - '0') & 1;
+        char next = after[DECIMALS];
+        if (next > '5' || (next == '5' && (is_more || is_odd)))
+            (void)digits_raise(out, size);
+    }
+    if (out[0] == '0')
+        memmove(out, out + 1, size);
+    bool is_zero = strspn(out, "0.") == strlen(out);
+    if (is_negative && !is_zero)
+        room[0] = '-';
+    else if (is_negative)
+        memmove(room, room + 1, strlen(out) + 1);
+}
+
+// Quoted where RFC 4180 wants it.
+static void
+cell_put(struct buffer *out, struct bytes text)
+{
+    bool is_quoted = false;
+    for (size_t i = 0; i < text.size; i++)
+        is_quoted = is_quoted || strchr(",\"\r\n", text.data[i]) != NULL;
+    if (!is_quoted) {
+        buffer_bytes(out, text);
+        return;
+    }
+    buffer_u8(out, '"');
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '"')
+            buffer_u8(out, '"');
+        buffer_u8(out, text.data[i]);
+    }
+    buffer_u8(out, '"');
+}
+
+static void
+row_write_csv(const struct question *question, const struct answer_row *row, struct buffer *out)
+{
+    char from[CLOCK_TEXT_MAX], to[CLOCK_TEXT_MAX], value[WIDE_TEXT_MAX], six[WIDE_TEXT_MAX + 8];
+    time_print(row->from_ns, from);
+    time_print(row->to_ns, to);
+    (void)usage_row_print(row->usage, value);
+    six_decimals(value, six);
+    buffer_format(out, "%s,%s,", from, to);
+    if (question->is_by_subject) {
+        cell_put(out, row->usage->subject);
+        buffer_u8(out, ',');
+    }
+    if (question->is_by_customer) {
+        cell_put(out, bytes_text(row->customer));
+        buffer_u8(out, ',');
+    }
+    for (size_t i = 0; i < question->group_by.count; i++) {
+        cell_put(out, row->usage->dimensions[i]);
+        buffer_u8(out, ',');
+    }
+    buffer_format(out, "%s\n", six);
+}
+
+void
+answer_write_csv(const struct question *question, const struct answer *answer, struct buffer *out)
+{
+    buffer_text(out, "window_start,window_end,");
+    if (question->is_by_subject)
+        buffer_text(out, "subject,");
+    if (question->is_by_customer)
+        buffer_text(out, "customer_id,");
+    for (size_t i = 0; i < question->group_by.count; i++) {
+        cell_put(out, bytes_text(question->group_by.items[i]));
+        buffer_u8(out, ',');
+    }
+    buffer_text(out, "value\n");
+    for (size_t i = 0; i < answer->count; i++)
+        row_write_csv(question, &answer->rows[i], out);
+}

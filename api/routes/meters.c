@@ -1,0 +1,141 @@
+// /api/v1/meters: the registry, as OpenMeter shows it.
+
+#include "api/api.h"
+#include "api/call.h"
+#include "api/meter_find.h"
+#include "api/meter_json.h"
+#include "api/routes.h"
+#include "base/clock.h"
+
+void
+meters_get(struct call *call)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    struct error error = {0};
+    struct meter *meters = NULL;
+    uint32_t count = 0;
+    enum status status = readers_take(call->api->readers, &loan, &error);
+    if (status == STATUS_OK)
+        status = registry_list(reader_registry(loan.reader), call->arena, &meters, &count, &error);
+    if (status) {
+        call_failed(call, &error);
+        return;
+    }
+    struct json_out *out = call_json(call, 200);
+    json_begin(out, '[');
+    for (uint32_t i = 0; i < count; i++)
+        meter_json_write(&meters[i], call->arena, out);
+    json_end(out, ']');
+}
+
+static void
+meter_answer(struct call *call, const struct meter *meter)
+{
+    meter_json_write(meter, call->arena, call_json(call, 200));
+}
+
+// 200 as OpenMeter's server answers, whatever its document says.
+void
+meters_post(struct call *call)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    struct error error = {0};
+    struct meter meter, there;
+    enum status status = meter_json_read(call->request->body, call->arena, &meter, &error);
+    if (status == STATUS_OK)
+        status = meter_check(&meter, &error);
+    if (status == STATUS_OK)
+        status = readers_take(call->api->readers, &loan, &error);
+    if (status) {
+        call_failed(call, &error);
+        return;
+    }
+    struct registry *registry = reader_registry(loan.reader);
+    if (registry_find(registry, meter.key, call->arena, &there, &error) == STATUS_OK) {
+        call_problem(call, 409, "There is a meter %s already.", meter.key);
+        return;
+    }
+    status = registry_put(registry, &meter, clock_now_ns(), NULL, &error);
+    if (status == STATUS_OK)
+        status = registry_find(registry, meter.key, call->arena, &meter, &error);
+    if (status)
+        call_failed(call, &error);
+    else
+        meter_answer(call, &meter);
+}
+
+void
+meter_get(struct call *call)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    struct error error = {0};
+    struct meter meter;
+    enum status status = readers_take(call->api->readers, &loan, &error);
+    if (status == STATUS_OK)
+        status = meter_find(loan.reader, call->params[0], call->arena, &meter, &error);
+    if (status)
+        call_failed(call, &error);
+    else
+        meter_answer(call, &meter);
+}
+
+void
+meter_put(struct call *call)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    struct error error = {0};
+    struct meter meter;
+    enum status status = readers_take(call->api->readers, &loan, &error);
+    if (status == STATUS_OK)
+        status = meter_find(loan.reader, call->params[0], call->arena, &meter, &error);
+    if (status == STATUS_OK)
+        status = meter_json_change(call->request->body, call->arena, &meter, &error);
+    if (status == STATUS_OK)
+        status = registry_put(reader_registry(loan.reader), &meter, clock_now_ns(), NULL, &error);
+    if (status == STATUS_OK)
+        status = meter_find(loan.reader, call->params[0], call->arena, &meter, &error);
+    if (status)
+        call_failed(call, &error);
+    else
+        meter_answer(call, &meter);
+}
+
+// Whether a charge of any version of the catalogue counts with it: its invoices can be recomputed
+// for ever.
+static enum status
+is_charged(struct call *call, const char *key, bool *out, struct error *error)
+{
+    scoped(database_return) struct database_loan loan = {0};
+    struct sql_rows rows;
+    struct sql_query query = {
+        "SELECT EXISTS (SELECT 1 FROM charges WHERE meter = $1)", SQL_PARAMS(key), SQL_ONE_ROW, 1};
+    enum status status = database_take(call->api->database, &loan, error);
+    if (status)
+        return status;
+    loan.status = sql_run(loan.sql, &query, call->arena, &rows, error);
+    if (loan.status == STATUS_OK)
+        *out = sql_bool(&rows, 0, 0);
+    return loan.status;
+}
+
+void
+meter_delete(struct call *call)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    struct error error = {0};
+    struct meter meter;
+    bool is_used = false;
+    enum status status = readers_take(call->api->readers, &loan, &error);
+    if (status == STATUS_OK)
+        status = meter_find(loan.reader, call->params[0], call->arena, &meter, &error);
+    if (status == STATUS_OK)
+        status = is_charged(call, meter.key, &is_used, &error);
+    if (status == STATUS_OK && !is_used)
+        status = registry_remove(reader_registry(loan.reader), meter.key, &error);
+    if (status)
+        call_failed(call, &error);
+    else if (is_used)
+        call_problem(call, 409, "Charges of the catalogue count with the meter %s.", meter.key);
+    else
+        call_empty(call, 204);
+}

@@ -1,0 +1,177 @@
+// /api/v1/meters/{meter}/query, subjects and group-by values: how much was used.
+
+#include "api/answer_write.h"
+#include "api/api.h"
+#include "api/call.h"
+#include "api/routes.h"
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { GROUP_VALUES_DAYS_BACK = 90, GROUP_VALUES_SPAN_DAYS = 30 };
+
+static enum status
+ask(struct call *call, const struct question *question, struct answer *out, struct error *error)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    enum status status = readers_take(call->api->readers, &loan, error);
+    if (status)
+        return status;
+    struct question_sources sources = {
+        .reader = loan.reader,
+        .database = call->api->database,
+        .meter = call->params[0],
+        .now_ns = clock_now_ns(),
+    };
+    return question_ask(&sources, question, call->arena, out, error);
+}
+
+static bool
+is_csv_wanted(const struct call *call)
+{
+    const char *accept = http_field(call->request, "Accept");
+    return accept != NULL && strncmp(accept, "text/csv", 8) == 0;
+}
+
+static void
+answer_give(struct call *call, const struct question *question, const struct answer *answer)
+{
+    if (!is_csv_wanted(call)) {
+        answer_write_json(question, answer, call_json(call, 200));
+        return;
+    }
+    call_empty(call, 200);
+    call->response->content_type = "text/csv";
+    http_add(
+        call->response,
+        "Content-Disposition",
+        arena_format(call->arena, "attachment; filename=\"%s.csv\"", answer->meter.key));
+    answer_write_csv(question, answer, &call->response->body);
+}
+
+static void
+query_answer(struct call *call, enum status status, struct question *question, struct error *error)
+{
+    struct answer answer;
+    if (status == STATUS_OK)
+        status = ask(call, question, &answer, error);
+    if (status)
+        call_failed(call, error);
+    else
+        answer_give(call, question, &answer);
+}
+
+void
+meter_query_get(struct call *call)
+{
+    struct question question;
+    struct error error = {0};
+    query_answer(
+        call,
+        question_from_target(&call->target, call->arena, &question, &error),
+        &question,
+        &error);
+}
+
+void
+meter_query_post(struct call *call)
+{
+    struct question question;
+    struct error error = {0};
+    query_answer(
+        call,
+        question_from_body(call->request->body, call->arena, &question, &error),
+        &question,
+        &error);
+}
+
+// --- lists ---
+
+static int
+text_compare(const void *a, const void *b)
+{
+    const struct bytes *left = a, *right = b;
+    size_t size = left->size < right->size ? left->size : right->size;
+    int order = size > 0 ? memcmp(left->data, right->data, size) : 0;
+    return order != 0 ? order : left->size < right->size ? -1 : left->size > right->size;
+}
+
+static void
+texts_answer(struct call *call, struct bytes *texts, size_t count)
+{
+    if (count > 1)
+        qsort(texts, count, sizeof *texts, text_compare);
+    struct json_out *out = call_json(call, 200);
+    json_begin(out, '[');
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || !bytes_equal(texts[i], texts[i - 1]))
+            json_string(out, texts[i]);
+    json_end(out, ']');
+}
+
+// dimension: the first one of the question's groups; else the subject.
+static void
+values_answer(struct call *call, struct question *question, bool is_dimension)
+{
+    struct answer answer;
+    struct error error = {0};
+    if (ask(call, question, &answer, &error)) {
+        call_failed(call, &error);
+        return;
+    }
+    struct bytes *texts = arena_array(call->arena, answer.count + 1, struct bytes);
+    for (size_t i = 0; i < answer.count; i++)
+        texts[i] =
+            is_dimension ? answer.rows[i].usage->dimensions[0] : answer.rows[i].usage->subject;
+    texts_answer(call, texts, answer.count);
+}
+
+// Bounded, so that the ends of totals need not be looked for.
+static void
+question_bound(struct question *question, int64_t from_ns, int64_t to_ns)
+{
+    question->from_ns = question->has_from ? question->from_ns : from_ns;
+    question->to_ns = question->has_to ? question->to_ns : to_ns;
+    question->has_from = question->has_to = true;
+}
+
+void
+meter_subjects_get(struct call *call)
+{
+    struct question question;
+    struct error error = {0};
+    if (question_from_target(&call->target, call->arena, &question, &error)) {
+        call_failed(call, &error);
+        return;
+    }
+    question_bound(&question, INT64_MIN, INT64_MAX);
+    question.is_by_subject = true;
+    values_answer(call, &question, false);
+}
+
+void
+meter_group_values_get(struct call *call)
+{
+    struct question question;
+    struct error error = {0};
+    int64_t now_ns = clock_now_ns();
+    if (question_from_target(&call->target, call->arena, &question, &error)) {
+        call_failed(call, &error);
+        return;
+    }
+    question_bound(&question, now_ns - DAY_NS, now_ns);
+    if (question.from_ns < now_ns - GROUP_VALUES_DAYS_BACK * DAY_NS ||
+        question.to_ns - question.from_ns > GROUP_VALUES_SPAN_DAYS * DAY_NS) {
+        call_problem(
+            call,
+            400,
+            "from must be at most %d days ago, and to at most %d days behind it.",
+            GROUP_VALUES_DAYS_BACK,
+            GROUP_VALUES_SPAN_DAYS);
+        return;
+    }
+    question.group_by.items[0] = call->params[1];
+    question.group_by.count = 1;
+    values_answer(call, &question, true);
+}

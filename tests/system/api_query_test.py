@@ -1,0 +1,220 @@
+"""Meters and usage queries over HTTP: what OpenMeter's tests expect, and every refusal."""
+
+import unittest
+import urllib.parse
+
+import api_client
+import support
+
+FIRST, LATER = "2026-11-20T10:00:", "2026-11-20T11:30:"
+
+
+def event(number, **members):
+    return {"id": f"q{number}", "source": "test", "specversion": "1.0", "type": "api",
+            "subject": "s1", "time": FIRST + "00Z", **members}
+
+
+class Query(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.Stack()
+        cls.stack.__enter__()
+        cls.addClassCleanup(cls.stack.__exit__, None, None, None)
+        # The events below have times of their own.
+        cls.api = api_client.start(cls.stack, "--", "--past", "4000d", "--dedup-window", "4001d")
+        cls.addClassCleanup(cls.api.close)
+        for slug in ("sum", "count", "avg", "min", "max", "unique_count", "latest"):
+            cls.meter_make(slug, aggregation=slug.upper(), **{} if slug == "count" else {
+                "valueProperty": "$.name" if slug == "unique_count" else "$.value"})
+        cls.meter_make("grouped", aggregation="SUM", valueProperty="$.value", eventType="grouped",
+                       groupBy={"method": "$.method", "path": "$.path"})
+        # OpenMeter's own (connector_query_test.go).
+        cls.events_send(
+            event(1, time=FIRST + "01Z", data={"value": 123, "name": 1}),
+            event(2, time=FIRST + "02Z", data={"value": "0.4567890123456789", "name": "a"}),
+            event(3, time=FIRST + "03Z", data={"value": None, "name": None}))
+        cls.events_send(*(
+            event(f"g{n}", type="grouped", subject=f"s{n % 2 + 1}", time=when + "00Z",
+                  data={"value": n, "method": method, "path": "/a,\"b\""})
+            for n, (when, method) in enumerate(
+                ((FIRST, "GET"), (FIRST, "POST"), (LATER, "GET"), (LATER, None)), 1)))
+        cls.stack.tally("customer", "add", "c1", "--subject", "s1")
+        cls.stack.tally("customer", "add", "c2", "--subject", "s2", "--subject", "s3")
+
+    @classmethod
+    def meter_make(cls, slug, **members):
+        answer = cls.api.post("/api/v1/meters", {"slug": slug, "eventType": "api", **members})
+        assert answer.status == 200, answer
+
+    @classmethod
+    def events_send(cls, *events):
+        answer = cls.api.post("/api/v1/events", list(events))
+        assert answer.status == 204, answer
+
+    def query(self, meter, status=200, **parameters):
+        """Asks by GET and by POST, which must agree."""
+        filters = parameters.pop("filterGroupBy", None)
+        pairs = dict(parameters)
+        body = dict(parameters)
+        if filters:
+            body["filterGroupBy"] = filters
+            pairs.update({f"filterGroupBy[{key}]": value for key, value in filters.items()})
+        target = f"/api/v1/meters/{meter}/query"
+        answer = self.api.get(f"{target}?{urllib.parse.urlencode(pairs, doseq=True, safe='[]')}",
+                              key="read")
+        self.assertEqual(answer.status, status, answer)
+        posted = self.api.post(target, body, key="read")
+        self.assertEqual(posted.status, status, posted)
+        if status == 200:
+            self.assertEqual(posted.json, answer.json)
+        return answer.json
+
+    def values(self, meter, **parameters):
+        return [row["value"] for row in self.query(meter, **parameters)["data"]]
+
+    def test_the_reference_values(self):
+        for meter, value in (("sum", "123.4567890123456789"), ("count", "3"),
+                             ("min", "0.4567890123456789"), ("max", "123"), ("unique_count", "2"),
+                             ("latest", "0.4567890123456789"), ("avg", "61.72839450617283945")):
+            answer = self.api.get(f"/api/v1/meters/{meter}/query?from={FIRST}00Z&to={LATER}00Z",
+                                  key="read")
+            self.assertIn(f'"value":{value},'.encode(), answer.body, meter)
+
+    def test_an_empty_range(self):
+        for meter in ("sum", "avg", "min", "max", "latest"):
+            self.assertEqual(self.values(meter, **{"from": LATER + "00Z"}), [], meter)
+        for meter in ("count", "unique_count"):
+            later = {"from": LATER + "00Z", "to": "2026-11-20T12:00:00Z"}
+            rows = self.query(meter, **later)["data"]
+            self.assertEqual(rows, [{"value": 0, "windowStart": later["from"],
+                                     "windowEnd": later["to"], "subject": None, "groupBy": {}}])
+            for more in ({"windowSize": "HOUR"}, {"subject": ["s1"]},
+                         {"filterCustomerId": ["c1"]}):
+                self.assertEqual(self.values(meter, **later, **more), [], (meter, more))
+
+    def test_what_was_asked_is_echoed_and_nothing_else(self):
+        self.assertEqual(set(self.query("sum")), {"data"})
+        asked = {"from": FIRST + "00Z", "to": LATER + "00Z", "windowSize": "DAY"}
+        answer = self.query("sum", **asked)
+        self.assertEqual({key: answer[key] for key in asked}, asked)
+
+    def test_a_total_reaches_from_the_first_event_to_the_last(self):
+        row = self.query("grouped")["data"][0]
+        self.assertEqual((row["windowStart"], row["windowEnd"]),
+                         ("2026-11-20T10:00:00Z", "2026-11-20T11:31:00Z"))
+        row = self.query("grouped", **{"from": "2026-11-01T00:00:00Z"})["data"][0]
+        self.assertEqual((row["windowStart"], row["windowEnd"]),
+                         ("2026-11-01T00:00:00Z", "2026-11-20T11:31:00Z"))
+
+    def test_windows(self):
+        rows = self.query("grouped", windowSize="HOUR")["data"]
+        self.assertEqual([(row["windowStart"], row["windowEnd"], row["value"]) for row in rows],
+                         [("2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z", 3),
+                          ("2026-11-20T11:00:00Z", "2026-11-20T12:00:00Z", 7)])
+        rows = self.query("grouped", windowSize="DAY", windowTimeZone="Asia/Kathmandu")["data"]
+        self.assertEqual([(row["windowStart"], row["windowEnd"], row["value"]) for row in rows],
+                         [("2026-11-19T18:15:00Z", "2026-11-20T18:15:00Z", 10)])
+        self.assertEqual(self.values("grouped", windowSize="MONTH"), [10])
+        self.assertEqual(self.values("grouped", windowSize="MINUTE"), [3, 7])
+
+    def test_groups_and_filters(self):
+        rows = self.query("grouped", groupBy=["method"])["data"]
+        self.assertEqual(sorted((row["groupBy"]["method"], row["value"]) for row in rows),
+                         [("", 4), ("GET", 4), ("POST", 2)])
+        rows = self.query("grouped", groupBy=["subject"])["data"]
+        self.assertEqual([(row["subject"], row["value"]) for row in rows], [("s1", 6), ("s2", 4)])
+        self.assertEqual(self.values("grouped", subject=["s1"]), [6])
+        self.assertEqual(self.values("grouped", filterGroupBy={"method": ["GET"]}), [4])
+        self.assertEqual(self.values("grouped", filterGroupBy={"method": ["GET", "POST"]}), [6])
+        self.assertEqual(self.values("grouped", filterGroupBy={"method": ["PUT"]}), [])
+        answer = self.api.post("/api/v1/meters/grouped/query", {"advancedMeterGroupByFilters": {
+            "method": {"$in": ["GET", "POST"]}}}, key="read")
+        self.assertEqual([row["value"] for row in answer.json["data"]], [6])
+        filters = urllib.parse.quote('{"method": {"$ne": "GET"}}')
+        answer = self.api.get("/api/v1/meters/grouped/query?advancedMeterGroupByFilters=" + filters)
+        self.assertEqual([row["value"] for row in answer.json["data"]], [6])
+
+    def test_customers(self):
+        rows = self.query("grouped", filterCustomerId=["c1", "c2"])["data"]
+        self.assertEqual([(row["customerId"], row["subject"], row["value"]) for row in rows],
+                         [("c1", None, 6), ("c2", None, 4)])
+        rows = self.query("grouped", filterCustomerId=["c1", "c2"], subject=["s2"])["data"]
+        self.assertEqual([(row["customerId"], row["subject"], row["value"]) for row in rows],
+                         [("c2", "s2", 4)])
+        self.query("grouped", status=404, filterCustomerId=["nobody"])
+        self.query("grouped", status=400, groupBy=["customer_id"])
+
+    def test_csv(self):
+        answer = self.api.get(
+            "/api/v1/meters/grouped/query?groupBy=method&groupBy=path&windowSize=DAY&subject=s1",
+            fields={"Accept": "text/csv"})
+        self.assertEqual(answer.fields["Content-Type"], "text/csv")
+        self.assertIn('filename="grouped.csv"', answer.fields["Content-Disposition"])
+        day = "2026-11-20T00:00:00Z,2026-11-21T00:00:00Z,s1"
+        lines = answer.body.decode().split("\n")
+        self.assertEqual(lines[0], "window_start,window_end,subject,method,path,value")
+        self.assertEqual(sorted(lines[1:]), [
+            "", f'{day},,"/a,""b""",4.000000', f'{day},POST,"/a,""b""",2.000000'])
+
+    def test_lists(self):
+        self.assertEqual(self.api.get("/api/v1/meters/grouped/subjects").json, ["s1", "s2"])
+        values = "/api/v1/meters/grouped/group-by/method/values"
+        self.assertEqual(self.api.get(values + "?from=2020-01-01T00:00:00Z").status, 400)
+        self.assertEqual(self.api.get("/api/v1/meters/grouped/group-by/x/values").status, 400)
+        self.assertEqual(self.api.get(values).status, 200)
+
+    def test_queries_that_make_no_sense(self):
+        for parameters in (
+                {"from": "yesterday"}, {"from": "2026-11-20"}, {"to": "2026-11-20 10:00:00"},
+                {"from": LATER + "00Z", "to": FIRST + "00Z"},
+                {"from": LATER + "00Z", "to": LATER + "00Z"}, {"windowSize": "WEEK"},
+                {"windowSize": "day"}, {"windowTimeZone": "Mars/Olympus", "windowSize": "DAY"},
+                {"groupBy": ["nothing"]}, {"filterGroupBy": {"nothing": ["x"]}},
+                {"subject": [""]}):
+            self.query("grouped", status=400, **parameters)
+        self.query("none", status=404)
+        advanced = "advancedMeterGroupByFilters="
+        both = "filterGroupBy[method]=a&" + advanced + urllib.parse.quote('{"method":{"$eq":"b"}}')
+        for target in ("filterGroupBy[method=x", "filterGroupBy[]=x", advanced + "{", both):
+            self.assertEqual(
+                self.api.get("/api/v1/meters/grouped/query?" + target).status, 400, target)
+        for body in ("", "[]", '{"from": 7}', '{"subject": "s1"}', '{"subject": [7]}',
+                     '{"groupBy": {}}', '{"filterGroupBy": ["x"]}',
+                     '{"filterGroupBy": {"method": "GET"}}', '{"windowSize": 5}'):
+            self.assertEqual(self.api.post("/api/v1/meters/grouped/query", body).status, 400, body)
+
+    def test_meters(self):
+        listed = self.api.get("/api/v1/meters").json
+        slugs = [meter["slug"] for meter in listed]
+        self.assertEqual(slugs, sorted(slugs))
+        made = self.api.post("/api/v1/meters", {
+            "slug": "temporary", "description": "d", "aggregation": "SUM", "eventType": "x",
+            "valueProperty": "$.v", "groupBy": {"a": "$.a"}}).json
+        self.assertRegex(made["id"], "^[0-9A-HJKMNP-TV-Z]{26}$")
+        for name in ("temporary", made["id"]):
+            self.assertEqual(self.api.get("/api/v1/meters/" + name).json, made)
+        changed = self.api.ask("PUT", "/api/v1/meters/temporary",
+                               body={"description": "e", "groupBy": {"b": "$.b"}}).json
+        self.assertEqual((changed["id"], changed["description"], changed["groupBy"]),
+                         (made["id"], "e", {"b": "$.b"}))
+        self.assertEqual(self.api.ask("DELETE", "/api/v1/meters/" + made["id"]).status, 204)
+        self.assertEqual(self.api.get("/api/v1/meters/temporary").status, 404)
+        self.stack.tally("catalog", "apply", support.CATALOG)
+        self.assertEqual(self.api.ask("DELETE", "/api/v1/meters/context_tokens").status, 409)
+
+    def test_meters_that_make_no_sense(self):
+        good = {"slug": "wrong", "aggregation": "SUM", "eventType": "x", "valueProperty": "$.v"}
+        for members in ({"slug": "Wrong"}, {"slug": "a__b"}, {"slug": ""}, {"slug": "x" * 65},
+                        {"slug": None}, {"aggregation": "MEDIAN"}, {"aggregation": "COUNT"},
+                        {"valueProperty": None}, {"valueProperty": "v"}, {"eventType": ""},
+                        {"eventType": None}, {"groupBy": {"a": "$.v"}}, {"groupBy": {"1": "$.b"}},
+                        {"groupBy": {"a": "b"}}, {"groupBy": ["a"]}, {"metadata": {"a": "b"}},
+                        {"eventFrom": "2026-01-01T00:00:00Z"}):
+            answer = self.api.post("/api/v1/meters", {**good, **members})
+            self.assertEqual(answer.status, 400, members)
+        self.assertEqual(self.api.post("/api/v1/meters", {**good, "slug": "sum"}).status, 409)
+        self.assertEqual(self.api.get("/api/v1/meters/wrong").status, 404)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
