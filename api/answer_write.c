@@ -81,7 +81,7 @@ digits_raise(char *digits, size_t size)
         if (digits[i] == '.')
             continue;
         if (digits[i] != '9') {
-            digits[i]++;
+            digits[i] = (char)(digits[i] + 1);
             return false;
         }
         digits[i] = '0';
@@ -89,32 +89,41 @@ digits_raise(char *digits, size_t size)
     return true;
 }
 
+// Whether digits behind the kept ones, which end with `last`, round it up: half to even.
+static bool
+is_rounded_up(char last, const char *rest)
+{
+    bool is_odd = (last - '0') & 1;
+    bool is_half = rest[0] == '5' && rest[1 + strspn(rest + 1, "0")] == '\0';
+    return is_half ? is_odd : rest[0] >= '5';
+}
+
+// Of a number without its sign, with a place in front for a carry.
+static void
+six_put(const char *digits, char *out)
+{
+    const char *point = strchrnul(digits, '.');
+    const char *after = *point == '.' ? point + 1 : point;
+    size_t whole = (size_t)(point - digits), have = strlen(after);
+    size_t size = 2 + whole + DECIMALS;
+    out[0] = '0';
+    memcpy(out + 1, digits, whole);
+    out[1 + whole] = '.';
+    memset(out + 2 + whole, '0', DECIMALS);
+    memcpy(out + 2 + whole, after, have < DECIMALS ? have : DECIMALS);
+    out[size] = '\0';
+    if (have > DECIMALS && is_rounded_up(out[size - 1], after + DECIMALS))
+        (void)digits_raise(out, size);
+    if (out[0] == '0')
+        memmove(out, out + 1, size);
+}
+
 void
 six_decimals(const char *text, char *room)
 {
     bool is_negative = text[0] == '-';
-    const char *digits = text + is_negative;
-    const char *point = strchrnul(digits, '.');
-    const char *after = *point == '.' ? point + 1 : point;
-    size_t whole = (size_t)(point - digits), have = strlen(after);
-    // A place in front for a carry, then digits, the point and six decimals.
     char *out = room + is_negative;
-    out[0] = '0';
-    memcpy(out + 1, digits, whole);
-    out[1 + whole] = '.';
-    for (size_t i = 0; i < DECIMALS; i++)
-        out[2 + whole + i] = i < have ? after[i] : '0';
-    size_t size = 2 + whole + DECIMALS;
-    out[size] = '\0';
-    if (have > DECIMALS) {
-        bool is_more = strspn(after + DECIMALS + 1, "0") != have - DECIMALS - 1;
-        bool is_odd = (out[size - 1] - '0') & 1;
-        char next = after[DECIMALS];
-        if (next > '5' || (next == '5' && (is_more || is_odd)))
-            (void)digits_raise(out, size);
-    }
-    if (out[0] == '0')
-        memmove(out, out + 1, size);
+    six_put(text + is_negative, out);
     bool is_zero = strspn(out, "0.") == strlen(out);
     if (is_negative && !is_zero)
         room[0] = '-';

@@ -8,12 +8,10 @@
 #include "api/api.h"
 #include "base/clock.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -161,7 +159,8 @@ serve(struct server *server)
     struct error error = {0};
     int signal_fd = signals_open();
     if (signal_fd < 0) {
-        log_error("start_failed", LOG_TEXT("error", strerror(errno)));
+        (void)error_set_errno(&error, "cannot wait for signals");
+        log_error("start_failed", LOG_TEXT("error", error.text));
         return EXIT_FAILURE;
     }
     enum status status = server_open(server, &error);

@@ -1,5 +1,6 @@
 #include "api/meter_json.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/hash.h"
 
@@ -57,6 +58,7 @@ static enum status
 path_read(
     const char *name, const char *text, struct arena *arena, const char **out, struct error *error)
 {
+    must(text != NULL);
     if (text[0] != '$')
         return error_set(error, STATUS_INVALID, "%s: the path %s must begin with $", name, text);
     enum status status = meter_path_canonical(text, arena, out, error);
@@ -137,6 +139,7 @@ meter_json_read(struct bytes body, struct arena *arena, struct meter *out, struc
         status = text_read(root, "aggregation", true, arena, &aggregation, error);
     if (status)
         return status;
+    must(aggregation != NULL);
     if (!aggregation_parse(bytes_text(aggregation), &meter.aggregation))
         return error_set(
             error, STATUS_INVALID, "aggregation %s is none of " AGGREGATION_NAMES, aggregation);

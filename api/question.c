@@ -1,5 +1,6 @@
 #include "api/question.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/json.h"
 
@@ -54,6 +55,7 @@ static enum status
 list_add(
     const char *name, const char *text, size_t max, struct question_list *out, struct error *error)
 {
+    must(text != NULL);
     if (text[0] == '\0')
         return invalid(error, name, "must not be empty");
     if (out->count == max)
@@ -68,6 +70,7 @@ list_add(
 static enum status
 group_by_add(const char *text, struct question *out, struct error *error)
 {
+    must(text != NULL);
     if (strcmp(text, "subject") == 0)
         out->is_by_subject = true;
     else if (strcmp(text, "customer_id") == 0)
@@ -251,6 +254,7 @@ simple_from_body(
             enum status status = text_of(item, name, arena, &text, error);
             if (status)
                 return status;
+            must(text != NULL);
             pairs[count].dimension = arena_text_of(arena, list->key);
             pairs[count++].value = bytes_text(text);
         }

@@ -13,19 +13,20 @@ enum {
 
 // clang-format off
 const struct route ROUTES[] = {
-    {"GET",    "/health",                                   ANYBODY, health_get},
-    {"GET",    "/metrics",                                  READ,    metrics_get},
-    {"GET",    "/api/health/db",                            ANYBODY, health_database_get},
-    {"POST",   "/api/v1/events",                            INGEST,  events_post},
-    {"GET",    "/api/v1/meters",                            READ,    meters_get},
-    {"POST",   "/api/v1/meters",                            ADMIN,   meters_post},
-    {"GET",    "/api/v1/meters/{meter}",                    READ,    meter_get},
-    {"PUT",    "/api/v1/meters/{meter}",                    ADMIN,   meter_put},
-    {"DELETE", "/api/v1/meters/{meter}",                    ADMIN,   meter_delete},
-    {"GET",    "/api/v1/meters/{meter}/query",              READ,    meter_query_get},
-    {"POST",   "/api/v1/meters/{meter}/query",              READ,    meter_query_post},
-    {"GET",    "/api/v1/meters/{meter}/subjects",           READ,    meter_subjects_get},
-    {"GET",    "/api/v1/meters/{meter}/group-by/{key}/values",READ,    meter_group_values_get},
+    {"GET",    "/health",                                         ANYBODY, health_get},
+    {"GET",    "/metrics",                                        READ,    metrics_get},
+    {"GET",    "/api/health/db",                                  ANYBODY, health_database_get},
+    {"GET",    "/api/v1/events",                                  READ,    events_get},
+    {"POST",   "/api/v1/events",                                  INGEST,  events_post},
+    {"GET",    "/api/v1/meters",                                  READ,    meters_get},
+    {"POST",   "/api/v1/meters",                                  ADMIN,   meters_post},
+    {"GET",    "/api/v1/meters/{meter}",                          READ,    meter_get},
+    {"PUT",    "/api/v1/meters/{meter}",                          ADMIN,   meter_put},
+    {"DELETE", "/api/v1/meters/{meter}",                          ADMIN,   meter_delete},
+    {"GET",    "/api/v1/meters/{meter}/query",                    READ,    meter_query_get},
+    {"POST",   "/api/v1/meters/{meter}/query",                    READ,    meter_query_post},
+    {"GET",    "/api/v1/meters/{meter}/subjects",                 READ,    meter_subjects_get},
+    {"GET",    "/api/v1/meters/{meter}/group-by/{key}/values",    READ,    meter_group_values_get},
     {NULL, NULL, 0, NULL},
 };
 // clang-format on

@@ -4,6 +4,9 @@
 
 struct call;
 
+// routes/events_list.c
+void events_get(struct call *call);
+
 // routes/events.c
 void events_post(struct call *call);
 

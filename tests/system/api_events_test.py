@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import unittest
+import urllib.parse
 
 import api_client
 import support
@@ -118,6 +119,30 @@ class Events(unittest.TestCase):
         self.assertEqual(self.used("calls", subject), "1")
         answer = self.post([event(1, subject=subject, data={"value": 1})])
         self.assertEqual(answer.status, 409, answer)
+
+    def test_events_are_listed_with_what_is_wrong_with_them(self):
+        def listed(**parameters):
+            query = urllib.parse.urlencode({"subject": "listed", **parameters})
+            return self.api.get("/api/v1/events?" + query, key="read")
+        data = {"value": 1.5, "deep": {"a": [True, None, "x"]}, "type": "any"}
+        for number, more in enumerate(({"data": data}, {"data": {"value": None}}, {},
+                                       {"data": {"value": "NaN"}}, {"type": "unmetered"})):
+            answer = self.post(event(number, subject="listed", time=moment(number - 60), **more))
+            self.assertEqual(answer.status, 204)
+        rows = listed().json
+        self.assertEqual([row["event"]["id"] for row in rows], ["e4", "e3", "e2", "e1", "e0"])
+        self.assertEqual(rows[4]["event"]["data"], data)
+        self.assertNotIn("validationError", rows[4])
+        for row, text in ((rows[3], "value cannot be null"),
+                          (rows[2], "null and missing value property"),
+                          (rows[1], "value cannot be NaN")):
+            self.assertIn("invalid event: " + text, row["validationError"])
+        self.assertEqual([row["event"]["id"] for row in listed(limit=2).json], ["e4", "e3"])
+        self.assertEqual(len(listed(id="4").json), 1)
+        self.assertEqual(listed(to=moment(-3600)).json, [])
+        for parameters in ({"limit": 0}, {"limit": 101}, {"limit": "x"}, {"from": "2020-01-01"},
+                           {"from": moment(-40 * 86400)}, {"customerId": "c"}):
+            self.assertEqual(listed(**parameters).status, 400, parameters)
 
     def test_a_body_that_is_too_large(self):
         self.assertEqual(self.post(b" " * (17 << 20)).status, 413)
