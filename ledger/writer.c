@@ -504,6 +504,8 @@ writer_main(void *argument)
         }
         published_set(&writer->busy_since_ns, 0);
         writer_sleep(writer, writer_sleep_ms(writer));
+        // From here on, also while the first group after it hangs in its commit.
+        published_set(&writer->busy_since_ns, (uint64_t)clock_monotonic_ns());
     }
     writer_drain(writer);
     published_set(&writer->busy_since_ns, 0);

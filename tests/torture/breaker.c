@@ -11,6 +11,7 @@
 //     late      it is made and fails nevertheless, with EIO
 //     lie       it is not made, and succeeds
 //     hang      it is made when the rule is disarmed
+//     slow      it is made 20 milliseconds later
 //
 // CONTROL is a file of struct control, mapped here and by the test: calls are counted and broken
 // while `armed` is not zero. Calls are made as system calls, memory by whoever comes next.
@@ -54,7 +55,15 @@ struct control {
     struct count rules[RULES_MAX];
 };
 
-enum effect { EFFECT_NONE, EFFECT_FAIL, EFFECT_SHORT, EFFECT_LATE, EFFECT_LIE, EFFECT_HANG };
+enum effect {
+    EFFECT_NONE,
+    EFFECT_FAIL,
+    EFFECT_SHORT,
+    EFFECT_LATE,
+    EFFECT_LIE,
+    EFFECT_HANG,
+    EFFECT_SLOW
+};
 
 struct rule {
     char call[NAME_MAX_SIZE];
@@ -92,6 +101,7 @@ static const struct {
     {"late",   EFFECT_LATE,  EIO   },
     {"lie",    EFFECT_LIE,   0     },
     {"hang",   EFFECT_HANG,  0     },
+    {"slow",   EFFECT_SLOW,  0     },
 };
 
 __attribute__((noreturn)) static void
@@ -171,11 +181,12 @@ fits(const struct rule *rule, const char *call, int fd, const char *path)
 }
 
 static void
-hang(void)
+wait_for(enum effect effect)
 {
-    const struct timespec pause = {0, 1000000};
-    while (control->armed != 0)
+    const struct timespec pause = {0, effect == EFFECT_SLOW ? 20000000 : 1000000};
+    do
         (void)syscall(SYS_nanosleep, &pause, NULL);
+    while (effect == EFFECT_HANG && control->armed != 0);
 }
 
 // What becomes of a call; the first rule that has an effect says so.
@@ -193,8 +204,8 @@ fault_of(const char *call, int fd, const char *path)
         if (number < rule->skip || (rule->count > 0 && number >= rule->skip + rule->count))
             continue;
         control->rules[i].made++;
-        if (rule->effect == EFFECT_HANG) {
-            hang();
+        if (rule->effect == EFFECT_HANG || rule->effect == EFFECT_SLOW) {
+            wait_for(rule->effect);
             continue;
         }
         return (struct fault){rule->effect, rule->code};
