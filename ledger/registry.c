@@ -275,6 +275,42 @@ meter_read(
     return STATUS_OK;
 }
 
+static bool
+entry_is_sound(struct bytes key, struct bytes value)
+{
+    static const size_t prefix_size = sizeof registry_prefix - 1;
+    uint64_t counter;
+    if (bytes_equal(key, bytes_text("counter")))
+        return state_meta_read(key, value, &counter) == STATUS_OK;
+    struct cursor in = cursor_over(value);
+    uint64_t checksum = cursor_u64le(&in);
+    return key.size > prefix_size && memcmp(key.data, registry_prefix, prefix_size) == 0 &&
+           !cursor_failed(&in) &&
+           checksum == registry_checksum(key, bytes_of(in.at, cursor_left(&in)));
+}
+
+// Before anybody is told that something is not there: it may be there under a damaged key, or
+// behind one.
+static enum status
+registry_check(struct tx *tx, struct error *error)
+{
+    scoped(walk_done) struct walk walk = walk_open(tx, REGISTRY_DB);
+    uint64_t left = tx_count(tx, REGISTRY_DB);
+    bool is_sound = true;
+    for (bool more = walk_first(&walk); more && is_sound && left > 0; more = walk_next(&walk)) {
+        is_sound = entry_is_sound(walk.key, walk.value);
+        left--;
+    }
+    enum status status = tx_check(tx, error);
+    if (!status && (!is_sound || left > 0))
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "the meter registry is damaged: `tally ledger verify` says where; restore it from a "
+            "backup");
+    return status;
+}
+
 static enum status
 registry_read(
     struct tx *tx, const char *key, struct arena *arena, struct meter *out, struct error *error)
@@ -285,7 +321,7 @@ registry_read(
         return error_set(error, STATUS_NOT_FOUND, "there is no meter %s", key);
     struct bytes entry = registry_key(key, text);
     if (!tx_get(tx, REGISTRY_DB, entry, &value)) {
-        enum status status = tx_check(tx, error);
+        enum status status = registry_check(tx, error);
         return status ? status
                       : error_set(error, STATUS_NOT_FOUND, "there is no meter \"%s\"", key);
     }
@@ -474,13 +510,14 @@ registry_list(
     scoped(walk_done) struct walk walk = walk_open(&tx, REGISTRY_DB);
     for (bool more = walk_seek(&walk, prefix); more && status == STATUS_OK;
          more = walk_next(&walk)) {
-        if (walk.key.size <= prefix.size || memcmp(walk.key.data, prefix.data, prefix.size) != 0)
+        if (count == entries || walk.key.size <= prefix.size ||
+            memcmp(walk.key.data, prefix.data, prefix.size) != 0)
             break;
-        must(count < entries);
         status = meter_read(walk.key, walk.value, arena, &meters[count++], error);
     }
+    // A meter that is missing here counts no more, and its cells are deleted.
     if (status == STATUS_OK)
-        status = tx_check(&tx, error);
+        status = registry_check(&tx, error);
     if (status)
         return status;
     *out_meters = meters;

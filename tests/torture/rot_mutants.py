@@ -64,6 +64,8 @@ MUTANTS = [
     ("repair-keeps-state", "repair makes state/ again", "ledger/repair.c",
      "        status = rebuild_run(repair->dir, &options, &summary, &why);",
      "        (void)options;"),
+    ("registry-unsearched", "a meter that is not found is not there", "ledger/registry.c",
+     "    if (!status && (!is_sound || left > 0))", "    if (!status && left > UINT32_MAX)"),
     ("crash-untold", "who crashes says what it read", "ledger/lmdb_env.c",
      "        code = mdb_env_set_assert(env->handle, on_assert);", "        (void)on_assert;"),
 ]

@@ -241,10 +241,15 @@ damage_draw(struct rot *rot, struct damage *damage)
         damage->kind = DAMAGE_ZERO;
     memcpy(damage->bytes, file->bytes + damage->at, damage->size);
     damage_fill(rot, damage);
+    // An older page of registry or marks is whole by itself, and nothing else says what they have.
+    const bool may_be_older =
+        damage->kind == DAMAGE_OLDER &&
+        (strstr(file->name, "meters/") != NULL || strstr(file->name, "/fired/") != NULL);
     // Old blocks that the log has done with go a little at a time: nobody reads them.
     bool may_be_done_with =
         rot->life.workload.keep_log_ns > 0 && strstr(file->name, "/log/") != NULL;
-    for (size_t i = 0; file->live != NULL && !may_be_done_with && i < damage->size; i++)
+    for (size_t i = 0; file->live != NULL && !may_be_done_with && !may_be_older && i < damage->size;
+         i++)
         damage->live +=
             file->live[damage->at + i] != 0 && damage->bytes[i] != file->bytes[damage->at + i];
 }
