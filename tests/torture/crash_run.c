@@ -6,8 +6,9 @@
 // A life (life.h) is lived by this program in a process of its own, under the recorder, and then
 // once more beside the recording by the model alone. Between any two records the power may go: a
 // disk is built as it may look then (disk.h), and a child of this process opens the ledger on it,
-// asks again for what was not answered, and holds all of it against the model. What the recording
-// says must be what the files are, byte by byte; else something writes past the recorder.
+// asks again for what was not answered, and holds all of it against the model. In one of ten a
+// start on that disk is recorded first, and the power goes again somewhere along it. What the
+// recording says must be what the files are, byte by byte; else something writes past the recorder.
 //
 // A finding keeps the recording and says how to see it again; threads make every recording of a
 // seed another one. Exits 1 with findings.
@@ -29,10 +30,13 @@
 #include <unistd.h>
 
 enum { SURVIVOR_SECONDS = 300, NOWHERE = -1 };
+#define SEED_VARIABLE "TALLY_CRASH_SEED"
 
 struct options {
     uint64_t seed, lives, points;
-    const char *without, *recording;
+    uint64_t again;  // percent of the points at which the start after it is cut, too
+    const char *without, *without_start;  // the latter of the starts that are cut, too
+    const char *recording;
     int64_t at, variant;
     bool is_live, is_verbose, is_expected;
 };
@@ -44,9 +48,43 @@ struct cutter {
     uint64_t position;    // of the record that comes next
     uint64_t changes;     // records of the whole recording behind which the power may go
     uint64_t cut, found;  // points tried; findings
+    uint64_t again;       // of these, along the start after another one
     char root[PLACE_SIZE];
     char file[PLACE_SIZE];
 };
+
+// The program again, under the recorder.
+static void
+run_recorded(const char *root, const char *file, const char *option, const char *argument)
+{
+    char self[PLACE_SIZE];
+    char recorder[PLACE_SIZE + 32];
+    int status = 0;
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    must(size > 0);
+    self[size] = '\0';
+    (void)snprintf(recorder, sizeof recorder, "%s", self);
+    (void)snprintf(strrchr(recorder, '/'), 32, "/librecorder.so");
+    must(access(recorder, R_OK) == 0);
+    pid_t child = fork();
+    must(child >= 0);
+    if (child == 0) {
+        must(setenv("LD_PRELOAD", recorder, 1) == 0);
+        must(setenv(RECORD_ROOT_VARIABLE, root, 1) == 0);
+        must(setenv(RECORD_FILE_VARIABLE, file, 1) == 0);
+        must(setenv(RECORD_SYNC_VARIABLE, "200", 1) == 0);
+        must(setenv(RECORD_TICK_VARIABLE, "11000", 1) == 0);
+        // The recorder stands before the sanitizer's library, and asks it nothing.
+        must(setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1) == 0);
+        (void)execl(self, self, option, argument, NULL);
+        _exit(127);
+    }
+    must(waitpid(child, &status, 0) == child);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        (void)fprintf(stderr, "%s %s failed, status %d\n", option, argument, status);
+        exit(1);
+    }
+}
 
 // --- one power cut ---
 
@@ -56,15 +94,65 @@ survivor_dir(const struct cutter *cutter, char out[PLACE_SIZE + 16])
     (void)snprintf(out, PLACE_SIZE + 16, "%s/cut", cutter->root);
 }
 
+static uint64_t
+seed_of(const struct cutter *cutter, uint64_t variant)
+{
+    return place_mix(place_mix(cutter->options->seed, cutter->position), variant);
+}
+
+static bool
+is_cut_again(const struct cutter *cutter, const struct life *life, uint64_t seed)
+{
+    return life_can_start(life) && place_mix(seed, 4) % 100 < cutter->options->again;
+}
+
+// A start on this disk, recorded, and the power cut once more somewhere along it: the disk of that
+// takes the first one's place.
+static void
+cut_again(struct cutter *cutter, const struct life *life, uint64_t seed, char dir[PLACE_SIZE + 16])
+{
+    struct disk disk = {.without = cutter->options->without_start};
+    struct recording recording;
+    struct step step;
+    char ledger[PLACE_SIZE + 32];
+    char saved[PLACE_SIZE + 32];
+    char file[PLACE_SIZE + 32];
+    (void)snprintf(ledger, sizeof ledger, "%s/ledger", dir);
+    (void)snprintf(saved, sizeof saved, "%s/start", cutter->root);
+    (void)snprintf(file, sizeof file, "%s/start.rec", cutter->root);
+    disk_init(&disk);
+    disk_load(&disk, dir);
+    life_start_save(life, ledger, saved);
+    (void)unlink(file);
+    run_recorded(dir, file, "--start", saved);
+    recording_load(&recording, file);
+    uint64_t changes = recording_changes(recording);
+    uint64_t left = place_mix(seed, 2) % (changes + 1);
+    while (recording_next(&recording, &step)) {
+        bool is_change = disk_apply(&disk, &step);
+        if (is_change && left-- == 0)
+            break;
+    }
+    (void)snprintf(dir, PLACE_SIZE + 16, "%s/cut2", cutter->root);
+    if (access(dir, F_OK) == 0)
+        place_remove(dir);
+    disk_build(&disk, place_mix(seed, 3), dir);
+    disk_done(&disk);
+    recording_done(&recording);
+    (void)unlink(file);
+}
+
 static void
 survive(struct cutter *cutter, struct life *life, uint64_t variant)
 {
     struct workload *workload = &life->workload;
     char dir[PLACE_SIZE + 16];
-    uint64_t seed = place_mix(place_mix(cutter->options->seed, cutter->position), variant);
+    uint64_t seed = seed_of(cutter, variant);
     survivor_dir(cutter, dir);
     (void)alarm(SURVIVOR_SECONDS);
     disk_build(&cutter->disk, seed, dir);
+    if (is_cut_again(cutter, life, seed))
+        cut_again(cutter, life, seed, dir);
     int size = snprintf(workload->dir, sizeof workload->dir, "%s/ledger", dir);
     must(size > 0 && (size_t)size < sizeof workload->dir);
     if (seed % 2 == 0)
@@ -110,11 +198,15 @@ cut(struct cutter *cutter, struct life *life, uint64_t variant)
     must(waitpid(child, &status, 0) == child);
     cutter->cut++;
     survivor_dir(cutter, dir);
+    cutter->again += is_cut_again(cutter, life, seed_of(cutter, variant));
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         cutter->found++;
         if (!cutter->options->is_expected)
             say_finding(cutter, life, variant, status);
     }
+    if (access(dir, F_OK) == 0)
+        place_remove(dir);
+    (void)snprintf(dir, sizeof dir, "%s/cut2", cutter->root);
     if (access(dir, F_OK) == 0)
         place_remove(dir);
     return false;
@@ -235,41 +327,16 @@ live(uint64_t seed, const char *root)
     life_done(&life);
 }
 
-// The program again, under the recorder.
 static void
 record(const struct cutter *cutter)
 {
-    char self[PLACE_SIZE];
-    char recorder[PLACE_SIZE + 32];
     char disk[PLACE_SIZE + 16];
-    char seed[32];
-    int status = 0;
-    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-    must(size > 0);
-    self[size] = '\0';
-    (void)snprintf(recorder, sizeof recorder, "%s", self);
-    (void)snprintf(strrchr(recorder, '/'), 32, "/librecorder.so");
     (void)snprintf(disk, sizeof disk, "%s/disk", cutter->root);
+    must(mkdir(disk, 0770) == 0);
+    char seed[32];
     (void)snprintf(seed, sizeof seed, "%" PRIu64, cutter->options->seed);
-    must(access(recorder, R_OK) == 0 && mkdir(disk, 0770) == 0);
-    pid_t child = fork();
-    must(child >= 0);
-    if (child == 0) {
-        must(setenv("LD_PRELOAD", recorder, 1) == 0);
-        must(setenv(RECORD_ROOT_VARIABLE, disk, 1) == 0);
-        must(setenv(RECORD_FILE_VARIABLE, cutter->file, 1) == 0);
-        must(setenv(RECORD_SYNC_VARIABLE, "200", 1) == 0);
-        must(setenv(RECORD_TICK_VARIABLE, "11000", 1) == 0);
-        // The recorder stands before the sanitizer's library, and asks it nothing.
-        must(setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1) == 0);
-        (void)execl(self, self, "--seed", seed, "--live", disk, NULL);
-        _exit(127);
-    }
-    must(waitpid(child, &status, 0) == child);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        (void)fprintf(stderr, "seed %s: the recorded life failed, status %d\n", seed, status);
-        exit(1);
-    }
+    must(setenv(SEED_VARIABLE, seed, 1) == 0);
+    run_recorded(disk, cutter->file, "--live", disk);
 }
 
 static void
@@ -286,8 +353,12 @@ compare(struct cutter *cutter)
     }
 }
 
+struct sums {
+    uint64_t cut, again, found;
+};
+
 static void
-run_life(const struct options *options, uint64_t *out_cut, uint64_t *out_found)
+run_life(const struct options *options, struct sums *sums)
 {
     static struct life life;
     struct cutter cutter = {.options = options, .disk = {.without = options->without}};
@@ -328,8 +399,9 @@ run_life(const struct options *options, uint64_t *out_cut, uint64_t *out_found)
     life_done(&life);
     disk_done(&cutter.disk);
     recording_done(&cutter.recording);
-    *out_cut += cutter.cut;
-    *out_found += cutter.found;
+    sums->cut += cutter.cut;
+    sums->again += cutter.again;
+    sums->found += cutter.found;
 }
 
 // --- the command ---
@@ -342,8 +414,10 @@ number_of(const char *text)
     if (text == NULL || *text == '\0' || *end != '\0') {
         (void)fprintf(
             stderr,
-            "usage: torture.crash [--seed N] [--lives N] [--points N] [--verbose] [--expected]\n"
+            "usage: torture.crash [--seed N] [--lives N] [--points N] [--again PERCENT]\n"
+            "                     [--verbose] [--expected]\n"
             "                     [--without \"fsync|fdatasync|dsync|dir PATTERN\"]\n"
+            "                     [--without-start \"likewise\"]\n"
             "                     [--recording FILE --at N --variant N]\n");
         exit(2);
     }
@@ -351,9 +425,9 @@ number_of(const char *text)
 }
 
 static struct options
-options_read(char **argv, const char **out_root)
+options_read(char **argv, const char **out_root, const char **out_start)
 {
-    struct options options = {.seed = 1, .lives = 1, .points = 100, .at = NOWHERE};
+    struct options options = {.seed = 1, .lives = 1, .points = 100, .again = 10, .at = NOWHERE};
     for (char **at = argv + 1; *at != NULL; at++) {
         if (strcmp(*at, "--verbose") == 0)
             options.is_verbose = true;
@@ -373,10 +447,16 @@ options_read(char **argv, const char **out_root)
             options.variant = (int64_t)number_of(*++at);
         else if (strcmp(*at, "--without") == 0)
             options.without = *++at;
+        else if (strcmp(*at, "--without-start") == 0)
+            options.without_start = *++at;
         else if (strcmp(*at, "--recording") == 0)
             options.recording = *++at;
         else if (strcmp(*at, "--live") == 0)
             *out_root = *++at;
+        else if (strcmp(*at, "--start") == 0)
+            *out_start = *++at;
+        else if (strcmp(*at, "--again") == 0)
+            options.again = number_of(*++at);
         else
             (void)number_of(NULL);
     }
@@ -387,21 +467,30 @@ int
 main(int argc, char **argv)
 {
     const char *root = NULL;
-    uint64_t points = 0;
-    uint64_t found = 0;
+    const char *start = NULL;
+    struct sums sums = {0};
     must(argc > 0);
-    struct options options = options_read(argv, &root);
+    struct options options = options_read(argv, &root, &start);
     uint64_t first = options.seed;
     // Else most of the time goes into clearing huge pages of which little is used.
     (void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-    if (root != NULL) {
-        live(options.seed, root);
+    if (start != NULL) {
+        life_start(start);
         return 0;
     }
-    for (uint64_t i = 0; i < options.lives && found == 0; i++) {
-        options.seed = first + i;
-        run_life(&options, &points, &found);
+    if (root != NULL) {
+        live(number_of(getenv(SEED_VARIABLE)), root);
+        return 0;
     }
-    (void)printf("crash points tried %" PRIu64 ", findings %" PRIu64 "\n", points, found);
-    return found > 0;
+    for (uint64_t i = 0; i < options.lives && sums.found == 0; i++) {
+        options.seed = first + i;
+        run_life(&options, &sums);
+    }
+    (void)printf(
+        "crash points tried %" PRIu64 ", findings %" PRIu64 ", starts after them cut again %" PRIu64
+        "\n",
+        sums.cut,
+        sums.found,
+        sums.again);
+    return sums.found > 0;
 }

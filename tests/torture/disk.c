@@ -130,6 +130,76 @@ seen_find(const struct disk *disk, uint32_t dir, const char *name)
     return DISK_NONE;
 }
 
+static void
+image_size(struct disk_inode *inode, uint64_t size)
+{
+    if (size > inode->capacity) {
+        inode->capacity = size * 2;
+        inode->bytes = realloc(inode->bytes, inode->capacity);
+        must(inode->bytes != NULL);
+    }
+    if (size > inode->size)
+        memset(inode->bytes + inode->size, 0, size - inode->size);
+    inode->size = size;
+}
+
+static void
+image_write(struct disk_inode *inode, uint64_t offset, const uint8_t *bytes, uint64_t size)
+{
+    if (size == 0)
+        return;
+    if (offset + size > inode->size)
+        image_size(inode, offset + size);
+    memcpy(inode->bytes + offset, bytes, size);
+}
+
+static void
+load_file(struct disk *disk, uint32_t inode, const char *path)
+{
+    uint8_t bytes[65536];
+    ssize_t size;
+    uint64_t offset = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    must(fd >= 0);
+    while ((size = read(fd, bytes, sizeof bytes)) > 0) {
+        image_write(&disk->inodes[inode], offset, bytes, (uint64_t)size);
+        offset += (uint64_t)size;
+    }
+    must(size == 0);
+    (void)close(fd);
+}
+
+static void
+load_dir(struct disk *disk, uint32_t dir, const char *path)
+{
+    DIR *list = opendir(path);
+    must(list != NULL);
+    for (struct dirent *one; (one = readdir(list)) != NULL;) {
+        char below[4096];
+        if (strcmp(one->d_name, ".") == 0 || strcmp(one->d_name, "..") == 0 ||
+            one->d_type == DT_SOCK)
+            continue;
+        must(one->d_type == DT_DIR || one->d_type == DT_REG);
+        (void)snprintf(below, sizeof below, "%s/%s", path, one->d_name);
+        struct disk_entry entry = {.inode = inode_add(disk, one->d_type == DT_DIR)};
+        (void)snprintf(entry.name, sizeof entry.name, "%s", one->d_name);
+        struct disk_inode *inode = &disk->inodes[dir];
+        entries_set(&inode->entries, &inode->entries_count, &entry);
+        entries_set(&inode->seen, &inode->seen_count, &entry);
+        if (one->d_type == DT_DIR)
+            load_dir(disk, entry.inode, below);
+        else
+            load_file(disk, entry.inode, below);
+    }
+    (void)closedir(list);
+}
+
+void
+disk_load(struct disk *disk, const char *dir)
+{
+    load_dir(disk, DISK_ROOT, dir);
+}
+
 struct place {
     uint32_t dir;
     char name[DISK_NAME_MAX];
@@ -181,29 +251,6 @@ name_set(struct disk *disk, const struct place *place, uint32_t inode)
 }
 
 // --- what becomes durable ---
-
-static void
-image_size(struct disk_inode *inode, uint64_t size)
-{
-    if (size > inode->capacity) {
-        inode->capacity = size * 2;
-        inode->bytes = realloc(inode->bytes, inode->capacity);
-        must(inode->bytes != NULL);
-    }
-    if (size > inode->size)
-        memset(inode->bytes + inode->size, 0, size - inode->size);
-    inode->size = size;
-}
-
-static void
-image_write(struct disk_inode *inode, uint64_t offset, const uint8_t *bytes, uint64_t size)
-{
-    if (size == 0)
-        return;
-    if (offset + size > inode->size)
-        image_size(inode, offset + size);
-    memcpy(inode->bytes + offset, bytes, size);
-}
 
 static void
 change_settle(struct disk *disk, const struct disk_change *change)

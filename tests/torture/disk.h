@@ -109,6 +109,9 @@ struct disk {
 
 void disk_init(struct disk *disk);
 void disk_done(struct disk *disk);
+// All that is in dir, as if it had been durable for ever: where a recording begins with a disk that
+// is not empty. Sockets are passed over.
+void disk_load(struct disk *disk, const char *dir);
 // What one record did. True: a crash behind it may leave something else than one before it.
 bool disk_apply(struct disk *disk, const struct step *step);
 // Makes dir and in it a disk drawn from the seed.

@@ -182,6 +182,51 @@ check_marks(const struct life *life)
     }
 }
 
+// --- a start by itself ---
+
+struct life_saved {
+    char dir[WORKLOAD_DIR_MAX];
+    struct ledger_options options;
+    uint32_t zones_first;
+    int64_t now_ns;
+};
+
+bool
+life_can_start(const struct life *life)
+{
+    return life->is_open || life->kind == LIFE_OPEN;
+}
+
+void
+life_start_save(const struct life *life, const char *dir, const char *file)
+{
+    struct life_saved saved = {
+        .options = life->options,
+        .zones_first = life->workload.zones_first,
+        .now_ns = workload_now_ns,
+    };
+    int size = snprintf(saved.dir, sizeof saved.dir, "%s", dir);
+    must(size > 0 && (size_t)size < sizeof saved.dir);
+    FILE *out = fopen(file, "wb");
+    must(out != NULL && fwrite(&saved, sizeof saved, 1, out) == 1 && fclose(out) == 0);
+}
+
+void
+life_start(const char *file)
+{
+    struct life_saved saved;
+    struct ledger *ledger = NULL;
+    struct error error = {0};
+    FILE *in = fopen(file, "rb");
+    must(in != NULL && fread(&saved, sizeof saved, 1, in) == 1 && fclose(in) == 0);
+    const struct workload workload = {0};
+    workload_now_ns = saved.now_ns;
+    saved.options.zones = workload_zones + saved.zones_first;
+    saved.options.now_ns = now_ns;
+    succeed(&workload, ledger_open(saved.dir, &saved.options, &ledger, &error), &error);
+    succeed(&workload, ledger_close(ledger, &error), &error);
+}
+
 // --- after the power cut ---
 
 static void

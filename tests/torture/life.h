@@ -53,5 +53,11 @@ struct life {
 
 void life_run(struct life *life);
 void life_done(struct life *life);
+// Whether a ledger is there to be started, when the power goes.
+bool life_can_start(const struct life *life);
+// What another process needs to start the ledger in dir as this session does, into a file; and that
+// process: starts it, and ends it again.
+void life_start_save(const struct life *life, const char *dir, const char *file);
+void life_start(const char *file);
 // In a child that on_deed forked: opens what was open. The clock and all else are as they were.
 void life_survive(struct life *life);

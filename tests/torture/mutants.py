@@ -40,6 +40,12 @@ MUTANTS = [
     ("dir ledger/shards/*/fired", "likewise, of marks"),
 ]
 
+# likewise, of starts along which the power goes again
+START_MUTANTS = [
+    ("fdatasync ledger/shards/*/state/data.mdb", "what a start flushes"),
+    ("fdatasync ledger/shards/*/log/data.mdb", "blocks of a revert that the start goes on with"),
+]
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -49,17 +55,19 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     missed = 0
-    for what, meaning in MUTANTS:
+    mutants = [("--without", *mutant) for mutant in MUTANTS]
+    mutants += [("--without-start", *mutant) for mutant in START_MUTANTS]
+    for option, what, meaning in mutants:
         run = subprocess.run(
             [options.program, "--seed", str(options.seed), "--lives", str(options.lives),
-             "--points", str(options.points), "--without", what, "--expected"],
+             "--points", str(options.points), "--again", "50", option, what, "--expected"],
             capture_output=True, text=True, check=False)
         found = re.search(r"crash points tried (\d+), findings (\d+)", run.stdout)
         is_caught = run.returncode == 1 and found is not None and int(found.group(2)) > 0
         missed += not is_caught
         tried = found.group(1) if found else "?"
-        print(f"| `{what}` | {meaning} | {tried if is_caught else 'NOT CAUGHT in ' + tried} |",
-              flush=True)
+        counted = tried if is_caught else "NOT CAUGHT in " + tried
+        print(f"| `{option} {what}` | {meaning} | {counted} |", flush=True)
     return 1 if missed else 0
 
 
