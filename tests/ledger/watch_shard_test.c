@@ -322,7 +322,8 @@ Test(watch_shard, a_change_of_definitions_loses_nothing)
     hand_end(&hand);
 }
 
-// The meter goes and comes back while the mark is on its way: what it counts since is not told again.
+// The meter goes and comes back while the mark is on its way: what it counts since then is not told
+// again.
 Test(watch_shard, a_meter_made_anew_fires_nothing_again)
 {
     struct hand hand = {0};
