@@ -68,13 +68,16 @@ is_ever_freed(const struct check *check, const struct verify_identity *first)
     return false;
 }
 
-// Whether the log has an event of that payload under this identity, or frees it.
+// Whether the log has an event of that payload under this identity, or frees it. What has expired
+// since may have been freed by a revert that was in time.
 static bool
 has_payload(
     const struct check *check, const struct verify_identity *first, struct fingerprint entry)
 {
     bool is_freed = entry.payload == PAYLOAD_FREED;
     for (const struct verify_identity *one = first; is_of(check, one, entry); one++) {
+        if (is_freed && one->place >> VERIFY_INDEX_BITS <= check->shard->expired)
+            return true;
         if (one->is_freed == is_freed &&
             (is_freed || fingerprint_of(one->hash, one->payload).payload == entry.payload))
             return true;

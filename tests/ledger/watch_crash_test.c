@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "ledger/memory.h"
 #include "ledger/rebuild.h"
+#include "ledger/verify.h"
 #include "tests/ledger/operating.h"
 #include "tests/ledger/watching.h"
 
@@ -258,8 +259,16 @@ Test(watch_crash, no_question_is_too_far_away, .timeout = 60)
     writing_end(&writing);
 }
 
+static void
+count_finding(void *context, const struct verify_finding *finding)
+{
+    uint32_t *count = context;
+    cr_assert_str_eq(finding->key, "fired");
+    ++*count;
+}
+
 // Whom a mark is for is told by a damaged one no more: then somebody is told twice, and nobody
-// never.
+// never. verify sees the two.
 Test(watch_crash, a_damaged_mark_is_none, .timeout = 60)
 {
     struct writing writing;
@@ -293,6 +302,10 @@ Test(watch_crash, a_damaged_mark_is_none, .timeout = 60)
     cr_assert_eq(list.count, 2);
     cr_assert(bytes_equal(list.items[0].subject, list.items[1].subject));
     arena_done(&list.arena);
-    operating_verify(writing.dir);
+    uint32_t findings = 0;
+    struct verify_summary summary;
+    const struct verify_options options = {.on_finding = count_finding, .context = &findings};
+    succeed(verify_run(writing.dir, &options, &summary, &error), &error);
+    cr_assert_eq(findings, 1);
     writing_end(&writing);
 }
