@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include "api/call.h"
+#include "api/caller.h"
 #include "api/route.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -10,7 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static const int64_t MICROSECOND_NS = 1000;
 
@@ -68,7 +68,8 @@ cors_answer(struct call *call)
     http_add(
         call->response,
         "Access-Control-Expose-Headers",
-        "X-Request-Id, Retry-After, Content-Disposition");
+        "X-Request-Id, Retry-After, Content-Disposition, RateLimit-Policy, RateLimit-Limit, "
+        "RateLimit-Remaining, RateLimit-Reset");
     return true;
 }
 
@@ -85,57 +86,6 @@ options_answer(struct call *call, const char *allowed, bool is_cors)
         "Access-Control-Allow-Headers",
         "Authorization, Content-Type, Accept, Prefer, Idempotency-Key, X-Request-Id");
     http_add(call->response, "Access-Control-Max-Age", "600");
-}
-
-// --- keys ---
-
-static const char *
-bearer_of(const struct http_request *request)
-{
-    const char *text = http_field(request, "Authorization");
-    if (text == NULL || strncasecmp(text, "Bearer ", 7) != 0)
-        return NULL;
-    return text + 7 + strspn(text + 7, " ");
-}
-
-static void
-unauthorized(struct call *call, const char *detail)
-{
-    call_problem(call, 401, "%s", detail);
-    http_add(call->response, "WWW-Authenticate", "Bearer");
-}
-
-// False: it was answered.
-static bool
-call_is_allowed(struct call *call)
-{
-    struct keys_grant grant = {.scopes = 0};
-    unsigned wanted = call->route->scopes;
-    const char *token = bearer_of(call->request);
-    if (wanted == 0)
-        return true;
-    if (token == NULL) {
-        unauthorized(call, "Send the header Authorization: Bearer KEY (`tally key create`).");
-        return false;
-    }
-    switch (keys_check(call->api->keys, token, clock_now_ns(), &grant)) {
-    case KEYS_GOOD: break;
-    case KEYS_UNKNOWN: unauthorized(call, "This key is not known, or was revoked."); return false;
-    case KEYS_EXPIRED: unauthorized(call, "This key has expired."); return false;
-    case KEYS_NOT_READ:
-        call_away(call, "Keys are not known yet, for the database cannot be reached.");
-        return false;
-    }
-    call->key_id = arena_text(call->arena, grant.id);
-    if ((grant.scopes & (wanted | API_SCOPE_ADMIN)) != 0)
-        return true;
-    call_problem(
-        call,
-        403,
-        "This needs a key with the scope %s; this one has %s.",
-        api_scopes_print(wanted, call->arena),
-        api_scopes_print(grant.scopes, call->arena));
-    return false;
 }
 
 // --- one request ---
@@ -165,13 +115,15 @@ call_route(struct call *call)
     const char *fault = NULL;
     char allowed[ROUTE_ALLOWED_MAX];
     bool is_cors = cors_answer(call);
-    if (!target_parse(call->request->target, call->arena, &call->target, &fault)) {
+    bool is_read = target_parse(call->request->target, call->arena, &call->target, &fault);
+    if (is_read)
+        call->route = route_find(call->request->method, &call->target, call->params, allowed);
+    if (!call_is_welcome(call) || !caller_admit(call))
+        return;
+    if (!is_read) {
         call_problem(call, 400, "The target cannot be read: %s.", fault);
         return;
     }
-    call->route = route_find(call->request->method, &call->target, call->params, allowed);
-    if (!call_is_welcome(call))
-        return;
     if (allowed[0] == '\0') {
         call_problem(call, 404, "There is nothing at %s.", call->target.path);
         return;
@@ -186,7 +138,7 @@ call_route(struct call *call)
         http_add(call->response, "Allow", arena_text(call->arena, allowed));
         return;
     }
-    if (call_is_allowed(call))
+    if (caller_may(call))
         call->route->handle(call);
 }
 
@@ -216,7 +168,7 @@ call_log(const struct call *call, int64_t took_ns)
         LOG_INT("out", call->response->body.size),
         LOG_INT("us", took_ns / MICROSECOND_NS),
         LOG_TEXT("key", call->key_id != NULL ? call->key_id : "-"),
-        LOG_TEXT("remote", call->request->remote));
+        LOG_TEXT("remote", call->client != NULL ? call->client : call->request->remote));
 }
 
 void
@@ -297,12 +249,33 @@ routes_print(const struct api *api, struct buffer *out)
     metrics_print(list, count, out);
 }
 
+static void
+limits_print(const struct limits *limits, struct buffer *out)
+{
+    struct metric metrics[LIMIT_KINDS];
+    const struct metric *list[LIMIT_KINDS];
+    char labels[LIMIT_KINDS][LIMIT_TEXT_MAX];
+    for (size_t i = 0; i < LIMIT_KINDS; i++) {
+        (void)snprintf(labels[i], sizeof labels[i], "limit=\"%s\"", limit_name((enum limit_kind)i));
+        metrics[i] = (struct metric){
+            .name = "tally_api_limited_total",
+            .labels = labels[i],
+            .help = "requests answered 429",
+            .kind = METRIC_KIND_COUNTER,
+        };
+        metric_set(&metrics[i], limits_refused(limits, (enum limit_kind)i));
+        list[i] = &metrics[i];
+    }
+    metrics_print(list, LIMIT_KINDS, out);
+}
+
 void
 api_metrics_print(struct api *api, struct buffer *out)
 {
     struct http_figures http = {0};
     struct database_figures database;
     routes_print(api, out);
+    limits_print(api->limits, out);
     if (api->http != NULL)
         http_figures(api->http, &http);
     database_figures(api->database, &database);

@@ -13,6 +13,7 @@
 #include "api/http.h"
 #include "api/ingest.h"
 #include "api/keys.h"
+#include "api/limits.h"
 #include "api/readers.h"
 #include "api/settings.h"
 #include "base/metric.h"
@@ -26,6 +27,7 @@ struct api {
     const struct settings *settings;
     struct database *database;
     struct keys *keys;
+    struct limits *limits;
     struct ingest *ingest;
     struct readers *readers;
     struct http *http;   // for its figures; set once it runs

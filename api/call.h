@@ -14,6 +14,7 @@
 // Thread: a worker's.
 
 #include "api/http.h"
+#include "api/keys.h"
 #include "api/target.h"
 #include "base/json.h"
 
@@ -31,6 +32,9 @@ struct call {
     struct target target;
     const char *params[CALL_PARAMS_MAX];  // of the route's pattern, in its order
     const char *id;                       // of the request, ours or the client's
+    const char *client;                   // the address that asked, behind proxies of ours
+    enum keys_verdict verdict;            // on the key that was shown
+    struct keys_grant grant;              // of a good one
     const char *key_id;                   // whose key it is; NULL: nobody's
     struct json_out json;
 };

@@ -24,7 +24,7 @@
 
 #include <stdint.h>
 
-enum { HTTP_HEAD_MAX = 32 * 1024, HTTP_REMOTE_MAX = 48, HTTP_RESPONSE_FIELDS_MAX = 16 };
+enum { HTTP_HEAD_MAX = 32 * 1024, HTTP_REMOTE_MAX = 48, HTTP_RESPONSE_FIELDS_MAX = 24 };
 
 enum http_refusal {
     HTTP_WELCOME,

@@ -103,6 +103,8 @@ server_open(struct server *server, struct error *error)
     if (status == STATUS_OK)
         status = keys_start(api->database, &api->keys, error);
     if (status == STATUS_OK)
+        status = limits_open(settings->limits, &api->limits, error);
+    if (status == STATUS_OK)
         status = readers_open(settings->data, (uint32_t)settings->workers, &api->readers, error);
     if (status == STATUS_OK)
         status = ingest_open(settings->unix_path, &api->ingest, error);
@@ -121,6 +123,7 @@ server_close(struct server *server)
     http_stop(server->api.http, server->settings.stop_ns);
     ingest_close(server->api.ingest);
     readers_close(server->api.readers);
+    limits_close(server->api.limits);
     keys_stop(server->api.keys);
     database_close(server->api.database);
 }

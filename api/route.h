@@ -12,13 +12,17 @@
 struct route {
     const char *method;  // NULL ends the table
     const char *path;
-    unsigned scopes;  // of billing/api_key.h, any of which will do; 0: anybody
+    unsigned scopes;  // of billing/api_key.h, any of which will do; none: anybody
     void (*handle)(struct call *call);
 };
 
 extern const struct route ROUTES[];
 
-enum { ROUTE_ALLOWED_MAX = 64 };
+enum {
+    ROUTE_ALLOWED_MAX = 64,
+    // Beside scopes: not counted against what an address may ask without a key (api/caller.h).
+    ROUTE_UNCOUNTED = 1 << 16,
+};
 
 // HEAD finds the route of GET. params: the parts in braces. out_allowed: "GET, HEAD, OPTIONS", the
 // methods that the path has, or "" when there is no such path.

@@ -6,6 +6,9 @@
 #define OFFSET(member) offsetof(struct settings, member)
 
 // clang-format off
+#define LIMIT_ROW(option, kind, environment, first, text)                                          \
+    {.name = (option), .type = OPTION_TEXT, .offset = OFFSET(limit_texts[kind]),                   \
+     .env = (environment), .fallback = (first), .value_name = "N/TIME", .help = (text)}
 #define TIME_ROW(option, member, environment, first, text)                                         \
     {.name = (option), .type = OPTION_DURATION, .offset = OFFSET(member), .env = (environment),    \
      .fallback = (first), .min = INT64_C(1000000), .max = INT64_C(86400) * 1000000000,             \
@@ -46,6 +49,17 @@ static const struct option_row ROWS[] = {
      .env = "TALLY_CORS_ORIGIN",
      .value_name = "ORIGIN",
      .help = "let pages of this origin (https://app.example) read answers; *: of any"},
+    {.name = "trusted-proxy",
+     .type = OPTION_TEXTS,
+     .offset = OFFSET(proxies_texts),
+     .env = "TALLY_TRUSTED_PROXY",
+     .value_name = "NET",
+     .help = "believe X-Forwarded-For of these (10.0.0.0/8, 127.0.0.1)"},
+    LIMIT_ROW("limit-anonymous", LIMIT_ANONYMOUS, "TALLY_LIMIT_ANONYMOUS", "100/15m",
+              "requests of an address without a key, but health; none: no limit"),
+    LIMIT_ROW("limit-address", LIMIT_ADDRESS, "TALLY_LIMIT_ADDRESS", "50000/1s",
+              "requests of an address (of IPv6: of its /64) with keys or without"),
+    LIMIT_ROW("limit-key", LIMIT_KEY, "TALLY_LIMIT_KEY", "50000/1s", "requests with a key"),
     COUNT_ROW("workers", workers, "TALLY_API_WORKERS", "32", 1, 1024,
               "threads that make answers"),
     COUNT_ROW("loops", loops, "TALLY_API_LOOPS", "2", 1, 64,
@@ -134,6 +148,37 @@ origins_check(const struct settings *settings, struct error *error)
     return STATUS_OK;
 }
 
+static enum status
+limits_check(struct settings *settings, struct error *error)
+{
+    for (size_t i = 0; i < LIMIT_KINDS; i++) {
+        const char *text = settings->limit_texts[i];
+        if (!limit_rule_parse(text, &settings->limits[i]))
+            return error_set(
+                error,
+                STATUS_INVALID,
+                "--limit-%s %s: N/TIME such as 100/15m, or none",
+                limit_name((enum limit_kind)i),
+                text);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+proxies_check(struct settings *settings, struct arena *arena, struct error *error)
+{
+    size_t count = settings->proxies_texts.count;
+    settings->proxies = arena_array(arena, count + 1, struct address_net);
+    settings->proxies_count = count;
+    for (size_t i = 0; i < count; i++) {
+        const char *text = settings->proxies_texts.items[i];
+        if (!address_net_parse(text, &settings->proxies[i]))
+            return error_set(
+                error, STATUS_INVALID, "--trusted-proxy %s: an address, or ADDRESS/BITS", text);
+    }
+    return STATUS_OK;
+}
+
 enum status
 settings_check(struct settings *settings, struct arena *arena, struct error *error)
 {
@@ -150,6 +195,11 @@ settings_check(struct settings *settings, struct arena *arena, struct error *err
         return error_set(error, STATUS_INVALID, "--bodies-max must be at least --body-max");
     if (settings->unix_path == NULL)
         settings->unix_path = arena_format(arena, "%s/tallyd.sock", settings->data);
+    enum status status = limits_check(settings, error);
+    if (status == STATUS_OK)
+        status = proxies_check(settings, arena, error);
+    if (status)
+        return status;
     settings->address = arena_format(arena, "%s:%" PRId64, settings->host, settings->port);
     return origins_check(settings, error);
 }

@@ -6,6 +6,8 @@
 //
 // Owner: main; texts live in the arena, argv or the environment. Thread: main.
 
+#include "api/address.h"
+#include "api/limits.h"
 #include "base/log.h"
 #include "base/option.h"
 
@@ -16,6 +18,11 @@ struct settings {
     const char *unix_path;  // of tallyd; NULL: DATA/tallyd.sock
     const char *config;
     struct option_texts cors_origins;
+    struct option_texts proxies_texts;
+    struct address_net *proxies;
+    size_t proxies_count;
+    const char *limit_texts[LIMIT_KINDS];
+    struct limit_rule limits[LIMIT_KINDS];
     int64_t workers;
     int64_t loops;
     int64_t waiting_max;

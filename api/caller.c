@@ -1,0 +1,131 @@
+#include "api/caller.h"
+
+#include "api/address.h"
+#include "api/api.h"
+#include "api/route.h"
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *
+bearer_of(const struct http_request *request)
+{
+    const char *text = http_field(request, "Authorization");
+    if (text == NULL || strncasecmp(text, "Bearer ", 7) != 0)
+        return NULL;
+    return text + 7 + strspn(text + 7, " ");
+}
+
+static void
+limit_fields(struct call *call, const struct limit_verdict *verdict)
+{
+    http_add(call->response, "RateLimit-Policy", verdict->rule->policy);
+    http_add(
+        call->response,
+        "RateLimit-Limit",
+        arena_format(call->arena, "%" PRId64, verdict->rule->count));
+    http_add(
+        call->response,
+        "RateLimit-Remaining",
+        arena_format(call->arena, "%" PRId64, verdict->remaining));
+    http_add(
+        call->response, "RateLimit-Reset", arena_format(call->arena, "%" PRId64, verdict->reset_s));
+}
+
+static void
+limit_refuse(struct call *call, enum limit_kind kind, const struct limit_verdict *verdict)
+{
+    static const char *const whose[] = {
+        [LIMIT_ANONYMOUS] = "without a good key (`tally key create`) from this address",
+        [LIMIT_ADDRESS] = "from this address",
+        [LIMIT_KEY] = "with this key",
+    };
+    call_problem(
+        call,
+        429,
+        "Too many requests %s; wait %" PRId64 " seconds.",
+        whose[kind],
+        verdict->retry_s);
+    http_add(
+        call->response, "Retry-After", arena_format(call->arena, "%" PRId64, verdict->retry_s));
+}
+
+// False: it was answered. The headers tell of the narrowest rule: is_told.
+static bool
+limit_take(struct call *call, enum limit_kind kind, struct bytes who, bool is_told)
+{
+    struct limit_verdict verdict;
+    limits_take(call->api->limits, kind, who, clock_monotonic_ns(), &verdict);
+    if (verdict.is_limited && (is_told || !verdict.is_allowed))
+        limit_fields(call, &verdict);
+    if (!verdict.is_allowed)
+        limit_refuse(call, kind, &verdict);
+    return verdict.is_allowed;
+}
+
+static bool
+is_counted(const struct call *call)
+{
+    bool is_free = call->route != NULL && (call->route->scopes & ROUTE_UNCOUNTED) != 0;
+    return !is_free && strcmp(call->request->method, "OPTIONS") != 0;
+}
+
+bool
+caller_admit(struct call *call)
+{
+    const struct settings *settings = call->api->settings;
+    struct address address = {{0}};
+    call->client = address_client(call->request, settings->proxies, settings->proxies_count);
+    if (address_parse(call->client, &address))
+        address = address_group(address);
+    struct bytes group = bytes_of(address.bytes, sizeof address.bytes);
+    if (!limit_take(call, LIMIT_ADDRESS, group, false))
+        return false;
+    const char *token = bearer_of(call->request);
+    call->verdict = KEYS_UNKNOWN;
+    if (token != NULL)
+        call->verdict = keys_check(call->api->keys, token, clock_now_ns(), &call->grant);
+    if (call->verdict == KEYS_GOOD) {
+        call->key_id = call->grant.id;
+        return limit_take(call, LIMIT_KEY, bytes_text(call->key_id), true);
+    }
+    return !is_counted(call) || limit_take(call, LIMIT_ANONYMOUS, group, true);
+}
+
+static void
+unauthorized(struct call *call, const char *detail)
+{
+    call_problem(call, 401, "%s", detail);
+    http_add(call->response, "WWW-Authenticate", "Bearer");
+}
+
+bool
+caller_may(struct call *call)
+{
+    unsigned wanted = call->route->scopes & ~(unsigned)ROUTE_UNCOUNTED;
+    if (wanted == 0)
+        return true;
+    if (bearer_of(call->request) == NULL) {
+        unauthorized(call, "Send the header Authorization: Bearer KEY (`tally key create`).");
+        return false;
+    }
+    switch (call->verdict) {
+    case KEYS_GOOD: break;
+    case KEYS_UNKNOWN: unauthorized(call, "This key is not known, or was revoked."); return false;
+    case KEYS_EXPIRED: unauthorized(call, "This key has expired."); return false;
+    case KEYS_NOT_READ:
+        call_away(call, "Keys are not known yet, for the database cannot be reached.");
+        return false;
+    }
+    if ((call->grant.scopes & (wanted | API_SCOPE_ADMIN)) != 0)
+        return true;
+    call_problem(
+        call,
+        403,
+        "This needs a key with the scope %s; this one has %s.",
+        api_scopes_print(wanted, call->arena),
+        api_scopes_print(call->grant.scopes, call->arena));
+    return false;
+}
