@@ -2,6 +2,7 @@
 
 #include "api/call.h"
 #include "api/caller.h"
+#include "api/coding.h"
 #include "api/route.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -84,7 +85,8 @@ options_answer(struct call *call, const char *allowed, bool is_cors)
     http_add(
         call->response,
         "Access-Control-Allow-Headers",
-        "Authorization, Content-Type, Accept, Prefer, Idempotency-Key, X-Request-Id");
+        "Authorization, Content-Type, Content-Encoding, Accept, Prefer, Idempotency-Key, "
+        "X-Request-Id");
     http_add(call->response, "Access-Control-Max-Age", "600");
 }
 
@@ -138,7 +140,7 @@ call_route(struct call *call)
         http_add(call->response, "Allow", arena_text(call->arena, allowed));
         return;
     }
-    if (caller_may(call))
+    if (caller_may(call) && coding_inflate(call))
         call->route->handle(call);
 }
 
@@ -189,9 +191,11 @@ api_handle(void *context, const struct http_request *request, struct http_respon
         call_problem(&call, 500, "The answer does not fit into memory.");
     if (response->body.size > 0)
         http_add(response, "X-Content-Type-Options", "nosniff");
+    coding_deflate(&call);
     int64_t took_ns = clock_monotonic_ns() - began_ns;
     call_count(&call, took_ns);
     call_log(&call, took_ns);
+    buffer_done(&call.inflated);
 }
 
 // --- metrics ---

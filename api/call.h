@@ -37,6 +37,8 @@ struct call {
     struct keys_grant grant;              // of a good one
     const char *key_id;                   // whose key it is; NULL: nobody's
     struct json_out json;
+    struct http_request inflated_request;  // what request is when its body came compressed
+    struct buffer inflated;
 };
 
 // What is wrong with one place of a request's body.

@@ -544,6 +544,24 @@ http_stop(struct http *http, int64_t patience_ns)
 
 // --- values ---
 
+// Only the worker that has the exchange asks, so held_bytes is its own.
+bool
+http_hold(const struct http_request *request, int64_t bytes)
+{
+    struct exchange *exchange =
+        (struct exchange *)((uintptr_t)request - offsetof(struct exchange, request));
+    struct http *http = exchange->http;
+    int64_t held =
+        atomic_fetch_add_explicit(&http->bodies_bytes, bytes, memory_order_relaxed) + bytes;
+    if (bytes > 0 && held > (int64_t)http->options.bodies_max) {
+        atomic_fetch_sub_explicit(&http->bodies_bytes, bytes, memory_order_relaxed);
+        return false;
+    }
+    exchange->held_bytes += bytes;
+    must(exchange->held_bytes >= 0);
+    return true;
+}
+
 const char *
 http_field(const struct http_request *request, const char *name)
 {

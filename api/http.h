@@ -94,6 +94,11 @@ void http_figures(struct http *http, struct http_figures *out);
 // open connections meanwhile is refused with HTTP_STOPPING. NULL is accepted.
 void http_stop(struct http *http, int64_t patience_ns);
 
+// Counts so many bytes more (or less, below 0) among the bodies that are held, until the answer is
+// made. False: they are more than bodies_max, and nothing was counted. For who makes the answer to
+// a request that came from this server, and with the request that it was given.
+bool http_hold(const struct http_request *request, int64_t bytes) CHECKED;
+
 // The first field of this name (any case), or NULL.
 const char *http_field(const struct http_request *request, const char *name);
 void http_add(struct http_response *response, const char *name, const char *value);

@@ -54,10 +54,10 @@
 // Owner: a front. Thread: the front's.
 
 #include "base/buffer.h"
+#include "base/gzip.h"
 #include "base/loop.h"
 #include "base/unpack.h"
 #include "ingest/decode_alike.h"
-#include "ingest/gzip.h"
 #include "ingest/handshake.h"
 #include "ingest/metrics.h"
 #include "ingest/rejects.h"

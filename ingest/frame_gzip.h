@@ -8,9 +8,9 @@
 //
 // Owner: the caller. Thread: the one of the gzip.
 
+#include "base/gzip.h"
 #include "base/status.h"
 #include "ingest/frame.h"
-#include "ingest/gzip.h"
 
 // FRAME_FINE for GZIP_FINE, GZIP_MORE and GZIP_NO_MEMORY.
 enum frame_fault frame_fault_of_gzip(enum gzip_result result);

@@ -1,7 +1,7 @@
 // Any bytes as compressed entries: inflating ends, within its limits, and in pieces says the same.
 // What comes out goes on as a frame's entries.
 
-#include "ingest/gzip.h"
+#include "base/gzip.h"
 
 #include "base/assert.h"
 #include "ingest/decode.h"

@@ -39,7 +39,7 @@ DERIVED = {
 }
 # Rows without an option: file, constant, and what one of it is.
 CONSTANTS = {
-    "inflated bytes that are free of that": ("ingest/gzip.h", "GZIP_RATIO_FLOOR", 1),
+    "inflated bytes that are free of that": ("base/gzip.h", "GZIP_RATIO_FLOOR", 1),
     "unread acks of a connection": ("ingest/main.c", "ACKS_MAX", 1),
     "messages under way, of a connection": ("ingest/main.c", "CONN_TICKETS", 1),
     "messages under way, of all": ("ingest/main.c", "TICKETS", 1),

@@ -89,7 +89,7 @@ class RuleTest(unittest.TestCase):
             ("base/loop.c", "#include <liburing.h>\n"),
             ("base/sql.c", "#include <libpq-fe.h>\n"),
             ("base/pack.c", "#include <msgpack.h>\n"),
-            ("ingest/gzip.c", "#include <zlib.h>\n"),
+            ("base/gzip.c", "#include <zlib.h>\n"),
             ("base/digest.c", "#include <openssl/crypto.h>\n"),
             ("tests/ingest/decode_test.c", "#include <msgpack.h>\n"),
             ("billing/rational.c", "#include <gmp.h>\n"),

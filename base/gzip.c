@@ -1,4 +1,4 @@
-#include "ingest/gzip.h"
+#include "base/gzip.h"
 
 #include "base/assert.h"
 #include "base/pool.h"
@@ -158,4 +158,40 @@ gzip_inflate(
 {
     gzip_begin(gzip, packed.size, limits, out);
     return gzip_some(gzip, packed, SIZE_MAX, out);
+}
+
+// --- packing ---
+
+// zlib takes memory for its window and its hash chains, which a small text never fills.
+static int
+window_bits_of(size_t size)
+{
+    int bits = 9;
+    while (bits < 15 && ((size_t)1 << bits) < size)
+        bits++;
+    return bits;
+}
+
+enum status
+gzip_pack(struct bytes plain, struct buffer *out)
+{
+    must(plain.size <= INT_MAX);
+    z_stream stream = {.zalloc = memory_take, .zfree = memory_give};
+    int bits = window_bits_of(plain.size);
+    if (deflateInit2(&stream, 1, Z_DEFLATED, bits + 16, bits - 7, Z_DEFAULT_STRATEGY) != Z_OK)
+        return STATUS_NO_MEMORY;
+    size_t room = deflateBound(&stream, plain.size);
+    uint8_t *place = buffer_reserve(out, room);
+    enum status status = place != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+    if (status == STATUS_OK) {
+        stream.next_in = plain.data;
+        stream.avail_in = (uInt)plain.size;
+        stream.next_out = place;
+        stream.avail_out = (uInt)room;
+        int rc = deflate(&stream, Z_FINISH);
+        must(rc == Z_STREAM_END);
+        buffer_commit(out, room - stream.avail_out);
+    }
+    (void)deflateEnd(&stream);
+    return status;
 }

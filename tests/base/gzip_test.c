@@ -1,4 +1,4 @@
-#include "ingest/gzip.h"
+#include "base/gzip.h"
 
 #include "base/clock.h"
 #include "tests/ingest/squeeze.h"
@@ -319,5 +319,36 @@ Test(gzip, does_bounded_work_for_many_tiny_members)
     cr_assert_lt(taken_ns, 5 * SECOND_NS);
     printf(
         "%lld ns a member\n", (long long)(taken_ns / (int64_t)(bench.packed.size / member.size)));
+    bench_close(&bench);
+}
+
+// From nothing to more than a window, text that repeats and bytes that do not.
+Test(gzip, packs_what_it_inflates_again)
+{
+    static const size_t sizes[] = {0, 1, 511, 512, 513, 5000, 32767, 32768, 40000, 600000};
+    struct bench bench;
+    bench_open(&bench);
+    uint8_t *plain = malloc(600000);
+    cr_assert_not_null(plain);
+    for (int kind = 0; kind < 2; kind++) {
+        uint64_t state = 1;
+        for (size_t i = 0; i < 600000; i++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            plain[i] = kind == 0 ? (uint8_t)("event,"[i % 6]) : (uint8_t)(state >> 56);
+        }
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+            struct bytes text = bytes_of(plain, sizes[i]);
+            buffer_reset(&bench.packed);
+            buffer_text(&bench.packed, "before");
+            cr_assert_eq(gzip_pack(text, &bench.packed), STATUS_OK);
+            struct bytes member = bytes_of(bench.packed.data + 6, bench.packed.size - 6);
+            struct gzip_limits limits = {.size_max = 1 << 20, .ratio_max = 2000};
+            cr_assert_eq(inflated(&bench, member, &limits), GZIP_FINE);
+            cr_assert(bytes_equal(buffer_view(&bench.out), text), "%d %zu", kind, sizes[i]);
+            if (kind == 0 && sizes[i] >= 5000)
+                cr_assert_lt(member.size, sizes[i] / 10);
+        }
+    }
+    free(plain);
     bench_close(&bench);
 }

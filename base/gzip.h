@@ -1,11 +1,12 @@
 #pragma once
-// Inflating the entries of CompressedPackedForward: gzip members, one after the other, read to
-// their end.
+// Gzip: what clients compressed (entries of CompressedPackedForward, bodies over HTTP), one member
+// after the other, inflated to its end and within limits; and members of our own.
 //
 //     gzip_open(&gzip, &error);                              // once; used for every frame
 //     enum gzip_result result = gzip_inflate(gzip, packed, &limits, &out);
 //     if (result != GZIP_FINE) the frame is broken, or there is no memory
 //     ... out holds the entries, until it is reset ...
+//     status = gzip_pack(bytes, &out);
 //
 // Who sends a kilobyte must not cost a gigabyte: inflating stops at size_max bytes, and beyond
 // GZIP_RATIO_FLOOR also at ratio_max bytes for each byte that came. So the work is bounded by what
@@ -14,7 +15,7 @@
 // Memory: the state (about 40 KiB) is kept for good; out grows with what is really there, to at
 // most one byte more than the limit.
 //
-// Owner: a front's desk. Thread: the front's.
+// Owner: who opened it. Thread: one at a time.
 
 #include "base/buffer.h"
 
@@ -58,3 +59,7 @@ void gzip_begin(
     struct gzip *gzip, size_t packed_size, const struct gzip_limits *limits, struct buffer *out);
 enum gzip_result
 gzip_some(struct gzip *gzip, struct bytes packed, size_t work, struct buffer *out) CHECKED;
+
+// Appends one member, made at zlib's fastest level, with a window no larger than the bytes.
+// STATUS_NO_MEMORY: out is as it was. plain: less than 2 GiB.
+enum status gzip_pack(struct bytes plain, struct buffer *out) CHECKED;
