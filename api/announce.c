@@ -13,7 +13,7 @@
 static const char NAME[] = "tally-api.json";
 
 static void
-facts_print(const char *address, int64_t started_ns, struct buffer *out)
+facts_print(const char *address, bool is_tls, int64_t started_ns, struct buffer *out)
 {
     char started[CLOCK_TEXT_MAX];
     (void)clock_print(started_ns, started);
@@ -27,6 +27,8 @@ facts_print(const char *address, int64_t started_ns, struct buffer *out)
     json_text(&json, started);
     json_key(&json, "http");
     json_text(&json, address);
+    json_key(&json, "tls");
+    json_bool(&json, is_tls);
     json_end(&json, '}');
     buffer_text(out, "\n");
 }
@@ -47,11 +49,12 @@ file_write(const char *path, struct bytes text, struct error *error)
 }
 
 enum status
-api_announce(const char *dir, const char *address, int64_t started_ns, struct error *error)
+api_announce(
+    const char *dir, const char *address, bool is_tls, int64_t started_ns, struct error *error)
 {
     scoped(arena_done) struct arena arena = {0};
     scoped(buffer_done) struct buffer text = {0};
-    facts_print(address, started_ns, &text);
+    facts_print(address, is_tls, started_ns, &text);
     if (buffer_failed(&text))
         return error_set(error, STATUS_NO_MEMORY, "no memory for %s", NAME);
     const char *path = arena_format(&arena, "%s/%s", dir, NAME);

@@ -9,6 +9,7 @@
 // Owner: main; lives until http_stop. Thread: api_handle runs on several at a time, so what it
 // points to guards itself.
 
+#include "api/certificate.h"
 #include "api/database.h"
 #include "api/http.h"
 #include "api/ingest.h"
@@ -30,8 +31,9 @@ struct api {
     struct limits *limits;
     struct ingest *ingest;
     struct readers *readers;
-    struct http *http;   // for its figures; set once it runs
-    struct arena arena;  // of main, before and after the server runs
+    struct certificate *certificate;  // NULL: no TLS
+    struct http *http;                // for its figures; set once it runs
+    struct arena arena;               // of main, before and after the server runs
     char id_prefix[9];
     _Atomic uint64_t ids;
     struct route_metrics *routes;  // as ROUTES, and one more for what has no route

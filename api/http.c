@@ -1,5 +1,6 @@
 #include "api/http.h"
 
+#include "api/certificate.h"
 #include "api/workers.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -421,8 +422,17 @@ daemon_start(int fd, struct http *http)
 {
     // A pool of one is no pool for the library.
     unsigned loops = http->options.loops > 1 ? http->options.loops : 0;
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, NULL                                     },
+        {MHD_OPTION_HTTPS_PRIORITIES,    0, (void *)(uintptr_t)CERTIFICATE_PRIORITIES},
+        {MHD_OPTION_END,                 0, NULL                                     },
+    };
+    certificate_function callback = certificate_callback();
+    memcpy(&tls[0].ptr_value, &callback, sizeof callback);
+    struct MHD_OptionItem *extra = http->options.is_tls ? tls : &tls[2];
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+            (http->options.is_tls ? (unsigned)MHD_USE_TLS : 0U),
         0,
         NULL,
         NULL,
@@ -450,6 +460,8 @@ daemon_start(int fd, struct http *http)
         NULL,
         MHD_OPTION_STRICT_FOR_CLIENT,
         1,
+        MHD_OPTION_ARRAY,
+        extra,
         MHD_OPTION_END);
 }
 

@@ -72,6 +72,7 @@ struct http_options {
     int64_t idle_ns;
     int64_t body_ns;
     int64_t answer_ns;
+    bool is_tls;  // with the certificate that is open (api/certificate.h)
     http_handle handle;
     void *context;
 };

@@ -67,6 +67,7 @@ http_open(struct server *server, struct error *error)
         .idle_ns = settings->idle_ns,
         .body_ns = settings->body_ns,
         .answer_ns = settings->answer_ns,
+        .is_tls = api->certificate != NULL,
         .handle = api_handle,
         .context = api,
     };
@@ -77,11 +78,44 @@ http_open(struct server *server, struct error *error)
     return status;
 }
 
+static void
+certificate_log(const char *event, const struct certificate *certificate)
+{
+    char text[CLOCK_TEXT_MAX];
+    (void)clock_print(certificate_expires_s(certificate) * SECOND_NS, text);
+    log_info(event, LOG_TEXT("expires", text));
+}
+
+static enum status
+tls_open(struct server *server, struct error *error)
+{
+    struct api *api = &server->api;
+    struct certificate_files files = {server->settings.tls_certificate, server->settings.tls_key};
+    enum status status = certificate_open(&files, &api->certificate, error);
+    if (status == STATUS_OK)
+        certificate_log("tls_loaded", api->certificate);
+    return status;
+}
+
+static void
+tls_reload(struct server *server)
+{
+    struct error error = {0};
+    struct certificate *certificate = server->api.certificate;
+    if (certificate == NULL)
+        return;
+    if (certificate_reload(certificate, &error))
+        log_error("tls_reload_failed", LOG_TEXT("error", error.text));
+    else
+        certificate_log("tls_reloaded", certificate);
+}
+
 static enum status
 server_announce(struct server *server, struct error *error)
 {
     const char *data = server->settings.data;
-    enum status status = api_announce(data, server->address, clock_now_ns(), error);
+    enum status status =
+        api_announce(data, server->address, server->api.certificate != NULL, clock_now_ns(), error);
     server->is_announced = status == STATUS_OK;
     if (status == STATUS_OK)
         log_info("listening", LOG_TEXT("http", server->address), LOG_TEXT("data", data));
@@ -108,6 +142,8 @@ server_open(struct server *server, struct error *error)
         status = readers_open(settings->data, (uint32_t)settings->workers, &api->readers, error);
     if (status == STATUS_OK)
         status = ingest_open(settings->unix_path, &api->ingest, error);
+    if (status == STATUS_OK && settings->tls_certificate != NULL)
+        status = tls_open(server, error);
     if (status == STATUS_OK)
         status = http_open(server, error);
     if (status == STATUS_OK)
@@ -121,6 +157,7 @@ server_close(struct server *server)
     if (server->is_announced)
         api_announce_remove(server->settings.data);
     http_stop(server->api.http, server->settings.stop_ns);
+    certificate_close(server->api.certificate);
     ingest_close(server->api.ingest);
     readers_close(server->api.readers);
     limits_close(server->api.limits);
@@ -130,7 +167,7 @@ server_close(struct server *server)
 
 // True: a signal to stop came in.
 static bool
-signal_wait(int signal_fd)
+signal_wait(struct server *server, int signal_fd)
 {
     struct pollfd poll_fd = {.fd = signal_fd, .events = POLLIN};
     struct signalfd_siginfo info;
@@ -139,7 +176,10 @@ signal_wait(int signal_fd)
     if (read(signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return false;
     log_info("signal", LOG_INT("number", info.ssi_signo), LOG_INT("from", info.ssi_pid));
-    return true;
+    if (info.ssi_signo != SIGHUP)
+        return true;
+    tls_reload(server);
+    return false;
 }
 
 // Blocked before any thread is made, so that all inherit it.
@@ -151,6 +191,7 @@ signals_open(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return -1;
     return signalfd(-1, &set, SFD_CLOEXEC);
@@ -169,7 +210,7 @@ serve(struct server *server)
     enum status status = server_open(server, &error);
     if (status)
         log_error("start_failed", LOG_TEXT("error", error.text));
-    while (status == STATUS_OK && !signal_wait(signal_fd))
+    while (status == STATUS_OK && !signal_wait(server, signal_fd))
         http_watch(server->api.http);
     server_close(server);
     (void)close(signal_fd);

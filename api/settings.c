@@ -43,6 +43,18 @@ static const struct option_row ROWS[] = {
      .env = "TALLY_UNIX",
      .value_name = "PATH",
      .help = "the unix socket of tallyd (default DIR/tallyd.sock)"},
+    {.name = "tls-cert",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(tls_certificate),
+     .env = "TALLY_API_TLS_CERT",
+     .value_name = "FILE",
+     .help = "PEM: our certificate, behind it those up to the root; HTTPS and nothing else"},
+    {.name = "tls-key",
+     .type = OPTION_TEXT,
+     .offset = OFFSET(tls_key),
+     .env = "TALLY_API_TLS_KEY",
+     .value_name = "FILE",
+     .help = "PEM: its private key, mode 600 or 640"},
     {.name = "cors-origin",
      .type = OPTION_TEXTS,
      .offset = OFFSET(cors_origins),
@@ -119,6 +131,7 @@ static const struct option_spec SPEC = {
         "Every route but health wants a key: tally key create --scopes ingest,read --name me\n"
         "The database is DATABASE_URL, or the one that `tally up` started.\n"
         "SIGTERM stops: requests under way are answered, then it exits 0.\n"
+        "SIGHUP reads the files of --tls-cert and --tls-key again.\n"
         "Exit status: 0 success, 1 failure, 2 usage.\n",
     .rows = ROWS,
 };
@@ -193,6 +206,8 @@ settings_check(struct settings *settings, struct arena *arena, struct error *err
             settings->log_level_text);
     if (settings->bodies_max < settings->body_max)
         return error_set(error, STATUS_INVALID, "--bodies-max must be at least --body-max");
+    if ((settings->tls_certificate == NULL) != (settings->tls_key == NULL))
+        return error_set(error, STATUS_INVALID, "--tls-cert and --tls-key belong together");
     if (settings->unix_path == NULL)
         settings->unix_path = arena_format(arena, "%s/tallyd.sock", settings->data);
     enum status status = limits_check(settings, error);

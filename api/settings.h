@@ -17,6 +17,8 @@ struct settings {
     int64_t port;
     const char *unix_path;  // of tallyd; NULL: DATA/tallyd.sock
     const char *config;
+    const char *tls_certificate;  // NULL: no TLS
+    const char *tls_key;
     struct option_texts cors_origins;
     struct option_texts proxies_texts;
     struct address_net *proxies;

@@ -4,7 +4,7 @@
 
 find_package(PkgConfig REQUIRED)
 
-set(libraries liburing lmdb libxxhash msgpack libpq gmp libmicrohttpd zlib libcrypto libssl)
+set(libraries liburing lmdb libxxhash msgpack libpq gmp libmicrohttpd gnutls zlib libcrypto libssl)
 if(TALLY_TESTS)
   list(APPEND libraries criterion)
 endif()

@@ -18,6 +18,7 @@ static const int64_t START_SLACK_NS = 2 * 1000000000LL;
 struct api_process {
     pid_t pid;
     const char *http;
+    bool is_tls;
 };
 
 static enum status
@@ -44,14 +45,25 @@ api_read(const struct stack *stack, struct api_process *out, struct error *error
     if (!process_is((pid_t)pid, "tally-api") ||
         process_started_ns((pid_t)pid) > written_ns + START_SLACK_NS)
         return error_set(error, STATUS_NOT_FOUND, "tally-api does not run");
-    *out = (struct api_process){(pid_t)pid, arena_text_of(arena, http->text)};
+    const struct json *tls = json_member(root, "tls");
+    *out = (struct api_process){
+        .pid = (pid_t)pid,
+        .http = arena_text_of(arena, http->text),
+        .is_tls = tls != NULL && tls->type == JSON_BOOL && tls->boolean,
+    };
     return STATUS_OK;
 }
 
 static void
 api_print(const struct api_process *api, const char *state, FILE *out)
 {
-    fprintf(out, "tally-api   %s: pid %d, http://%s\n", state, (int)api->pid, api->http);
+    fprintf(
+        out,
+        "tally-api   %s: pid %d, %s://%s\n",
+        state,
+        (int)api->pid,
+        api->is_tls ? "https" : "http",
+        api->http);
 }
 
 // Until the file is that of our child, which it writes once it listens.
