@@ -21,7 +21,7 @@ meter_find(
         return status;
     const struct meter *found = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        char id[METER_ULID_SIZE + 1];
+        char id[ULID_SIZE + 1];
         if (strcmp(meters[i].key, id_or_key) == 0) {
             *out = meters[i];
             return STATUS_OK;

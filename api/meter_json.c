@@ -1,5 +1,7 @@
 #include "api/meter_json.h"
 
+#include "api/body.h"
+#include "api/ulid.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -14,44 +16,8 @@ body_parse(
     struct json **out,
     struct error *error)
 {
-    enum status status = json_parse(body, NULL, arena, out, error);
-    if (status)
-        return error_prefix(error, "the body cannot be read");
-    if ((*out)->type != JSON_OBJECT)
-        return error_set(error, STATUS_INVALID, "the body must be an object");
-    for (const struct json *member = (*out)->first; member != NULL; member = member->next) {
-        bool is_known = false;
-        for (size_t i = 0; allowed[i] != NULL && !is_known; i++)
-            is_known = bytes_equal(member->key, bytes_text(allowed[i]));
-        if (!is_known)
-            return error_set(
-                error,
-                STATUS_INVALID,
-                "%.*s is not kept here",
-                (int)(member->key.size < 64 ? member->key.size : 64),
-                (const char *)member->key.data);
-    }
-    return STATUS_OK;
-}
-
-// NULL in *out: absent or null.
-static enum status
-text_read(
-    const struct json *object,
-    const char *name,
-    bool is_required,
-    struct arena *arena,
-    const char **out,
-    struct error *error)
-{
-    const struct json *member = json_member(object, name);
-    *out = NULL;
-    if (member == NULL || member->type == JSON_NULL)
-        return is_required ? error_set(error, STATUS_INVALID, "%s is required", name) : STATUS_OK;
-    if (member->type != JSON_STRING || memchr(member->text.data, '\0', member->text.size) != NULL)
-        return error_set(error, STATUS_INVALID, "%s must be a string", name);
-    *out = arena_text_of(arena, member->text);
-    return STATUS_OK;
+    enum status status = body_object(body, arena, out, error);
+    return status ? status : body_members(*out, allowed, error);
 }
 
 static enum status
@@ -85,7 +51,7 @@ group_by_read(
         struct meter_dimension *dimension = &meter->dimensions[meter->dimensions_count++];
         dimension->name = arena_text_of(arena, item->key);
         const char *text = NULL;
-        enum status status = text_read(group_by, dimension->name, true, arena, &text, error);
+        enum status status = body_text(group_by, dimension->name, true, arena, &text, error);
         if (status == STATUS_OK)
             status = path_read("groupBy", text, arena, &dimension->path, error);
         if (status)
@@ -126,17 +92,17 @@ meter_json_read(struct bytes body, struct arena *arena, struct meter *out, struc
     const char *name = NULL, *aggregation = NULL, *value = NULL;
     enum status status = body_parse(body, allowed, arena, &root, error);
     if (status == STATUS_OK)
-        status = text_read(root, "slug", true, arena, &meter.key, error);
+        status = body_text(root, "slug", true, arena, &meter.key, error);
     if (status == STATUS_OK)
-        status = text_read(root, "name", false, arena, &name, error);
+        status = body_text(root, "name", false, arena, &name, error);
     if (status == STATUS_OK)
-        status = text_read(root, "description", false, arena, &meter.description, error);
+        status = body_text(root, "description", false, arena, &meter.description, error);
     if (status == STATUS_OK)
-        status = text_read(root, "eventType", true, arena, &meter.event_type, error);
+        status = body_text(root, "eventType", true, arena, &meter.event_type, error);
     if (status == STATUS_OK)
-        status = text_read(root, "valueProperty", false, arena, &value, error);
+        status = body_text(root, "valueProperty", false, arena, &value, error);
     if (status == STATUS_OK)
-        status = text_read(root, "aggregation", true, arena, &aggregation, error);
+        status = body_text(root, "aggregation", true, arena, &aggregation, error);
     if (status)
         return status;
     must(aggregation != NULL);
@@ -158,27 +124,19 @@ meter_json_change(struct bytes body, struct arena *arena, struct meter *meter, s
     const char *name = NULL, *description = NULL;
     enum status status = body_parse(body, allowed, arena, &root, error);
     if (status == STATUS_OK)
-        status = text_read(root, "name", false, arena, &name, error);
+        status = body_text(root, "name", false, arena, &name, error);
     if (status == STATUS_OK)
-        status = text_read(root, "description", false, arena, &description, error);
+        status = body_text(root, "description", false, arena, &description, error);
     if (status == STATUS_OK && json_member(root, "description") != NULL)
         meter->description = description;
     return status ? status : group_by_read(root, arena, meter, error);
 }
 
 void
-meter_ulid(const struct meter *meter, char out[METER_ULID_SIZE + 1])
+meter_ulid(const struct meter *meter, char out[ULID_SIZE + 1])
 {
-    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    struct hash128 hash = hash128(bytes_text(meter->key), (uint64_t)meter->created_ns);
-    uint64_t ms = (uint64_t)(meter->created_ns / (SECOND_NS / 1000));
-    for (int i = 9; i >= 0; i--, ms >>= 5)
-        out[i] = digits[ms & 31];
-    for (int i = 0; i < 8; i++) {
-        out[10 + i] = digits[(hash.low >> (5 * i)) & 31];
-        out[18 + i] = digits[(hash.high >> (5 * i)) & 31];
-    }
-    out[METER_ULID_SIZE] = '\0';
+    ulid_write(
+        meter->created_ns, hash128(bytes_text(meter->key), (uint64_t)meter->created_ns), out);
 }
 
 static void
@@ -210,7 +168,7 @@ aggregation_upper(enum aggregation aggregation, struct arena *arena)
 void
 meter_json_write(const struct meter *meter, struct arena *arena, struct json_out *out)
 {
-    char id[METER_ULID_SIZE + 1];
+    char id[ULID_SIZE + 1];
     meter_ulid(meter, id);
     json_begin(out, '{');
     member_text(out, "id", id);

@@ -7,10 +7,9 @@
 // slug is our key, groupBy our dimensions. The id is a ULID made of the key and the moment at which
 // the meter was made, so that it stays when the definition changes. Thread: any.
 
+#include "api/ulid.h"
 #include "base/json.h"
 #include "ledger/meter.h"
-
-enum { METER_ULID_SIZE = 26 };
 
 // STATUS_INVALID names the member. A body of a new meter.
 enum status meter_json_read(
@@ -19,4 +18,4 @@ enum status meter_json_read(
 enum status meter_json_change(
     struct bytes body, struct arena *arena, struct meter *meter, struct error *error) CHECKED;
 void meter_json_write(const struct meter *meter, struct arena *arena, struct json_out *out);
-void meter_ulid(const struct meter *meter, char out[METER_ULID_SIZE + 1]);
+void meter_ulid(const struct meter *meter, char out[ULID_SIZE + 1]);

@@ -1,5 +1,6 @@
 #include "api/question.h"
 
+#include "api/body.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -263,26 +264,6 @@ simple_from_body(
     return STATUS_OK;
 }
 
-// The filter's reader takes text.
-static void
-json_copy(const struct json *value, struct arena *arena, struct json_out *out)
-{
-    switch (value->type) {
-    case JSON_NULL: json_null(out); return;
-    case JSON_BOOL: json_bool(out, value->boolean); return;
-    case JSON_NUMBER: json_raw(out, arena_text_of(arena, value->text)); return;
-    case JSON_STRING: json_string(out, value->text); return;
-    case JSON_ARRAY: json_begin(out, '['); break;
-    case JSON_OBJECT: json_begin(out, '{'); break;
-    }
-    for (const struct json *item = value->first; item != NULL; item = item->next) {
-        if (value->type == JSON_OBJECT)
-            json_key_bytes(out, item->key);
-        json_copy(item, arena, out);
-    }
-    json_end(out, value->type == JSON_ARRAY ? ']' : '}');
-}
-
 static enum status
 filters_from_body(
     const struct json *root, struct arena *arena, struct question *out, struct error *error)
@@ -296,12 +277,8 @@ filters_from_body(
         status = simple_from_body(simple, arena, &out->filter, error);
     if (status || !has_advanced)
         return status;
-    struct buffer text = {0};
-    struct json_out json = json_out_to(&text);
-    json_copy(advanced, arena, &json);
-    struct bytes copy = arena_bytes(arena, buffer_view(&text));
-    buffer_done(&text);
-    return usage_filter_parse(copy, arena, &out->filter, error);
+    // The filter's reader takes text.
+    return usage_filter_parse(bytes_text(body_print(advanced, arena)), arena, &out->filter, error);
 }
 
 enum status

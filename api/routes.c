@@ -16,6 +16,11 @@ const struct route ROUTES[] = {
     {"GET",    "/health",                                         HEALTH,  health_get},
     {"GET",    "/metrics",                                        READ,    metrics_get},
     {"GET",    "/api/health/db",                                  HEALTH,  health_database_get},
+    {"GET",    "/api/v1/customers",                               READ | BILLING, customers_get},
+    {"POST",   "/api/v1/customers",                               BILLING, customers_post},
+    {"GET",    "/api/v1/customers/{customer}",                    READ | BILLING, customer_get},
+    {"PUT",    "/api/v1/customers/{customer}",                    BILLING, customer_put},
+    {"DELETE", "/api/v1/customers/{customer}",                    BILLING, customer_delete},
     {"GET",    "/api/v1/events",                                  READ,    events_get},
     {"POST",   "/api/v1/events",                                  INGEST,  events_post},
     {"GET",    "/api/v1/meters",                                  READ,    meters_get},
@@ -27,6 +32,10 @@ const struct route ROUTES[] = {
     {"POST",   "/api/v1/meters/{meter}/query",                    READ,    meter_query_post},
     {"GET",    "/api/v1/meters/{meter}/subjects",                 READ,    meter_subjects_get},
     {"GET",    "/api/v1/meters/{meter}/group-by/{key}/values",    READ,    meter_group_values_get},
+    {"GET",    "/api/v1/subjects",                                READ | BILLING, subjects_get},
+    {"POST",   "/api/v1/subjects",                                BILLING, subjects_post},
+    {"GET",    "/api/v1/subjects/{subject}",                      READ | BILLING, subject_get},
+    {"DELETE", "/api/v1/subjects/{subject}",                      BILLING, subject_delete},
     {NULL, NULL, 0, NULL},
 };
 // clang-format on

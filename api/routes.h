@@ -27,3 +27,16 @@ void meter_group_values_get(struct call *call);
 void health_get(struct call *call);
 void health_database_get(struct call *call);
 void metrics_get(struct call *call);
+
+// routes/customers.c
+void customers_get(struct call *call);
+void customers_post(struct call *call);
+void customer_get(struct call *call);
+void customer_put(struct call *call);
+void customer_delete(struct call *call);
+
+// routes/subjects.c
+void subjects_get(struct call *call);
+void subjects_post(struct call *call);
+void subject_get(struct call *call);
+void subject_delete(struct call *call);

@@ -1,8 +1,7 @@
 // Customers and their subjects.
 
-#include "billing/store.h"
-
 #include "base/assert.h"
+#include "billing/store_parts.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -87,15 +86,15 @@ customer_match(struct sql *sql, const struct customer *customer, struct error *e
     return STATUS_OK;
 }
 
-static enum status
-subject_owner_check(
-    struct sql *sql, const struct customer *customer, const char *subjects, struct error *error)
+enum status
+store_subject_owner_check(
+    struct sql *sql, const char *customer_id, const char *subjects, struct error *error)
 {
     scoped(arena_done) struct arena arena = {0};
     struct sql_query find = {
         "SELECT subject, customer_id FROM customer_subjects"
         " WHERE subject = ANY ($1::text[]) AND customer_id <> $2 ORDER BY subject",
-        SQL_PARAMS(subjects, customer->id),
+        SQL_PARAMS(subjects, customer_id),
         SQL_ANY_ROWS,
         2};
     struct sql_rows rows;
@@ -141,7 +140,7 @@ subjects_add(
     if (status)
         return status;
     *out_added = rows.changed;
-    return subject_owner_check(sql, customer, subjects, error);
+    return store_subject_owner_check(sql, customer->id, subjects, error);
 }
 
 static enum status

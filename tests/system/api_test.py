@@ -16,6 +16,11 @@ STATUSES = {
     ("GET", "/health"):        (200, 200, 200, 200, 200),
     ("GET", "/metrics"):       (401, 403, 200, 403, 200),
     ("GET", "/api/health/db"): (200, 200, 200, 200, 200),
+    ("GET", "/api/v1/customers"): (401, 403, 200, 200, 200),
+    ("POST", "/api/v1/customers"): (401, 403, 403, 400, 400),
+    ("GET", "/api/v1/customers/{customer}"): (401, 403, 404, 404, 404),
+    ("PUT", "/api/v1/customers/{customer}"): (401, 403, 403, 400, 400),
+    ("DELETE", "/api/v1/customers/{customer}"): (401, 403, 403, 404, 404),
     ("GET", "/api/v1/events"): (401, 403, 200, 403, 200),
     ("POST", "/api/v1/events"): (401, 400, 403, 403, 400),
     ("GET", "/api/v1/meters"): (401, 403, 200, 403, 200),
@@ -27,6 +32,10 @@ STATUSES = {
     ("POST", "/api/v1/meters/{meter}/query"): (401, 403, 400, 403, 400),
     ("GET", "/api/v1/meters/{meter}/subjects"): (401, 403, 404, 403, 404),
     ("GET", "/api/v1/meters/{meter}/group-by/{key}/values"): (401, 403, 404, 403, 404),
+    ("GET", "/api/v1/subjects"): (401, 403, 200, 200, 200),
+    ("POST", "/api/v1/subjects"): (401, 403, 403, 400, 400),
+    ("GET", "/api/v1/subjects/{subject}"): (401, 403, 404, 404, 404),
+    ("DELETE", "/api/v1/subjects/{subject}"): (401, 403, 403, 404, 404),
 }
 
 
