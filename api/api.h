@@ -10,11 +10,13 @@
 // points to guards itself.
 
 #include "api/certificate.h"
+#include "api/customer_book.h"
 #include "api/database.h"
 #include "api/http.h"
 #include "api/ingest.h"
 #include "api/keys.h"
 #include "api/limits.h"
+#include "api/quotas.h"
 #include "api/readers.h"
 #include "api/settings.h"
 #include "base/metric.h"
@@ -31,6 +33,8 @@ struct api {
     struct limits *limits;
     struct ingest *ingest;
     struct readers *readers;
+    struct quotas *quotas;
+    struct customer_book *customers;
     struct certificate *certificate;  // NULL: no TLS
     struct http *http;                // for its figures; set once it runs
     struct arena arena;               // of main, before and after the server runs

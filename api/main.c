@@ -141,6 +141,10 @@ server_open(struct server *server, struct error *error)
     if (status == STATUS_OK)
         status = readers_open(settings->data, (uint32_t)settings->workers, &api->readers, error);
     if (status == STATUS_OK)
+        status = quotas_open(&api->quotas, error);
+    if (status == STATUS_OK)
+        status = customer_book_open(api->database, &api->customers, error);
+    if (status == STATUS_OK)
         status = ingest_open(settings->unix_path, &api->ingest, error);
     if (status == STATUS_OK && settings->tls_certificate != NULL)
         status = tls_open(server, error);
@@ -161,6 +165,8 @@ server_close(struct server *server)
     ingest_close(server->api.ingest);
     readers_close(server->api.readers);
     limits_close(server->api.limits);
+    quotas_close(server->api.quotas);
+    customer_book_close(server->api.customers);
     keys_stop(server->api.keys);
     database_close(server->api.database);
 }

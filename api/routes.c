@@ -16,6 +16,8 @@ const struct route ROUTES[] = {
     {"GET",    "/health",                                         HEALTH,  health_get},
     {"GET",    "/metrics",                                        READ,    metrics_get},
     {"GET",    "/api/health/db",                                  HEALTH,  health_database_get},
+    {"GET",    "/api/v1/customers/{customer}/entitlements/{meter}", READ,  entitlement_get},
+    {"POST",   "/api/v1/entitlements/query",                      READ,    entitlements_post},
     {"GET",    "/api/v1/customers",                               READ | BILLING, customers_get},
     {"POST",   "/api/v1/customers",                               BILLING, customers_post},
     {"GET",    "/api/v1/customers/{customer}",                    READ | BILLING, customer_get},

@@ -4,6 +4,10 @@
 
 struct call;
 
+// routes/entitlements.c
+void entitlement_get(struct call *call);
+void entitlements_post(struct call *call);
+
 // routes/events_list.c
 void events_get(struct call *call);
 

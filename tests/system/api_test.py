@@ -21,6 +21,8 @@ STATUSES = {
     ("GET", "/api/v1/customers/{customer}"): (401, 403, 404, 404, 404),
     ("PUT", "/api/v1/customers/{customer}"): (401, 403, 403, 400, 400),
     ("DELETE", "/api/v1/customers/{customer}"): (401, 403, 403, 404, 404),
+    ("GET", "/api/v1/customers/{customer}/entitlements/{meter}"): (401, 403, 404, 403, 404),
+    ("POST", "/api/v1/entitlements/query"): (401, 403, 400, 403, 400),
     ("GET", "/api/v1/events"): (401, 403, 200, 403, 200),
     ("POST", "/api/v1/events"): (401, 400, 403, 403, 400),
     ("GET", "/api/v1/meters"): (401, 403, 200, 403, 200),

@@ -1,0 +1,56 @@
+#pragma once
+// A body of JSON, read into a struct: an object with these members and no others.
+//
+//     static const struct form_row rows[] = {
+//         {"subject", FORM_TEXT, offsetof(struct wish, subject), 255, true},
+//         {"at", FORM_TIME, offsetof(struct wish, at), 0, false},
+//         {.name = NULL},
+//     };
+//     status = form_read(call->request->body, rows, &arena, &wish, &error);
+//
+// A member that is absent or null leaves its place zeroed. STATUS_INVALID names the member and what
+// it must be. Texts and trees live in the arena and the body. Thread: any.
+
+#include "base/arena.h"
+#include "base/decimal.h"
+#include "base/json.h"
+
+enum form_type {
+    FORM_TEXT,    // const char *: not empty, without NUL, at most size_max bytes
+    FORM_TIME,    // struct form_time: a date-time of RFC 3339
+    FORM_NUMBER,  // struct form_number: a JSON number, or a string with one; all digits kept
+    FORM_OBJECT,  // const struct json *
+    FORM_LIST,    // const struct json *
+};
+
+struct form_time {
+    bool is_given;
+    int64_t ns;
+};
+
+struct form_number {
+    bool is_given;
+    struct decimal value;
+};
+
+struct form_row {
+    const char *name;  // NULL ends the rows
+    enum form_type type;
+    size_t offset;
+    size_t size_max;  // of a FORM_TEXT
+    bool is_required;
+};
+
+enum status form_read(
+    struct bytes body,
+    const struct form_row *rows,
+    struct arena *arena,
+    void *out,
+    struct error *error) CHECKED;
+// One object of a body: error says where in the body it is.
+enum status form_object_read(
+    const struct json *object,
+    const struct form_row *rows,
+    struct arena *arena,
+    void *out,
+    struct error *error) CHECKED;
