@@ -133,8 +133,8 @@ meter_look(const struct copy *copy, const char *key_or_id)
     for (uint32_t i = 0; i < copy->meters_count; i++)
         if (strcmp(copy->meters[i].key, key_or_id) == 0)
             return &copy->meters[i];
-    for (uint32_t i = 0; strlen(key_or_id) == METER_ULID_SIZE && i < copy->meters_count; i++) {
-        char id[METER_ULID_SIZE + 1];
+    for (uint32_t i = 0; strlen(key_or_id) == ULID_SIZE && i < copy->meters_count; i++) {
+        char id[ULID_SIZE + 1];
         meter_ulid(&copy->meters[i], id);
         if (strcmp(id, key_or_id) == 0)
             return &copy->meters[i];
