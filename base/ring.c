@@ -96,6 +96,13 @@ slot_take_back(struct slot *slot)
     return atomic_exchange_explicit(&slot->item, NULL, memory_order_acq_rel);
 }
 
+bool
+slot_is_offered(const struct slot *slot)
+{
+    // Nothing of the item is read.
+    return atomic_load_explicit(&slot->item, memory_order_relaxed) != NULL;
+}
+
 void *
 slot_take(struct slot *slot)
 {

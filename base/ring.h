@@ -10,7 +10,7 @@
 // add more, if the consumer has not taken it. This is how group commit times itself: the writer
 // takes what is there the moment it is free, and the front goes on filling while it is not.
 //     producer: slot_offer(&slot, item) (the slot must be empty), item = slot_take_back(&slot)
-//     consumer: item = slot_take(&slot)
+//     consumer: item = slot_take(&slot), slot_is_offered(&slot)
 //
 // struct lease: what one thread owns, lent to one other thread while the owner only looks at it (it
 // waits for a disk, or sleeps). Neither waits to lend or to borrow; the owner waits for its own
@@ -57,6 +57,7 @@ struct slot {
 void slot_offer(struct slot *slot, void *item);  // producer; asserts that the slot was empty
 void *slot_take_back(struct slot *slot);         // producer; NULL: the consumer has it
 void *slot_take(struct slot *slot);              // consumer; NULL: nothing offered
+bool slot_is_offered(const struct slot *slot);   // consumer; the producer may take it back
 
 struct waker {
     int fd;  // eventfd, non-blocking; a loop may poll it

@@ -221,6 +221,12 @@ lane_take(struct lane *lane)
     return slot_take(&lane->offered);
 }
 
+bool
+lane_is_offered(const struct lane *lane)
+{
+    return slot_is_offered(&lane->offered);
+}
+
 void
 lane_answer(struct lane *lane, struct group *group)
 {

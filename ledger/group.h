@@ -94,5 +94,7 @@ uint32_t lane_drop_open(struct lane *lane);
 
 // The writer's.
 struct group *lane_take(struct lane *lane);
+// A group waits for it.
+bool lane_is_offered(const struct lane *lane);
 void lane_answer(struct lane *lane, struct group *group);
 void group_release(struct group *group);

@@ -228,6 +228,20 @@ writer_has_room(const struct writer *writer)
            (!is_full && !watch_is_behind(&shard->watch) && dedup_has_room(shard->dedup));
 }
 
+// Somebody waits for the writer, and it for the keeper: until there is room, also while a front
+// takes its group back to add to it.
+static bool
+writer_is_held(struct writer *writer)
+{
+    if (writer_has_room(writer))
+        return writer->is_held = false;
+    uint64_t count = published_get(&writer->lanes_count);
+    writer->is_held = writer->is_held || slot_is_offered(&writer->orders);
+    for (uint64_t i = 0; i < count && !writer->is_held; i++)
+        writer->is_held = lane_is_offered(writer->lanes[i]);
+    return writer->is_held;
+}
+
 // After what was written: memory beyond its bounds goes to the keeper.
 static void
 writer_relieve(struct writer *writer)
@@ -406,7 +420,8 @@ writer_step(struct writer *writer)
     bool has_obeyed = writer_obey(writer);
     bool has_taken = writer_take_group(writer);
     int64_t now_ns = clock_monotonic_ns();
-    published_set(&writer->busy_since_ns, (uint64_t)now_ns);
+    if (!writer_is_held(writer) || has_taken || has_obeyed || has_collected)
+        published_set(&writer->busy_since_ns, (uint64_t)now_ns);
     if (has_taken || has_obeyed)
         writer->last_work_ns = now_ns;
     writer_sync_head(writer, now_ns);
@@ -502,10 +517,12 @@ writer_main(void *argument)
                 continue;
             break;
         }
-        published_set(&writer->busy_since_ns, 0);
+        if (!writer->is_held)
+            published_set(&writer->busy_since_ns, 0);
         writer_sleep(writer, writer_sleep_ms(writer));
         // From here on, also while the first group after it hangs in its commit.
-        published_set(&writer->busy_since_ns, (uint64_t)clock_monotonic_ns());
+        if (!writer->is_held)
+            published_set(&writer->busy_since_ns, (uint64_t)clock_monotonic_ns());
     }
     writer_drain(writer);
     published_set(&writer->busy_since_ns, 0);

@@ -45,17 +45,20 @@ struct writer {
     bool is_running;
     struct waker waker;
     struct answers answers;
-    struct slot meters;              // registry's poller -> writer
-    struct slot orders;              // ledger/control -> writer
-    struct published adopted;        // generation of the meters in use
-    struct published busy_since_ns;  // monotonic, of the last progress; 0: asleep
-    struct published lanes_count;    // lanes[] below it are there for good
+    struct slot meters;        // registry's poller -> writer
+    struct slot orders;        // ledger/control -> writer
+    struct published adopted;  // generation of the meters in use
+    // Monotonic, of the last progress; 0: asleep. To wait for the keeper while groups or orders
+    // wait for room is none.
+    struct published busy_since_ns;
+    struct published lanes_count;  // lanes[] below it are there for good
     struct lane *lanes[INTAKES_MAX];
     struct flag stop;
     struct flag failed;
     struct error error;
     // The writer's alone.
     uint64_t next_lane;  // where to look first, so that every front has its turn
+    bool is_held;        // groups or orders wait, and there is no room for what they need
     int64_t last_work_ns;
     int64_t behind_since_ns;   // monotonic: when there were blocks to flush first; 0: none since
     int64_t fired_at_ns;       // when marks of thresholds were last written

@@ -112,6 +112,40 @@ Test(keeper, a_writer_waits_for_room)
     writing_end(&writing);
 }
 
+// Somebody else writes state/ and does not end, so the keeper hangs; events come one by one.
+Test(keeper, one_that_hangs_is_seen_while_groups_wait_for_it)
+{
+    struct writing writing;
+    writing_begin(&writing, 1);
+    writing_open(&writing, &small);
+    struct env *state = state_open(&writing);
+    struct tx tx = tx_write(state);
+    struct event_bytes event;
+    int64_t deadline_ns = clock_monotonic_ns() + DEADLINE_NS;
+    while (ledger_stall_ns(writing.ledger) < SECOND_NS) {
+        char id[16];
+        cr_assert_lt(
+            clock_monotonic_ns(), deadline_ns, "health is good after %u events", writing.count);
+        (void)snprintf(id, sizeof id, "%u", writing.count);
+        event_make(&event, "s", id, 1);
+        writing.count +=
+            intake_put(writing.intake, &event.event, (struct receipt){&writing, writing.count});
+        intake_offer(writing.intake);
+        intake_collect(writing.intake);
+        (void)poll(NULL, 0, 1);
+    }
+    cr_assert_gt(intake_pending(writing.intake), 0);
+    tx_done(&tx);
+    env_close(state);
+    writing_wait(&writing);
+    cr_assert_eq(writing_count(&writing, FATE_STORED), writing.count);
+    while (ledger_stall_ns(writing.ledger) > 0)
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+    writing_close(&writing);
+    cr_assert_eq(writing_log(&writing).events, writing.count);
+    writing_end(&writing);
+}
+
 // An event every now and then, for hours: no pause is long enough to flush in.
 Test(keeper, a_trickle_that_never_pauses_is_flushed)
 {

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """tallyd with twice the load that it can take, and with a disk that hangs (README.md).
 
-    overload.py [--seed N] [--seconds N]
+    overload.py [--seed N] [--seconds N] [--keeper]
 
 Its disk is made slow, so that a machine of any speed is overloaded alike: what a closed loop of
 clients reaches is the sustainable load, and twice as much is sent in an open loop, beside clients
 that read no acks, leave messages half sent, connect and vanish, and a flood of datagrams. Memory
 stays within its bounds, what was acked counts once, and afterwards tallyd is as before. Then a sync
-hangs: health says that a writer makes no progress, until it goes on. Exits 1 with a finding.
+hangs: health says that a writer makes no progress, until it goes on. With --keeper also a sync of
+the cells, until the writer has no room left and waits for it: some six million events (ctest has
+that with small tables, ledger.keeper). Exits 1 with a finding.
 """
 
 import argparse
@@ -22,7 +24,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
 
 import support  # noqa: E402
-from faults import LOG, Broken  # noqa: E402
+from faults import LOG, STATE, Broken  # noqa: E402
 from sender import Sender  # noqa: E402
 
 HOSTILE = os.path.join(os.environ["TALLY_TESTS_DIR"], "hostile")
@@ -46,10 +48,10 @@ def health(server):
         return error.code, error.read().decode()
 
 
-def load(server, seed, seconds, rate=0):
+def load(server, seed, seconds, rate=0, chunk=CHUNK):
     """tally-bench, beside the others; it knows what was acked."""
     return server.start("tally-bench", "load", "--to", server.tallyd()["tcp"], "--rate", rate,
-                        "--seconds", seconds, "--chunk", CHUNK, "--duplicates", 0, "--seed", seed,
+                        "--seconds", seconds, "--chunk", chunk, "--duplicates", 0, "--seed", seed,
                         "--subjects", 50, "--format", "json")
 
 
@@ -141,10 +143,45 @@ def writer_hangs(server):
     return sender
 
 
+def keeper_hangs(server, seed):
+    """Cells cannot be written: events are taken until memory is full, then health fails."""
+    acked = runs = 0
+    server.control.arm()
+    while health(server)[0] == 200:
+        assert runs < 600, "health is good, whatever comes in"
+        runs += 1
+        one = load(server, (3 * seed << 40) + runs, 10, chunk=1000)
+        support.wait_for("failing health, or the end of a load",
+                         lambda: health(server)[0] == 503 or one.poll() is not None, 600)
+        if one.poll() is None:
+            assert "no progress" in health(server)[1], health(server)
+            server.control.arm(False)
+        acked += load_end(one)["events_acked"]
+    assert server.control.made() > 0 and runs > 0
+    support.wait_for("health", lambda: health(server)[0] == 200)
+    return acked
+
+
+def keeper_check(seed):
+    with Broken(f"fdatasync {STATE} 0 0 hang") as server:
+        server.begin_broken()
+        server.tally("meter", "add", "good", "--event-type", "load", "--aggregation", "count")
+        try:
+            acked = keeper_hangs(server, seed)
+        finally:
+            server.control.arm(False)
+        server.end()
+        server.begin()
+        got = counted(server, "good")
+        assert got == acked, f"{acked} events acked, {got} counted"
+        return acked
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=int, default=3, help="of each of the two loads")
+    parser.add_argument("--keeper", action="store_true", help="its sync hangs, too: minutes")
     options = parser.parse_args()
     with Broken(f"fdatasync {LOG} 0 0 slow", *LIMITS) as server:
         server.begin_broken()
@@ -168,7 +205,10 @@ def main():
         server.begin()
         sender.meters_make()
         checked = acked + sender.check(server)
-    print(f"overloads 1, hangs 1, events checked {checked}, lost 0, twice 0", flush=True)
+    if options.keeper:
+        checked += keeper_check(options.seed)
+    print(f"overloads 1, hangs {1 + options.keeper}, events checked {checked}, lost 0, twice 0",
+          flush=True)
 
 
 if __name__ == "__main__":
