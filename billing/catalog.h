@@ -48,6 +48,7 @@ struct charge {
     const struct charge_value *values;
     uint32_t values_count;
     enum recurring recurring;
+    bool is_in_advance;          // each event pays a fee when it comes
     const char *price_property;  // of dynamic: the path of each event's price, in minor units
     struct decimal free_units;   // cost nothing; taken off before pricing
     // Of a whole period: what is owed at least, by days when the period is cut, and at most.

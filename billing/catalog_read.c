@@ -175,11 +175,51 @@ charge_events_read(struct document *in, const struct json *object, struct charge
         document_refuse(in, object, "\"price_property\" is missing: where is an event's price?");
     else if (path != NULL)
         out->price_property = path_read(in, node, path);
-    if (!in->status && out->free_units.units > 0 && charge_needs_events(out))
+    if (!in->status && out->free_units.units > 0 && charge_model_needs_events(out))
         document_refuse(
             in,
             json_member(object, "free_units"),
             "single events are priced: free_units do not go with it");
+}
+
+// The fees of a dynamic charge must end, since what they leave is kept as it is.
+static bool
+is_finite_subunit(const struct rational *subunit, struct arena *arena)
+{
+    enum { SUBUNIT_PLACES_MAX = 18 };
+    scoped(abacus_done) struct abacus abacus = {.arena = arena};
+    const struct rational *one = abacus_divide(&abacus, abacus_int(&abacus, 1), subunit);
+    const struct rational *cut = abacus_round(&abacus, one, SUBUNIT_PLACES_MAX, ROUND_DOWN);
+    return rational_compare(one, cut) == 0;
+}
+
+// Fees that are due when an event comes do not wait for the period's end.
+static void
+charge_advance_read(struct document *in, const struct json *object, struct charge *out)
+{
+    const struct json *node = json_member(object, "pay_in_advance");
+    if (in->status || node == NULL || node->type == JSON_NULL)
+        return;
+    out->is_in_advance = node->type == JSON_BOOL && node->boolean;
+    if (node->type != JSON_BOOL)
+        document_refuse(in, node, "expected true or false");
+    if (!out->is_in_advance)
+        return;
+    if (out->price.kind == PRICE_FLAT)
+        document_refuse(in, node, "a flat charge prices no usage");
+    else if (out->price.kind == PRICE_VOLUME)
+        document_refuse(
+            in, node, "volume cannot be paid in advance: a later event changes the price of all");
+    else if (out->recurring != RECURRING_NOT)
+        document_refuse(in, node, "what a level costs is known when its time is over");
+    else if (out->has_minimum)
+        document_refuse(
+            in, json_member(object, "minimum"), "a minimum does not go with pay_in_advance");
+    else if (out->price.subunit != NULL && !is_finite_subunit(out->price.subunit, in->arena))
+        document_refuse(
+            in,
+            json_member(json_member(object, "params"), "subunit"),
+            "paid in advance, a part of a unit has at most 18 decimals");
 }
 
 static void
@@ -230,6 +270,7 @@ charge_read(struct document *in, const struct json *object, struct charge *out)
         "dimension",
         "values",
         "recurring",
+        "pay_in_advance",
         "price_property",
         NULL};
     *out = (struct charge){0};
@@ -250,6 +291,7 @@ charge_read(struct document *in, const struct json *object, struct charge *out)
     if (params != NULL)
         charge_params_read(in, params, out);
     charge_recurring_read(in, object, out);
+    charge_advance_read(in, object, out);
     charge_events_read(in, object, out);
     charge_dimension_read(in, object, out);
 }

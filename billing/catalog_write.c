@@ -64,6 +64,10 @@ charge_write(struct json_out *out, const struct charge *charge)
         json_key(out, "recurring");
         json_text(out, recurring_name(charge->recurring));
     }
+    if (charge->is_in_advance) {
+        json_key(out, "pay_in_advance");
+        json_bool(out, true);
+    }
     if (charge->price_property != NULL) {
         json_key(out, "price_property");
         json_text(out, charge->price_property);

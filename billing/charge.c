@@ -7,7 +7,7 @@
 #include "billing/price_term.h"
 
 bool
-charge_needs_events(const struct charge *charge)
+charge_model_needs_events(const struct charge *charge)
 {
     const struct price_percentage *percentage = &charge->price.percentage;
     switch (charge->price.kind) {
@@ -24,6 +24,12 @@ charge_needs_events(const struct charge *charge)
     case PRICE_KINDS: break;
     }
     return charge->recurring != RECURRING_NOT;
+}
+
+bool
+charge_needs_events(const struct charge *charge)
+{
+    return charge->is_in_advance || charge_model_needs_events(charge);
 }
 
 // What a charge owes at least and at most, whatever the model says.
@@ -261,7 +267,7 @@ charge_rate(
     const struct charge_usage *usage,
     const struct rational **out_amount)
 {
-    must(charge->free_units.units >= 0);
+    must(charge->free_units.units >= 0 && !charge->is_in_advance);
     must(usage->days > 0 && usage->days <= usage->days_full);
     struct charge_units units;
     const struct rational *amount = NULL;

@@ -30,6 +30,21 @@ struct charge_usage {
     struct decimal initial;  // of recurring: the level when the period begins
     int64_t from_ns, to_ns;  // the period
     uint32_t decimals;       // of the currency
+    // Of pay in advance: what an earlier invoice's fees left, in minor units. NULL: nothing.
+    const char *carried;
+};
+
+// What an event paid in advance: exactly, in major units, and what of it is billed, in minor units.
+// Texts of exact numbers.
+struct charge_fee {
+    const char *exact, *billed;
+};
+
+struct charge_fees {
+    const struct charge_fee *items;       // one for each event
+    const struct rational *exact;         // their sum, in major units
+    const struct rational *billed_minor;  // what of it is billed
+    const char *remainder;                // what a later invoice's fees carry, in minor units
 };
 
 // What was used, and what of it is priced.
@@ -39,7 +54,9 @@ struct charge_units {
     const struct rational *priced;   // used less the free units, never negative
 };
 
-// Whether single events of the period are priced, or a level over its time.
+// Whether what an event costs needs more than the sum of them, or a level's time.
+bool charge_model_needs_events(const struct charge *charge);
+// The same, or whether each event pays when it comes.
 bool charge_needs_events(const struct charge *charge);
 
 // The exact amount of a charge; steps go to the abacus. A flat charge is the whole period's: who
@@ -49,3 +66,13 @@ struct charge_units charge_rate(
     const struct charge *charge,
     const struct charge_usage *usage,
     const struct rational **out_amount);
+
+// The same for a charge that is paid in advance: a fee for each event (billing/price_advance.h, by
+// the high-water mark). What was used is what counted; what took back, or filled up again, is
+// clamped. The texts are in the arena.
+struct charge_units charge_rate_in_advance(
+    struct abacus *abacus,
+    const struct charge *charge,
+    const struct charge_usage *usage,
+    struct arena *arena,
+    struct charge_fees *out);

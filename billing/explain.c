@@ -18,6 +18,9 @@ explain(
     status = invoice_compute(&out->input, arena, &out->computed, error);
     if (status)
         return status;
+    status = invoice_fees_compare(&out->input, &out->computed, error);
+    if (status)
+        return status;
     out->computed.number = stored->number;
     out->computed.status = stored->status;
     out->computed.finalized_ns = stored->finalized_ns;
@@ -113,11 +116,19 @@ line_text(
             out, "   %s for the period%s%s\n", price, share ? ", " : "", share ? share : "");
     }
     steps_text(line, out);
-    buffer_format(
-        out,
-        "   exactly %s, rounded half away from zero: %s\n",
-        line->exact_amount,
-        money_text(line->amount_minor, invoice->currency, arena));
+    const char *amount = money_text(line->amount_minor, invoice->currency, arena);
+    if (line->remainder == NULL)
+        buffer_format(
+            out, "   exactly %s, rounded half away from zero: %s\n", line->exact_amount, amount);
+    else
+        buffer_format(
+            out,
+            "   fees of exactly %s, each rounded with what those before it left: %s\n"
+            "   in minor units, %s were carried here and %s are carried on\n",
+            line->exact_amount,
+            amount,
+            line->carried,
+            line->remainder);
 }
 
 void
@@ -184,6 +195,7 @@ explain_json(const struct explanation *explanation, struct arena *arena, struct 
             text_json(out, "share", share_text(explanation, arena));
         invoice_steps_json(out, line);
         text_json(out, "exact_amount", line->exact_amount);
+        invoice_carried_json(out, line);
         json_key(out, "amount");
         money_json(out, line->amount_minor, invoice->currency);
         json_end(out, '}');

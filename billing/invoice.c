@@ -87,6 +87,7 @@ invoice_charge_usage(const struct invoice_input *input, uint32_t index)
         usage.events = input->events[index].items;
         usage.events_count = input->events[index].count;
         usage.initial = input->events[index].initial;
+        usage.carried = input->events[index].carried;
     }
     return usage;
 }
@@ -107,13 +108,17 @@ struct computation {
     struct error *error;
 };
 
+// billed is what is rounded; it is the amount but for fees that were rounded one by one.
 static enum status
-line_add(
-    const struct computation *computation, struct invoice_line line, const struct rational *amount)
+line_put(
+    const struct computation *computation,
+    struct invoice_line line,
+    const struct rational *amount,
+    const struct rational *billed)
 {
     struct invoice *invoice = computation->out;
     enum status status =
-        money_round(amount, invoice->currency, &line.amount_minor, computation->error);
+        money_round(billed, invoice->currency, &line.amount_minor, computation->error);
     if (status)
         return error_prefix(computation->error, "%s", line.description);
     if (!money_add(&invoice->total_minor, line.amount_minor))
@@ -123,6 +128,13 @@ line_add(
     line.steps = computation->abacus->first;
     invoice->lines[invoice->lines_count++] = line;
     return STATUS_OK;
+}
+
+static enum status
+line_add(
+    const struct computation *computation, struct invoice_line line, const struct rational *amount)
+{
+    return line_put(computation, line, amount, amount);
 }
 
 static const char *
@@ -217,11 +229,46 @@ usage_line_add(
     return line_add(computation, line, amount);
 }
 
+// One line with the fees of all events. Nothing counted and nothing taken back has none, and leaves
+// what was carried as it is.
+static enum status
+advance_add(const struct computation *computation, uint32_t index)
+{
+    struct abacus *abacus = computation->abacus;
+    const struct charge *charge = &computation->input->plan->charges[index];
+    const struct charge_usage usage = invoice_charge_usage(computation->input, index);
+    struct charge_fees fees;
+    steps_begin(abacus);
+    struct charge_units units =
+        charge_rate_in_advance(abacus, charge, &usage, computation->arena, &fees);
+    computation->out->fees[index] = fees.items;
+    bool is_used = rational_sign(units.used) != 0 || rational_sign(units.clamped) != 0;
+    if (!is_used && rational_sign(fees.exact) == 0)
+        return STATUS_OK;
+    struct invoice_line line = {
+        .kind = LINE_USAGE,
+        .charge = charge->key,
+        .meter = charge->meter,
+        .description = charge->name,
+        .quantity = rational_text(units.used, computation->arena),
+        .clamped = rational_text(units.clamped, computation->arena),
+        .free_units = decimal_text(charge->free_units, computation->arena),
+        .carried = usage.carried,
+        .remainder = fees.remainder,
+        .sequence = computation->input->events[index].sequence,
+    };
+    const struct rational *billed =
+        abacus_shift(abacus, fees.billed_minor, (int32_t)usage.decimals);
+    return line_put(computation, line, fees.exact, billed);
+}
+
 // A line for each value that has its own price, then one for the rest.
 static enum status
 usage_add(const struct computation *computation, uint32_t index)
 {
     const struct charge *charge = &computation->input->plan->charges[index];
+    if (charge->is_in_advance)
+        return advance_add(computation, index);
     struct charge_usage usage = invoice_charge_usage(computation->input, index);
     const struct decimal rest = usage.units;
     for (uint32_t i = 0; i < charge->values_count; i++) {
@@ -316,6 +363,7 @@ invoice_compute(
         .created_ns = input->run_ns,
         .finalized_ns = INT64_MIN,
         .lines = arena_array(arena, lines_max(input->plan), struct invoice_line),
+        .fees = arena_array(arena, input->plan->charges_count, const struct charge_fee *),
     };
     invoice_id(input, invoice.id);
     scoped(arena_done) struct arena scratch = {0};
@@ -366,6 +414,10 @@ line_difference(const struct invoice_line *a, const struct invoice_line *b)
         return "free units";
     if (!text_equal(a->exact_amount, b->exact_amount))
         return "exact amount";
+    if (!text_equal(a->carried, b->carried) || a->sequence != b->sequence)
+        return "carried remainder";
+    if (!text_equal(a->remainder, b->remainder))
+        return "remainder";
     return a->amount_minor != b->amount_minor ? "amount" : NULL;
 }
 
@@ -397,5 +449,43 @@ invoice_compare(const struct invoice *stored, const struct invoice *computed, st
             "the total %" PRId64 " is stored, its input gives %" PRId64,
             stored->total_minor,
             computed->total_minor);
+    return STATUS_OK;
+}
+
+void
+invoice_fees_record(
+    struct invoice_input *input, const struct invoice *computed, struct arena *arena)
+{
+    if (input->events == NULL)
+        return;
+    uint32_t count = input->plan->charges_count;
+    struct invoice_events *events = arena_array(arena, count, struct invoice_events);
+    for (uint32_t i = 0; i < count; i++) {
+        events[i] = input->events[i];
+        events[i].fees = computed->fees[i];
+    }
+    input->events = events;
+}
+
+enum status
+invoice_fees_compare(
+    const struct invoice_input *input, const struct invoice *computed, struct error *error)
+{
+    for (uint32_t i = 0; input->has_usage && i < input->plan->charges_count; i++) {
+        const struct charge_fee *fees = computed->fees[i];
+        for (uint32_t k = 0; fees != NULL && k < input->events[i].count; k++) {
+            const struct charge_fee *recorded = &input->events[i].fees[k];
+            if (strcmp(recorded->exact, fees[k].exact) != 0 ||
+                strcmp(recorded->billed, fees[k].billed) != 0)
+                return error_set(
+                    error,
+                    STATUS_CORRUPT,
+                    "%s: the fee of event %" PRIu32 " is recorded as %s, its input gives %s",
+                    input->plan->charges[i].name,
+                    k + 1,
+                    recorded->exact,
+                    fees[k].exact);
+        }
+    }
     return STATUS_OK;
 }

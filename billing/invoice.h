@@ -29,6 +29,11 @@ struct invoice_events {
     const struct charge_event *items;  // by time
     uint32_t count;
     struct decimal initial;  // of recurring: the level when the period begins
+    // Of pay in advance: what the charge's line before this one left, in minor units, and which
+    // line of the charge this is, from 1.
+    const char *carried;
+    int64_t sequence;
+    const struct charge_fee *fees;  // one for each item, as invoice_fees_record has them
 };
 
 struct invoice_input {
@@ -65,6 +70,10 @@ struct invoice_line {
     const char *free_units;  // of the charge; "0" when none
     const char *exact_amount;
     int64_t amount_minor;
+    // Of pay in advance: what the amount is rounded with, in minor units, and what it leaves to the
+    // charge's next line. NULL of all others.
+    const char *carried, *remainder;
+    int64_t sequence;
     const struct abacus_step *steps;  // how it came about; NULL when nobody asked
 };
 
@@ -83,7 +92,8 @@ struct invoice {
     int64_t total_minor;
     struct invoice_line *lines;
     size_t lines_count;
-    const char *input;  // the document
+    const struct charge_fee **fees;  // computed, by charge: of those that are paid in advance
+    const char *input;               // the document
     int64_t created_ns;
     int64_t finalized_ns;  // INT64_MIN: not yet
 };
@@ -112,6 +122,13 @@ enum status invoice_compute(
     struct arena *arena,
     struct invoice *out,
     struct error *error) CHECKED;
+
+// Notes the fees that were computed in the input, which records them with their events.
+void invoice_fees_record(
+    struct invoice_input *input, const struct invoice *computed, struct arena *arena);
+// STATUS_CORRUPT names the first event whose fee is recorded otherwise than it is computed.
+enum status invoice_fees_compare(
+    const struct invoice_input *input, const struct invoice *computed, struct error *error) CHECKED;
 
 // STATUS_OK when total and every line's every field are the same; else STATUS_CORRUPT names the
 // first difference.

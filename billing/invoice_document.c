@@ -85,7 +85,9 @@ values_write(struct json_out *out, const struct invoice_input *input, uint32_t i
     json_end(out, '}');
 }
 
-// An event is [time, units], with its price or its key where the charge has one.
+// An event is [time, units], with its price or its key where the charge has one. One that is paid
+// in advance has its fee at the end: exactly in major units, and what of it is billed in minor
+// units.
 static void
 events_write(struct json_out *out, const struct invoice_input *input, uint32_t index)
 {
@@ -95,6 +97,11 @@ events_write(struct json_out *out, const struct invoice_input *input, uint32_t i
     const struct invoice_events *events = &input->events[index];
     if (charge->recurring != RECURRING_NOT)
         decimal_write(out, "initial", events->initial);
+    if (charge->is_in_advance) {
+        must(events->fees != NULL && events->carried != NULL);
+        text_write(out, "carried", events->carried);
+        int_write(out, "sequence", events->sequence);
+    }
     json_key(out, "events");
     json_begin(out, '[');
     for (uint32_t i = 0; i < events->count; i++) {
@@ -110,6 +117,10 @@ events_write(struct json_out *out, const struct invoice_input *input, uint32_t i
             json_text(out, number);
         else if (charge->price.kind == PRICE_CUSTOM_FOLD)
             json_text(out, event->key);
+        if (charge->is_in_advance) {
+            json_text(out, events->fees[i].exact);
+            json_text(out, events->fees[i].billed);
+        }
         json_end(out, ']');
     }
     json_end(out, ']');
@@ -216,15 +227,28 @@ number_read(struct document *in, const struct json *node)
 }
 
 static void
+fee_read(struct document *in, const struct json *node, struct charge_fee *out)
+{
+    *out = (struct charge_fee){"", ""};
+    if (node->type != JSON_STRING || node->next->type != JSON_STRING)
+        document_refuse(in, node, "expected a fee: two texts");
+    else
+        *out = (struct charge_fee){
+            arena_text_of(in->arena, node->text), arena_text_of(in->arena, node->next->text)};
+}
+
+static void
 event_read(
     struct document *in,
     const struct json *node,
     const struct charge *charge,
-    struct charge_event *out)
+    struct charge_event *out,
+    struct charge_fee *out_fee)
 {
     bool has_price = charge->price.kind == PRICE_DYNAMIC;
     bool has_key = charge->price.kind == PRICE_CUSTOM_FOLD;
-    if (node->type != JSON_ARRAY || node->count != 2 + (uint32_t)(has_price || has_key)) {
+    uint32_t count = 2 + (uint32_t)(has_price || has_key);
+    if (node->type != JSON_ARRAY || node->count != count + (charge->is_in_advance ? 2 : 0)) {
         document_refuse(in, node, "this is no event of the charge");
         return;
     }
@@ -240,6 +264,35 @@ event_read(
         document_refuse(in, units->next, "expected a text");
     else if (has_key)
         out->key = arena_text_of(in->arena, units->next->text);
+    if (charge->is_in_advance)
+        fee_read(in, has_price || has_key ? units->next->next : units->next, out_fee);
+}
+
+// What fees are rounded with: less than half a minor unit, and nothing when they are the first.
+static void
+carried_read(
+    struct document *in,
+    const struct json *node,
+    const struct charge *charge,
+    struct invoice_events *out)
+{
+    if (in->status || !charge->is_in_advance)
+        return;
+    out->sequence = document_int(in, node, "sequence");
+    out->carried = document_text(in, node, "carried", INPUT_TEXT_MAX);
+    struct rational carried = {0};
+    if (in->status)
+        return;
+    enum status status = rational_parse(bytes_text(out->carried), &carried);
+    scoped(rational_done) struct rational twice = {0};
+    scoped(rational_done) struct rational one = rational_of_int(1), minus = rational_of_int(-1);
+    if (status == STATUS_OK)
+        rational_add(&twice, &carried, &carried);
+    rational_done(&carried);
+    bool is_carried = status == STATUS_OK && rational_compare(&twice, &one) < 0 &&
+                      rational_compare(&twice, &minus) >= 0;
+    if (!is_carried || out->sequence < 1 || (out->sequence == 1 && rational_sign(&twice) != 0))
+        document_refuse(in, json_member(node, "carried"), "is not what fees before it left");
 }
 
 // The events of a charge that needs them: in the period, by time, and adding up to the usage.
@@ -258,12 +311,13 @@ events_read(
     if (list == NULL)
         return;
     struct charge_event *events = arena_array(in->arena, list->count, struct charge_event);
+    struct charge_fee *fees = arena_array(in->arena, list->count, struct charge_fee);
     struct decimal sum = DECIMAL_ZERO;
     int64_t after_ns = period->from_ns;
     uint32_t i = 0;
     for (const struct json *item = list->first; item != NULL && !in->status; item = item->next) {
-        struct charge_event *event = &events[i++];
-        event_read(in, item, charge, event);
+        struct charge_event *event = &events[i];
+        event_read(in, item, charge, event, &fees[i++]);
         if (event->time_ns < after_ns || event->time_ns >= period->to_ns)
             document_refuse(in, item, "is out of its order or of the period");
         if (!decimal_add(&sum, event->units))
@@ -274,7 +328,9 @@ events_read(
         document_refuse(in, list, "the events do not add up to the usage");
     if (charge->recurring != RECURRING_NOT)
         out->initial = usage_read(in, node, "initial");
+    carried_read(in, node, charge, out);
     out->items = events;
+    out->fees = fees;
     out->count = list->count;
 }
 
@@ -294,7 +350,8 @@ static void
 charges_read(
     struct document *in, const struct json *root, struct plan *plan, struct invoice_input *out)
 {
-    static const char *const keys[] = {"charge", "usage", "values", "events", "initial", NULL};
+    static const char *const keys[] = {
+        "charge", "usage", "values", "events", "initial", "carried", "sequence", NULL};
     const struct json *list = document_array(in, root, "charges", CATALOG_CHARGES_MAX);
     if (list == NULL)
         return;

@@ -47,6 +47,15 @@ invoice_steps_json(struct json_out *out, const struct invoice_line *line)
     json_end(out, ']');
 }
 
+void
+invoice_carried_json(struct json_out *out, const struct invoice_line *line)
+{
+    if (line->remainder == NULL)
+        return;
+    text_json(out, "carried_minor", line->carried);
+    text_json(out, "remainder_minor", line->remainder);
+}
+
 static void
 line_json(struct json_out *out, const struct invoice_line *line, const struct currency *currency)
 {
@@ -59,6 +68,7 @@ line_json(struct json_out *out, const struct invoice_line *line, const struct cu
     text_json(out, "clamped_quantity", line->clamped);
     text_json(out, "free_units", line->free_units);
     text_json(out, "exact_amount", line->exact_amount);
+    invoice_carried_json(out, line);
     json_key(out, "amount");
     money_json(out, line->amount_minor, currency);
     invoice_steps_json(out, line);

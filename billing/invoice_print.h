@@ -14,6 +14,8 @@ void time_json(struct json_out *out, const char *key, int64_t time_ns);  // INT6
 void invoice_json(struct json_out *out, const struct invoice *invoice);
 // The member "steps" of an object that stands open; nothing when nobody asked for them.
 void invoice_steps_json(struct json_out *out, const struct invoice_line *line);
+// The members of what fees carried; nothing of a line that is not paid in advance.
+void invoice_carried_json(struct json_out *out, const struct invoice_line *line);
 void invoice_text(const struct invoice *invoice, struct arena *arena, struct buffer *out);
 // "55.90 USD"
 const char *money_text(int64_t minor, const struct currency *currency, struct arena *arena);

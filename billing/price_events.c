@@ -13,9 +13,8 @@ key_price(const struct price_custom_tier *tier, struct bytes key)
     return tier->fallback;
 }
 
-// The event's units from *level on, tier by tier; NULL when a price is missing.
-static const struct rational *
-custom_event_amount(
+const struct rational *
+price_custom_event(
     struct abacus *abacus,
     const struct price_custom_event *event,
     const struct price_custom_tier *tiers,
@@ -64,7 +63,7 @@ price_custom_fold(
     for (uint32_t i = 0; i < events_count; i++) {
         must(rational_sign(events[i].units) >= 0);
         const struct rational *amount =
-            custom_event_amount(abacus, &events[i], tiers, tiers_count, level);
+            price_custom_event(abacus, &events[i], tiers, tiers_count, level);
         if (amount == NULL) {
             *out_missing = i;
             return NULL;
@@ -170,88 +169,4 @@ price_prorated_graduated(
         return rational_max(sum, &RATIONAL_ZERO);
     abacus_step(abacus, "the level ends at %s: 0", abacus_text(abacus, level));
     return &RATIONAL_ZERO;
-}
-
-// ---- pay in advance
-
-// Where a sequence stands. The lists grow with the events.
-struct advance_state {
-    struct price_usage usage;
-    const struct rational **running, **events;
-    const struct rational *highest;
-    const struct rational *paid;   // the price of what was billed up to now
-    const struct rational *exact;  // the sum of the fees, in minor units
-};
-
-static void
-usage_add(
-    struct abacus *abacus,
-    const struct price_model *model,
-    struct advance_state *state,
-    const struct price_advance_event *event)
-{
-    struct price_amounts *amounts = &state->usage.amounts;
-    uint32_t at = amounts->events_count++;
-    bool may_be_free = model->percentage.free_events == 0 || at < model->percentage.free_events;
-    amounts->units = abacus_add(abacus, amounts->units, event->units);
-    state->usage.sum_minor = abacus_add(abacus, state->usage.sum_minor, event->price_minor);
-    if (may_be_free)
-        state->running[amounts->running_count++] = amounts->units;
-    state->events[at] = event->units;
-    amounts->count = amounts->events_count;
-}
-
-// What the event owes: the price with it less the price without it, never negative.
-static const struct rational *
-event_fee(struct abacus *abacus, const struct price_advance *advance, struct advance_state *state)
-{
-    const struct rational *units = state->usage.amounts.units;
-    if (advance->is_high_water && rational_compare(units, state->highest) <= 0) {
-        abacus_step(abacus, "not above %s: 0", abacus_text(abacus, state->highest));
-        return &RATIONAL_ZERO;
-    }
-    state->highest = rational_max(state->highest, units);
-    const struct rational *now = price_model_amount(abacus, advance->model, &state->usage);
-    const struct rational *fee = abacus_subtract(abacus, now, state->paid);
-    abacus_step(
-        abacus,
-        "%s - %s before = %s",
-        abacus_text(abacus, now),
-        abacus_text(abacus, state->paid),
-        abacus_text(abacus, fee));
-    state->paid = now;
-    return rational_max(fee, &RATIONAL_ZERO);
-}
-
-void
-price_in_advance(
-    struct abacus *abacus,
-    const struct price_advance *advance,
-    const struct price_advance_event *events,
-    uint32_t events_count,
-    struct price_fee *out)
-{
-    must(advance->model->kind != PRICE_VOLUME);
-    struct advance_state state = {
-        .highest = &RATIONAL_ZERO, .paid = &RATIONAL_ZERO, .exact = &RATIONAL_ZERO};
-    state.running = arena_array(abacus->arena, events_count, const struct rational *);
-    state.events = arena_array(abacus->arena, events_count, const struct rational *);
-    state.usage = (struct price_usage){
-        .sum_minor = &RATIONAL_ZERO,
-        .amounts = {.units = &RATIONAL_ZERO, .running = state.running, .events = state.events}
-    };
-    for (uint32_t i = 0; i < events_count; i++) {
-        struct abacus_step *last = abacus->last;
-        usage_add(abacus, advance->model, &state, &events[i]);
-        const struct rational *fee = event_fee(abacus, advance, &state);
-        const struct rational *minor = abacus_shift(abacus, fee, -(int32_t)advance->decimals);
-        const struct rational *before = abacus_round(abacus, state.exact, 0, ROUND_HALF_UP);
-        state.exact = abacus_add(abacus, state.exact, minor);
-        const struct rational *after = abacus_round(abacus, state.exact, 0, ROUND_HALF_UP);
-        out[i].exact_minor = minor;
-        out[i].billed_minor = abacus_subtract(abacus, after, before);
-        abacus_step(
-            abacus, "billed: %s - %s", abacus_text(abacus, after), abacus_text(abacus, before));
-        out[i].first_step = last != NULL ? last->next : abacus->first;
-    }
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Models that walk events in their order: custom tiers keyed by a property, recurring levels that
-// are prorated, and a fee for each event when it happens.
+// Models that walk events in their order: custom tiers keyed by a property, and recurring levels
+// that are prorated. A fee for each event when it happens is billing/price_advance.h.
 //
 //     amount = price_custom_fold(&abacus, events, events_count, tiers, tiers_count, &missing);
 //
@@ -38,6 +38,14 @@ const struct rational *price_custom_fold(
     uint32_t tiers_count,
     uint32_t *out_missing);
 
+// What one event costs that finds so many units before it; NULL when a price is missing.
+const struct rational *price_custom_event(
+    struct abacus *abacus,
+    const struct price_custom_event *event,
+    const struct price_custom_tier *tiers,
+    uint32_t tiers_count,
+    const struct rational *level);
+
 // ---- recurring levels: each event has full units and what they count for in this period
 
 struct price_level_event {
@@ -54,32 +62,3 @@ const struct rational *price_prorated_graduated(
     uint32_t events_count,
     const struct price_tier *tiers,
     uint32_t tiers_count);
-
-// ---- pay in advance
-
-struct price_advance_event {
-    const struct rational *units;
-    const struct rational *price_minor;  // of dynamic
-};
-
-struct price_advance {
-    const struct price_model *model;  // not volume
-    bool is_high_water;               // only what is above the highest level so far is billed
-    uint32_t decimals;                // of the currency
-};
-
-struct price_fee {
-    const struct rational *exact_minor;
-    // The rounded sum of all exact fees up to this one, less that up to the one before: what one
-    // fee loses by rounding, a later one has more.
-    const struct rational *billed_minor;
-    struct abacus_step *first_step;  // up to the next fee's first
-};
-
-// One fee for each event, never negative. out has room for all.
-void price_in_advance(
-    struct abacus *abacus,
-    const struct price_advance *advance,
-    const struct price_advance_event *events,
-    uint32_t events_count,
-    struct price_fee *out);

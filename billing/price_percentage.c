@@ -19,13 +19,29 @@ free_amount(const struct price_percentage *percentage, const struct price_amount
     return has_amount ? rational_min(last, percentage->free_amount) : last;
 }
 
+// How many events end below the free amount.
+static int64_t
+below_count(const struct price_percentage *percentage, const struct price_amounts *amounts)
+{
+    uint32_t low = 0, high = amounts->running_count;
+    int64_t below = 0;
+    for (uint32_t i = 0; !amounts->is_rising && i < high; i++)
+        below += rational_compare(amounts->running[i], percentage->free_amount) < 0;
+    while (amounts->is_rising && low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (rational_compare(amounts->running[middle], percentage->free_amount) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return amounts->is_rising ? low : below;
+}
+
 // How many events pay no fixed fee: the limit that ends first.
 static int64_t
 free_count(const struct price_percentage *percentage, const struct price_amounts *amounts)
 {
-    int64_t below = 0;
-    for (uint32_t i = 0; i < amounts->running_count; i++)
-        below += rational_compare(amounts->running[i], percentage->free_amount) < 0;
+    int64_t below = below_count(percentage, amounts);
     if (below == 0 || percentage->free_events == 0)
         return below + percentage->free_events;
     return below < percentage->free_events ? below : percentage->free_events;
@@ -61,16 +77,11 @@ sum_price(
 
 // ---- event by event
 
-struct free_rest {
-    int64_t events;
-    const struct rational *amount;
-};
-
 // What of an event's amount is paid for, or NULL when the event is free. The amount is used up
 // first; the count frees events while it lasts and no amount is left. An event that does not fit
 // into the amount ends both.
 static const struct rational *
-event_paid(struct abacus *abacus, struct free_rest *rest, const struct rational *event)
+event_paid(struct abacus *abacus, struct price_free *rest, const struct rational *event)
 {
     bool has_amount = rational_sign(rest->amount) > 0;
     if (!has_amount && rest->events <= 0)
@@ -83,7 +94,7 @@ event_paid(struct abacus *abacus, struct free_rest *rest, const struct rational 
         return NULL;
     }
     const struct rational *paid = abacus_subtract(abacus, event, rest->amount);
-    *rest = (struct free_rest){0, &RATIONAL_ZERO};
+    *rest = (struct price_free){0, &RATIONAL_ZERO};
     return paid;
 }
 
@@ -109,6 +120,20 @@ event_price(
     return held;
 }
 
+const struct rational *
+price_percentage_event(
+    struct abacus *abacus,
+    const struct price_percentage *percentage,
+    struct price_free *rest,
+    const struct rational *event)
+{
+    const struct rational *paid = event_paid(abacus, rest, event);
+    if (paid != NULL)
+        return event_price(abacus, percentage, paid);
+    abacus_step(abacus, "%s is free", abacus_text(abacus, event));
+    return &RATIONAL_ZERO;
+}
+
 static const struct rational *
 events_price(
     struct abacus *abacus,
@@ -116,14 +141,10 @@ events_price(
     const struct price_amounts *amounts)
 {
     const struct rational *sum = &RATIONAL_ZERO;
-    struct free_rest rest = {percentage->free_events, percentage->free_amount};
-    for (uint32_t i = 0; i < amounts->events_count; i++) {
-        const struct rational *paid = event_paid(abacus, &rest, amounts->events[i]);
-        if (paid != NULL)
-            sum = abacus_add(abacus, sum, event_price(abacus, percentage, paid));
-        else
-            abacus_step(abacus, "%s is free", abacus_text(abacus, amounts->events[i]));
-    }
+    struct price_free rest = {percentage->free_events, percentage->free_amount};
+    for (uint32_t i = 0; i < amounts->events_count; i++)
+        sum = abacus_add(
+            abacus, sum, price_percentage_event(abacus, percentage, &rest, amounts->events[i]));
     return sum;
 }
 

@@ -1,10 +1,13 @@
 // The words that price usage: the models of the catalogue, and those built on them.
 
 #include "base/assert.h"
-#include "billing/price_events.h"
+#include "billing/price_advance.h"
 #include "billing/price_words.h"
 
-enum { SEQUENCE_PERCENTAGE_MAX = 2000 };  // each event looks at all before it
+#include <inttypes.h>
+
+// Each event looks at all before it, unless they rise.
+enum { SEQUENCE_PERCENTAGE_MAX = 2000 };
 
 static const int64_t places_range[2] = {-PRICE_ROUND_MAX, PRICE_ROUND_MAX};
 static const int64_t count_range[2] = {0, INT32_MAX};
@@ -284,22 +287,31 @@ advance_event_read(
     enum price_kind kind,
     struct price_advance_event *out)
 {
-    out->price_minor = &RATIONAL_ZERO;
-    if (node->type == JSON_ARRAY) {
+    bool has_key = kind == PRICE_CUSTOM_FOLD;
+    if (has_key &&
+        (node->type != JSON_ARRAY || node->count != 2 || node->first->next->type != JSON_STRING)) {
+        document_refuse(call->reader.in, node, "expected [units, key]");
+    } else if (has_key) {
+        out->units = price_read_node(&call->reader, node->first, PRICE_ANY);
+        out->key = node->first->next->text;
+    } else if (node->type == JSON_ARRAY) {
         const struct rational *pair[2] = {&RATIONAL_ZERO, &RATIONAL_ZERO};
-        if (price_read_tuple(&call->reader, node, PRICE_ANY, pair, 2))
-            *out = (struct price_advance_event){pair[0], pair[1]};
-        return;
+        (void)price_read_tuple(&call->reader, node, PRICE_ANY, pair, 2);
+        *out = (struct price_advance_event){.units = pair[0], .price_minor = pair[1]};
+    } else {
+        out->units = price_read_node(&call->reader, node, PRICE_ANY);
+        if (kind == PRICE_DYNAMIC)
+            out->price_minor = out->units;
     }
-    out->units = price_read_node(&call->reader, node, PRICE_ANY);
-    if (kind == PRICE_DYNAMIC)
-        out->price_minor = out->units;
 }
 
 static struct price_advance_event *
-advance_events_read(struct price_call *call, enum price_kind kind, uint32_t *out_count)
+advance_events_read(
+    struct price_call *call, const struct price_advance *advance, uint32_t *out_count)
 {
-    uint32_t most = kind == PRICE_PERCENTAGE ? SEQUENCE_PERCENTAGE_MAX : PRICE_LIST_MAX;
+    enum price_kind kind = advance->model->kind;
+    bool is_slow = kind == PRICE_PERCENTAGE && !advance->is_high_water;
+    uint32_t most = is_slow ? SEQUENCE_PERCENTAGE_MAX : PRICE_LIST_MAX;
     const struct json *list = document_array(call->reader.in, call->params, "events", most);
     if (list == NULL)
         return NULL;
@@ -308,6 +320,19 @@ advance_events_read(struct price_call *call, enum price_kind kind, uint32_t *out
     for (const struct json *node = list->first; node != NULL; node = node->next)
         advance_event_read(call, node, kind, &events[(*out_count)++]);
     return events;
+}
+
+// A fee is the difference of two prices: an event needs one wherever it lands.
+static void
+advance_defaults_check(struct price_call *call, const struct price_model *model)
+{
+    for (uint32_t i = 0; i < model->tiers_count && model->kind == PRICE_CUSTOM_FOLD; i++)
+        if (model->custom_tiers[i].fallback == NULL)
+            document_refuse(
+                call->reader.in,
+                json_member(call->params, "params"),
+                "tier %" PRIu32 " has no \"default\": the price of other keys",
+                i);
 }
 
 static void
@@ -320,7 +345,7 @@ advance_model_read(struct price_call *call, struct price_model *out)
         return;
     enum price_kind kind = PRICE_STANDARD;
     bool is_known = price_kind_parse(bytes_text(name), &kind);
-    if (!is_known || kind == PRICE_FLAT || kind == PRICE_CUSTOM_FOLD)
+    if (!is_known || kind == PRICE_FLAT)
         document_refuse(
             in, json_member(call->params, "model"), "\"%s\" has no price for an event", name);
     else if (kind == PRICE_VOLUME)
@@ -331,28 +356,49 @@ advance_model_read(struct price_call *call, struct price_model *out)
     document_keys(in, params, price_model_keys(kind, false));
     if (!in->status)
         price_model_read(&call->reader, params, kind, out);
+    if (!in->status)
+        advance_defaults_check(call, out);
     if (kind == PRICE_DYNAMIC && !in->status && price_member(params, "subunit") == NULL)
         out->subunit = subunit_of(call);
+}
+
+static const struct rational *
+carried_read(struct price_call *call)
+{
+    struct price_reader *in = &call->reader;
+    const struct rational *carried =
+        price_read_optional(in, call->params, "carried", PRICE_ANY, &RATIONAL_ZERO);
+    const struct rational *twice = abacus_add(in->abacus, carried, carried);
+    const struct rational *one = abacus_int(in->abacus, 1);
+    if (rational_compare(twice, one) >= 0 ||
+        rational_compare(twice, abacus_int(in->abacus, -1)) < 0)
+        document_refuse(
+            in->in,
+            json_member(call->params, "carried"),
+            "is not what a sequence leaves: expected -0.5 or more, and less than 0.5");
+    return carried;
 }
 
 static void
 pay_in_advance_word(struct price_call *call)
 {
+    struct price_reader *in = &call->reader;
     struct price_model model = {0};
     uint32_t count = 0;
     advance_model_read(call, &model);
-    if (call->reader.in->status)
+    if (in->in->status)
         return;
-    struct price_advance_event *events = advance_events_read(call, model.kind, &count);
-    struct price_advance advance = {
+    const struct price_advance advance = {
         .model = &model,
-        .is_high_water = price_read_bool(&call->reader, call->params, "high_water", false),
+        .is_high_water = price_read_bool(in, call->params, "high_water", false),
         .decimals = (uint32_t)call->decimals,
+        .carried = carried_read(call),
     };
-    if (call->reader.in->status)
+    struct price_advance_event *events = advance_events_read(call, &advance, &count);
+    if (in->in->status)
         return;
-    struct price_fee *fees = arena_array(call->reader.abacus->arena, count, struct price_fee);
-    price_in_advance(call->reader.abacus, &advance, events, count, fees);
+    struct price_fee *fees = arena_array(in->abacus->arena, count, struct price_fee);
+    (void)price_in_advance(in->abacus, &advance, events, count, fees);
     struct price_item *items = call_items(call, PRICE_LIST, count);
     for (uint32_t i = 0; i < count; i++)
         items[i] = (struct price_item){
@@ -374,25 +420,26 @@ static const char keys_percentage[] =
     "running_total running_totals event_count fixed_amount free_total";
 static const char keys_dynamic_multiplier[] =
     "multiplier round max_spend already_billed_units already_billed billed_units";
+static const char keys_pay_in_advance[] = "model params events high_water carried";
 static const char keys_volume[] = "tiers select_on clamp_negative_to_zero";
 static const char keys_package[] = "amount size free bill_min_one clamp_negative_to_zero";
 static const char keys_unit_with_cap[] = "unit amount max_spend already_billed_units";
 
 static const struct price_word words[] = {
-    {"standard",                "amount clamp_negative_to_zero",  standard_word            },
-    {"flat",                    "amount",                         flat_word                },
-    {"graduated",               "tiers clamp_negative_to_zero",   graduated_word           },
-    {"graduated_percentage",    "tiers clamp_negative_to_zero",   graduated_percentage_word},
-    {"volume",                  keys_volume,                      volume_word              },
-    {"package",                 keys_package,                     package_word             },
-    {"package_delta",           keys_package_delta,               package_delta_word       },
-    {"package_with_minimum",    keys_package_with_minimum,        package_with_minimum_word},
-    {"volume_with_minimum",     keys_volume_with_minimum,         volume_with_minimum_word },
-    {"percentage",              keys_percentage,                  percentage_word          },
-    {"pay_in_advance_sequence", "model params events high_water", pay_in_advance_word      },
-    {"dynamic",                 "sum_minor subunit round",        dynamic_word             },
-    {"dynamic_multiplier",      keys_dynamic_multiplier,          dynamic_multiplier_word  },
-    {"unit_with_cap",           keys_unit_with_cap,               unit_with_cap_word       },
+    {"standard",                "amount clamp_negative_to_zero", standard_word            },
+    {"flat",                    "amount",                        flat_word                },
+    {"graduated",               "tiers clamp_negative_to_zero",  graduated_word           },
+    {"graduated_percentage",    "tiers clamp_negative_to_zero",  graduated_percentage_word},
+    {"volume",                  keys_volume,                     volume_word              },
+    {"package",                 keys_package,                    package_word             },
+    {"package_delta",           keys_package_delta,              package_delta_word       },
+    {"package_with_minimum",    keys_package_with_minimum,       package_with_minimum_word},
+    {"volume_with_minimum",     keys_volume_with_minimum,        volume_with_minimum_word },
+    {"percentage",              keys_percentage,                 percentage_word          },
+    {"pay_in_advance_sequence", keys_pay_in_advance,             pay_in_advance_word      },
+    {"dynamic",                 "sum_minor subunit round",       dynamic_word             },
+    {"dynamic_multiplier",      keys_dynamic_multiplier,         dynamic_multiplier_word  },
+    {"unit_with_cap",           keys_unit_with_cap,              unit_with_cap_word       },
 };
 
 struct price_words

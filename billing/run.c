@@ -94,6 +94,7 @@ invoice_copy(struct arena *arena, const struct invoice *invoice)
     copy->customer = arena_text(arena, invoice->customer);
     copy->subscription = arena_text(arena, invoice->subscription);
     copy->input = arena_text(arena, invoice->input);
+    copy->fees = NULL;  // the input has them
     copy->lines = arena_array(arena, invoice->lines_count + 1, struct invoice_line);
     for (size_t i = 0; i < invoice->lines_count; i++) {
         struct invoice_line *line = &copy->lines[i];
@@ -105,6 +106,8 @@ invoice_copy(struct arena *arena, const struct invoice *invoice)
         line->clamped = arena_text(arena, line->clamped);
         line->free_units = arena_text(arena, line->free_units);
         line->exact_amount = arena_text(arena, line->exact_amount);
+        line->carried = text_copy(arena, line->carried);
+        line->remainder = text_copy(arena, line->remainder);
         line->steps = steps_copy(arena, line->steps);
     }
     return copy;

@@ -4,6 +4,12 @@
 
 #include <string.h>
 
+// What a line of fees that are paid in advance left to the next one.
+struct left {
+    struct remainder remainder;
+    const struct left *next;
+};
+
 // What is loaded for a chunk, and how far along its lists the work is.
 struct work {
     const struct chunk_context *context;
@@ -14,7 +20,8 @@ struct work {
     size_t subjects_at;
     struct billed_period *billed;
     size_t billed_count;
-    size_t capacity;  // of out->invoices and out->refusals
+    const struct left *left;  // the newest of each charge before the older ones
+    size_t capacity;          // of out->invoices and out->refusals
     struct chunk_outcome *out;
 };
 
@@ -77,6 +84,43 @@ refusal_add(struct work *work, const struct subscription *subscription, const ch
         arena_text(work->arena, subscription->customer),
         arena_text(work->arena, subscription->id),
         arena_text(work->arena, text)};
+}
+
+static void
+left_add(struct work *work, struct remainder remainder)
+{
+    struct left *left = arena_new(work->arena, struct left);
+    *left = (struct left){remainder, work->left};
+    work->left = left;
+}
+
+// What the fees of a charge carry: what its newest line left, be it of this chunk or stored.
+static void
+carried_find(
+    const struct work *work,
+    const struct subscription *subscription,
+    const struct charge *charge,
+    struct invoice_events *out)
+{
+    const struct left *left = work->left;
+    while (left != NULL && (strcmp(left->remainder.subscription, subscription->id) != 0 ||
+                            strcmp(left->remainder.charge, charge->key) != 0))
+        left = left->next;
+    out->carried = left != NULL ? left->remainder.amount : "0";
+    out->sequence = left != NULL ? left->remainder.sequence + 1 : 1;
+}
+
+static void
+carried_leave(struct work *work, const struct invoice *invoice)
+{
+    for (size_t i = 0; i < invoice->lines_count; i++) {
+        const struct invoice_line *line = &invoice->lines[i];
+        if (line->remainder != NULL)
+            left_add(
+                work,
+                (struct remainder){
+                    invoice->subscription, line->charge, line->sequence, line->remainder});
+    }
 }
 
 struct payer {
@@ -163,6 +207,8 @@ usage_collect(
             status = usage_source_sum(work->context->usage, &question, &usage[i], error);
         if (status)
             return status;
+        if (charge->is_in_advance)
+            carried_find(work, payer->subscription, charge, &events[i]);
     }
     input->usage = usage;
     input->values_usage = values;
@@ -183,10 +229,12 @@ invoice_make(
     if (status)
         return status;
     scoped(buffer_done) struct buffer document = {0};
+    invoice_fees_record(input, invoice, work->arena);
     invoice_input_write(input, &document);
     if (buffer_failed(&document))
         return error_set(error, STATUS_NO_MEMORY, "no memory for an invoice's input");
     invoice->input = arena_text_of(work->arena, buffer_view(&document));
+    carried_leave(work, invoice);
     work->out->count++;
     return STATUS_OK;
 }
@@ -325,6 +373,11 @@ work_load(
     if (status == STATUS_OK)
         status = store_billed_periods(
             sql, chunk, work->arena, &work->billed, &work->billed_count, error);
+    struct remainders stored = {0};
+    if (status == STATUS_OK)
+        status = store_remainders(sql, chunk, work->arena, &stored, error);
+    for (size_t i = 0; i < stored.count; i++)
+        left_add(work, stored.items[i]);
     return status;
 }
 

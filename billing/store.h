@@ -243,10 +243,33 @@ enum status store_billed_periods(
     size_t *out_count,
     struct error *error) CHECKED;
 
+// What the newest line of each charge that is paid in advance left, ordered by subscription and
+// charge.
+struct remainder {
+    const char *subscription;
+    const char *charge;
+    int64_t sequence;    // of the line, from 1
+    const char *amount;  // of a minor unit
+};
+
+struct remainders {
+    struct remainder *items;
+    size_t count;
+};
+
+enum status store_remainders(
+    struct sql *sql,
+    const struct customer_range *range,
+    struct arena *arena,
+    struct remainders *out,
+    struct error *error) CHECKED;
+
 // ---- invoices (store_invoice.c)
 
 // Inserts drafts with their lines, and the records without lines as finalized, by one statement;
 // what exists already is left alone. out_made[i]: whether this call inserted invoices[i].
+// STATUS_BUSY: another call inserted a line of a charge that is paid in advance, so what these
+// carry is carried already; nothing was inserted.
 enum status store_invoices_insert(
     struct sql *sql,
     const struct invoice *invoices,

@@ -137,6 +137,7 @@ charge_row(
     charge_params_read(&in, params, &charge);
     charge.dimension = sql_cell(rows, i, 9);
     charge.price_property = sql_cell(rows, i, 12);
+    charge.is_in_advance = strcmp(sql_cell(rows, i, 13), "t") == 0;
     if (sql_cell(rows, i, 11) != NULL)
         must(recurring_parse(bytes_text(sql_cell(rows, i, 11)), &charge.recurring));
     bool has_values = sql_cell(rows, i, 10) != NULL;
@@ -158,13 +159,14 @@ charges_load(struct sql *sql, struct arena *arena, struct stored_catalog *out, s
 {
     struct sql_query query = {
         "SELECT c.plan, c.key, c.name, c.meter, c.model, c.params, c.free_units,"
-        " c.minimum, c.maximum, c.dimension, c.dimension_values, c.recurring, c.price_property"
+        " c.minimum, c.maximum, c.dimension, c.dimension_values, c.recurring, c.price_property,"
+        " c.pay_in_advance"
         " FROM charges c"
         " JOIN (SELECT plan, max(catalogue_version) AS version FROM plan_versions GROUP BY plan) v"
         " ON v.plan = c.plan AND v.version = c.catalogue_version ORDER BY c.plan, c.position",
         SQL_NO_PARAMS,
         SQL_ANY_ROWS,
-        13};
+        14};
     struct sql_rows rows;
     enum status status = sql_run(sql, &query, arena, &rows, error);
     if (status)
@@ -347,9 +349,10 @@ charge_add(
     bool has_free = charge->free_units.units > 0;
     struct sql_query insert = {
         "INSERT INTO charges (plan, catalogue_version, position, key, name, meter, model, params,"
-        " free_units, minimum, maximum, dimension, dimension_values, recurring, price_property)"
+        " free_units, minimum, maximum, dimension, dimension_values, recurring, price_property,"
+        " pay_in_advance)"
         " VALUES ($1, $2::integer, $3::integer, $4, $5, $6, $7, $8, $9::numeric, $10::numeric,"
-        " $11::numeric, $12, $13, $14, $15)",
+        " $11::numeric, $12, $13, $14, $15, $16)",
         SQL_PARAMS(
             plan->key,
             version,
@@ -365,7 +368,8 @@ charge_add(
             charge->dimension,
             charge->values_count > 0 ? arena_text_of(&arena, buffer_view(&values)) : NULL,
             recurring_name(charge->recurring),
-            charge->price_property),
+            charge->price_property,
+            charge->is_in_advance ? "true" : "false"),
         SQL_NO_ROWS,
         0};
     return sql_run(sql, &insert, NULL, NULL, error);

@@ -9,7 +9,8 @@
 
 // ---- writing
 
-enum { INVOICE_ARRAYS = 16, LINE_ARRAYS = 11 };
+enum { INVOICE_ARRAYS = 16, LINE_ARRAYS = 11, REMAINDER_ARRAYS = 5 };
+enum { ARRAYS = INVOICE_ARRAYS + LINE_ARRAYS + REMAINDER_ARRAYS };
 
 struct arrays {
     struct buffer *items;
@@ -76,6 +77,19 @@ line_add(struct buffer *out, const char *id, size_t position, const struct invoi
     sql_array_add_int(&out[10], line->amount_minor);
 }
 
+// Of a line that is paid in advance: its link of the charge's chain.
+static void
+remainder_add(struct buffer *out, const struct invoice *invoice, const struct invoice_line *line)
+{
+    if (line->remainder == NULL)
+        return;
+    sql_array_add(&out[0], invoice->id);
+    sql_array_add(&out[1], line->charge);
+    sql_array_add_int(&out[2], line->sequence);
+    sql_array_add(&out[3], line->carried);
+    sql_array_add(&out[4], line->remainder);
+}
+
 static const char insert_text[] =
     "WITH made AS (INSERT INTO invoices (id, customer_id, subscription_id, kind, period_start,"
     " period_end, generation, plan, catalogue_version, currency, total_minor, lines_count, status,"
@@ -83,14 +97,19 @@ static const char insert_text[] =
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],"
     " $6::timestamptz[], $7::integer[], $8::text[], $9::integer[], $10::text[], $11::bigint[],"
     " $12::integer[], $13::text[], $14::json[], $15::timestamptz[], $16::timestamptz[])"
-    " ON CONFLICT DO NOTHING RETURNING id),"
+    " ON CONFLICT DO NOTHING RETURNING id, subscription_id),"
     " lines AS (INSERT INTO invoice_lines (invoice_id, position, kind, charge, meter, description,"
     " quantity, clamped_quantity, free_units, exact_amount, amount_minor)"
     " SELECT line.* FROM unnest($17::text[], $18::integer[], $19::text[], $20::text[], $21::text[],"
     " $22::text[], $23::numeric[], $24::numeric[], $25::numeric[], $26::numeric[], $27::bigint[])"
     " AS line (id, position, kind, charge, meter, description, quantity, clamped, free_units, "
     "exact,"
-    " amount) JOIN made ON made.id = line.id)"
+    " amount) JOIN made ON made.id = line.id),"
+    " remainders AS (INSERT INTO charge_remainders (invoice_id, subscription_id, charge, sequence,"
+    " carried, remainder) SELECT id, made.subscription_id, link.charge, link.sequence, "
+    "link.carried,"
+    " link.remainder FROM unnest($28::text[], $29::text[], $30::bigint[], $31::numeric[],"
+    " $32::numeric[]) AS link (id, charge, sequence, carried, remainder) JOIN made USING (id))"
     " SELECT id FROM made ORDER BY id";
 
 static enum status
@@ -101,8 +120,8 @@ insert_run(
     struct sql_rows *out,
     struct error *error)
 {
-    const char *params[INVOICE_ARRAYS + LINE_ARRAYS];
-    must(arrays->count == INVOICE_ARRAYS + LINE_ARRAYS);
+    const char *params[ARRAYS];
+    must(arrays->count == ARRAYS);
     for (size_t i = 0; i < arrays->count; i++) {
         params[i] = sql_array_end(&arrays->items[i]);
         if (params[i] == NULL)
@@ -112,7 +131,12 @@ insert_run(
         insert_text, {params, arrays->count},
          SQL_ANY_ROWS, 1
     };
-    return sql_run(sql, &insert, arena, out, error);
+    enum status status = sql_run(sql, &insert, arena, out, error);
+    // Invoices that exist are left alone: what is left to conflict is a chain of remainders.
+    static const char chain[] = "charge_remainders";
+    bool is_refused = status == STATUS_EXISTS || status == STATUS_INVALID;
+    bool is_carried = is_refused && strncmp(sql_constraint(sql), chain, sizeof chain - 1) == 0;
+    return is_carried ? STATUS_BUSY : status;
 }
 
 // The rows are ids in order.
@@ -142,13 +166,16 @@ store_invoices_insert(
     struct error *error)
 {
     scoped(arena_done) struct arena arena = {0};
-    struct buffer buffers[INVOICE_ARRAYS + LINE_ARRAYS] = {0};
-    const struct arrays arrays = {buffers, INVOICE_ARRAYS + LINE_ARRAYS};
+    struct buffer buffers[ARRAYS] = {0};
+    const struct arrays arrays = {buffers, ARRAYS};
     arrays_begin(&arrays);
     for (size_t i = 0; i < count; i++) {
         invoice_add(buffers, &invoices[i]);
-        for (size_t j = 0; j < invoices[i].lines_count; j++)
-            line_add(buffers + INVOICE_ARRAYS, invoices[i].id, j, &invoices[i].lines[j]);
+        for (size_t j = 0; j < invoices[i].lines_count; j++) {
+            const struct invoice_line *line = &invoices[i].lines[j];
+            line_add(buffers + INVOICE_ARRAYS, invoices[i].id, j, line);
+            remainder_add(buffers + INVOICE_ARRAYS + LINE_ARRAYS, &invoices[i], line);
+        }
     }
     struct sql_rows made = {0};
     enum status status = insert_run(sql, &arrays, &arena, &made, error);
@@ -268,7 +295,11 @@ line_row(const struct sql_rows *rows, size_t i)
         .free_units = sql_cell(rows, i, 7),
         .exact_amount = sql_cell(rows, i, 8),
         .amount_minor = sql_int64(rows, i, 9),
+        .carried = sql_cell(rows, i, 10),
+        .remainder = sql_cell(rows, i, 11),
     };
+    if (line.remainder != NULL)
+        line.sequence = sql_int64(rows, i, 12);
     must(invoice_line_kind_parse(bytes_text(sql_cell(rows, i, 1)), &line.kind));
     return line;
 }
@@ -287,12 +318,14 @@ lines_load(
     for (size_t i = 0; i < count; i++)
         sql_array_add(&ids, invoices[i].id);
     struct sql_query query = {
-        "SELECT invoice_id, kind, charge, meter, description, quantity, clamped_quantity,"
-        " free_units, exact_amount, amount_minor FROM invoice_lines"
-        " WHERE invoice_id = ANY ($1::text[]) ORDER BY invoice_id, position",
+        "SELECT l.invoice_id, l.kind, l.charge, l.meter, l.description, l.quantity,"
+        " l.clamped_quantity, l.free_units, l.exact_amount, l.amount_minor, r.carried, r.remainder,"
+        " r.sequence FROM invoice_lines l LEFT JOIN charge_remainders r"
+        " ON r.invoice_id = l.invoice_id AND r.charge = l.charge"
+        " WHERE l.invoice_id = ANY ($1::text[]) ORDER BY l.invoice_id, l.position",
         SQL_PARAMS(sql_array_end(&ids)),
         SQL_ANY_ROWS,
-        10};
+        13};
     struct sql_rows rows;
     enum status status = sql_run(sql, &query, arena, &rows, error);
     if (status)

@@ -142,6 +142,37 @@ store_billed_periods(
 }
 
 enum status
+store_remainders(
+    struct sql *sql,
+    const struct customer_range *range,
+    struct arena *arena,
+    struct remainders *out,
+    struct error *error)
+{
+    struct sql_query query = {
+        "SELECT DISTINCT ON (r.subscription_id, r.charge) r.subscription_id, r.charge, r.sequence,"
+        " r.remainder FROM charge_remainders r JOIN subscriptions s ON s.id = r.subscription_id"
+        " WHERE " CUSTOMER_RANGE " ORDER BY r.subscription_id, r.charge, r.sequence DESC",
+        CUSTOMER_RANGE_PARAMS(range),
+        SQL_ANY_ROWS,
+        4};
+    struct sql_rows rows;
+    enum status status = sql_run(sql, &query, arena, &rows, error);
+    if (status)
+        return status;
+    out->items = arena_array(arena, rows.count, struct remainder);
+    out->count = rows.count;
+    for (size_t i = 0; i < rows.count; i++)
+        out->items[i] = (struct remainder){
+            .subscription = sql_cell(&rows, i, 0),
+            .charge = sql_cell(&rows, i, 1),
+            .sequence = sql_int64(&rows, i, 2),
+            .amount = sql_cell(&rows, i, 3),
+        };
+    return STATUS_OK;
+}
+
+enum status
 store_subject_terms(
     struct sql *sql,
     const char *const *subjects,

@@ -157,6 +157,30 @@ Test(catalog, names_the_place_of_what_it_refuses)
          "\"prices\":{\"default\":\"0.0000000000001\"}}]},\"dimension\":\"d\"")),
          "prices.default", "more than 12"},
         {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"pay_in_advance\":\"yes\"")),
+         "charges[0].pay_in_advance", "true or false"},
+        {PLAN(CHARGE("\"model\":\"volume\",\"params\":{\"tiers\":[{\"to\":null,"
+         "\"unit\":\"1\"}]},\"pay_in_advance\":true")),
+         "charges[0].pay_in_advance", "volume cannot be paid in advance"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"pay_in_advance\":true,\"recurring\":\"weighted\"")),
+         "charges[0].pay_in_advance", "when its time is over"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"pay_in_advance\":true,\"recurring\":\"prorated\"")),
+         "charges[0].pay_in_advance", "when its time is over"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"pay_in_advance\":true,\"minimum\":\"1\"")),
+         "charges[0].minimum", "does not go with pay_in_advance"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
+         "\"pay_in_advance\":true,\"dimension\":\"d\",\"values\":{\"a\":{\"amount\":\"1\"}}")),
+         "charges[0].dimension", "single events"},
+        {PLAN(CHARGE("\"model\":\"percentage\",\"params\":{\"rate\":\"1\",\"fixed\":\"1\"},"
+         "\"pay_in_advance\":true,\"free_units\":\"1\"")),
+         "charges[0].free_units", "do not go with it"},
+        {PLAN(CHARGE("\"model\":\"dynamic\",\"params\":{\"subunit\":\"3\"},"
+         "\"price_property\":\"p\",\"pay_in_advance\":true")),
+         "charges[0].params.subunit", "at most 18 decimals"},
+        {PLAN(CHARGE("\"model\":\"standard\",\"params\":{\"amount\":\"1\"},"
          "\"recurring\":\"daily\"")),
          "charges[0].recurring", "weighted"},
         {PLAN(CHARGE("\"model\":\"package\",\"params\":{\"amount\":\"1\",\"size\":\"2\"},"
@@ -224,6 +248,8 @@ Test(catalog, names_the_place_of_what_it_refuses)
          "\"minimum\":\"5\"}"), "plans[0].charges[0]", "no minimum"},
         {PLAN(CHARGE("\"model\":\"flat\",\"params\":{\"amount\":\"1\"}")), "plans[0].charges["
          "0].meter", "prices no usage"},
+        {PLAN( "{\"key\":\"c\",\"name\":\"C\",\"model\":\"flat\",\"params\":{\"amount\":"
+         "\"1\"},\"pay_in_advance\":true}"), "charges[0].pay_in_advance", "prices no usage"},
         {PLAN( "{\"key\":\"c\",\"name\":\"C\",\"model\":\"standard\",\"params\":{\"amount\":"
          "\"1\"}}"), "plans[0].charges[0]", "\"meter\" is missing"},
         {PLAN(CHARGE("\"model\":\"graduated\",\"params\":{\"tiers\":[]}")), "params.tiers",
@@ -404,6 +430,9 @@ Test(catalog, writes_every_model_as_it_was_read)
         "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"free_units\":\"3\"",
         "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"minimum\":\"3\"",
         "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"maximum\":\"3\"",
+        "\"model\":\"standard\",\"params\":{\"amount\":\"0.5\"},\"pay_in_advance\":true",
+        "\"model\":\"dynamic\",\"params\":{\"subunit\":\"1024\"},\"pay_in_advance\":true,"
+        "\"price_property\":\"$.p\"",
         "\"model\":\"graduated\",\"params\":{\"tiers\":[{\"to\":\"1.5\",\"unit\":\"1\",\"flat\":"
         "\"0\"},{\"to\":null,\"unit\":\"2\",\"flat\":\"3\"}]}",
         "\"model\":\"volume\",\"params\":{\"tiers\":[{\"to\":\"1.5\",\"unit\":\"1\",\"flat\":"

@@ -156,7 +156,7 @@ Test(charge, says_how_its_amount_came_about)
         time, units, NULL, NULL                                                                    \
     }
 
-enum { CASE_EVENTS_MAX = 6 };
+enum { CASE_EVENTS_MAX = 7 };
 
 struct case_event {
     const char *time, *units, *price, *key;
@@ -244,5 +244,123 @@ Test(charge, prices_single_events_and_levels)
         cr_assert_str_eq(rational_text(units.used, &arena), cases[i].used, "case %zu", i);
         cr_assert_str_eq(rational_text(units.clamped, &arena), cases[i].clamped, "case %zu", i);
         cr_assert_not_null(abacus.first, "case %zu says nothing", i);
+    }
+}
+
+#define ADVANCE    ",\"pay_in_advance\":true"
+#define FREE_TWICE "\"rate\":\"5\",\"fixed\":\"1\",\"free_events\":2"
+
+// Texts of exact and billed fees, a space after each.
+static void
+fees_check(
+    const char *expected_exact,
+    const char *expected_billed,
+    const struct charge_fees *fees,
+    uint32_t count,
+    size_t index,
+    struct arena *arena)
+{
+    const char *exact = "", *billed = "";
+    for (uint32_t i = 0; i < count; i++) {
+        exact = arena_format(arena, "%s%s ", exact, fees->items[i].exact);
+        billed = arena_format(arena, "%s%s ", billed, fees->items[i].billed);
+    }
+    cr_assert_str_eq(exact, expected_exact, "case %zu", index);
+    cr_assert_str_eq(billed, expected_billed, "case %zu", index);
+}
+
+// Worked cases of the reference (2.16), then what it leaves to us.
+Test(charge, has_a_fee_for_each_event_that_is_paid_in_advance)
+{
+    // clang-format off
+    static const struct {
+        const char *charge, *carried;
+        struct case_event events[CASE_EVENTS_MAX];
+        const char *exact, *billed, *remainder, *used, *clamped;
+    } cases[] = {
+        {HOLD("standard", "\"amount\":\"1\"", ADVANCE), NULL, {AT("01", "10"), AT("02", "-4"),
+         AT("03", "8")}, "10 0 4 ", "1000 0 400 ", "0", "14", "0"},
+        {HOLD("standard", "\"amount\":\"12\"", ADVANCE), NULL, {AT("01", "1"), AT("02", "-1"),
+         AT("03", "1"), AT("04", "1"), AT("05", "0"), AT("06", "-1")},
+         "12 0 0 12 0 0 ", "1200 0 0 1200 0 0 ", "0", "2", "-1"},
+        {HOLD("package", "\"amount\":\"100\",\"size\":\"2\",\"free\":\"3\"", ADVANCE), NULL,
+         {AT("01", "3"), AT("02", "1"), AT("03", "2")}, "0 100 100 ", "0 10000 10000 ", "0", "6",
+         "0"},
+        {HOLD("percentage", FREE_TWICE, ADVANCE), NULL, {AT("01", "8"), AT("02", "5"),
+         AT("03", "3")}, "0 0 1.15 ", "0 0 115 ", "0", "16", "0"},
+        {HOLD("percentage", "\"rate\":\"1\",\"fixed\":\"0.5\",\"min\":\"1.75\",\"max\":\"2\"",
+         ADVANCE), NULL, {AT("01", "100"), AT("02", "1000"), AT("03", "10000")}, "1.75 2 2 ",
+         "175 200 200 ", "0", "11100", "0"},
+        {HOLD("dynamic", "", PRICE ADVANCE), NULL, {{"01", "1", "1234.56", NULL},
+         {"02", "1", "2.1", NULL}}, "12.3456 0.021 ", "1235 2 ", "-0.34", "2", "0"},
+        // The flat fee comes with the first event, and with the one that reaches the next tier.
+        {HOLD("graduated", TIERS, ADVANCE), NULL, {AT("01", "0"), AT("02", "10"), AT("03", "1")},
+         "100 20 51 ", "10000 2000 5100 ", "0", "11", "0"},
+        {HOLD("graduated", TIERS, ADVANCE), NULL, {{0}}, "", "", "0", "0", "0"},
+        {HOLD("graduated", TIERS, ADVANCE), "0.25", {{0}}, "", "", "0.25", "0", "0"},
+        // An event that takes back, or fills up again, is none of the events that are counted.
+        {HOLD("percentage", "\"rate\":\"1\",\"fixed\":\"1\"", ADVANCE), NULL, {AT("01", "10"),
+         AT("02", "-4"), AT("03", "8"), AT("04", "0")}, "1.1 0 1.04 1 ", "110 0 104 100 ", "0",
+         "14", "0"},
+        {HOLD("dynamic", "", PRICE ADVANCE), NULL, {{"01", "10", "5", NULL},
+         {"02", "-4", "3", NULL}, {"03", "4", "2", NULL}, {"04", "1", "7", NULL}},
+         "0.05 0 0 0.07 ", "5 0 0 7 ", "0", "11", "0"},
+        {HOLD("custom_fold", PARTIES, KEY ADVANCE), NULL, {{"01", "1001", NULL, "first"},
+         {"02", "-3", NULL, "first"}, {"03", "5", NULL, "third"}}, "120.1 0 0.24 ", "12010 0 24 ",
+         "0", "1003", "0"},
+        {HOLD("standard", "\"amount\":\"1\"", ADVANCE), NULL, {AT("01", "-5"), AT("02", "8")},
+         "0 3 ", "0 300 ", "0", "3", "0"},
+        // Free units are taken off before pricing; a maximum is that of all fees.
+        {HOLD("standard", "\"amount\":\"0.5\"", ADVANCE FREE "\"10\""), NULL, {AT("01", "7"),
+         AT("02", "4"), AT("03", "1")}, "0 0.5 0.5 ", "0 50 50 ", "0", "12", "0"},
+        {HOLD("graduated", TIERS, ADVANCE FREE "\"10\""), NULL, {AT("01", "7"), AT("02", "4")},
+         "100 2 ", "10000 200 ", "0", "11", "0"},
+        {HOLD("standard", "\"amount\":\"2\"", ADVANCE MOST "\"5\""), NULL, {AT("01", "2"),
+         AT("02", "2"), AT("03", "9")}, "4 1 0 ", "400 100 0 ", "0", "13", "0"},
+        // What rounding leaves is carried from fee to fee, in and out.
+        {HOLD("standard", "\"amount\":\"0.002\"", ADVANCE), NULL, {AT("01", "1"), AT("02", "1"),
+         AT("03", "1"), AT("04", "1")}, "0.002 0.002 0.002 0.002 ", "0 0 1 0 ", "-0.2", "4", "0"},
+        {HOLD("standard", "\"amount\":\"0.002\"", ADVANCE), "-0.2", {AT("01", "1"), AT("02", "1"),
+         AT("03", "1"), AT("04", "1")}, "0.002 0.002 0.002 0.002 ", "0 0 0 1 ", "-0.4", "4", "0"},
+        {HOLD("standard", "\"amount\":\"0.002\"", ADVANCE), "-0.5", {AT("01", "0"), AT("02", "5")},
+         "0 0.01 ", "0 1 ", "-0.5", "5", "0"},
+        {HOLD("standard", "\"amount\":\"0.002\"", ADVANCE), "0.49", {AT("01", "1")}, "0.002 ", "1 ",
+         "-0.31", "1", "0"},
+    };
+    // clang-format on
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        scoped(abacus_done) struct abacus abacus = {.arena = &arena, .wants_steps = i % 2 == 0};
+        struct charge charge = charge_of(cases[i].charge, &arena);
+        struct charge_event events[CASE_EVENTS_MAX] = {0};
+        struct charge_usage usage = {
+            .days = 1,
+            .days_full = 1,
+            .events = events,
+            .decimals = 2,
+            .carried = cases[i].carried};
+        for (const struct case_event *event = cases[i].events; event->time != NULL; event++) {
+            struct charge_event *out = &events[usage.events_count++];
+            out->units = decimal_of(event->units);
+            out->price_minor = event->price != NULL ? decimal_of(event->price) : DECIMAL_ZERO;
+            out->key = event->key;
+            cr_assert(decimal_add(&usage.units, out->units));
+        }
+        struct charge_fees fees;
+        cr_assert(charge_needs_events(&charge), "case %zu", i);
+        struct charge_units units = charge_rate_in_advance(&abacus, &charge, &usage, &arena, &fees);
+        fees_check(cases[i].exact, cases[i].billed, &fees, usage.events_count, i, &arena);
+        cr_assert_str_eq(fees.remainder, cases[i].remainder, "case %zu", i);
+        cr_assert_str_eq(rational_text(units.used, &arena), cases[i].used, "case %zu", i);
+        cr_assert_str_eq(rational_text(units.clamped, &arena), cases[i].clamped, "case %zu", i);
+        // What is billed and what is left make up what is due and what was there.
+        const struct rational *carried = &RATIONAL_ZERO, *left = NULL;
+        if (cases[i].carried != NULL)
+            cr_assert_eq(abacus_parse(&abacus, bytes_text(cases[i].carried), &carried), STATUS_OK);
+        cr_assert_eq(abacus_parse(&abacus, bytes_text(fees.remainder), &left), STATUS_OK);
+        const struct rational *due =
+            abacus_add(&abacus, carried, abacus_shift(&abacus, fees.exact, -2));
+        cr_assert_eq(
+            rational_compare(due, abacus_add(&abacus, fees.billed_minor, left)), 0, "case %zu", i);
     }
 }

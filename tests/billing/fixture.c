@@ -302,7 +302,7 @@ fixture_rows(struct fixture *fixture)
         "SELECT coalesce(string_agg(row, E'\\n' ORDER BY part, row), '') FROM ("
         " SELECT 1, i::text FROM invoices i UNION ALL SELECT 2, l::text FROM invoice_lines l"
         " UNION ALL SELECT 3, r::text FROM billing_runs r UNION ALL SELECT 4, n::text FROM "
-        "invoice_numbers n"
+        "invoice_numbers n UNION ALL SELECT 5, c::text FROM charge_remainders c"
         ") AS all_rows (part, row)",
         SQL_NO_PARAMS,
         SQL_ONE_ROW,

@@ -73,6 +73,6 @@ void fixture_usage_regions(
 struct run_settings fixture_settings(const struct fixture *fixture, const char *as_of);
 // Runs and demands success; the report is in the fixture's arena.
 struct run_report fixture_run(struct fixture *fixture, const struct run_settings *settings);
-// Every column of invoices, lines, runs and the counter, as one text.
+// Every column of invoices, lines, runs, the counter and what fees left, as one text.
 const char *fixture_rows(struct fixture *fixture);
 int64_t fixture_count(struct fixture *fixture, const char *table);

@@ -356,8 +356,9 @@ recorded_make(struct recorded *out, struct arena *arena)
     out->calls[1] =
         (struct charge_event){day("2023-11-03"), decimal_of("1"), decimal_of("2.1"), ""};
     out->seats[0] = (struct charge_event){day("2023-11-16"), decimal_of("3"), DECIMAL_ZERO, ""};
-    out->events[0] = (struct invoice_events){out->calls, 2, DECIMAL_ZERO};
-    out->events[1] = (struct invoice_events){out->seats, 1, decimal_of("4")};
+    out->events[0] = (struct invoice_events){.items = out->calls, .count = 2};
+    out->events[1] =
+        (struct invoice_events){.items = out->seats, .count = 1, .initial = decimal_of("4")};
     out->input = input_of(&out->plan, out->usage);
     out->input.events = out->events;
 }
@@ -482,5 +483,151 @@ Test(invoice, has_what_is_missing_to_the_plans_minimum)
         buffer_u8(&told, 0);
         bool is_told = strstr((char *)told.data, "at least 50 for the period") != NULL;
         cr_assert_eq(is_told, cases[i].missing != NULL, "case %zu: %s", i, told.data);
+    }
+}
+
+#define ADVANCE                                                                                    \
+    "{\"currency\":\"USD\",\"meters\":[{\"key\":\"m\",\"event_type\":\"t\",\"aggregation\":"       \
+    "\"sum\"}],\"plans\":[{\"key\":\"p\",\"name\":\"P\",\"charges\":[{\"key\":\"m\",\"name\":"     \
+    "\"M\",\"meter\":\"m\",\"model\":\"standard\",\"params\":{\"amount\":\"0.002\"},"              \
+    "\"pay_in_advance\":true}]}]}"
+
+struct advance {
+    struct plan plan;
+    struct decimal usage[1];
+    struct charge_event items[3];
+    struct invoice_events events[1];
+    struct invoice_input input;
+    struct invoice invoice;
+};
+
+// 0.2, 0 and 0.6 of a cent, after 0.4 that an earlier invoice left: the first is billed as one.
+static void
+advance_make(struct advance *out, struct arena *arena)
+{
+    scoped(buffer_done) struct buffer text = {0};
+    struct error error;
+    *out = (struct advance){.plan = plan_of(ADVANCE, arena)};
+    out->usage[0] = decimal_of("3");
+    out->items[0] = (struct charge_event){day("2023-11-02"), decimal_of("1"), DECIMAL_ZERO, ""};
+    out->items[1] = (struct charge_event){day("2023-11-03"), decimal_of("-1"), DECIMAL_ZERO, ""};
+    out->items[2] = (struct charge_event){day("2023-11-03"), decimal_of("3"), DECIMAL_ZERO, ""};
+    out->events[0] =
+        (struct invoice_events){.items = out->items, .count = 3, .carried = "0.4", .sequence = 7};
+    out->input = input_of(&out->plan, out->usage);
+    out->input.events = out->events;
+    cr_assert_eq(
+        invoice_compute(&out->input, arena, &out->invoice, &error), STATUS_OK, "%s", error.text);
+    invoice_fees_record(&out->input, &out->invoice, arena);
+    invoice_input_write(&out->input, &text);
+    out->invoice.input = arena_text_of(arena, buffer_view(&text));
+}
+
+Test(invoice, records_the_fee_of_each_event)
+{
+    scoped(arena_done) struct arena arena = {0};
+    scoped(buffer_done) struct buffer again = {0}, told = {0};
+    struct advance advance;
+    struct invoice_input read;
+    struct explanation explanation = {0};
+    struct error error;
+    advance_make(&advance, &arena);
+    cr_assert_eq(advance.invoice.lines_count, 1);
+    const struct invoice_line *line = &advance.invoice.lines[0];
+    cr_assert_str_eq(line->quantity, "3");
+    cr_assert_str_eq(line->clamped, "0");
+    cr_assert_str_eq(line->exact_amount, "0.006");
+    cr_assert_eq(line->amount_minor, 1);
+    cr_assert_str_eq(line->carried, "0.4");
+    cr_assert_str_eq(line->remainder, "0");
+    cr_assert_eq(line->sequence, 7);
+    cr_assert_not_null(
+        strstr(
+            advance.invoice.input,
+            "\"carried\":\"0.4\",\"sequence\":7,\"events\":["
+            "[\"2023-11-02T00:00:00Z\",\"1\",\"0.002\",\"1\"],"
+            "[\"2023-11-03T00:00:00Z\",\"-1\",\"0\",\"0\"],"
+            "[\"2023-11-03T00:00:00Z\",\"3\",\"0.004\",\"0\"]]"),
+        "%s",
+        advance.invoice.input);
+    struct bytes text = bytes_text(advance.invoice.input);
+    cr_assert_eq(invoice_input_read(text, &arena, &read, &error), STATUS_OK, "%s", error.text);
+    invoice_input_write(&read, &again);
+    cr_assert(bytes_equal(text, buffer_view(&again)));
+    cr_assert_eq(
+        explain(&advance.invoice, &arena, &explanation, &error), STATUS_OK, "%s", error.text);
+    explain_text(&explanation, &arena, &told);
+    buffer_u8(&told, 0);
+    static const char *const said[] = {
+        "carried from before: 0.4 minor units",
+        "0 is not above 1: 0",
+        "0.006 - 0.002 before = 0.004",
+        "fees of exactly 0.006, each rounded with what those before it left: 0.01 USD",
+        "0.4 were carried here and 0 are carried on",
+    };
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++)
+        cr_assert_not_null(strstr((char *)told.data, said[i]), "%s: %s", said[i], told.data);
+}
+
+// Without usage there is no line, and what was carried waits.
+Test(invoice, has_no_line_for_no_fees)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct advance advance;
+    struct error error;
+    advance_make(&advance, &arena);
+    advance.usage[0] = DECIMAL_ZERO;
+    advance.events[0].count = 0;
+    advance.input.events = advance.events;
+    cr_assert_eq(invoice_compute(&advance.input, &arena, &advance.invoice, &error), STATUS_OK);
+    cr_assert_eq(advance.invoice.lines_count, 0);
+}
+
+Test(invoice, explain_sees_every_difference_of_fees)
+{
+    static const struct {
+        const char *from, *to, *why;  // of the recorded input
+    } cases[] = {
+        {"\"0.002\",\"1\"]",     "\"0.002\",\"0\"]",     "the fee of event 1"    },
+        {"\"0.004\",\"0\"]",     "\"0.005\",\"0\"]",     "the fee of event 3"    },
+        {"\"carried\":\"0.4\"",  "\"carried\":\"0.3\"",  "carried remainder"     },
+        {"\"sequence\":7",       "\"sequence\":8",       "carried remainder"     },
+        {"\"sequence\":7",       "\"sequence\":0",       "not what fees before"  },
+        {"\"sequence\":7",       "\"sequence\":1",       "not what fees before"  },
+        {"\"carried\":\"0.4\"",  "\"carried\":\"0.5\"",  "not what fees before"  },
+        {"\"carried\":\"0.4\"",  "\"carried\":\"-0.6\"", "not what fees before"  },
+        {"\"carried\":\"0.4\"",  "\"carried\":\"x\"",    "not what fees before"  },
+        {"\"carried\":\"0.4\",", "",                     "\"carried\" is missing"},
+        {",\"0.002\",\"1\"]",    ",\"0.002\"]",          "no event of the charge"},
+        {",\"0.002\",\"1\"]",    ",\"0.002\",1]",        "expected a fee"        },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        struct advance advance;
+        struct explanation explanation = {0};
+        struct error error = {0};
+        advance_make(&advance, &arena);
+        const char *text = advance.invoice.input, *at = strstr(text, cases[i].from);
+        cr_assert_not_null(at, "case %zu: %s", i, text);
+        advance.invoice.input = arena_format(
+            &arena, "%.*s%s%s", (int)(at - text), text, cases[i].to, at + strlen(cases[i].from));
+        cr_assert_neq(explain(&advance.invoice, &arena, &explanation, &error), STATUS_OK);
+        cr_assert_not_null(strstr(error.text, cases[i].why), "case %zu: %s", i, error.text);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        struct advance advance;
+        struct explanation explanation = {0};
+        struct error error = {0};
+        advance_make(&advance, &arena);
+        struct invoice_line *line = &advance.invoice.lines[0];
+        switch (i) {
+        case 0: line->carried = "0.3"; break;
+        case 1: line->remainder = NULL; break;
+        default: line->sequence++; break;
+        }
+        cr_assert_eq(
+            explain(&advance.invoice, &arena, &explanation, &error), STATUS_CORRUPT, "%zu", i);
+        cr_assert_not_null(strstr(error.text, "remainder"), "%s", error.text);
     }
 }

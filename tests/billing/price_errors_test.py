@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 TIERS = [{"to": "10", "unit": "1"}, {"to": None, "unit": "2"}]
+FOLD = [{"to": None, "prices": {"a": 1, "default": 2}}]
 
 
 def case(model, params, units="1", **more):
@@ -18,8 +19,9 @@ def tiers(*bounds):
     return {"tiers": [{"to": bound, "unit": "1", "flat": "0"} for bound in bounds]}
 
 
-def inner(model, params, events):
-    return case("pay_in_advance_sequence", {"model": model, "params": params, "events": events})
+def inner(model, params, events, **more):
+    return case("pay_in_advance_sequence",
+                {"model": model, "params": params, "events": events, **more})
 
 
 # line, what the error must contain
@@ -116,6 +118,12 @@ CASES = [
     (inner("standard", {"price": 1}, [1]), "params.params.price: there is no such key"),
     (inner("standard", {"amount": 1}, [[1]]), "params.events[0]: expected a list of 2"),
     (inner("standard", {"amount": 1}, [0] * 10001), "more than 10000 items"),
+    (inner("custom_fold", {"tiers": FOLD}, [1]), "params.events[0]: expected [units, key]"),
+    (inner("custom_fold", {"tiers": FOLD}, [[1, 2]]), "params.events[0]: expected [units, key]"),
+    (inner("custom_fold", {"tiers": [{"to": None, "prices": {"a": 1}}]}, [[1, "a"]]),
+     'params.params: tier 0 has no "default"'),
+    (inner("standard", {"amount": 1}, [1], carried="0.5"), "params.carried: is not what"),
+    (inner("standard", {"amount": 1}, [1], carried="-0.51"), "params.carried: is not what"),
     # quantities
     (case("weighted_sum", {"from": "2023-08-01T00:00:00Z", "to": "2023-08-01T00:00:00Z",
                            "period_days": 31, "events": []}), "params.to: must be after from"),

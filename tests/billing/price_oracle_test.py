@@ -319,37 +319,73 @@ def case_custom_fold(rng):
                  custom_fold(rows, events))
 
 
-def case_pay_in_advance(rng):
-    deltas = [quantity(rng) for _ in range(rng.randrange(0, 8))]
-    kind = rng.choice(("standard", "graduated", "package", "percentage"))
-    high_water = rng.random() < .5 and kind != "percentage"
+def advance_rate(rng, deltas):
+    """A model to pay in advance by: its name, its params, and the price of events so far."""
+    kind = rng.choice(("standard", "graduated", "graduated_percentage", "package", "percentage",
+                       "custom_fold"))
     if kind == "standard":
         amount = price(rng)
-        params, rate = {"amount": text(amount)}, lambda units, _: max(units, Fraction(0)) * amount
-    elif kind == "graduated":
-        _, rows, tiers = tiers_of(rng)
-        params, rate = {"tiers": tiers}, lambda units, _: graduated(rows, units)
-    elif kind == "package":
+        return kind, {"amount": text(amount)}, lambda es: max(sum(u for u, _ in es), 0) * amount
+    if kind in ("graduated", "graduated_percentage"):
+        percent = kind != "graduated"
+        _, rows, tiers = tiers_of(rng, "rate" if percent else "unit")
+        return kind, {"tiers": tiers}, lambda es: graduated(rows, sum(u for u, _ in es), percent)
+    if kind == "package":
         p = {"amount": price(rng), "size": Fraction(3), "free": Fraction(2), "bill_min_one": False}
         params = {"amount": text(p["amount"]), "size": "3", "free": "2"}
-        rate = lambda units, _: package(p, units)
-    else:
-        deltas = event_amounts(rng, len(deltas))
-        p, params = percentage_params(rng, deltas)
-        rate = lambda units, events: percentage(p, units, events)
-    fees, level, high, paid, total = [], Fraction(0), Fraction(0), Fraction(0), Fraction(0)
-    for i, delta in enumerate(deltas):
-        level += delta
+        return kind, params, lambda es: package(p, sum(u for u, _ in es))
+    if kind == "percentage":
+        p, params = percentage_params(rng, [abs(delta) for delta in deltas])
+        return kind, params, lambda es: percentage(p, sum(u for u, _ in es), [u for u, _ in es])
+    rows = [(to, {key: price(rng) for key in ("a", "b", "default")})
+            for to in bounds_of(rng, rng.randrange(0, 4)) + [None]]
+    params = {"tiers": [{"to": None if to is None else text(to),
+                         "prices": {k: text(v) for k, v in prices.items()}} for to, prices in rows]}
+    return kind, params, lambda es: custom_fold(rows, [(u, k) for u, k in es if u > 0])
+
+
+def advance_fees(rng, rate, events, high_water, carried):
+    """Each fee: the price with the event less that without it, and what of it is billed."""
+    counted, level, high, paid, exact = [], Fraction(0), Fraction(0), Fraction(0), carried
+    fees, billed = [], 0
+    for units, key in events:
+        level += units
+        counts = units
+        if high_water and units != 0:
+            counts = level - high if units > 0 and level > high else None
+            high = max(high, level) if units > 0 else high
         fee = Fraction(0)
-        if not high_water or level > high:
-            now = rate(level, deltas[:i + 1])
+        if counts is not None:
+            counted.append((counts, key))
+            now = rate(counted)
             fee, paid = max(Fraction(0), now - paid), now
-        high = max(high, level)
-        fees.append((fee * 100, half_up((total + fee) * 100) - half_up(total * 100)))
-        total += fee
+        exact += fee * 100
+        total = (exact + Fraction(1, 2)).__floor__()
+        fees.append((fee * 100, Fraction(total - billed)))
+        billed = total
+    assert abs(exact - billed) <= Fraction(1, 2) and all(b >= 0 for _, b in fees)
+    if counted and all(units >= 0 for units, _ in events):
+        # What is billed and what is left are the price of the whole.
+        assert billed + (exact - billed) == carried + rate(events) * 100
+    return fees
+
+
+def case_pay_in_advance(rng):
+    high_water = rng.random() < .6
+    if high_water or rng.random() < .5:
+        deltas = [quantity(rng) for _ in range(rng.randrange(0, 8))]
+    else:
+        deltas = event_amounts(rng, rng.randrange(0, 8))
+    kind, params, rate = advance_rate(rng, deltas)
+    if kind in ("percentage", "custom_fold") and not high_water:
+        deltas = [abs(d) for d in deltas]
+    events = [(units, rng.choice("abc")) for units in deltas]
+    carried = Fraction(rng.randrange(-50, 50), 100) * rng.choice((0, 1))
+    fees = advance_fees(rng, rate, events, high_water, carried)
     return ("pay_in_advance_sequence", {
-        "model": kind, "params": params, "events": [text(d) for d in deltas],
-        "high_water": high_water}, text(level), fees, 0)
+        "model": kind, "params": params, "high_water": high_water, "carried": text(carried),
+        "events": [[text(u), k] if kind == "custom_fold" else text(u) for u, k in events]},
+        text(sum(deltas, Fraction(0))), fees, 0)
 
 
 def case_allocate(rng):

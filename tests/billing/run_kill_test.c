@@ -31,21 +31,26 @@ ReportHook(POST_ALL)(struct criterion_global_stats *stats)
     postgres_after_all(&server);
 }
 
+// The same usage twice: by the month, and event by event, which leaves something to carry.
 #define CATALOG                                                                                    \
     "{\"currency\":\"USD\",\"meters\":[{\"key\":\"calls\",\"event_type\":\"call\","                \
-    "\"aggregation\":\"sum\"}],\"plans\":["                                                        \
+    "\"aggregation\":\"sum\"},{\"key\":\"bits\",\"event_type\":\"call\",\"aggregation\":\"sum\"}]" \
+    ","                                                                                            \
+    "\"plans\":["                                                                                  \
     "{\"key\":\"pro\",\"name\":\"Pro\",\"prices\":{\"monthly\":\"20\",\"annual\":\"200\"},"        \
     "\"charges\":["                                                                                \
     "{\"key\":\"calls\",\"name\":\"Calls\",\"meter\":\"calls\",\"model\":\"graduated\","           \
     "\"params\":{\"tiers\":["                                                                      \
-    "{\"to\":\"100\",\"unit\":\"0.333\",\"flat\":\"1\"},{\"to\":null,\"unit\":\"0.1\"}]}}]}]}"
+    "{\"to\":\"100\",\"unit\":\"0.333\",\"flat\":\"1\"},{\"to\":null,\"unit\":\"0.1\"}]}},"        \
+    "{\"key\":\"bits\",\"name\":\"Bits\",\"meter\":\"bits\",\"model\":\"standard\",\"params\":{"   \
+    "\"amount\":\"0.00037\"},\"pay_in_advance\":true}]}]}"
 
 enum { CUSTOMERS = 60, ROUNDS = 6, RUN_MAX_S = 120 };
 
 static void
 crowd_fill(struct fixture *f, bool with_usage)
 {
-    struct fixture_usage usage[CUSTOMERS];
+    struct fixture_usage usage[2 * CUSTOMERS];
     fixture_catalog(f, CATALOG);
     for (int i = 0; i < CUSTOMERS; i++) {
         const char *id = arena_format(&f->arena, "c%03d", i);
@@ -56,9 +61,12 @@ crowd_fill(struct fixture *f, bool with_usage)
             "call",
             arena_format(&f->arena, "2023-%02d-16T10:00:00Z", 8 + i % 5),
             arena_format(&f->arena, "%d.125", i * 7)};
+        usage[CUSTOMERS + i] = usage[i];
+        usage[CUSTOMERS + i].time =
+            arena_format(&f->arena, "2023-%02d-17T10:00:00Z", 8 + (i + 1) % 5);
     }
     if (with_usage)
-        fixture_usage(f, usage, CUSTOMERS);
+        fixture_usage(f, usage, 2 * CUSTOMERS);
 }
 
 // xorshift64*: the same points on every machine.
@@ -200,6 +208,9 @@ Test(run_kill, two_runs_at_once_make_one_set_of_invoices)
     // gap.
     cr_assert_eq(fixture_count(&f, "invoices"), fixture_count(&first, "invoices"));
     cr_assert_eq(fixture_count(&f, "invoice_lines"), fixture_count(&first, "invoice_lines"));
+    cr_assert_eq(
+        fixture_count(&f, "charge_remainders"), fixture_count(&first, "charge_remainders"));
+    cr_assert_gt(fixture_count(&f, "charge_remainders WHERE carried <> 0"), CUSTOMERS / 2);
     cr_assert_eq(
         fixture_count(
             &f,

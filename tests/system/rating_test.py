@@ -17,6 +17,7 @@ import price_oracle_test as oracle  # pylint: disable=wrong-import-position
 
 FROM = datetime.datetime(2023, 11, 1)
 NEXT = datetime.datetime(2023, 12, 1)
+AFTER = datetime.datetime(2024, 1, 1)
 CUT = datetime.datetime(2023, 11, 20)
 DAYS = 30
 BEFORE = datetime.datetime(2023, 10, 3)
@@ -28,6 +29,8 @@ PARTS = [("1000", {"first": ".12", "third": ".15", "default": ".2"}),
          (None, {"first": ".06", "third": ".08", "default": ".1"})]
 METERS = ["pay", "card", "call", "part", "w_standard", "w_volume", "p_standard", "p_graduated",
           "p_volume"]
+# The same events, each paid when it comes.
+ADVANCE = ["a_pay", "a_card", "a_call", "a_part", "a_tiers"]
 
 
 def tiers():
@@ -37,6 +40,10 @@ def tiers():
 def rows():
     return [(None if to is None else Fraction(to), Fraction(unit), Fraction(flat))
             for to, unit, flat in TIERS]
+
+
+def event_type(meter):
+    return "part" if meter == "a_tiers" else meter.removeprefix("a_")
 
 
 def catalogue():
@@ -55,9 +62,20 @@ def catalogue():
         charge("p_graduated", "graduated", tiers(), recurring="prorated", minimum="101"),
         charge("p_volume", "volume", tiers(), recurring="prorated"),
     ]
-    meters = [{"key": key, "event_type": key, "aggregation": "count" if key == "call" else "sum"}
-              for key in METERS]
-    meters[METERS.index("part")]["dimensions"] = {"party": "$.party"}
+    advance = {"pay_in_advance": True}
+    charges += [
+        charge("a_pay", "percentage", PAY, **advance),
+        charge("a_card", "percentage", CARD, maximum="40", **advance),
+        charge("a_call", "dynamic", {}, price_property="$.price", **advance),
+        charge("a_part", "custom_fold", {"tiers": parts}, dimension="party", **advance),
+        charge("a_tiers", "graduated", tiers(), free_units="3.5", **advance),
+    ]
+    meters = [{"key": key, "event_type": event_type(key),
+               "aggregation": "count" if key.endswith("call") else "sum"}
+              for key in METERS + ADVANCE]
+    for meter in meters:
+        if meter["key"].endswith("part"):
+            meter["dimensions"] = {"party": "$.party"}
     return {"currency": "USD", "meters": meters,
             "plans": [{"key": "all", "name": "All", "charges": charges}]}
 
@@ -67,8 +85,8 @@ def catalogue():
 def events_make(rng, subjects):
     """Each has a time of its own, so that its place among the others is known."""
     events = []
-    span = int((NEXT - BEFORE).total_seconds()) + 5 * 86400
-    seconds = rng.sample(range(span), 420)
+    span = int((AFTER - BEFORE).total_seconds()) + 5 * 86400
+    seconds = rng.sample(range(span), 640)
     for i, second in enumerate(seconds):
         meter = rng.choice(METERS)
         value = Fraction(rng.randrange(1, 3000), rng.choice((1, 10, 100)))
@@ -171,6 +189,49 @@ def expected(meter, events, until):
     return units, max(least, oracle.prorated_graduated(rows(), full, counted))
 
 
+def advance_rate(meter):
+    """The price of the first events of a period that count: [value, key, price] each."""
+    if meter in ("a_pay", "a_card"):
+        params = numbers(PAY if meter == "a_pay" else CARD)
+        return lambda es: oracle.percentage(
+            params, sum((e[0] for e in es), Fraction(0)), [e[0] for e in es])
+    if meter == "a_call":
+        return lambda es: sum((e[2] for e in es), Fraction(0)) / 100
+    if meter == "a_part":
+        parts = [(None if to is None else Fraction(to),
+                  {key: Fraction(price) for key, price in prices.items()}) for to, prices in PARTS]
+        return lambda es: oracle.custom_fold(parts, [(e[0], e[1]) for e in es])
+    return lambda es: oracle.graduated(
+        rows(), max(Fraction(0), sum((e[0] for e in es), Fraction(0)) - Fraction("3.5")))
+
+
+def advance(meter, events, since, until, carried):
+    """Each event's exact and billed fee, the units that counted, and what is carried on."""
+    rate, counted, fees = advance_rate(meter), [], []
+    level = high = paid = due = Fraction(0)
+    exact, billed = carried, 0
+    for event in sorted(events, key=lambda e: e["time"]):
+        if event["type"] != event_type(meter) or not since <= event["time"] < until:
+            continue
+        value = Fraction(1) if meter == "a_call" else event["value"]
+        level += value
+        above = level - high if value > 0 else value
+        high = max(high, level)
+        fee = Fraction(0)
+        if above > 0 or value == 0:
+            counted.append((above, event["party"], event["price"]))
+            now = rate(counted)
+            fee, paid = max(Fraction(0), now - paid), now
+            if meter == "a_card":
+                fee = min(fee, 40 - due)
+        due += fee
+        exact += fee * 100
+        total = (exact + Fraction(1, 2)).__floor__()
+        fees.append((fee, Fraction(total - billed)))
+        billed = total
+    return fees, high, exact - billed
+
+
 class Rating(unittest.TestCase):
     customers = {"alone": ["alone"], "ended": ["e-1", "e-2"], "many": ["m-1", "m-2", "m-3"],
                  "quiet": ["quiet"]}
@@ -207,6 +268,36 @@ class Rating(unittest.TestCase):
                              (customer, meter))
             self.assertEqual(Fraction(exact), oracle.printed(amount), (customer, meter))
             self.assertEqual(int(minor), oracle.half_up(amount * 100), (customer, meter))
+
+    def advance_check(self, stack, events, months):
+        """The fees as the invoices record them, month after month."""
+        for customer, subjects in self.customers.items():
+            mine = [e for e in events if e["subject"] in subjects]
+            carried = dict.fromkeys(ADVANCE, Fraction(0))
+            for since, until in months:
+                if customer == "ended":
+                    until = min(until, CUT)
+                found = stack.sql(
+                    "SELECT charge, quantity, exact_amount, amount_minor, r.carried, r.remainder,"
+                    " input FROM invoices i JOIN invoice_lines l ON l.invoice_id = i.id JOIN"
+                    " charge_remainders r USING (invoice_id, charge) WHERE customer_id ="
+                    f" '{customer}' AND period_start = '{since.isoformat()}Z'")
+                found = {line[0]: line for line in found}
+                for meter in ADVANCE:
+                    fees, used, left = advance(meter, mine, since, until, carried[meter])
+                    if not fees:
+                        self.assertNotIn(meter, found, (customer, since))
+                        continue
+                    _, quantity, exact, minor, before, remainder, text = found.pop(meter)
+                    recorded = [e[-2:] for charge in json.loads(text)["charges"]
+                                if charge["charge"]["key"] == meter for e in charge["events"]]
+                    self.assertEqual([(Fraction(e), Fraction(b)) for e, b in recorded], fees)
+                    self.assertEqual(
+                        [Fraction(x) for x in (quantity, exact, minor, before, remainder)],
+                        [used, sum(f for f, _ in fees), sum(b for _, b in fees), carried[meter],
+                         left], (customer, since, meter))
+                    carried[meter] = left
+                self.assertEqual(found, {}, (customer, since))
 
     def test_a_run_prices_single_events_and_levels(self):
         seed = 20231101
@@ -245,6 +336,11 @@ class Rating(unittest.TestCase):
             stack.run("tally-billing", "run", "--period", "2023-11", code=None)
             self.assertEqual(
                 stack.sql("SELECT id, customer_id, total_minor FROM invoices ORDER BY 2"), invoices)
+            # What fees left goes on to the next month's.
+            stack.run("tally-billing", "run", "--period", "2023-12", code=None)
+            self.advance_check(stack, events, [(FROM, NEXT), (NEXT, AFTER)])
+            for invoice, in stack.sql("SELECT id FROM invoices WHERE lines_count > 0"):
+                stack.run("tally-billing", "explain", invoice)
 
 
 if __name__ == "__main__":
