@@ -12,6 +12,7 @@
 #include "api/certificate.h"
 #include "api/customer_book.h"
 #include "api/database.h"
+#include "api/description.h"
 #include "api/http.h"
 #include "api/ingest.h"
 #include "api/keys.h"
@@ -36,8 +37,9 @@ struct api {
     struct quotas *quotas;
     struct customer_book *customers;
     struct certificate *certificate;  // NULL: no TLS
-    struct http *http;                // for its figures; set once it runs
-    struct arena arena;               // of main, before and after the server runs
+    const struct description *description;
+    struct http *http;   // for its figures; set once it runs
+    struct arena arena;  // of main, before and after the server runs
     char id_prefix[9];
     _Atomic uint64_t ids;
     struct route_metrics *routes;  // as ROUTES, and one more for what has no route

@@ -132,6 +132,8 @@ server_open(struct server *server, struct error *error)
     files_raise(settings);
     enum status status = data_check(settings->data, error);
     if (status == STATUS_OK)
+        status = description_open(&api->arena, &api->description, error);
+    if (status == STATUS_OK)
         status = database_open(
             settings->data, (uint32_t)settings->database_connections, &api->database, error);
     if (status == STATUS_OK)

@@ -4,6 +4,7 @@
 #include "billing/api_key.h"
 
 enum {
+    ANYBODY = 0,
     HEALTH = ROUTE_UNCOUNTED,  // for anybody, however often
     INGEST = API_SCOPE_INGEST,
     READ = API_SCOPE_READ,
@@ -15,7 +16,10 @@ enum {
 const struct route ROUTES[] = {
     {"GET",    "/health",                                         HEALTH,  health_get},
     {"GET",    "/metrics",                                        READ,    metrics_get},
+    {"GET",    "/api/docs",                                       ANYBODY, description_page_get},
     {"GET",    "/api/health/db",                                  HEALTH,  health_database_get},
+    {"GET",    "/api/openapi.json",                               ANYBODY, description_json_get},
+    {"GET",    "/api/openapi.yaml",                               ANYBODY, description_yaml_get},
     {"GET",    "/api/v1/customers/{customer}/entitlements/{meter}", READ,  entitlement_get},
     {"POST",   "/api/v1/entitlements/query",                      READ,    entitlements_post},
     {"GET",    "/api/v1/customers",                               READ | BILLING, customers_get},

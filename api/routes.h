@@ -4,6 +4,10 @@
 
 struct call;
 
+// routes/description.c
+void description_page_get(struct call *call);
+void description_json_get(struct call *call);
+void description_yaml_get(struct call *call);
 // routes/entitlements.c
 void entitlement_get(struct call *call);
 void entitlements_post(struct call *call);

@@ -15,6 +15,7 @@ import support
 STATUSES = {
     ("GET", "/health"):        (200, 200, 200, 200, 200),
     ("GET", "/metrics"):       (401, 403, 200, 403, 200),
+    ("GET", "/api/docs"): (200, 200, 200, 200, 200),
     ("GET", "/api/health/db"): (200, 200, 200, 200, 200),
     ("GET", "/api/v1/customers"): (401, 403, 200, 200, 200),
     ("POST", "/api/v1/customers"): (401, 403, 403, 400, 400),
@@ -23,6 +24,8 @@ STATUSES = {
     ("DELETE", "/api/v1/customers/{customer}"): (401, 403, 403, 404, 404),
     ("GET", "/api/v1/customers/{customer}/entitlements/{meter}"): (401, 403, 404, 403, 404),
     ("POST", "/api/v1/entitlements/query"): (401, 403, 400, 403, 400),
+    ("GET", "/api/openapi.json"): (200, 200, 200, 200, 200),
+    ("GET", "/api/openapi.yaml"): (200, 200, 200, 200, 200),
     ("GET", "/api/v1/events"): (401, 403, 200, 403, 200),
     ("POST", "/api/v1/events"): (401, 400, 403, 403, 400),
     ("GET", "/api/v1/meters"): (401, 403, 200, 403, 200),
@@ -141,6 +144,24 @@ class Api(unittest.TestCase):
                           ("create", "--scopes", "read", "--name", ""),
                           ("create", "--scopes", "read", "--name", "x", "--expires", "2000-01-01")):
             self.stack.run("tally", "key", *arguments, code=2)
+
+    def test_the_api_describes_itself(self):
+        with open(os.path.join(support.SOURCE_DIR, "api", "openapi.yaml"), "rb") as file:
+            self.assertEqual(self.api.get("/api/openapi.yaml", key=None).body, file.read())
+        document = self.api.get("/api/openapi.json", key=None).json
+        found = {(method.upper(), path): frozenset(operation["x-scopes"])
+                 for path, operations in document["paths"].items()
+                 for method, operation in operations.items()}
+        self.assertEqual(found, api_document.table())
+        page = self.api.get("/api/docs", key=None)
+        self.assertEqual(page.fields["Content-Type"], "text/html; charset=utf-8")
+        self.assertIn("default-src 'none'", page.fields["Content-Security-Policy"])
+        text = page.body.decode()
+        for path in document["paths"]:
+            self.assertIn(f"</span> {path}</h3>", text)
+        # Nothing on it asks anybody for anything.
+        for word in ("<script", "<link", "<img", "src=", "url(", "@import", "//"):
+            self.assertNotIn(word, text)
 
     def test_metrics_count(self):
         self.api.get("/nowhere")
