@@ -152,7 +152,11 @@ cell_put(struct buffer *out, struct bytes text)
 }
 
 static void
-row_write_csv(const struct question *question, const struct answer_row *row, struct buffer *out)
+row_write_csv(
+    const struct question *question,
+    const struct answer *answer,
+    const struct answer_row *row,
+    struct buffer *out)
 {
     char from[CLOCK_TEXT_MAX], to[CLOCK_TEXT_MAX], value[WIDE_TEXT_MAX], six[WIDE_TEXT_MAX + 8];
     time_print(row->from_ns, from);
@@ -162,6 +166,10 @@ row_write_csv(const struct question *question, const struct answer_row *row, str
     buffer_format(out, "%s,%s,", from, to);
     if (question->is_by_subject) {
         cell_put(out, row->usage->subject);
+        buffer_u8(out, ',');
+    }
+    if (answer->has_display_names) {
+        cell_put(out, bytes_text(row->display_name != NULL ? row->display_name : ""));
         buffer_u8(out, ',');
     }
     if (question->is_by_customer) {
@@ -181,6 +189,8 @@ answer_write_csv(const struct question *question, const struct answer *answer, s
     buffer_text(out, "window_start,window_end,");
     if (question->is_by_subject)
         buffer_text(out, "subject,");
+    if (answer->has_display_names)
+        buffer_text(out, "subject_display_name,");
     if (question->is_by_customer)
         buffer_text(out, "customer_id,");
     for (size_t i = 0; i < question->group_by.count; i++) {
@@ -189,5 +199,5 @@ answer_write_csv(const struct question *question, const struct answer *answer, s
     }
     buffer_text(out, "value\n");
     for (size_t i = 0; i < answer->count; i++)
-        row_write_csv(question, &answer->rows[i], out);
+        row_write_csv(question, answer, &answer->rows[i], out);
 }

@@ -11,7 +11,8 @@
 
 void answer_write_json(
     const struct question *question, const struct answer *answer, struct json_out *out);
-// window_start,window_end[,subject][,DIMENSION...],value; the value with six decimals, half-even.
+// window_start,window_end[,subject[,subject_display_name]][,DIMENSION...],value; the value with six
+// decimals, half-even.
 void
 answer_write_csv(const struct question *question, const struct answer *answer, struct buffer *out);
 // A decimal's text with exactly six decimals. room holds WIDE_TEXT_MAX + 8.

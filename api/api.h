@@ -17,6 +17,7 @@
 #include "api/ingest.h"
 #include "api/keys.h"
 #include "api/limits.h"
+#include "api/progress.h"
 #include "api/quotas.h"
 #include "api/readers.h"
 #include "api/settings.h"
@@ -36,6 +37,7 @@ struct api {
     struct readers *readers;
     struct quotas *quotas;
     struct customer_book *customers;
+    struct progress progress;
     struct certificate *certificate;  // NULL: no TLS
     const struct description *description;
     struct http *http;   // for its figures; set once it runs

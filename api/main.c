@@ -129,6 +129,7 @@ server_open(struct server *server, struct error *error)
     struct api *api = &server->api;
     api->settings = settings;
     api_metrics_init(api);
+    progress_init(&api->progress);
     files_raise(settings);
     enum status status = data_check(settings->data, error);
     if (status == STATUS_OK)
@@ -171,6 +172,7 @@ server_close(struct server *server)
     customer_book_close(server->api.customers);
     keys_stop(server->api.keys);
     database_close(server->api.database);
+    progress_done(&server->api.progress);
 }
 
 // True: a signal to stop came in.

@@ -90,6 +90,15 @@ question_begin(struct arena *arena, struct question *out)
     out->group_by.items = arena_array(arena, METER_DIMENSIONS_MAX, const char *);
 }
 
+static enum status
+client_check(const char *client_id, struct error *error)
+{
+    size_t size = client_id != NULL ? strlen(client_id) : 1;
+    return size > 0 && size <= PROGRESS_ID_MAX
+               ? STATUS_OK
+               : invalid(error, "clientId", "must have 1 to 36 characters");
+}
+
 // What belongs together.
 static enum status
 question_check(struct question *out, bool has_simple, bool has_advanced, struct error *error)
@@ -153,12 +162,15 @@ question_from_target(
     uint32_t pairs_count = 0;
     question_begin(arena, out);
     out->zone = target_value(target, "windowTimeZone");
+    out->client_id = target_value(target, "clientId");
     enum status status =
         time_read("from", target_value(target, "from"), &out->has_from, &out->from_ns, error);
     if (status == STATUS_OK)
         status = time_read("to", target_value(target, "to"), &out->has_to, &out->to_ns, error);
     if (status == STATUS_OK)
         status = window_read(target_value(target, "windowSize"), out, error);
+    if (status == STATUS_OK)
+        status = client_check(out->client_id, error);
     if (status == STATUS_OK)
         status = lists_from_target(target, out, error);
     if (status == STATUS_OK && !pairs_from_target(target, arena, pairs, &pairs_count))
@@ -300,6 +312,10 @@ question_from_body(
         status = member_text(root, "windowSize", arena, &window, error);
     if (status == STATUS_OK)
         status = member_text(root, "windowTimeZone", arena, &out->zone, error);
+    if (status == STATUS_OK)
+        status = member_text(root, "clientId", arena, &out->client_id, error);
+    if (status == STATUS_OK)
+        status = client_check(out->client_id, error);
     if (status == STATUS_OK)
         status = time_read("from", from, &out->has_from, &out->from_ns, error);
     if (status == STATUS_OK)

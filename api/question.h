@@ -10,6 +10,7 @@
 // database.
 
 #include "api/database.h"
+#include "api/progress.h"
 #include "api/target.h"
 #include "ledger/usage.h"
 
@@ -32,6 +33,7 @@ struct question {
     bool is_by_subject;
     bool is_by_customer;
     const struct usage_filter *filter;
+    const char *client_id;  // under which its progress is known; NULL: none
 };
 
 enum status question_from_target(
@@ -44,7 +46,8 @@ enum status question_from_body(
 
 struct answer_row {
     const struct usage_row *usage;
-    const char *customer;  // NULL: not by customers
+    const char *customer;      // NULL: not by customers
+    const char *display_name;  // of the subject, where it was asked for; NULL: none
     int64_t from_ns, to_ns;
     size_t order;
 };
@@ -53,6 +56,7 @@ struct answer {
     struct meter meter;
     struct answer_row *rows;  // by their windows' beginnings
     size_t count;
+    bool has_display_names;  // at least one row's subject has one
 };
 
 // Whom a question is asked.
@@ -61,6 +65,7 @@ struct question_sources {
     struct database *database;  // for customers only
     const char *meter;          // key or ULID
     int64_t now_ns;
+    struct progress *progress;
 };
 
 // STATUS_NOT_FOUND: no such meter, or no such customer.

@@ -55,6 +55,15 @@ rows_add(
     return STATUS_OK;
 }
 
+// One part of the question is answered, or has failed.
+static void
+part_done(const struct asking *asking, enum status status)
+{
+    const char *client_id = asking->question->client_id;
+    if (client_id != NULL)
+        progress_step(asking->sources->progress, client_id, status == STATUS_OK, clock_now_ns());
+}
+
 static bool
 list_has(const struct question_list *list, const char *text)
 {
@@ -102,6 +111,7 @@ customers_ask(struct asking *asking, struct usage_query query, struct error *err
         query.subjects = subjects;
         if (status == STATUS_OK && query.subjects_count > 0)
             status = rows_add(asking, &query, customers->items[i], error);
+        part_done(asking, status);
     }
     return status;
 }
@@ -198,8 +208,18 @@ question_ask(
         .group_by_count = (uint32_t)question->group_by.count,
         .filter = question->filter,
     };
-    status = question->is_by_customer ? customers_ask(&asking, query, error)
-                                      : rows_add(&asking, &query, NULL, error);
+    if (question->client_id != NULL)
+        progress_begin(
+            sources->progress,
+            question->client_id,
+            question->is_by_customer ? (int64_t)question->customers.count : 1,
+            sources->now_ns);
+    if (question->is_by_customer) {
+        status = customers_ask(&asking, query, error);
+    } else {
+        status = rows_add(&asking, &query, NULL, error);
+        part_done(&asking, status);
+    }
     if (status)
         return status;
     totals_bound(&asking, &query);

@@ -29,6 +29,7 @@ const struct route ROUTES[] = {
     {"DELETE", "/api/v1/customers/{customer}",                    BILLING, customer_delete},
     {"GET",    "/api/v1/events",                                  READ,    events_get},
     {"POST",   "/api/v1/events",                                  INGEST,  events_post},
+    {"GET",    "/api/v1/info/progress/{id}",                      READ,    progress_get},
     {"GET",    "/api/v1/meters",                                  READ,    meters_get},
     {"POST",   "/api/v1/meters",                                  ADMIN,   meters_post},
     {"GET",    "/api/v1/meters/{meter}",                          READ,    meter_get},
@@ -42,6 +43,7 @@ const struct route ROUTES[] = {
     {"POST",   "/api/v1/subjects",                                BILLING, subjects_post},
     {"GET",    "/api/v1/subjects/{subject}",                      READ | BILLING, subject_get},
     {"DELETE", "/api/v1/subjects/{subject}",                      BILLING, subject_delete},
+    {"GET",    "/api/v2/events",                                  READ,    events_v2_get},
     {NULL, NULL, 0, NULL},
 };
 // clang-format on

@@ -14,6 +14,7 @@ void entitlements_post(struct call *call);
 
 // routes/events_list.c
 void events_get(struct call *call);
+void events_v2_get(struct call *call);
 
 // routes/events.c
 void events_post(struct call *call);
@@ -42,6 +43,9 @@ void customers_post(struct call *call);
 void customer_get(struct call *call);
 void customer_put(struct call *call);
 void customer_delete(struct call *call);
+
+// routes/progress.c
+void progress_get(struct call *call);
 
 // routes/subjects.c
 void subjects_get(struct call *call);

@@ -223,10 +223,12 @@ static bool
 is_wanted(const struct listing *listing, const struct entry *entry, const struct place *place)
 {
     const struct events_query *query = listing->query;
+    int64_t arrival_ns = listing->log_reader.header.arrival_ns;
     return entry->kind == ENTRY_EVENT && is_within(entry->time_ns, query->from_ns, query->to_ns) &&
            is_same(query->subject, entry->subject) && is_same(query->type, entry->type) &&
            is_same(query->source, entry->source) && is_id_wanted(query, entry) &&
-           (!listing->has_after || place_order(place, &listing->after) < 0);
+           (!listing->has_after || place_order(place, &listing->after) < 0) &&
+           (query->accepts == NULL || query->accepts(query->context, entry, arrival_ns));
 }
 
 // Whether a block of these bounds can hold something for the page.

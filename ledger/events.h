@@ -20,6 +20,9 @@
 
 enum { EVENTS_LIMIT_MAX = 1000, EVENTS_CURSOR_MAX = 80 };
 
+// Whether an event is wanted, besides what the query says. The entry's views end with the call.
+typedef bool (*events_accept_fn)(void *context, const struct entry *entry, int64_t arrival_ns);
+
 struct events_query {
     struct bytes subject, type, source, id;  // exact; size 0: any
     struct bytes id_part;                    // somewhere in the id; size 0: any
@@ -28,6 +31,8 @@ struct events_query {
     int64_t arrived_from_ns, arrived_to_ns;  // half-open; INT64_MAX has no end
     uint32_t limit;                          // 1 to EVENTS_LIMIT_MAX
     const char *after;                       // of a former page's next; NULL: from the newest
+    events_accept_fn accepts;                // NULL: every one
+    void *context;                           // of accepts
 };
 
 #define EVENTS_ALL                                                                                 \

@@ -46,11 +46,12 @@ form_of(const char *type, enum event_form *out)
     return false;
 }
 
+// RFC 7240.
 static bool
-is_representation_wanted(const struct call *call)
+is_preferred(const struct call *call, const char *preference)
 {
     const char *prefer = http_field(call->request, "Prefer");
-    return prefer != NULL && strstr(prefer, "return=representation") != NULL;
+    return prefer != NULL && strstr(prefer, preference) != NULL;
 }
 
 static void
@@ -191,7 +192,8 @@ events_post(struct call *call)
     struct intake intake = {0};
     enum event_form form;
     const char *type = http_field(call->request, "Content-Type");
-    bool is_by_item = is_representation_wanted(call);
+    bool is_by_item = is_preferred(call, "return=representation");
+    bool is_lenient = is_preferred(call, "handling=lenient");
     if (!form_of(type, &form)) {
         call_problem(
             call,
@@ -221,7 +223,7 @@ events_post(struct call *call)
     }
     if (is_by_item)
         items_answer(call, &intake);
-    else if (intake.rejected + intake.conflicts > 0)
+    else if (intake.rejected > 0 || (intake.conflicts > 0 && !is_lenient))
         problem_answer(call, &intake, "and the others are stored");
     else
         call_empty(call, 204);

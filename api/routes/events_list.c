@@ -1,77 +1,96 @@
-// GET /api/v1/events: the events themselves, the newest first.
+// GET /api/v1/events and /api/v2/events: the events themselves, the newest first.
 
 #include "api/api.h"
 #include "api/call.h"
+#include "api/event_filter.h"
 #include "api/json_unpack.h"
+#include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
-#include "ledger/events.h"
-
-#include <stdlib.h>
-#include <string.h>
+#include "billing/store.h"
+#include "billing/subject.h"
 
 enum { LIMIT_MAX = 100, DAYS_BACK = 32 };
 
-static enum status
-time_take(struct call *call, const char *name, int64_t *out_ns, struct error *error)
-{
-    const char *text = target_value(&call->target, name);
-    if (text == NULL)
-        return STATUS_OK;
-    if (strchr(text, 'T') == NULL || clock_parse(bytes_text(text), out_ns) != STATUS_OK)
-        return error_set(
-            error,
-            STATUS_INVALID,
-            "%s must be a date-time of RFC 3339: 2026-11-22T10:00:00Z",
-            name);
-    return STATUS_OK;
-}
+struct page {
+    struct events_query query;
+    struct event_filter filter;
+    struct events_result result;
+    struct subject_facts *facts;  // of each row's subject
+};
 
-static enum status
-limit_take(struct call *call, uint32_t *out, struct error *error)
-{
-    const char *text = target_value(&call->target, "limit");
-    if (text == NULL)
-        return STATUS_OK;
-    char *end = NULL;
-    long limit = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || limit < 1 || limit > LIMIT_MAX)
-        return error_set(error, STATUS_INVALID, "limit must be 1 to %d", LIMIT_MAX);
-    *out = (uint32_t)limit;
-    return STATUS_OK;
-}
+// --- asking ---
 
-static struct bytes
-text_take(struct call *call, const char *name)
-{
-    const char *text = target_value(&call->target, name);
-    return text != NULL ? bytes_text(text) : bytes_of(NULL, 0);
-}
-
+// The subjects of the filter's customers, in one list.
 static enum status
-query_take(struct call *call, struct events_query *out, struct error *error)
+customers_find(struct call *call, struct event_filter *filter, struct error *error)
 {
-    int64_t earliest_ns = clock_now_ns() - DAYS_BACK * DAY_NS;
-    *out = EVENTS_ALL;
-    out->limit = LIMIT_MAX;
-    out->from_ns = earliest_ns;
-    out->id_part = text_take(call, "id");
-    out->subject = text_take(call, "subject");
-    if (target_value(&call->target, "customerId") != NULL)
-        return error_set(error, STATUS_INVALID, "customerId is not taken here: ask by subject");
-    enum status status = time_take(call, "from", &out->from_ns, error);
-    if (status == STATUS_OK)
-        status = time_take(call, "to", &out->to_ns, error);
-    if (status == STATUS_OK)
-        status = time_take(call, "ingestedAtFrom", &out->arrived_from_ns, error);
-    if (status == STATUS_OK)
-        status = time_take(call, "ingestedAtTo", &out->arrived_to_ns, error);
-    if (status == STATUS_OK)
-        status = limit_take(call, &out->limit, error);
-    if (status == STATUS_OK && out->from_ns < earliest_ns)
-        status = error_set(error, STATUS_INVALID, "from must be at most %d days ago", DAYS_BACK);
+    scoped(database_return) struct database_loan loan = {0};
+    struct bytes *all = NULL;
+    size_t all_count = 0;
+    enum status status = database_take(call->api->database, &loan, error);
+    for (size_t i = 0; status == STATUS_OK && i < filter->customers_count; i++) {
+        const char *const *subjects = NULL;
+        size_t count = 0;
+        status = loan.status = customer_subjects(
+            loan.sql, filter->customers[i], call->arena, &subjects, &count, error);
+        if (status)
+            break;
+        struct bytes *more = arena_array(call->arena, all_count + count + 1, struct bytes);
+        for (size_t j = 0; j < all_count; j++)
+            more[j] = all[j];
+        for (size_t j = 0; j < count; j++)
+            more[all_count + j] = bytes_text(subjects[j]);
+        all = more;
+        all_count += count;
+    }
+    event_subjects_sort(all, all_count);
+    filter->subjects = all;
+    filter->subjects_count = all_count;
     return status;
 }
+
+static enum status
+facts_find(struct call *call, struct page *page, struct error *error)
+{
+    scoped(database_return) struct database_loan loan = {0};
+    const struct events_result *result = &page->result;
+    struct bytes *subjects = arena_array(call->arena, result->count + 1, struct bytes);
+    for (size_t i = 0; i < result->count; i++)
+        subjects[i] = result->rows[i].entry.subject;
+    enum status status = database_take(call->api->database, &loan, error);
+    if (status)
+        return status;
+    loan.status =
+        subject_facts(loan.sql, subjects, result->count, call->arena, &page->facts, error);
+    return loan.status;
+}
+
+static enum status
+events_ask(struct call *call, struct page *page, struct error *error)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    enum status status = readers_take(call->api->readers, &loan, error);
+    if (status == STATUS_OK)
+        status = events_list(loan.reader, &page->query, call->arena, &page->result, error);
+    return status;
+}
+
+static enum status
+page_ask(struct call *call, struct page *page, struct error *error)
+{
+    enum status status = STATUS_OK;
+    event_filter_use(&page->filter, &page->query);
+    if (page->filter.has_customers)
+        status = customers_find(call, &page->filter, error);
+    if (status == STATUS_OK)
+        status = events_ask(call, page, error);
+    if (status == STATUS_OK && page->result.count > 0)
+        status = facts_find(call, page, error);
+    return status;
+}
+
+// --- answering ---
 
 static void
 member_time(struct json_out *out, const char *key, int64_t time_ns)
@@ -90,7 +109,7 @@ member_string(struct json_out *out, const char *key, struct bytes text)
 }
 
 static void
-row_write(const struct events_row *row, struct json_out *out)
+row_write(const struct events_row *row, const char *customer, struct json_out *out)
 {
     const struct entry *entry = &row->entry;
     json_begin(out, '{');
@@ -106,6 +125,10 @@ row_write(const struct events_row *row, struct json_out *out)
     json_key(out, "data");
     json_unpack_pairs(entry->properties, entry->properties_count, out);
     json_end(out, '}');
+    if (customer != NULL) {
+        json_key(out, "customerId");
+        json_text(out, customer);
+    }
     member_time(out, "ingestedAt", row->arrival_ns);
     member_time(out, "storedAt", row->arrival_ns);
     if (row->validation_error != NULL) {
@@ -115,25 +138,119 @@ row_write(const struct events_row *row, struct json_out *out)
     json_end(out, '}');
 }
 
+static void
+rows_write(const struct page *page, struct json_out *out)
+{
+    json_begin(out, '[');
+    for (size_t i = 0; i < page->result.count; i++)
+        row_write(&page->result.rows[i], page->facts[i].customer, out);
+    json_end(out, ']');
+}
+
+// --- version 1 ---
+
+static struct bytes
+text_take(struct call *call, const char *name)
+{
+    const char *text = target_value(&call->target, name);
+    return text != NULL ? bytes_text(text) : bytes_of(NULL, 0);
+}
+
+static enum status
+customers_take(struct call *call, struct event_filter *out, struct error *error)
+{
+    const char *text;
+    size_t at = 0;
+    out->customers = arena_array(call->arena, EVENT_FILTER_CUSTOMERS_MAX, const char *);
+    while ((text = target_next(&call->target, "customerId", &at)) != NULL) {
+        if (out->customers_count == EVENT_FILTER_CUSTOMERS_MAX)
+            return error_set(error, STATUS_INVALID, "customerId is given too often");
+        out->customers[out->customers_count++] = text;
+    }
+    out->has_customers = out->customers_count > 0;
+    return STATUS_OK;
+}
+
+static enum status
+page_take(struct call *call, struct page *out, struct error *error)
+{
+    int64_t earliest_ns = clock_now_ns() - DAYS_BACK * DAY_NS, limit = LIMIT_MAX;
+    struct events_query *query = &out->query;
+    const struct target *target = &call->target;
+    *out = (struct page){.query = EVENTS_ALL, .filter.from_ns = INT64_MIN};
+    query->from_ns = earliest_ns;
+    query->id_part = text_take(call, "id");
+    query->subject = text_take(call, "subject");
+    enum status status = param_time(target, "from", &query->from_ns, error);
+    if (status == STATUS_OK)
+        status = param_time(target, "to", &query->to_ns, error);
+    if (status == STATUS_OK)
+        status = param_time(target, "ingestedAtFrom", &query->arrived_from_ns, error);
+    if (status == STATUS_OK)
+        status = param_time(target, "ingestedAtTo", &query->arrived_to_ns, error);
+    if (status == STATUS_OK)
+        status = param_int(target, "limit", 1, LIMIT_MAX, &limit, error);
+    if (status == STATUS_OK)
+        status = customers_take(call, &out->filter, error);
+    query->limit = (uint32_t)limit;
+    if (status == STATUS_OK && query->from_ns < earliest_ns)
+        status = error_set(error, STATUS_INVALID, "from must be at most %d days ago", DAYS_BACK);
+    return status;
+}
+
 void
 events_get(struct call *call)
 {
-    scoped(readers_return) struct readers_loan loan = {0};
-    struct events_query query;
-    struct events_result result;
+    struct page page;
     struct error error = {0};
-    enum status status = query_take(call, &query, &error);
+    enum status status = page_take(call, &page, &error);
     if (status == STATUS_OK)
-        status = readers_take(call->api->readers, &loan, &error);
+        status = page_ask(call, &page, &error);
+    if (status)
+        call_failed(call, &error);
+    else
+        rows_write(&page, call_json(call, 200));
+}
+
+// --- version 2 ---
+
+// Without a first time of its own a list is of the last days: it is read from the newest on, and
+// would go through the whole log for what is not there.
+static enum status
+page_take_v2(struct call *call, struct page *out, struct error *error)
+{
+    int64_t limit = LIMIT_MAX;
+    const char *filter = target_value(&call->target, "filter");
+    *out = (struct page){.query = EVENTS_ALL, .filter.from_ns = INT64_MIN};
+    enum status status = param_int(&call->target, "limit", 1, LIMIT_MAX, &limit, error);
+    if (status == STATUS_OK && filter != NULL)
+        status = event_filter_parse(bytes_text(filter), call->arena, &out->filter, error);
+    out->query.limit = (uint32_t)limit;
+    out->query.after = target_value(&call->target, "cursor");
+    if (out->filter.from_ns == INT64_MIN)
+        out->query.from_ns = clock_now_ns() - DAYS_BACK * DAY_NS;
+    return status;
+}
+
+void
+events_v2_get(struct call *call)
+{
+    struct page page;
+    struct error error = {0};
+    enum status status = page_take_v2(call, &page, &error);
     if (status == STATUS_OK)
-        status = events_list(loan.reader, &query, call->arena, &result, &error);
+        status = page_ask(call, &page, &error);
     if (status) {
         call_failed(call, &error);
         return;
     }
     struct json_out *out = call_json(call, 200);
-    json_begin(out, '[');
-    for (size_t i = 0; i < result.count; i++)
-        row_write(&result.rows[i], out);
-    json_end(out, ']');
+    json_begin(out, '{');
+    json_key(out, "items");
+    rows_write(&page, out);
+    if (page.result.next != NULL) {
+        json_key(out, "nextCursor");
+        json_text(out, page.result.next);
+    }
+    json_end(out, '}');
 }

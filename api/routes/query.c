@@ -5,6 +5,7 @@
 #include "api/call.h"
 #include "api/routes.h"
 #include "base/clock.h"
+#include "billing/subject.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ ask(struct call *call, const struct question *question, struct answer *out, stru
         .database = call->api->database,
         .meter = call->params[0],
         .now_ns = clock_now_ns(),
+        .progress = &call->api->progress,
     };
     return question_ask(&sources, question, call->arena, out, error);
 }
@@ -32,6 +34,25 @@ is_csv_wanted(const struct call *call)
 {
     const char *accept = http_field(call->request, "Accept");
     return accept != NULL && strncmp(accept, "text/csv", 8) == 0;
+}
+
+static enum status
+display_names_find(struct call *call, struct answer *answer, struct error *error)
+{
+    scoped(database_return) struct database_loan loan = {0};
+    struct subject_facts *facts = NULL;
+    struct bytes *subjects = arena_array(call->arena, answer->count + 1, struct bytes);
+    for (size_t i = 0; i < answer->count; i++)
+        subjects[i] = answer->rows[i].usage->subject;
+    enum status status = database_take(call->api->database, &loan, error);
+    if (status)
+        return status;
+    loan.status = subject_facts(loan.sql, subjects, answer->count, call->arena, &facts, error);
+    for (size_t i = 0; loan.status == STATUS_OK && i < answer->count; i++) {
+        answer->rows[i].display_name = facts[i].display_name;
+        answer->has_display_names |= facts[i].display_name != NULL;
+    }
+    return loan.status;
 }
 
 static void
@@ -56,6 +77,8 @@ query_answer(struct call *call, enum status status, struct question *question, s
     struct answer answer;
     if (status == STATUS_OK)
         status = ask(call, question, &answer, error);
+    if (status == STATUS_OK && question->is_by_subject && is_csv_wanted(call))
+        status = display_names_find(call, &answer, error);
     if (status)
         call_failed(call, error);
     else

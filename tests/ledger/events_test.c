@@ -111,6 +111,54 @@ is_wanted(const struct events_query *query, const struct events_row *row, const 
            (query->id.size == 0 || bytes_equal(query->id, entry->id)) && has_part(entry->id, part);
 }
 
+struct taste {
+    int64_t arrival_ns;
+    size_t asked;
+};
+
+static bool
+accepts_odd_seconds(void *context, const struct entry *entry, int64_t arrival_ns)
+{
+    struct taste *taste = context;
+    taste->asked++;
+    taste->arrival_ns = arrival_ns;
+    return entry->time_ns / SECOND_NS % 2 == 1;
+}
+
+Test(events, takes_only_what_the_asker_accepts)
+{
+    static struct events_row all[400];
+    static struct events_row some[400];
+    struct taste taste = {0};
+    struct reading reading;
+    reading_begin(&reading, 2);
+    reading.seed = 43;
+    reading_write_begin(&reading, HOUR_NS);
+    reading_put_random(&reading, 200);
+    struct reader *reader = open_reader(&reading);
+    scoped(arena_done) struct arena arena = {0};
+    cr_assert_eq(list_pages(reader, EVENTS_ALL, 1000, &arena, all, 400), 200);
+    struct events_query query = EVENTS_ALL;
+    query.accepts = accepts_odd_seconds;
+    query.context = &taste;
+    query.type = bytes_text("llm");
+    size_t count = list_pages(reader, query, 7, &arena, some, 400);
+    size_t at = 0;
+    for (size_t i = 0; i < 200; i++) {
+        bool is_odd = all[i].entry.time_ns / SECOND_NS % 2 == 1;
+        if (!is_odd || !bytes_equal(all[i].entry.type, query.type))
+            continue;
+        cr_assert_lt(at, count);
+        cr_assert(bytes_equal(some[at++].entry.id, all[i].entry.id));
+    }
+    cr_assert_eq(at, count);
+    cr_assert(count > 10 && count < 190 && taste.asked > count);
+    cr_assert_eq(taste.arrival_ns >= READING_NOW_NS, true);
+    reader_close(reader);
+    reading_write_end(&reading);
+    reading_end(&reading);
+}
+
 Test(events, every_filter_takes_what_it_says)
 {
     static struct events_row all[400];

@@ -156,6 +156,34 @@ class Query(unittest.TestCase):
         self.assertEqual(sorted(lines[1:]), [
             "", f'{day},,"/a,""b""",4.000000', f'{day},POST,"/a,""b""",2.000000'])
 
+    def test_csv_names_subjects_that_have_a_name(self):
+        self.api.post("/api/v1/subjects", [{"key": "s1", "displayName": 'One, "first"'}])
+        target = "/api/v1/meters/grouped/query?windowSize=MONTH&groupBy="
+        text = {"Accept": "text/csv"}
+        month = "2026-11-01T00:00:00Z,2026-12-01T00:00:00Z"
+        self.assertEqual(self.api.get(target + "subject", fields=text).body.decode().split("\n"), [
+            "window_start,window_end,subject,subject_display_name,value",
+            month + ',s1,"One, ""first""",6.000000', month + ",s2,,4.000000", ""])
+        self.assertEqual(self.api.get(target + "method", fields=text).body.decode().split("\n")[0],
+                         "window_start,window_end,method,value")
+        self.api.ask("DELETE", "/api/v1/subjects/s1")
+
+    def test_a_question_with_a_name_says_how_far_it_is(self):
+        progress = "/api/v1/info/progress/"
+        self.query("sum", clientId="one")
+        answer = self.api.get(progress + "one", key="read").json
+        self.assertEqual((answer["success"], answer["failed"], answer["total"]), (1, 0, 1))
+        self.assertRegex(answer["updatedAt"], "^20.*Z$")
+        self.query("sum", clientId="two", filterCustomerId=["c1", "c2"])
+        answer = self.api.get(progress + "two").json
+        self.assertEqual((answer["success"], answer["failed"], answer["total"]), (2, 0, 2))
+        self.query("sum", status=404, clientId="two", filterCustomerId=["c1", "nobody", "c2"])
+        answer = self.api.get(progress + "two").json
+        self.assertEqual((answer["success"], answer["failed"], answer["total"]), (1, 1, 3))
+        self.assertEqual(self.api.get(progress + "three").status, 404)
+        for wrong in ("", "x" * 37):
+            self.query("sum", status=400, clientId=wrong)
+
     def test_lists(self):
         self.assertEqual(self.api.get("/api/v1/meters/grouped/subjects").json, ["s1", "s2"])
         values = "/api/v1/meters/grouped/group-by/method/values"

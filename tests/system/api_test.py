@@ -28,6 +28,7 @@ STATUSES = {
     ("GET", "/api/openapi.yaml"): (200, 200, 200, 200, 200),
     ("GET", "/api/v1/events"): (401, 403, 200, 403, 200),
     ("POST", "/api/v1/events"): (401, 400, 403, 403, 400),
+    ("GET", "/api/v1/info/progress/{id}"): (401, 403, 404, 403, 404),
     ("GET", "/api/v1/meters"): (401, 403, 200, 403, 200),
     ("POST", "/api/v1/meters"): (401, 403, 403, 403, 400),
     ("GET", "/api/v1/meters/{meter}"): (401, 403, 404, 403, 404),
@@ -41,6 +42,7 @@ STATUSES = {
     ("POST", "/api/v1/subjects"): (401, 403, 403, 400, 400),
     ("GET", "/api/v1/subjects/{subject}"): (401, 403, 404, 404, 404),
     ("DELETE", "/api/v1/subjects/{subject}"): (401, 403, 403, 404, 404),
+    ("GET", "/api/v2/events"): (401, 403, 200, 403, 200),
 }
 
 
