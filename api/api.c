@@ -3,6 +3,7 @@
 #include "api/call.h"
 #include "api/caller.h"
 #include "api/coding.h"
+#include "api/idempotency.h"
 #include "api/route.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -70,7 +71,7 @@ cors_answer(struct call *call)
         call->response,
         "Access-Control-Expose-Headers",
         "X-Request-Id, Retry-After, Content-Disposition, RateLimit-Policy, RateLimit-Limit, "
-        "RateLimit-Remaining, RateLimit-Reset");
+        "RateLimit-Remaining, RateLimit-Reset, Idempotency-Replayed");
     return true;
 }
 
@@ -140,8 +141,10 @@ call_route(struct call *call)
         http_add(call->response, "Allow", arena_text(call->arena, allowed));
         return;
     }
-    if (caller_may(call) && coding_inflate(call))
+    if (caller_may(call) && coding_inflate(call) && idempotency_begin(call)) {
         call->route->handle(call);
+        idempotency_end(call);
+    }
 }
 
 static void

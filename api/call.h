@@ -36,6 +36,8 @@ struct call {
     enum keys_verdict verdict;            // on the key that was shown
     struct keys_grant grant;              // of a good one
     const char *key_id;                   // whose key it is; NULL: nobody's
+    const char *once_key;                 // its Idempotency-Key, while it is the first with it
+    const char *once_attempt;             // of api/idempotency.h
     struct json_out json;
     struct http_request inflated_request;  // what request is when its body came compressed
     struct buffer inflated;

@@ -104,7 +104,7 @@ unauthorized(struct call *call, const char *detail)
 bool
 caller_may(struct call *call)
 {
-    unsigned wanted = call->route->scopes & ~(unsigned)ROUTE_UNCOUNTED;
+    unsigned wanted = call->route->scopes & ~(unsigned)ROUTE_FLAGS;
     if (wanted == 0)
         return true;
     if (bearer_of(call->request) == NULL) {

@@ -22,6 +22,9 @@ enum {
     ROUTE_ALLOWED_MAX = 64,
     // Beside scopes: not counted against what an address may ask without a key (api/caller.h).
     ROUTE_UNCOUNTED = 1 << 16,
+    // Beside scopes: takes Idempotency-Key (api/idempotency.h).
+    ROUTE_CREATES = 1 << 17,
+    ROUTE_FLAGS = ROUTE_UNCOUNTED | ROUTE_CREATES,
 };
 
 // HEAD finds the route of GET. params: the parts in braces. out_allowed: "GET, HEAD, OPTIONS", the

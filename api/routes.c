@@ -10,6 +10,7 @@ enum {
     READ = API_SCOPE_READ,
     BILLING = API_SCOPE_BILLING,
     ADMIN = API_SCOPE_ADMIN,
+    CREATES = ROUTE_CREATES,  // takes Idempotency-Key
 };
 
 // clang-format off
@@ -31,7 +32,7 @@ const struct route ROUTES[] = {
     {"POST",   "/api/v1/events",                                  INGEST,  events_post},
     {"GET",    "/api/v1/info/progress/{id}",                      READ,    progress_get},
     {"GET",    "/api/v1/meters",                                  READ,    meters_get},
-    {"POST",   "/api/v1/meters",                                  ADMIN,   meters_post},
+    {"POST",   "/api/v1/meters",                                  ADMIN | CREATES, meters_post},
     {"GET",    "/api/v1/meters/{meter}",                          READ,    meter_get},
     {"PUT",    "/api/v1/meters/{meter}",                          ADMIN,   meter_put},
     {"DELETE", "/api/v1/meters/{meter}",                          ADMIN,   meter_delete},

@@ -5,6 +5,7 @@ import re
 
 import support
 
+FLAGS = ("ANYBODY", "HEALTH", "CREATES")  # of a row, beside scopes
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -43,5 +44,5 @@ def table():
                                   re.MULTILINE))
     assert handlers == {row[3] for row in rows}, handlers ^ {row[3] for row in rows}
     return {(method, path): frozenset(
-        scope.lower() for scope in scopes.split(" | ") if scope not in ("ANYBODY", "HEALTH"))
+        scope.lower() for scope in scopes.split(" | ") if scope not in FLAGS)
         for method, path, scopes, _ in rows}
