@@ -132,8 +132,8 @@ six_decimals(const char *text, char *room)
 }
 
 // Quoted where RFC 4180 wants it.
-static void
-cell_put(struct buffer *out, struct bytes text)
+void
+answer_cell_put(struct buffer *out, struct bytes text)
 {
     bool is_quoted = false;
     for (size_t i = 0; i < text.size; i++)
@@ -165,19 +165,19 @@ row_write_csv(
     six_decimals(value, six);
     buffer_format(out, "%s,%s,", from, to);
     if (question->is_by_subject) {
-        cell_put(out, row->usage->subject);
+        answer_cell_put(out, row->usage->subject);
         buffer_u8(out, ',');
     }
     if (answer->has_display_names) {
-        cell_put(out, bytes_text(row->display_name != NULL ? row->display_name : ""));
+        answer_cell_put(out, bytes_text(row->display_name != NULL ? row->display_name : ""));
         buffer_u8(out, ',');
     }
     if (question->is_by_customer) {
-        cell_put(out, bytes_text(row->customer));
+        answer_cell_put(out, bytes_text(row->customer));
         buffer_u8(out, ',');
     }
     for (size_t i = 0; i < question->group_by.count; i++) {
-        cell_put(out, row->usage->dimensions[i]);
+        answer_cell_put(out, row->usage->dimensions[i]);
         buffer_u8(out, ',');
     }
     buffer_format(out, "%s\n", six);
@@ -194,7 +194,7 @@ answer_write_csv(const struct question *question, const struct answer *answer, s
     if (question->is_by_customer)
         buffer_text(out, "customer_id,");
     for (size_t i = 0; i < question->group_by.count; i++) {
-        cell_put(out, bytes_text(question->group_by.items[i]));
+        answer_cell_put(out, bytes_text(question->group_by.items[i]));
         buffer_u8(out, ',');
     }
     buffer_text(out, "value\n");

@@ -17,3 +17,5 @@ void
 answer_write_csv(const struct question *question, const struct answer *answer, struct buffer *out);
 // A decimal's text with exactly six decimals. room holds WIDE_TEXT_MAX + 8.
 void six_decimals(const char *text, char *room);
+// A cell of CSV, quoted where RFC 4180 wants it.
+void answer_cell_put(struct buffer *out, struct bytes text);

@@ -69,6 +69,17 @@ body_name_check(const char *name, const char *text, struct error *error)
     return STATUS_OK;
 }
 
+enum status
+body_strings_check(const struct json *object, const char *name, struct error *error)
+{
+    bool is_fit = object->type == JSON_OBJECT || object->type == JSON_NULL;
+    for (const struct json *item = object->first; is_fit && item != NULL; item = item->next)
+        is_fit = item->type == JSON_STRING && item->text.size <= BODY_STRING_MAX &&
+                 memchr(item->text.data, '\0', item->text.size) == NULL;
+    return is_fit ? STATUS_OK
+                  : error_set(error, STATUS_INVALID, "%s must be an object of strings", name);
+}
+
 void
 body_copy(const struct json *value, struct arena *arena, struct json_out *out)
 {

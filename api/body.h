@@ -27,6 +27,10 @@ const struct json *body_member(const struct json *object, const char *name);
 // The names of customers and subjects: 1 to 255 bytes without control characters.
 enum { BODY_NAME_MAX = 255 };
 enum status body_name_check(const char *name, const char *text, struct error *error) CHECKED;
+// An object of strings, or null.
+enum { BODY_STRING_MAX = 4096 };
+enum status
+body_strings_check(const struct json *object, const char *name, struct error *error) CHECKED;
 // Any JSON value as text again, numbers with their digits.
 const char *body_print(const struct json *value, struct arena *arena);
 void body_copy(const struct json *value, struct arena *arena, struct json_out *out);

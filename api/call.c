@@ -55,6 +55,28 @@ call_empty(struct call *call, int status)
 }
 
 static void
+member_text(struct json_out *out, const char *key, const char *text)
+{
+    json_key(out, key);
+    json_text(out, text);
+}
+
+static void
+parameters_write(struct json_out *out, const struct call_fault *faults, size_t count)
+{
+    json_key(out, "invalid_parameters");
+    json_begin(out, '[');
+    for (size_t i = 0; i < count; i++) {
+        json_begin(out, '{');
+        member_text(out, "field", faults[i].place);
+        member_text(out, "reason", faults[i].text);
+        member_text(out, "source", "body");
+        json_end(out, '}');
+    }
+    json_end(out, ']');
+}
+
+static void
 faults_write(struct json_out *out, const struct call_fault *faults, size_t count)
 {
     json_key(out, "extensions");
@@ -63,14 +85,16 @@ faults_write(struct json_out *out, const struct call_fault *faults, size_t count
     json_begin(out, '[');
     for (size_t i = 0; i < count; i++) {
         json_begin(out, '{');
-        json_key(out, "field");
-        json_text(out, faults[i].place);
-        json_key(out, "message");
-        json_text(out, faults[i].text);
+        if (faults[i].code != NULL)
+            member_text(out, "code", faults[i].code);
+        member_text(out, "field", faults[i].place);
+        member_text(out, "message", faults[i].text);
         json_end(out, '}');
     }
     json_end(out, ']');
     json_end(out, '}');
+    if (faults[0].code != NULL)
+        parameters_write(out, faults, count);
 }
 
 // What a handler has begun to write is dropped.
@@ -87,16 +111,12 @@ call_faults(
     struct json_out *out = call_json(call, status);
     call->response->content_type = "application/problem+json";
     json_begin(out, '{');
-    json_key(out, "type");
-    json_text(out, "about:blank");
-    json_key(out, "title");
-    json_text(out, call_reason(status));
+    member_text(out, "type", "about:blank");
+    member_text(out, "title", call_reason(status));
     json_key(out, "status");
     json_int(out, status);
-    json_key(out, "detail");
-    json_text(out, detail);
-    json_key(out, "instance");
-    json_text(out, arena_format(call->arena, "urn:request:%s", call->id));
+    member_text(out, "detail", detail);
+    member_text(out, "instance", arena_format(call->arena, "urn:request:%s", call->id));
     if (count > 0)
         faults_write(out, faults, count);
     json_end(out, '}');

@@ -47,6 +47,7 @@ struct call {
 struct call_fault {
     const char *place;  // "[3].subject"
     const char *text;
+    const char *code;  // "invalid_group_by"; NULL: none
 };
 
 // A body of JSON (application/json), to be written before the handler returns.
@@ -54,7 +55,8 @@ struct json_out *call_json(struct call *call, int status);
 void call_empty(struct call *call, int status);
 // application/problem+json as RFC 9457 has it; the detail tells a person what to do.
 void call_problem(struct call *call, int status, const char *format, ...) PRINTF_LIKE(3, 4);
-// The same with extensions.validationErrors.
+// The same with extensions.validationErrors, and, where they have codes, with invalid_parameters as
+// version 3 of OpenMeter's API has them.
 void call_faults(
     struct call *call,
     int status,

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 1024, DESCRIPTION_MAX_BYTES = 4096, MEMBER_MAX_BYTES = 4096 };
+enum { NAME_MAX_BYTES = 1024, DESCRIPTION_MAX_BYTES = 4096 };
 
 static const char *const READ_ONLY_V1[] = {
     "id",
@@ -64,18 +64,6 @@ members_check(const struct json *object, const struct customer_words *words, str
         allowed[count++] = words->read_only[i];
     must(count < sizeof allowed / sizeof allowed[0]);
     return body_members(object, allowed, error);
-}
-
-// An object of strings.
-static enum status
-strings_check(const struct json *object, const char *name, struct error *error)
-{
-    bool is_fit = object->type == JSON_OBJECT;
-    for (const struct json *item = is_fit ? object->first : NULL; item != NULL; item = item->next)
-        is_fit = is_fit && item->type == JSON_STRING && item->text.size <= MEMBER_MAX_BYTES &&
-                 memchr(item->text.data, '\0', item->text.size) == NULL;
-    return is_fit ? STATUS_OK
-                  : error_set(error, STATUS_INVALID, "%s must be an object of strings", name);
 }
 
 static enum status
@@ -136,7 +124,7 @@ address_read(
     for (size_t i = 0; i < CUSTOMER_ADDRESS_MEMBERS; i++) {
         const struct json *member = body_member(address, words->address_members[i]);
         bool is_text = member != NULL && member->type == JSON_STRING &&
-                       member->text.size <= MEMBER_MAX_BYTES &&
+                       member->text.size <= BODY_STRING_MAX &&
                        memchr(member->text.data, '\0', member->text.size) == NULL;
         if (member != NULL && !is_text)
             return error_set(
@@ -215,7 +203,7 @@ customer_json_read(
         status = address_read(root, words, arena, &profile, error);
     const struct json *metadata = status ? NULL : body_member(root, words->metadata);
     if (metadata != NULL) {
-        status = strings_check(metadata, words->metadata, error);
+        status = body_strings_check(metadata, words->metadata, error);
         profile.metadata = body_print(metadata, arena);
     }
     *out = profile;

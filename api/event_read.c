@@ -189,6 +189,31 @@ item_read(struct reading *reading)
         fault_set(reading, reading->object, "", "must not be larger than 64 KiB");
 }
 
+struct bytes
+event_stranger(const struct event_item *item)
+{
+    static const char *const known[] = {
+        "id",
+        "source",
+        "specversion",
+        "type",
+        "subject",
+        "time",
+        "data",
+        "datacontenttype",
+        "dataschema",
+        NULL};
+    const struct json *member = item->object->first;
+    for (; member != NULL && item->object->type == JSON_OBJECT; member = member->next) {
+        bool is_known = false;
+        for (size_t i = 0; known[i] != NULL && !is_known; i++)
+            is_known = bytes_equal(member->key, bytes_text(known[i]));
+        if (!is_known)
+            return member->key;
+    }
+    return bytes_of(NULL, 0);
+}
+
 enum status
 event_list_read(
     struct bytes body,
@@ -215,6 +240,7 @@ event_list_read(
     const struct json *object = is_many ? root->first : root;
     for (uint32_t i = 0; i < count; i++, object = object->next) {
         struct reading reading = {arena, object, &out->items[i]};
+        out->items[i].object = object;
         item_read(&reading);
         out->faults_count += out->items[i].fault != NULL;
     }

@@ -8,6 +8,27 @@
 
 #include <string.h>
 
+const struct meter_words METER_V1 = {
+    .key = "slug",
+    .event_type = "eventType",
+    .value_property = "valueProperty",
+    .dimensions = "groupBy",
+    .metadata = "metadata",
+    .created = "createdAt",
+    .updated = "updatedAt",
+    .is_upper = true,
+};
+const struct meter_words METER_V3 = {
+    .key = "key",
+    .event_type = "event_type",
+    .value_property = "value_property",
+    .dimensions = "dimensions",
+    .metadata = "labels",
+    .created = "created_at",
+    .updated = "updated_at",
+    .is_name_required = true,
+};
+
 static enum status
 body_parse(
     struct bytes body,
@@ -32,10 +53,14 @@ path_read(
 }
 
 static enum status
-group_by_read(
-    const struct json *object, struct arena *arena, struct meter *meter, struct error *error)
+dimensions_read(
+    const struct json *object,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct meter *meter,
+    struct error *error)
 {
-    const struct json *group_by = json_member(object, "groupBy");
+    const struct json *group_by = json_member(object, words->dimensions);
     if (group_by == NULL)
         return STATUS_OK;
     meter->dimensions_count = 0;
@@ -45,7 +70,8 @@ group_by_read(
         return error_set(
             error,
             STATUS_INVALID,
-            "groupBy must be an object of at most %d names and paths",
+            "%s must be an object of at most %d names and paths",
+            words->dimensions,
             METER_DIMENSIONS_MAX);
     for (const struct json *item = group_by->first; item != NULL; item = item->next) {
         struct meter_dimension *dimension = &meter->dimensions[meter->dimensions_count++];
@@ -53,83 +79,138 @@ group_by_read(
         const char *text = NULL;
         enum status status = body_text(group_by, dimension->name, true, arena, &text, error);
         if (status == STATUS_OK)
-            status = path_read("groupBy", text, arena, &dimension->path, error);
+            status = path_read(words->dimensions, text, arena, &dimension->path, error);
         if (status)
             return status;
         if (meter->value_property != NULL && strcmp(dimension->path, meter->value_property) == 0)
             return error_set(
-                error, STATUS_INVALID, "groupBy: %s is the value's own path", dimension->name);
+                error,
+                STATUS_INVALID,
+                "%s: %s is the value's own path",
+                words->dimensions,
+                dimension->name);
     }
     return STATUS_OK;
 }
 
+// Name, description and metadata; what is absent stays.
 static enum status
-value_read(const char *value, struct arena *arena, struct meter *meter, struct error *error)
+facts_read(
+    const struct json *object,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct meter *meter,
+    struct error *error)
 {
+    const char *name = NULL, *description = NULL;
+    const struct json *metadata = json_member(object, words->metadata);
+    enum status status = body_text(object, "name", false, arena, &name, error);
+    if (status == STATUS_OK)
+        status = body_text(object, "description", false, arena, &description, error);
+    if (status)
+        return status;
+    if (name != NULL && name[0] == '\0')
+        return error_set(error, STATUS_INVALID, "name must have 1 to 256 characters");
+    if (name != NULL)
+        meter->name = name;
+    if (json_member(object, "description") != NULL)
+        meter->description = description;
+    if (metadata == NULL)
+        return STATUS_OK;
+    status = body_strings_check(metadata, words->metadata, error);
+    if (status == STATUS_OK)
+        meter->metadata = metadata->type == JSON_NULL ? "{}" : body_print(metadata, arena);
+    return status;
+}
+
+static enum status
+value_read(
+    const struct json *object,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct meter *meter,
+    struct error *error)
+{
+    const char *name = words->value_property, *value = NULL;
     bool is_count = meter->aggregation == AGGREGATION_COUNT;
+    enum status status = body_text(object, name, false, arena, &value, error);
+    if (status)
+        return status;
     if (is_count && value != NULL)
-        return error_set(error, STATUS_INVALID, "valueProperty is not for COUNT");
+        return error_set(error, STATUS_INVALID, "%s is not for counts", name);
     if (!is_count && value == NULL)
-        return error_set(error, STATUS_INVALID, "valueProperty is required but for COUNT");
-    return is_count ? STATUS_OK
-                    : path_read("valueProperty", value, arena, &meter->value_property, error);
+        return error_set(error, STATUS_INVALID, "%s is required but for counts", name);
+    return is_count ? STATUS_OK : path_read(name, value, arena, &meter->value_property, error);
+}
+
+static enum status
+aggregation_read(
+    const struct json *object, struct arena *arena, struct meter *meter, struct error *error)
+{
+    const char *text = NULL;
+    enum status status = body_text(object, "aggregation", true, arena, &text, error);
+    if (status)
+        return status;
+    must(text != NULL);
+    return aggregation_parse(bytes_text(text), &meter->aggregation)
+               ? STATUS_OK
+               : error_set(
+                     error, STATUS_INVALID, "aggregation %s is none of " AGGREGATION_NAMES, text);
 }
 
 enum status
-meter_json_read(struct bytes body, struct arena *arena, struct meter *out, struct error *error)
+meter_json_read(
+    struct bytes body,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct meter *out,
+    struct error *error)
 {
-    static const char *const allowed[] = {
-        "slug",
+    const char *const allowed[] = {
+        words->key,
         "name",
         "description",
+        words->metadata,
         "aggregation",
-        "eventType",
-        "valueProperty",
-        "groupBy",
+        words->event_type,
+        words->value_property,
+        words->dimensions,
         NULL};
     struct meter meter = {0};
     struct json *root;
-    const char *name = NULL, *aggregation = NULL, *value = NULL;
     enum status status = body_parse(body, allowed, arena, &root, error);
     if (status == STATUS_OK)
-        status = body_text(root, "slug", true, arena, &meter.key, error);
+        status = body_text(root, words->key, true, arena, &meter.key, error);
     if (status == STATUS_OK)
-        status = body_text(root, "name", false, arena, &name, error);
+        status = body_text(root, words->event_type, true, arena, &meter.event_type, error);
     if (status == STATUS_OK)
-        status = body_text(root, "description", false, arena, &meter.description, error);
+        status = facts_read(root, words, arena, &meter, error);
+    if (status == STATUS_OK && words->is_name_required && meter.name == NULL)
+        status = error_set(error, STATUS_INVALID, "name is required");
     if (status == STATUS_OK)
-        status = body_text(root, "eventType", true, arena, &meter.event_type, error);
+        status = aggregation_read(root, arena, &meter, error);
     if (status == STATUS_OK)
-        status = body_text(root, "valueProperty", false, arena, &value, error);
+        status = value_read(root, words, arena, &meter, error);
     if (status == STATUS_OK)
-        status = body_text(root, "aggregation", true, arena, &aggregation, error);
-    if (status)
-        return status;
-    must(aggregation != NULL);
-    if (!aggregation_parse(bytes_text(aggregation), &meter.aggregation))
-        return error_set(
-            error, STATUS_INVALID, "aggregation %s is none of " AGGREGATION_NAMES, aggregation);
-    status = value_read(value, arena, &meter, error);
-    if (status == STATUS_OK)
-        status = group_by_read(root, arena, &meter, error);
+        status = dimensions_read(root, words, arena, &meter, error);
     *out = meter;
     return status;
 }
 
 enum status
-meter_json_change(struct bytes body, struct arena *arena, struct meter *meter, struct error *error)
+meter_json_change(
+    struct bytes body,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct meter *meter,
+    struct error *error)
 {
-    static const char *const allowed[] = {"name", "description", "groupBy", NULL};
+    const char *const allowed[] = {"name", "description", words->metadata, words->dimensions, NULL};
     struct json *root;
-    const char *name = NULL, *description = NULL;
     enum status status = body_parse(body, allowed, arena, &root, error);
     if (status == STATUS_OK)
-        status = body_text(root, "name", false, arena, &name, error);
-    if (status == STATUS_OK)
-        status = body_text(root, "description", false, arena, &description, error);
-    if (status == STATUS_OK && json_member(root, "description") != NULL)
-        meter->description = description;
-    return status ? status : group_by_read(root, arena, meter, error);
+        status = facts_read(root, words, arena, meter, error);
+    return status ? status : dimensions_read(root, words, arena, meter, error);
 }
 
 void
@@ -166,26 +247,38 @@ aggregation_upper(enum aggregation aggregation, struct arena *arena)
 }
 
 void
-meter_json_write(const struct meter *meter, struct arena *arena, struct json_out *out)
+meter_json_write(
+    const struct meter *meter,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct json_out *out)
 {
     char id[ULID_SIZE + 1];
     meter_ulid(meter, id);
     json_begin(out, '{');
     member_text(out, "id", id);
-    member_text(out, "slug", meter->key);
-    member_text(out, "name", meter->key);
+    member_text(out, words->key, meter->key);
+    member_text(out, "name", meter->name != NULL ? meter->name : meter->key);
     if (meter->description != NULL)
         member_text(out, "description", meter->description);
-    member_text(out, "aggregation", aggregation_upper(meter->aggregation, arena));
-    member_text(out, "eventType", meter->event_type);
+    if (meter->metadata != NULL) {
+        json_key(out, words->metadata);
+        json_raw(out, meter->metadata);
+    }
+    member_text(
+        out,
+        "aggregation",
+        words->is_upper ? aggregation_upper(meter->aggregation, arena)
+                        : aggregation_name(meter->aggregation));
+    member_text(out, words->event_type, meter->event_type);
     if (meter->value_property != NULL)
-        member_text(out, "valueProperty", meter->value_property);
-    json_key(out, "groupBy");
+        member_text(out, words->value_property, meter->value_property);
+    json_key(out, words->dimensions);
     json_begin(out, '{');
     for (uint32_t i = 0; i < meter->dimensions_count; i++)
         member_text(out, meter->dimensions[i].name, meter->dimensions[i].path);
     json_end(out, '}');
-    member_time(out, "createdAt", meter->created_ns);
-    member_time(out, "updatedAt", meter->updated_ns);
+    member_time(out, words->created, meter->created_ns);
+    member_time(out, words->updated, meter->updated_ns);
     json_end(out, '}');
 }

@@ -52,8 +52,8 @@ window_read(const char *text, struct question *out, struct error *error)
     return invalid(error, "windowSize", "must be MINUTE, HOUR, DAY or MONTH");
 }
 
-static enum status
-list_add(
+enum status
+question_list_add(
     const char *name, const char *text, size_t max, struct question_list *out, struct error *error)
 {
     must(text != NULL);
@@ -68,8 +68,8 @@ list_add(
     return STATUS_OK;
 }
 
-static enum status
-group_by_add(const char *text, struct question *out, struct error *error)
+enum status
+question_group_by_add(const char *text, struct question *out, struct error *error)
 {
     must(text != NULL);
     if (strcmp(text, "subject") == 0)
@@ -77,11 +77,11 @@ group_by_add(const char *text, struct question *out, struct error *error)
     else if (strcmp(text, "customer_id") == 0)
         out->is_by_customer = true;
     else
-        return list_add("groupBy", text, METER_DIMENSIONS_MAX, &out->group_by, error);
+        return question_list_add("groupBy", text, METER_DIMENSIONS_MAX, &out->group_by, error);
     return STATUS_OK;
 }
 
-static void
+void
 question_begin(struct arena *arena, struct question *out)
 {
     *out = (struct question){.from_ns = INT64_MIN, .to_ns = INT64_MAX};
@@ -99,8 +99,7 @@ client_check(const char *client_id, struct error *error)
                : invalid(error, "clientId", "must have 1 to 36 characters");
 }
 
-// What belongs together.
-static enum status
+enum status
 question_check(struct question *out, bool has_simple, bool has_advanced, struct error *error)
 {
     if (out->has_from && out->has_to && out->from_ns >= out->to_ns)
@@ -123,12 +122,13 @@ lists_from_target(const struct target *target, struct question *out, struct erro
     for (size_t i = 0; status == STATUS_OK && i < target->pairs_count; i++) {
         const struct target_pair *pair = &target->pairs[i];
         if (strcmp(pair->name, "subject") == 0)
-            status = list_add("subject", pair->value, QUESTION_LIST_MAX, &out->subjects, error);
+            status =
+                question_list_add("subject", pair->value, QUESTION_LIST_MAX, &out->subjects, error);
         else if (strcmp(pair->name, "filterCustomerId") == 0)
-            status = list_add(
+            status = question_list_add(
                 "filterCustomerId", pair->value, QUESTION_CUSTOMERS_MAX, &out->customers, error);
         else if (strcmp(pair->name, "groupBy") == 0)
-            status = group_by_add(pair->value, out, error);
+            status = question_group_by_add(pair->value, out, error);
     }
     return status;
 }
@@ -231,11 +231,13 @@ lists_from_body(
             const char *text = NULL;
             enum status status = text_of(item, names[i], arena, &text, error);
             if (status == STATUS_OK && i == 0)
-                status = list_add(names[i], text, QUESTION_LIST_MAX, &out->subjects, error);
+                status =
+                    question_list_add(names[i], text, QUESTION_LIST_MAX, &out->subjects, error);
             else if (status == STATUS_OK && i == 1)
-                status = list_add(names[i], text, QUESTION_CUSTOMERS_MAX, &out->customers, error);
+                status = question_list_add(
+                    names[i], text, QUESTION_CUSTOMERS_MAX, &out->customers, error);
             else if (status == STATUS_OK)
-                status = group_by_add(text, out, error);
+                status = question_group_by_add(text, out, error);
             if (status)
                 return status;
         }

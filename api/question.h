@@ -44,6 +44,20 @@ enum status question_from_target(
 enum status question_from_body(
     struct bytes body, struct arena *arena, struct question *out, struct error *error) CHECKED;
 
+// For those who read other forms (api/question_v3.h): an empty question, a text in one of its
+// lists, and what belongs together at the end.
+void question_begin(struct arena *arena, struct question *out);
+enum status question_list_add(
+    const char *name,
+    const char *text,
+    size_t max,
+    struct question_list *out,
+    struct error *error) CHECKED;
+enum status
+question_group_by_add(const char *text, struct question *out, struct error *error) CHECKED;
+enum status question_check(
+    struct question *out, bool has_simple, bool has_advanced, struct error *error) CHECKED;
+
 struct answer_row {
     const struct usage_row *usage;
     const char *customer;      // NULL: not by customers

@@ -45,6 +45,18 @@ const struct route ROUTES[] = {
     {"GET",    "/api/v1/subjects/{subject}",                      READ | BILLING, subject_get},
     {"DELETE", "/api/v1/subjects/{subject}",                      BILLING, subject_delete},
     {"GET",    "/api/v2/events",                                  READ,    events_v2_get},
+    {"GET",    "/api/v3/openmeter/customers",                     READ | BILLING, customers_v3_get},
+    {"POST",   "/api/v3/openmeter/customers",                     BILLING, customers_v3_post},
+    {"GET",    "/api/v3/openmeter/customers/{customer}",          READ | BILLING, customer_v3_get},
+    {"PUT",    "/api/v3/openmeter/customers/{customer}",          BILLING, customer_v3_put},
+    {"DELETE", "/api/v3/openmeter/customers/{customer}",          BILLING, customer_delete},
+    {"POST",   "/api/v3/openmeter/events",                        INGEST,  events_v3_post},
+    {"GET",    "/api/v3/openmeter/meters",                        READ,    meters_v3_get},
+    {"POST",   "/api/v3/openmeter/meters",                        ADMIN,   meters_v3_post},
+    {"GET",    "/api/v3/openmeter/meters/{meter}",                READ,    meter_v3_get},
+    {"PUT",    "/api/v3/openmeter/meters/{meter}",                ADMIN,   meter_v3_put},
+    {"DELETE", "/api/v3/openmeter/meters/{meter}",                ADMIN,   meter_delete},
+    {"POST",   "/api/v3/openmeter/meters/{meter}/query",          READ,    meter_v3_query_post},
     {NULL, NULL, 0, NULL},
 };
 // clang-format on

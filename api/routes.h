@@ -18,6 +18,7 @@ void events_v2_get(struct call *call);
 
 // routes/events.c
 void events_post(struct call *call);
+void events_v3_post(struct call *call);
 
 // routes/meters.c
 void meters_get(struct call *call);
@@ -52,3 +53,14 @@ void subjects_get(struct call *call);
 void subjects_post(struct call *call);
 void subject_get(struct call *call);
 void subject_delete(struct call *call);
+
+// routes/v3.c
+void customers_v3_get(struct call *call);
+void customers_v3_post(struct call *call);
+void customer_v3_get(struct call *call);
+void customer_v3_put(struct call *call);
+void meters_v3_get(struct call *call);
+void meters_v3_post(struct call *call);
+void meter_v3_get(struct call *call);
+void meter_v3_put(struct call *call);
+void meter_v3_query_post(struct call *call);

@@ -12,6 +12,8 @@ enum {
     METER_TYPE_MAX = 100,
     METER_UNIT_MAX = 64,
     METER_DESCRIPTION_MAX = 1000,
+    METER_TITLE_MAX = 1024,
+    METER_METADATA_MAX = 4096,
     METER_PATH_MAX = 255,
     METER_FILTER_VALUE_MAX = 255,
 };
@@ -313,6 +315,10 @@ meter_check(const struct meter *meter, struct error *error)
         status = check_text("unit", meter->unit, METER_UNIT_MAX, error);
     if (status == STATUS_OK)
         status = check_text("description", meter->description, METER_DESCRIPTION_MAX, error);
+    if (status == STATUS_OK)
+        status = check_text("name", meter->name, METER_TITLE_MAX, error);
+    if (status == STATUS_OK)
+        status = check_text("metadata", meter->metadata, METER_METADATA_MAX, error);
     if (status == STATUS_OK && meter->dimensions_count > METER_DIMENSIONS_MAX) {
         return error_set(
             error, STATUS_INVALID, "dimensions: at most %d are allowed", METER_DIMENSIONS_MAX);
@@ -375,6 +381,8 @@ meter_copy(const struct meter *meter, struct arena *arena)
     copy.value_property = text_copy(meter->value_property, arena);
     copy.unit = text_copy(meter->unit, arena);
     copy.description = text_copy(meter->description, arena);
+    copy.name = text_copy(meter->name, arena);
+    copy.metadata = text_copy(meter->metadata, arena);
     for (uint32_t i = 0; i < meter->dimensions_count; i++) {
         copy.dimensions[i].name = text_copy(meter->dimensions[i].name, arena);
         copy.dimensions[i].path = text_copy(meter->dimensions[i].path, arena);

@@ -10,7 +10,7 @@
 // The registry is one LMDB environment (DIR/meters), written by tools, api or tests under LMDB's
 // own lock and polled by tallyd. A definition's change that alters what it counts (event_type,
 // aggregation, value_property, dimensions, filters) makes a new version with a new id; cells of the
-// old id are never read again. Other changes (unit, description) keep the id.
+// old id are never read again. Other changes (unit, description, name) keep the id.
 
 #include "base/arena.h"
 #include "base/status.h"
@@ -59,6 +59,10 @@ struct meter {
     const char *value_property;  // path, or NULL: the event's value; NULL for COUNT
     const char *unit;            // or NULL
     const char *description;     // or NULL
+    // What an API's clients call it and say of it besides: a JSON object. NULL keeps what is there
+    // when the meter is written.
+    const char *name;
+    const char *metadata;
     struct meter_dimension dimensions[METER_DIMENSIONS_MAX];  // sorted by name
     uint32_t dimensions_count;
     struct meter_filter filters[METER_FILTERS_MAX];  // all must pass; sorted by path, one of a path

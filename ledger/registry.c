@@ -141,6 +141,8 @@ meter_write_json(const struct meter *meter, struct buffer *buffer)
     write_text(&out, "value_property", meter->value_property);
     write_text(&out, "unit", meter->unit);
     write_text(&out, "description", meter->description);
+    write_text(&out, "name", meter->name);
+    write_text(&out, "metadata", meter->metadata);
     json_key(&out, "dimensions");
     json_begin(&out, '{');
     for (uint32_t i = 0; i < meter->dimensions_count; i++) {
@@ -228,6 +230,8 @@ meter_read_json(const struct json *root, struct arena *arena, struct meter *out)
         .value_property = member_text(root, "value_property", arena),
         .unit = member_text(root, "unit", arena),
         .description = member_text(root, "description", arena),
+        .name = member_text(root, "name", arena),
+        .metadata = member_text(root, "metadata", arena),
     };
     const struct json *aggregation = json_member(root, "aggregation");
     int64_t id = 0;
@@ -396,11 +400,17 @@ meter_succeed(
 {
     meter->created_ns = old != NULL ? old->created_ns : now_ns;
     meter->updated_ns = now_ns;
+    if (old != NULL && meter->name == NULL)
+        meter->name = old->name;
+    if (old != NULL && meter->metadata == NULL)
+        meter->metadata = old->metadata;
     if (old != NULL && meter_counts_same(old, meter)) {
         meter->id = old->id;
         meter->version = old->version;
         bool is_same = text_is_same(old->unit, meter->unit) &&
-                       text_is_same(old->description, meter->description);
+                       text_is_same(old->description, meter->description) &&
+                       text_is_same(old->name, meter->name) &&
+                       text_is_same(old->metadata, meter->metadata);
         *out_change = is_same ? METER_UNCHANGED : METER_DESCRIBED;
         return STATUS_OK;
     }

@@ -1,4 +1,4 @@
-// POST /api/v1/events: CloudEvents in, answered when they are durable.
+// POST /api/v1/events and /api/v3/openmeter/events: CloudEvents in, answered when they are durable.
 
 #include "api/api.h"
 #include "api/call.h"
@@ -8,6 +8,7 @@
 #include "base/assert.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum { FAULTS_SHOWN_MAX = 100 };
 
@@ -19,15 +20,17 @@ struct outcome {
 };
 
 struct intake {
+    bool is_strict;  // version 3's rules
     struct event_list list;
     struct outcome *outcomes;  // of each event
     uint32_t rejected;
     uint32_t conflicts;
 };
 
-// As OpenMeter has it, to the letter: parameters are not taken.
+// As OpenMeter has it: version 1 takes the type to the letter, version 3 without its parameters and
+// in any case.
 static bool
-form_of(const char *type, enum event_form *out)
+form_of(const char *type, bool is_strict, enum event_form *out)
 {
     static const struct {
         const char *type;
@@ -37,8 +40,12 @@ form_of(const char *type, enum event_form *out)
         {"application/cloudevents+json",       EVENT_FORM_ONE },
         {"application/cloudevents-batch+json", EVENT_FORM_MANY},
     };
+    size_t size = type != NULL ? strcspn(type, "; ") : 0;
     for (size_t i = 0; type != NULL && i < sizeof forms / sizeof forms[0]; i++) {
-        if (strcmp(type, forms[i].type) == 0) {
+        bool is_same =
+            is_strict ? size == strlen(forms[i].type) && strncasecmp(type, forms[i].type, size) == 0
+                      : strcmp(type, forms[i].type) == 0;
+        if (is_same) {
             *out = forms[i].form;
             return true;
         }
@@ -62,12 +69,26 @@ outcome_set(struct intake *intake, uint32_t index, struct outcome outcome)
     intake->rejected += !outcome.is_conflict;
 }
 
+// What no CloudEvent has is a fault to version 3.
+static void
+stranger_take(struct event_item *item, uint32_t index, struct arena *arena)
+{
+    struct bytes name = event_stranger(item);
+    if (item->fault != NULL || name.size == 0)
+        return;
+    item->fault = "is no member of a CloudEvent";
+    item->place = arena_format(
+        arena, "[%u].%.*s", index, (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
+}
+
 // What breaks the envelope. Nothing of it is sent.
 static void
-faults_take(struct intake *intake)
+faults_take(struct intake *intake, struct arena *arena)
 {
     for (uint32_t i = 0; i < intake->list.count; i++) {
-        const struct event_item *item = &intake->list.items[i];
+        struct event_item *item = &intake->list.items[i];
+        if (intake->is_strict)
+            stranger_take(item, i, arena);
         if (item->fault != NULL)
             outcome_set(intake, i, (struct outcome){.place = item->place, .reason = item->fault});
     }
@@ -129,7 +150,7 @@ problem_answer(struct call *call, const struct intake *intake, const char *rest)
     for (uint32_t i = 0; i < intake->list.count && count < FAULTS_SHOWN_MAX; i++) {
         const struct outcome *outcome = &intake->outcomes[i];
         if (outcome->reason != NULL)
-            faults[count++] = (struct call_fault){outcome->place, outcome->reason};
+            faults[count++] = (struct call_fault){.place = outcome->place, .text = outcome->reason};
     }
     must(count > 0);
     const char *detail = arena_format(
@@ -185,16 +206,16 @@ items_answer(struct call *call, const struct intake *intake)
     json_end(out, '}');
 }
 
-void
-events_post(struct call *call)
+static void
+events_take(struct call *call, bool is_strict)
 {
     struct error error = {0};
-    struct intake intake = {0};
+    struct intake intake = {.is_strict = is_strict};
     enum event_form form;
     const char *type = http_field(call->request, "Content-Type");
     bool is_by_item = is_preferred(call, "return=representation");
     bool is_lenient = is_preferred(call, "handling=lenient");
-    if (!form_of(type, &form)) {
+    if (!form_of(type, is_strict, &form)) {
         call_problem(
             call,
             400,
@@ -208,7 +229,7 @@ events_post(struct call *call)
         return;
     }
     intake.outcomes = arena_array(call->arena, (size_t)intake.list.count + 1, struct outcome);
-    faults_take(&intake);
+    faults_take(&intake, call->arena);
     if (intake.rejected > 0 && !is_by_item) {
         problem_answer(call, &intake, "and none was stored");
         return;
@@ -226,5 +247,17 @@ events_post(struct call *call)
     else if (intake.rejected > 0 || (intake.conflicts > 0 && !is_lenient))
         problem_answer(call, &intake, "and the others are stored");
     else
-        call_empty(call, 204);
+        call_empty(call, is_strict ? 202 : 204);
+}
+
+void
+events_post(struct call *call)
+{
+    events_take(call, false);
+}
+
+void
+events_v3_post(struct call *call)
+{
+    events_take(call, true);
 }

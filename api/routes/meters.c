@@ -2,8 +2,8 @@
 
 #include "api/api.h"
 #include "api/call.h"
+#include "api/meter_calls.h"
 #include "api/meter_find.h"
-#include "api/meter_json.h"
 #include "api/routes.h"
 #include "base/clock.h"
 
@@ -24,80 +24,95 @@ meters_get(struct call *call)
     struct json_out *out = call_json(call, 200);
     json_begin(out, '[');
     for (uint32_t i = 0; i < count; i++)
-        meter_json_write(&meters[i], call->arena, out);
+        meter_json_write(&meters[i], &METER_V1, call->arena, out);
     json_end(out, ']');
 }
 
 static void
-meter_answer(struct call *call, const struct meter *meter)
+meter_answer(struct call *call, int status, const struct meter *meter)
 {
-    meter_json_write(meter, call->arena, call_json(call, 200));
+    meter_json_write(meter, &METER_V1, call->arena, call_json(call, status));
+}
+
+enum status
+meter_make(
+    struct call *call, const struct meter_words *words, struct meter *out, struct error *error)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    struct meter there;
+    enum status status = meter_json_read(call->request->body, words, call->arena, out, error);
+    if (status == STATUS_OK)
+        status = meter_check(out, error);
+    if (status == STATUS_OK)
+        status = readers_take(call->api->readers, &loan, error);
+    if (status)
+        return status;
+    struct registry *registry = reader_registry(loan.reader);
+    if (registry_find(registry, out->key, call->arena, &there, error) == STATUS_OK)
+        return error_set(error, STATUS_EXISTS, "there is a meter %s already", out->key);
+    status = registry_put(registry, out, clock_now_ns(), NULL, error);
+    if (status == STATUS_OK)
+        status = registry_find(registry, out->key, call->arena, out, error);
+    return status;
+}
+
+enum status
+meter_lookup(struct call *call, const char *id_or_key, struct meter *out, struct error *error)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    enum status status = readers_take(call->api->readers, &loan, error);
+    return status ? status : meter_find(loan.reader, id_or_key, call->arena, out, error);
+}
+
+enum status
+meter_update(
+    struct call *call, const struct meter_words *words, struct meter *out, struct error *error)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    enum status status = readers_take(call->api->readers, &loan, error);
+    if (status == STATUS_OK)
+        status = meter_find(loan.reader, call->params[0], call->arena, out, error);
+    if (status == STATUS_OK)
+        status = meter_json_change(call->request->body, words, call->arena, out, error);
+    if (status == STATUS_OK)
+        status = registry_put(reader_registry(loan.reader), out, clock_now_ns(), NULL, error);
+    if (status == STATUS_OK)
+        status = meter_find(loan.reader, call->params[0], call->arena, out, error);
+    return status;
 }
 
 // 200 as OpenMeter's server answers, whatever its document says.
 void
 meters_post(struct call *call)
 {
-    scoped(readers_return) struct readers_loan loan = {0};
     struct error error = {0};
-    struct meter meter, there;
-    enum status status = meter_json_read(call->request->body, call->arena, &meter, &error);
-    if (status == STATUS_OK)
-        status = meter_check(&meter, &error);
-    if (status == STATUS_OK)
-        status = readers_take(call->api->readers, &loan, &error);
-    if (status) {
-        call_failed(call, &error);
-        return;
-    }
-    struct registry *registry = reader_registry(loan.reader);
-    if (registry_find(registry, meter.key, call->arena, &there, &error) == STATUS_OK) {
-        call_problem(call, 409, "There is a meter %s already.", meter.key);
-        return;
-    }
-    status = registry_put(registry, &meter, clock_now_ns(), NULL, &error);
-    if (status == STATUS_OK)
-        status = registry_find(registry, meter.key, call->arena, &meter, &error);
-    if (status)
+    struct meter meter;
+    if (meter_make(call, &METER_V1, &meter, &error))
         call_failed(call, &error);
     else
-        meter_answer(call, &meter);
+        meter_answer(call, 200, &meter);
 }
 
 void
 meter_get(struct call *call)
 {
-    scoped(readers_return) struct readers_loan loan = {0};
     struct error error = {0};
     struct meter meter;
-    enum status status = readers_take(call->api->readers, &loan, &error);
-    if (status == STATUS_OK)
-        status = meter_find(loan.reader, call->params[0], call->arena, &meter, &error);
-    if (status)
+    if (meter_lookup(call, call->params[0], &meter, &error))
         call_failed(call, &error);
     else
-        meter_answer(call, &meter);
+        meter_answer(call, 200, &meter);
 }
 
 void
 meter_put(struct call *call)
 {
-    scoped(readers_return) struct readers_loan loan = {0};
     struct error error = {0};
     struct meter meter;
-    enum status status = readers_take(call->api->readers, &loan, &error);
-    if (status == STATUS_OK)
-        status = meter_find(loan.reader, call->params[0], call->arena, &meter, &error);
-    if (status == STATUS_OK)
-        status = meter_json_change(call->request->body, call->arena, &meter, &error);
-    if (status == STATUS_OK)
-        status = registry_put(reader_registry(loan.reader), &meter, clock_now_ns(), NULL, &error);
-    if (status == STATUS_OK)
-        status = meter_find(loan.reader, call->params[0], call->arena, &meter, &error);
-    if (status)
+    if (meter_update(call, &METER_V1, &meter, &error))
         call_failed(call, &error);
     else
-        meter_answer(call, &meter);
+        meter_answer(call, 200, &meter);
 }
 
 // Whether a charge of any version of the catalogue counts with it: its invoices can be recomputed

@@ -114,6 +114,36 @@ Test(registry, tells_a_new_version_from_new_words)
     writing_end(&writing);
 }
 
+Test(registry, keeps_a_name_and_metadata_that_a_writer_does_not_know)
+{
+    struct writing writing;
+    struct error error = {0};
+    scoped(arena_done) struct arena arena = {0};
+    struct meter read;
+    writing_begin(&writing, 1);
+    struct registry *registry = open_registry(writing.dir);
+    struct meter named = tokens;
+    named.name = "Tokens \xc3\xa4";
+    named.metadata = "{\"team\":\"ml\"}";
+    (void)put(registry, &tokens, 1);
+    cr_assert_eq(put(registry, &named, 2), METER_DESCRIBED);
+    cr_assert_eq(put(registry, &named, 3), METER_UNCHANGED);
+    cr_assert_eq(put(registry, &tokens, 4), METER_UNCHANGED);
+    succeed(registry_find(registry, "tokens", &arena, &read, &error), &error);
+    cr_assert_str_eq(read.name, named.name);
+    cr_assert_str_eq(read.metadata, named.metadata);
+    named.metadata = "{}";
+    cr_assert_eq(put(registry, &named, 5), METER_DESCRIBED);
+    struct meter changed = tokens;
+    changed.dimensions_count = 1;
+    cr_assert_eq(put(registry, &changed, 6), METER_REDEFINED);
+    succeed(registry_find(registry, "tokens", &arena, &read, &error), &error);
+    cr_assert_str_eq(read.name, named.name);
+    cr_assert_str_eq(read.metadata, "{}");
+    registry_close(registry);
+    writing_end(&writing);
+}
+
 Test(registry, never_gives_an_id_twice)
 {
     struct writing writing;

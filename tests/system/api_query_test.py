@@ -217,7 +217,9 @@ class Query(unittest.TestCase):
         self.assertEqual(slugs, sorted(slugs))
         made = self.api.post("/api/v1/meters", {
             "slug": "temporary", "description": "d", "aggregation": "SUM", "eventType": "x",
-            "valueProperty": "$.v", "groupBy": {"a": "$.a"}}).json
+            "name": "A title", "metadata": {"team": "a"}, "valueProperty": "$.v",
+            "groupBy": {"a": "$.a"}}).json
+        self.assertEqual((made["name"], made["metadata"]), ("A title", {"team": "a"}))
         self.assertRegex(made["id"], "^[0-9A-HJKMNP-TV-Z]{26}$")
         for name in ("temporary", made["id"]):
             self.assertEqual(self.api.get("/api/v1/meters/" + name).json, made)
@@ -225,6 +227,7 @@ class Query(unittest.TestCase):
                                body={"description": "e", "groupBy": {"b": "$.b"}}).json
         self.assertEqual((changed["id"], changed["description"], changed["groupBy"]),
                          (made["id"], "e", {"b": "$.b"}))
+        self.assertEqual((changed["name"], changed["metadata"]), ("A title", {"team": "a"}))
         self.assertEqual(self.api.ask("DELETE", "/api/v1/meters/" + made["id"]).status, 204)
         self.assertEqual(self.api.get("/api/v1/meters/temporary").status, 404)
         self.stack.tally("catalog", "apply", support.CATALOG)
@@ -236,7 +239,8 @@ class Query(unittest.TestCase):
                         {"slug": None}, {"aggregation": "MEDIAN"}, {"aggregation": "COUNT"},
                         {"valueProperty": None}, {"valueProperty": "v"}, {"eventType": ""},
                         {"eventType": None}, {"groupBy": {"a": "$.v"}}, {"groupBy": {"1": "$.b"}},
-                        {"groupBy": {"a": "b"}}, {"groupBy": ["a"]}, {"metadata": {"a": "b"}},
+                        {"groupBy": {"a": "b"}}, {"groupBy": ["a"]}, {"metadata": {"a": 1}},
+                        {"metadata": "a"}, {"name": ""},
                         {"eventFrom": "2026-01-01T00:00:00Z"}):
             answer = self.api.post("/api/v1/meters", {**good, **members})
             self.assertEqual(answer.status, 400, members)

@@ -43,6 +43,18 @@ STATUSES = {
     ("GET", "/api/v1/subjects/{subject}"): (401, 403, 404, 404, 404),
     ("DELETE", "/api/v1/subjects/{subject}"): (401, 403, 403, 404, 404),
     ("GET", "/api/v2/events"): (401, 403, 200, 403, 200),
+    ("GET", "/api/v3/openmeter/customers"): (401, 403, 200, 200, 200),
+    ("POST", "/api/v3/openmeter/customers"): (401, 403, 403, 400, 400),
+    ("GET", "/api/v3/openmeter/customers/{customer}"): (401, 403, 404, 404, 404),
+    ("PUT", "/api/v3/openmeter/customers/{customer}"): (401, 403, 403, 400, 400),
+    ("DELETE", "/api/v3/openmeter/customers/{customer}"): (401, 403, 403, 404, 404),
+    ("POST", "/api/v3/openmeter/events"): (401, 400, 403, 403, 400),
+    ("GET", "/api/v3/openmeter/meters"): (401, 403, 200, 403, 200),
+    ("POST", "/api/v3/openmeter/meters"): (401, 403, 403, 403, 400),
+    ("GET", "/api/v3/openmeter/meters/{meter}"): (401, 403, 404, 403, 404),
+    ("PUT", "/api/v3/openmeter/meters/{meter}"): (401, 403, 403, 403, 404),
+    ("DELETE", "/api/v3/openmeter/meters/{meter}"): (401, 403, 403, 403, 404),
+    ("POST", "/api/v3/openmeter/meters/{meter}/query"): (401, 403, 404, 403, 404),
 }
 
 

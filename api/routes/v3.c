@@ -1,0 +1,311 @@
+// /api/v3/openmeter: meters, their usage and customers, as version 3 of OpenMeter's API has them.
+// The things are those of version 1; the words, the pages and the forms of usage differ.
+
+#include "api/answer_v3.h"
+#include "api/api.h"
+#include "api/call.h"
+#include "api/customer_calls.h"
+#include "api/meter_calls.h"
+#include "api/param.h"
+#include "api/question_v3.h"
+#include "api/routes.h"
+#include "base/clock.h"
+
+#include <string.h>
+
+enum { PAGE_SIZE = 20, PAGE_SIZE_MAX = 1000, PAGES_MAX = 1000000 };
+
+// --- pages ---
+
+struct page {
+    int64_t size, number;
+};
+
+static enum status
+page_take(struct call *call, struct page *out, struct error *error)
+{
+    *out = (struct page){PAGE_SIZE, 1};
+    enum status status =
+        param_int(&call->target, "page[size]", 1, PAGE_SIZE_MAX, &out->size, error);
+    if (status == STATUS_OK)
+        status = param_int(&call->target, "page[number]", 1, PAGES_MAX, &out->number, error);
+    return status;
+}
+
+static struct json_out *
+page_begin(struct call *call)
+{
+    struct json_out *out = call_json(call, 200);
+    json_begin(out, '{');
+    json_key(out, "data");
+    json_begin(out, '[');
+    return out;
+}
+
+static void
+page_end(const struct page *page, int64_t total, struct json_out *out)
+{
+    json_end(out, ']');
+    json_key(out, "meta");
+    json_begin(out, '{');
+    json_key(out, "page");
+    json_begin(out, '{');
+    json_key(out, "number");
+    json_int(out, page->number);
+    json_key(out, "size");
+    json_int(out, page->size);
+    json_key(out, "total");
+    json_int(out, total);
+    json_end(out, '}');
+    json_end(out, '}');
+    json_end(out, '}');
+}
+
+// --- meters ---
+
+void
+meters_v3_get(struct call *call)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    struct error error = {0};
+    struct meter *meters = NULL;
+    struct page page;
+    uint32_t count = 0;
+    enum status status = page_take(call, &page, &error);
+    if (status == STATUS_OK)
+        status = readers_take(call->api->readers, &loan, &error);
+    if (status == STATUS_OK)
+        status = registry_list(reader_registry(loan.reader), call->arena, &meters, &count, &error);
+    if (status) {
+        call_failed(call, &error);
+        return;
+    }
+    struct json_out *out = page_begin(call);
+    int64_t first = (page.number - 1) * page.size;
+    for (int64_t i = first; i < first + page.size && i < (int64_t)count; i++)
+        meter_json_write(&meters[i], &METER_V3, call->arena, out);
+    page_end(&page, count, out);
+}
+
+static void
+meter_answer(
+    struct call *call,
+    int status,
+    enum status outcome,
+    const struct meter *meter,
+    const struct error *error)
+{
+    if (outcome)
+        call_failed(call, error);
+    else
+        meter_json_write(meter, &METER_V3, call->arena, call_json(call, status));
+}
+
+void
+meters_v3_post(struct call *call)
+{
+    struct error error = {0};
+    struct meter meter;
+    enum status status = meter_make(call, &METER_V3, &meter, &error);
+    meter_answer(call, 201, status, &meter, &error);
+}
+
+void
+meter_v3_get(struct call *call)
+{
+    struct error error = {0};
+    struct meter meter;
+    enum status status = meter_lookup(call, call->params[0], &meter, &error);
+    meter_answer(call, 200, status, &meter, &error);
+}
+
+void
+meter_v3_put(struct call *call)
+{
+    struct error error = {0};
+    struct meter meter;
+    enum status status = meter_update(call, &METER_V3, &meter, &error);
+    meter_answer(call, 200, status, &meter, &error);
+}
+
+// --- usage ---
+
+static void
+fault_answer(
+    struct call *call, int status, const struct question_fault *fault, const struct error *error)
+{
+    const struct call_fault faults[] = {
+        {fault->field, error->text, fault->code}
+    };
+    call_faults(call, status, error->text, faults, 1);
+}
+
+static void
+failure_answer(struct call *call, struct question_fault fault, const struct error *error)
+{
+    if (error->status == STATUS_NOT_FOUND)
+        fault = (struct question_fault){"customer_not_found", "$.filters.dimensions.customer_id"};
+    if (fault.code == NULL)
+        call_failed(call, error);
+    else
+        fault_answer(call, error->status == STATUS_NOT_FOUND ? 404 : 400, &fault, error);
+}
+
+static enum status
+question_v3_ask(
+    struct call *call, const struct question *question, struct answer *out, struct error *error)
+{
+    scoped(readers_return) struct readers_loan loan = {0};
+    enum status status = readers_take(call->api->readers, &loan, error);
+    if (status)
+        return status;
+    struct question_sources sources = {
+        .reader = loan.reader,
+        .database = call->api->database,
+        .meter = call->params[0],
+        .now_ns = clock_now_ns(),
+        .progress = &call->api->progress,
+    };
+    return question_ask(&sources, question, call->arena, out, error);
+}
+
+static enum status
+names_find(
+    struct call *call,
+    const struct question *question,
+    const char *const **out,
+    struct error *error)
+{
+    scoped(database_return) struct database_loan loan = {0};
+    const struct question_list *customers = &question->customers;
+    const char **names = arena_array(call->arena, customers->count + 1, const char *);
+    *out = names;
+    if (customers->count == 0)
+        return STATUS_OK;
+    enum status status = database_take(call->api->database, &loan, error);
+    for (size_t i = 0; status == STATUS_OK && i < customers->count; i++) {
+        struct customer_profile profile = {.id = ""};
+        status = loan.status =
+            customer_profile_find(loan.sql, customers->items[i], call->arena, &profile, error);
+        names[i] = profile.name != NULL ? profile.name : profile.id;
+    }
+    return status;
+}
+
+static void
+csv_answer(struct call *call, const struct question *question, const struct answer *answer)
+{
+    const char *const *names = NULL;
+    struct error error = {0};
+    if (names_find(call, question, &names, &error)) {
+        call_failed(call, &error);
+        return;
+    }
+    call_empty(call, 200);
+    call->response->content_type = "text/csv";
+    http_add(
+        call->response,
+        "Content-Disposition",
+        arena_format(call->arena, "attachment; filename=\"%s.csv\"", answer->meter.key));
+    answer_v3_write_csv(question, answer, names, &call->response->body);
+}
+
+void
+meter_v3_query_post(struct call *call)
+{
+    struct question_fault fault = {0};
+    struct question question;
+    struct error error = {0};
+    struct answer answer;
+    struct meter meter;
+    const char *accept = http_field(call->request, "Accept");
+    if (meter_lookup(call, call->params[0], &meter, &error)) {
+        call_failed(call, &error);
+        return;
+    }
+    enum status status =
+        question_from_v3(call->request->body, &meter, call->arena, &question, &fault, &error);
+    if (status == STATUS_OK)
+        status = question_v3_ask(call, &question, &answer, &error);
+    if (status)
+        failure_answer(call, fault, &error);
+    else if (accept != NULL && strncmp(accept, "text/csv", 8) == 0)
+        csv_answer(call, &question, &answer);
+    else
+        answer_v3_write_json(&question, &answer, call_json(call, 200));
+}
+
+// --- customers ---
+
+void
+customers_v3_get(struct call *call)
+{
+    scoped(database_return) struct database_loan loan = {0};
+    struct customer_page customers;
+    struct error error = {0};
+    struct page page;
+    enum status status = page_take(call, &page, &error);
+    if (status == STATUS_OK)
+        status = database_take(call->api->database, &loan, &error);
+    const struct customer_filter filter = {
+        .id = target_value(&call->target, "filter[key][contains]"),
+        .name = target_value(&call->target, "filter[name][contains]"),
+        .email = target_value(&call->target, "filter[primary_email][contains]"),
+        .subject = target_value(&call->target, "filter[usage_attribution_subject_key][contains]"),
+        .plan = target_value(&call->target, "filter[plan_key]"),
+        .offset = (page.number - 1) * page.size,
+        .limit = page.size,
+    };
+    if (status == STATUS_OK)
+        status = loan.status =
+            customer_profiles(loan.sql, &filter, call->arena, &customers, &error);
+    if (status) {
+        call_failed(call, &error);
+        return;
+    }
+    struct json_out *out = page_begin(call);
+    for (size_t i = 0; i < customers.count; i++)
+        customer_json_write(&customers.items[i], &CUSTOMER_V3, call->arena, out);
+    page_end(&page, customers.total, out);
+}
+
+static void
+customer_answer(
+    struct call *call,
+    int status,
+    enum status outcome,
+    const struct customer_profile *profile,
+    const struct error *error)
+{
+    if (outcome)
+        call_failed(call, error);
+    else
+        customer_json_write(profile, &CUSTOMER_V3, call->arena, call_json(call, status));
+}
+
+void
+customers_v3_post(struct call *call)
+{
+    struct customer_profile profile;
+    struct error error = {0};
+    enum status status = customer_write(call, &CUSTOMER_V3, NULL, &profile, &error);
+    customer_answer(call, 201, status, &profile, &error);
+}
+
+void
+customer_v3_get(struct call *call)
+{
+    struct customer_profile profile;
+    struct error error = {0};
+    enum status status = customer_read(call, call->params[0], &profile, &error);
+    customer_answer(call, 200, status, &profile, &error);
+}
+
+void
+customer_v3_put(struct call *call)
+{
+    struct customer_profile profile;
+    struct error error = {0};
+    enum status status = customer_write(call, &CUSTOMER_V3, call->params[0], &profile, &error);
+    customer_answer(call, 200, status, &profile, &error);
+}
