@@ -44,6 +44,7 @@ struct api {
     struct arena arena;  // of main, before and after the server runs
     char id_prefix[9];
     _Atomic uint64_t ids;
+    _Atomic uint32_t changes;      // of the ledger that requests wait for (api/change.h)
     struct route_metrics *routes;  // as ROUTES, and one more for what has no route
 };
 

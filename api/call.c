@@ -26,6 +26,7 @@ static const struct {
     {429, "Too Many Requests"     },
     {500, "Internal Server Error" },
     {503, "Service Unavailable"   },
+    {507, "Insufficient Storage"  },
 };
 
 const char *

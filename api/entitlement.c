@@ -1,5 +1,6 @@
 #include "api/entitlement.h"
 
+#include "api/member.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/usage_quota.h"
@@ -140,37 +141,16 @@ entitlement_find(
 // --- as JSON ---
 
 static void
-member_wide(struct json_out *out, const char *key, struct wide value)
-{
-    char text[WIDE_TEXT_MAX];
-    (void)wide_divide_print(value, 1, DECIMAL_PLACES, text);
-    json_key(out, key);
-    json_raw(out, text);
-}
-
-static void
-member_second(struct json_out *out, const char *key, int64_t time_s)
-{
-    char text[CLOCK_TEXT_MAX];
-    (void)clock_print(time_s * SECOND_NS, text);
-    json_key(out, key);
-    json_text(out, text);
-}
-
-static void
 limit_write(const struct entitlement_limit *limit, struct json_out *out)
 {
     member_wide(out, "used", limit->quota.used);
-    member_wide(out, "limit", wide_from_int128(limit->quota.limit.units));
+    member_decimal(out, "limit", limit->quota.limit);
     member_wide(out, "remaining", limit->left);
-    json_key(out, "period");
-    json_text(out, threshold_period_name(limit->threshold.period));
-    member_second(out, "from", limit->quota.from_s);
-    member_second(out, "to", limit->quota.to_s);
-    json_key(out, "threshold");
-    json_text(out, limit->threshold.key);
-    json_key(out, "isComplete");
-    json_bool(out, limit->quota.is_complete);
+    member_text(out, "period", threshold_period_name(limit->threshold.period));
+    member_time(out, "from", limit->quota.from_s * SECOND_NS);
+    member_time(out, "to", limit->quota.to_s * SECOND_NS);
+    member_text(out, "threshold", limit->threshold.key);
+    member_bool(out, "isComplete", limit->quota.is_complete);
 }
 
 static void
@@ -178,24 +158,18 @@ unlimited_write(struct json_out *out)
 {
     static const char *const keys[] = {
         "used", "limit", "remaining", "period", "from", "to", "threshold"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        json_key(out, keys[i]);
-        json_null(out);
-    }
-    json_key(out, "isComplete");
-    json_bool(out, true);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        member_text(out, keys[i], NULL);
+    member_bool(out, "isComplete", true);
 }
 
 void
 entitlement_write(const struct entitlement *found, struct json_out *out)
 {
     json_begin(out, '{');
-    json_key(out, "customerId");
-    json_text(out, found->customer);
-    json_key(out, "meter");
-    json_text(out, found->meter);
-    json_key(out, "allowed");
-    json_bool(out, found->is_allowed);
+    member_text(out, "customerId", found->customer);
+    member_text(out, "meter", found->meter);
+    member_bool(out, "allowed", found->is_allowed);
     if (found->limits_count > 0)
         limit_write(&found->limits[found->least], out);
     else

@@ -214,6 +214,69 @@ event_stranger(const struct event_item *item)
     return bytes_of(NULL, 0);
 }
 
+static void
+list_add(struct event_list *list, const struct json *object, struct arena *arena)
+{
+    struct event_item *item = &list->items[list->count++];
+    struct reading reading = {arena, object, item};
+    item->object = object;
+    item_read(&reading);
+    list->faults_count += item->fault != NULL;
+}
+
+// One event a line. Lines of nothing but blanks are passed over. What is no JSON is the fault of
+// its line, whose number is the place.
+static void
+line_add(struct event_list *list, struct bytes line, uint32_t number, struct arena *arena)
+{
+    struct json_limits limits = {.size_max = line.size + 1};
+    struct json *root;
+    struct error error = {0};
+    struct event_item *item = &list->items[list->count];
+    if (json_parse(line, &limits, arena, &root, &error)) {
+        *item = (struct event_item){
+            .fault = arena_format(arena, "cannot be read: %s", error.text), .place = ""};
+        list->count++;
+        list->faults_count++;
+    } else {
+        list_add(list, root, arena);
+    }
+    if (item->fault != NULL)
+        item->place = arena_format(
+            arena, "line %u%s%s", number, item->place[0] != '\0' ? ", " : "", item->place);
+}
+
+static bool
+is_blank(struct bytes line)
+{
+    size_t at = 0;
+    while (at < line.size && strchr(" \t\r", line.data[at]) != NULL && line.data[at] != '\0')
+        at++;
+    return at == line.size;
+}
+
+static enum status
+lines_read(struct bytes body, struct arena *arena, struct event_list *out, struct error *error)
+{
+    uint32_t lines = 1, number = 0;
+    for (size_t i = 0; i < body.size; i++)
+        lines += body.data[i] == '\n';
+    if (lines > EVENT_LINES_MAX)
+        return error_set(error, STATUS_INVALID, "a body has at most %d lines", EVENT_LINES_MAX);
+    *out = (struct event_list){.items = arena_array(arena, lines, struct event_item)};
+    while (body.size > 0) {
+        const uint8_t *end = memchr(body.data, '\n', body.size);
+        size_t size = end != NULL ? (size_t)(end - body.data) : body.size;
+        struct bytes line = bytes_of(body.data, size);
+        number++;
+        if (!is_blank(line))
+            line_add(out, line, number, arena);
+        size += end != NULL;
+        body = bytes_of(body.data + size, body.size - size);
+    }
+    return STATUS_OK;
+}
+
 enum status
 event_list_read(
     struct bytes body,
@@ -224,6 +287,8 @@ event_list_read(
 {
     struct json_limits limits = {.size_max = body.size + 1};
     struct json *root;
+    if (form == EVENT_FORM_LINES)
+        return lines_read(body, arena, out, error);
     enum status status = json_parse(body, &limits, arena, &root, error);
     if (status)
         return status;
@@ -235,14 +300,9 @@ event_list_read(
         return error_set(
             error, STATUS_INVALID, "application/cloudevents-batch+json is a list of events");
     uint32_t count = is_many ? root->count : 1;
-    *out = (struct event_list){
-        .items = arena_array(arena, (size_t)count + 1, struct event_item), .count = count};
+    *out = (struct event_list){.items = arena_array(arena, (size_t)count + 1, struct event_item)};
     const struct json *object = is_many ? root->first : root;
-    for (uint32_t i = 0; i < count; i++, object = object->next) {
-        struct reading reading = {arena, object, &out->items[i]};
-        out->items[i].object = object;
-        item_read(&reading);
-        out->faults_count += out->items[i].fault != NULL;
-    }
+    for (uint32_t i = 0; i < count; i++, object = object->next)
+        list_add(out, object, arena);
     return STATUS_OK;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// CloudEvents in JSON, one or many, as events for the ledger (OpenMeter's POST /api/v1/events).
+// CloudEvents in JSON, one, a list or one a line, as events for the ledger (OpenMeter's POST
+// /api/v1/events).
 //
 //     struct event_list list;
 //     if (event_list_read(body, EVENT_FORM_ANY, &arena, &list, &error)) no JSON, or another form
@@ -15,7 +16,8 @@
 #include "base/status.h"
 #include "client/tally.h"
 
-enum event_form { EVENT_FORM_ONE, EVENT_FORM_MANY, EVENT_FORM_ANY };
+enum event_form { EVENT_FORM_ONE, EVENT_FORM_MANY, EVENT_FORM_ANY, EVENT_FORM_LINES };
+enum { EVENT_LINES_MAX = 1 << 20 };
 
 struct json;
 

@@ -73,7 +73,7 @@ connection_wait(struct ingest *ingest)
 }
 
 enum status
-ingest_open(const char *unix_path, struct ingest **out, struct error *error)
+ingest_open(const char *unix_path, const char *backfill, struct ingest **out, struct error *error)
 {
     char server[SERVER_MAX], text[256];
     if (snprintf(server, sizeof server, "unix:%s", unix_path) >= SERVER_MAX)
@@ -86,6 +86,7 @@ ingest_open(const char *unix_path, struct ingest **out, struct error *error)
         .server = server,
         .in_flight_batches = IN_FLIGHT,
         .retry_max_ms = RETRY_MAX_MS,
+        .backfill = backfill,
         .on_refusal = on_refusal,
         .context = ingest,
     };

@@ -32,7 +32,9 @@ struct ingest_job {
     uint32_t refusals_count;
 };
 
-enum status ingest_open(const char *unix_path, struct ingest **out, struct error *error) CHECKED;
+// backfill: the id of the open one that the events belong to; NULL: none, they are live.
+enum status ingest_open(
+    const char *unix_path, const char *backfill, struct ingest **out, struct error *error) CHECKED;
 // No job is under way. NULL is accepted.
 void ingest_close(struct ingest *ingest);
 enum status ingest_send(struct ingest *ingest, struct ingest_job *job, struct error *error) CHECKED;

@@ -148,7 +148,7 @@ server_open(struct server *server, struct error *error)
     if (status == STATUS_OK)
         status = customer_book_open(api->database, &api->customers, error);
     if (status == STATUS_OK)
-        status = ingest_open(settings->unix_path, &api->ingest, error);
+        status = ingest_open(settings->unix_path, NULL, &api->ingest, error);
     if (status == STATUS_OK && settings->tls_certificate != NULL)
         status = tls_open(server, error);
     if (status == STATUS_OK)

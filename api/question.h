@@ -27,6 +27,7 @@ struct question {
     enum usage_window window;
     const char *window_text;  // "DAY"; NULL: none
     const char *zone;         // NULL: UTC
+    uint32_t at_cut;          // 0: what is there now
     struct question_list subjects;
     struct question_list customers;
     struct question_list group_by;  // of dimensions only

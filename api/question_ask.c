@@ -202,6 +202,7 @@ question_ask(
         .is_merged = !question->is_by_subject,
         .from_ns = question->from_ns,
         .to_ns = question->to_ns,
+        .at_cut = question->at_cut,
         .window = question->window,
         .zone = question->zone,
         .group_by = question->group_by.items,

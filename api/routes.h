@@ -4,6 +4,13 @@
 
 struct call;
 
+// routes/backfills.c
+void backfills_get(struct call *call);
+void backfills_post(struct call *call);
+void backfill_get(struct call *call);
+void backfill_events_post(struct call *call);
+void backfill_close_post(struct call *call);
+void backfill_revert_post(struct call *call);
 // routes/description.c
 void description_page_get(struct call *call);
 void description_json_get(struct call *call);
@@ -12,10 +19,17 @@ void description_yaml_get(struct call *call);
 void entitlement_get(struct call *call);
 void entitlements_post(struct call *call);
 
+// routes/corrections.c
+void corrections_get(struct call *call);
+void corrections_post(struct call *call);
+void correction_get(struct call *call);
 // routes/events_list.c
 void events_get(struct call *call);
 void events_v2_get(struct call *call);
 
+// routes/cuts.c
+void cuts_get(struct call *call);
+void cuts_post(struct call *call);
 // routes/events.c
 void events_post(struct call *call);
 void events_v3_post(struct call *call);

@@ -63,6 +63,15 @@ enum status control_do(
     struct control_answer *out,
     struct error *error) CHECKED;
 
+// The same of a tallyd that runs, for who must not write himself: STATUS_CLOSED also when there is
+// none. timeout_s: how long it waits for the answer.
+enum status control_do_running(
+    const char *dir,
+    const struct control_request *request,
+    int timeout_s,
+    struct control_answer *out,
+    struct error *error) CHECKED;
+
 // A request on its way from the serve thread to the control thread. Lives in the serve thread until
 // it is answered.
 struct control_job {

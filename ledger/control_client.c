@@ -50,6 +50,17 @@ control_alone(
     return status;
 }
 
+static enum status
+control_check(const struct control_request *request, struct error *error)
+{
+    const char *fault = NULL;
+    if (request->kind == CONTROL_CORRECT)
+        fault = correction_fault(&request->correction);
+    if (request->kind == CONTROL_BACKFILL)
+        fault = backfill_fault(&request->backfill);
+    return fault != NULL ? error_set(error, STATUS_INVALID, "%s", fault) : STATUS_OK;
+}
+
 enum status
 control_do(
     const char *dir,
@@ -58,19 +69,38 @@ control_do(
     struct error *error)
 {
     struct memory_client *client = NULL;
-    const char *fault = NULL;
-    if (request->kind == CONTROL_CORRECT)
-        fault = correction_fault(&request->correction);
-    if (request->kind == CONTROL_BACKFILL)
-        fault = backfill_fault(&request->backfill);
-    if (fault != NULL)
-        return error_set(error, STATUS_INVALID, "%s", fault);
-    enum status status = memory_client_open(dir, &client, error);
+    enum status status = control_check(request, error);
+    if (status)
+        return status;
+    status = memory_client_open(dir, &client, error);
     if (status == STATUS_NOT_FOUND)
         return control_alone(dir, request, out, error);
     if (status)
         return status;
     memory_client_wait(client, CONTROL_TIMEOUT_S);
+    status = control_ask(client, request, out, error);
+    memory_client_close(client);
+    return status;
+}
+
+enum status
+control_do_running(
+    const char *dir,
+    const struct control_request *request,
+    int timeout_s,
+    struct control_answer *out,
+    struct error *error)
+{
+    struct memory_client *client = NULL;
+    enum status status = control_check(request, error);
+    if (status)
+        return status;
+    status = memory_client_open(dir, &client, error);
+    if (status == STATUS_NOT_FOUND)
+        return error_set(error, STATUS_CLOSED, "tallyd is away; nothing was changed");
+    if (status)
+        return status;
+    memory_client_wait(client, timeout_s);
     status = control_ask(client, request, out, error);
     memory_client_close(client);
     return status;

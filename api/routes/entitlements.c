@@ -4,6 +4,7 @@
 #include "api/call.h"
 #include "api/entitlement.h"
 #include "api/form.h"
+#include "api/member.h"
 #include "api/routes.h"
 #include "base/clock.h"
 
@@ -80,12 +81,9 @@ static void
 unknown_write(const struct item *item, const struct error *error, struct json_out *out)
 {
     json_begin(out, '{');
-    json_key(out, "customerId");
-    json_text(out, item->customer);
-    json_key(out, "meter");
-    json_text(out, item->meter);
-    json_key(out, "error");
-    json_text(out, error->text);
+    member_text(out, "customerId", item->customer);
+    member_text(out, "meter", item->meter);
+    member_text(out, "error", error->text);
     json_end(out, '}');
 }
 

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "api/call.h"
 #include "api/event_read.h"
+#include "api/events_take.h"
 #include "api/ingest.h"
 #include "api/routes.h"
 #include "base/assert.h"
@@ -36,9 +37,10 @@ form_of(const char *type, bool is_strict, enum event_form *out)
         const char *type;
         enum event_form form;
     } forms[] = {
-        {"application/json",                   EVENT_FORM_ANY },
-        {"application/cloudevents+json",       EVENT_FORM_ONE },
-        {"application/cloudevents-batch+json", EVENT_FORM_MANY},
+        {"application/json",                   EVENT_FORM_ANY  },
+        {"application/cloudevents+json",       EVENT_FORM_ONE  },
+        {"application/cloudevents-batch+json", EVENT_FORM_MANY },
+        {"application/x-ndjson",               EVENT_FORM_LINES},
     };
     size_t size = type != NULL ? strcspn(type, "; ") : 0;
     for (size_t i = 0; type != NULL && i < sizeof forms / sizeof forms[0]; i++) {
@@ -73,8 +75,10 @@ outcome_set(struct intake *intake, uint32_t index, struct outcome outcome)
 static void
 stranger_take(struct event_item *item, uint32_t index, struct arena *arena)
 {
+    if (item->fault != NULL)
+        return;
     struct bytes name = event_stranger(item);
-    if (item->fault != NULL || name.size == 0)
+    if (name.size == 0)
         return;
     item->fault = "is no member of a CloudEvent";
     item->place = arena_format(
@@ -115,7 +119,7 @@ event_fill(const struct event_item *item, struct arena *arena, struct tally_even
 
 // Sends what has no fault and takes down what tallyd says of it.
 static enum status
-events_send(struct call *call, struct intake *intake, struct error *error)
+events_send(struct call *call, struct ingest *ingest, struct intake *intake, struct error *error)
 {
     uint32_t count = intake->list.count, sent = 0;
     struct tally_event *events = arena_array(call->arena, (size_t)count + 1, struct tally_event);
@@ -127,7 +131,7 @@ events_send(struct call *call, struct intake *intake, struct error *error)
         indexes[sent++] = i;
     }
     struct ingest_job job = {.events = events, .count = sent, .arena = call->arena};
-    enum status status = sent > 0 ? ingest_send(call->api->ingest, &job, error) : STATUS_OK;
+    enum status status = sent > 0 ? ingest_send(ingest, &job, error) : STATUS_OK;
     for (uint32_t i = 0; status == STATUS_OK && i < job.refusals_count; i++) {
         const struct ingest_refusal *refusal = &job.refusals[i];
         uint32_t index = indexes[refusal->index];
@@ -206,8 +210,8 @@ items_answer(struct call *call, const struct intake *intake)
     json_end(out, '}');
 }
 
-static void
-events_take(struct call *call, bool is_strict)
+void
+events_take(struct call *call, struct ingest *ingest, bool is_strict)
 {
     struct error error = {0};
     struct intake intake = {.is_strict = is_strict};
@@ -219,8 +223,8 @@ events_take(struct call *call, bool is_strict)
         call_problem(
             call,
             400,
-            "Content-Type %s is not taken; send application/json, application/cloudevents+json or "
-            "application/cloudevents-batch+json.",
+            "Content-Type %s is not taken; send application/json, application/cloudevents+json, "
+            "application/cloudevents-batch+json or application/x-ndjson.",
             type != NULL ? type : "(none)");
         return;
     }
@@ -238,7 +242,7 @@ events_take(struct call *call, bool is_strict)
         call_problem(call, 413, "A request has at most %d events.", INGEST_EVENTS_MAX);
         return;
     }
-    if (events_send(call, &intake, &error)) {
+    if (events_send(call, ingest, &intake, &error)) {
         call_failed(call, &error);
         return;
     }
@@ -253,11 +257,11 @@ events_take(struct call *call, bool is_strict)
 void
 events_post(struct call *call)
 {
-    events_take(call, false);
+    events_take(call, call->api->ingest, false);
 }
 
 void
 events_v3_post(struct call *call)
 {
-    events_take(call, true);
+    events_take(call, call->api->ingest, true);
 }

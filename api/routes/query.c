@@ -2,6 +2,7 @@
 
 #include "api/answer_write.h"
 #include "api/api.h"
+#include "api/asked.h"
 #include "api/call.h"
 #include "api/routes.h"
 #include "base/clock.h"
@@ -85,16 +86,27 @@ query_answer(struct call *call, enum status status, struct question *question, s
         answer_give(call, question, &answer);
 }
 
+// Our own: usage as it was when a cut was made. It names the end, which may not be later than the
+// cut's time.
+static enum status
+cut_take(struct call *call, struct question *question, struct error *error)
+{
+    enum status status =
+        asked_number(&call->target, "atCut", 1, UINT32_MAX, &question->at_cut, error);
+    if (status == STATUS_OK && question->at_cut != 0 && !question->has_to)
+        return error_set(error, STATUS_INVALID, "atCut needs to, up to which the cut seals usage");
+    return status;
+}
+
 void
 meter_query_get(struct call *call)
 {
     struct question question;
     struct error error = {0};
-    query_answer(
-        call,
-        question_from_target(&call->target, call->arena, &question, &error),
-        &question,
-        &error);
+    enum status status = question_from_target(&call->target, call->arena, &question, &error);
+    if (status == STATUS_OK)
+        status = cut_take(call, &question, &error);
+    query_answer(call, status, &question, &error);
 }
 
 void
@@ -102,11 +114,10 @@ meter_query_post(struct call *call)
 {
     struct question question;
     struct error error = {0};
-    query_answer(
-        call,
-        question_from_body(call->request->body, call->arena, &question, &error),
-        &question,
-        &error);
+    enum status status = question_from_body(call->request->body, call->arena, &question, &error);
+    if (status == STATUS_OK)
+        status = cut_take(call, &question, &error);
+    query_answer(call, status, &question, &error);
 }
 
 // --- lists ---

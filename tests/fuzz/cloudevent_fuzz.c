@@ -30,16 +30,16 @@ must_be_sendable(const struct event_item *item)
     must(encode_event(&event, SECOND_NS, &out, &entry) == ENCODE_DONE);
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void
+form_read(struct bytes body, enum event_form form)
 {
     scoped(arena_done) struct arena arena = {0};
     struct event_list list;
     struct error error = {0};
     uint32_t faults = 0;
-    if (event_list_read(bytes_of(data, size), EVENT_FORM_ANY, &arena, &list, &error)) {
+    if (event_list_read(body, form, &arena, &list, &error)) {
         must(error.status == STATUS_INVALID && error.text[0] != '\0');
-        return 0;
+        return;
     }
     for (uint32_t i = 0; i < list.count; i++) {
         faults += list.items[i].fault != NULL;
@@ -49,5 +49,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             must_be_sendable(&list.items[i]);
     }
     must(faults == list.faults_count);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    form_read(bytes_of(data, size), EVENT_FORM_ANY);
+    form_read(bytes_of(data, size), EVENT_FORM_LINES);
     return 0;
 }

@@ -1,0 +1,102 @@
+#include "api/asked.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum status
+asked_check(const struct target *target, const char *const *names, struct error *error)
+{
+    for (size_t i = 0; i < target->pairs_count; i++) {
+        const char *name = target->pairs[i].name;
+        const char *const *known = names;
+        while (*known != NULL && strcmp(*known, name) != 0)
+            known++;
+        if (*known == NULL)
+            return error_set(
+                error, STATUS_INVALID, "there is no parameter %.64s for this path", name);
+        if (target_value(target, name) != target->pairs[i].value)
+            return error_set(error, STATUS_INVALID, "%s is given more than once", name);
+    }
+    return STATUS_OK;
+}
+
+enum status
+asked_text(
+    const struct target *target,
+    const char *name,
+    size_t size_max,
+    const char **out,
+    struct error *error)
+{
+    const char *text = target_value(target, name);
+    if (text == NULL)
+        return STATUS_OK;
+    if (text[0] == '\0' || strlen(text) > size_max)
+        return error_set(error, STATUS_INVALID, "%s must have 1 to %zu bytes", name, size_max);
+    *out = text;
+    return STATUS_OK;
+}
+
+enum status
+asked_time(const struct target *target, const char *name, int64_t *out_ns, struct error *error)
+{
+    const char *text = target_value(target, name);
+    if (text == NULL)
+        return STATUS_OK;
+    bool is_time = strchr(text, 'T') != NULL || strchr(text, 't') != NULL;
+    if (!is_time || clock_parse(bytes_text(text), out_ns) != STATUS_OK)
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "%s must be a date-time of RFC 3339: 2026-11-22T10:00:00Z",
+            name);
+    return STATUS_OK;
+}
+
+// False: no digits, something else behind them, or more than UINT64_MAX.
+static bool
+digits_take(const char **at, uint64_t *out)
+{
+    uint64_t number = 0;
+    const char *begin = *at;
+    for (; **at >= '0' && **at <= '9'; ++*at)
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, (uint64_t)(**at - '0'), &number))
+            return false;
+    *out = number;
+    return *at > begin;
+}
+
+enum status
+asked_number(
+    const struct target *target,
+    const char *name,
+    uint32_t min,
+    uint32_t max,
+    uint32_t *out,
+    struct error *error)
+{
+    const char *at = target_value(target, name);
+    uint64_t number = 0;
+    if (at == NULL)
+        return STATUS_OK;
+    if (!digits_take(&at, &number) || *at != '\0' || number < min || number > max)
+        return error_set(
+            error, STATUS_INVALID, "%s must be %" PRIu32 " to %" PRIu32, name, min, max);
+    *out = (uint32_t)number;
+    return STATUS_OK;
+}
+
+bool
+asked_dashed(const char *text, uint64_t *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && *text++ != '-')
+            return false;
+        if (!digits_take(&text, &out[i]))
+            return false;
+    }
+    return *text == '\0';
+}
