@@ -47,6 +47,14 @@ void meter_query_post(struct call *call);
 void meter_subjects_get(struct call *call);
 void meter_group_values_get(struct call *call);
 
+// routes/thresholds.c
+void thresholds_get(struct call *call);
+void thresholds_post(struct call *call);
+void threshold_get(struct call *call);
+void threshold_put_one(struct call *call);
+void threshold_delete(struct call *call);
+void fired_get(struct call *call);
+
 // routes/health.c
 void health_get(struct call *call);
 void health_database_get(struct call *call);

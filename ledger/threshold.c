@@ -166,7 +166,7 @@ threshold_read(
         (const char *)key.data);
 }
 
-static bool
+bool
 threshold_is_same(const struct threshold *a, const struct threshold *b)
 {
     bool has_subject = a->subject != NULL;

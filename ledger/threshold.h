@@ -56,6 +56,8 @@ enum status threshold_list(
     struct threshold **out,
     uint32_t *out_count,
     struct error *error) CHECKED;
+// Whether both limit the same in the same way, whatever they are called.
+bool threshold_is_same(const struct threshold *a, const struct threshold *b);
 // NULL: there is none.
 const struct threshold *
 threshold_find(const struct threshold *list, uint32_t count, const char *key);

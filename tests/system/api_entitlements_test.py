@@ -12,6 +12,9 @@ def event(number, subject, **data):
             "subject": subject, "data": data}
 
 
+THRESHOLDS, FIRED = "/api/v1/thresholds", "/api/v1/fired-thresholds"
+
+
 def path(customer, meter):
     return f"/api/v1/customers/{customer}/entitlements/{meter}"
 
@@ -175,6 +178,119 @@ class Entitlements(unittest.TestCase):
             answer = self.api.post("/api/v1/entitlements/query", body, key="read")
             self.assertEqual(answer.status, 400, body)
             self.assertIn(text, answer.json["detail"])
+
+    def pages(self, target):
+        """All items of a list, page by page."""
+        items, cursor = [], ""
+        while True:
+            answer = self.api.get(target + cursor, key="read")
+            self.assertEqual(answer.status, 200, answer)
+            items += answer.json["items"]
+            if "nextCursor" not in answer.json:
+                return items
+            cursor = "&cursor=" + answer.json["nextCursor"]
+
+    def test_thresholds_are_made_changed_listed_and_removed(self):
+        wish = {"key": "made", "meter": "free", "limit": "0.123456789012345678", "subject": "a/b"}
+
+        def post(status, **members):
+            answer = self.api.post(THRESHOLDS, {**wish, **members}, key="billing")
+            self.assertEqual(answer.status, status, answer)
+            return answer
+        answer = post(201)
+        self.assertIn(b'"limit":0.123456789012345678,', answer.body)
+        made = answer.json
+        self.assertEqual((made["key"], made["meter"], made["subject"], made["period"]),
+                         ("made", "free", "a/b", "month"))
+        self.assertEqual(post(200).json, made)
+        self.assertIn("PUT", post(409, limit=2).json["detail"])
+        self.assertIn("PUT", post(409, subject=None).json["detail"])
+        self.assertEqual(self.api.get(THRESHOLDS + "/made", key="read").json, made)
+        answer = self.api.ask("PUT", THRESHOLDS + "/made", key="billing", body={
+            "meter": "free", "period": "day", "limit": 2})
+        self.assertEqual((answer.status, answer.json["limit"], answer.json["subject"]),
+                         (200, 2, None))
+        self.assertIn(answer.json, self.pages(THRESHOLDS + "?meter=free"))
+        self.assertEqual(self.ask("a/b".replace("/", "%2F"), "free").json["threshold"], "made")
+        answer = self.api.ask("PUT", THRESHOLDS + "/other", body={"meter": "free", "limit": 9,
+                                                                  "subject": "x"})
+        self.assertEqual(answer.status, 201)
+        listed = self.pages(THRESHOLDS + "?limit=1")
+        self.assertEqual([one["key"] for one in listed], sorted(one["key"] for one in listed))
+        self.assertEqual(self.pages(THRESHOLDS + "?limit=1000"), listed)
+        self.assertEqual([one["key"] for one in self.pages(THRESHOLDS + "?subject=x")], ["other"])
+        for key in ("made", "other"):
+            self.assertEqual(self.api.ask("DELETE", f"{THRESHOLDS}/{key}", key="billing").status,
+                             204)
+            self.assertEqual(self.api.ask("DELETE", f"{THRESHOLDS}/{key}").status, 404)
+            self.assertEqual(self.api.get(f"{THRESHOLDS}/{key}").status, 404)
+        self.assertIsNone(self.ask("x", "free").json["limit"])
+
+    def test_thresholds_that_make_no_sense(self):
+        good = {"key": "good", "meter": "free", "limit": 1}
+        for members, text in (
+                ({"key": None}, "key is required"), ({"key": ""}, "key must not be empty"),
+                ({"key": "x" * 65}, "key must have at most 64 bytes"), ({"key": "No"}, "key"),
+                ({"key": 1}, "key must be a string"), ({"meter": None}, "meter is required"),
+                ({"meter": 1}, "meter must be a string"), ({"meter": "mean"}, "mean is avg"),
+                ({"limit": None}, "limit is required"), ({"limit": 0}, "limit must be above 0"),
+                ({"limit": -1}, "limit must be above 0"), ({"limit": "x"}, "limit must be a num"),
+                ({"limit": 1e19}, "limit must be a number below 10^19"),
+                ({"limit": True}, "limit must be a number"), ({"subject": ""}, "subject"),
+                ({"subject": "x" * 256}, "subject must have at most 255 bytes"),
+                ({"subject": "a\0"}, "U+0000"), ({"period": "year"}, "period must be day or month"),
+                ({"period": 1}, "period must be a string"),
+                ({"meter": "who", "limit": 1000001}, "at most 1000000"),
+                ({"window": "day"}, "window is not known here")):
+            answer = self.api.post(THRESHOLDS, {**good, **members})
+            self.assertEqual(answer.status, 400, (members, answer))
+            self.assertIn(text, answer.json["detail"], members)
+        self.assertEqual(self.api.post(THRESHOLDS, {**good, "meter": "nothing"}).status, 404)
+        for body, text in ((good, "key is not known here"), ({"meter": "free"}, "limit is req"),
+                           ("", "cannot be read"), ([], "must be an object")):
+            answer = self.api.ask("PUT", THRESHOLDS + "/good", body=body)
+            self.assertEqual(answer.status, 400, (body, answer))
+            self.assertIn(text, answer.json["detail"])
+        self.assertEqual(self.api.ask("PUT", THRESHOLDS + "/No",
+                                      body={"meter": "free", "limit": 1}).status, 400)
+        for target in (THRESHOLDS, FIRED):
+            for wrong in ("limit=0", "limit=1001", "limit=-1", "cursor=", "key=x",
+                          "limit=1&limit=1"):
+                self.assertEqual(self.api.get(f"{target}?{wrong}").status, 400, wrong)
+        for wrong in ("x", "1-", "-1", "1-2-3-4-5-6-7-8-9-1-2-3-4-5-6-7-8-9", "1-x",
+                      "18446744073709551616-0"):
+            self.assertEqual(self.api.get(f"{FIRED}?cursor={wrong}").status, 400, wrong)
+
+    def test_what_fired_is_read_once_with_a_cursor(self):
+        made = self.api.post(THRESHOLDS, {"key": "loud", "meter": "free", "limit": 2.5})
+        self.assertEqual(made.status, 201)
+        support.wait_for("tallyd's list", lambda: self.stack.run(
+            "tally", "threshold", "quota", "loud", "--subject", "loud-0", code=None
+        ).returncode == 0)
+        cursor, seen = "", []
+
+        def read():
+            nonlocal cursor
+            answer = self.api.get(f"{FIRED}?limit=2{cursor}", key="read")
+            self.assertEqual(answer.status, 200, answer)
+            self.assertLessEqual(len(answer.json["items"]), 2)
+            cursor = "&cursor=" + answer.json["nextCursor"]
+            seen.extend(one for one in answer.json["items"] if one["threshold"] == "loud")
+            return len(answer.json["items"])
+        # Those of the other tests.
+        support.wait_for("the end of the list", lambda: read() == 0)
+        for number in range(7):
+            self.send(event(1, f"loud-{number}", n=2), event(2, f"loud-{number}", n="0.75"))
+        support.wait_for("all", lambda: read() == 0 and len(seen) >= 7)
+        self.assertEqual(read(), 0)
+        self.assertEqual(sorted((one["subject"], one["value"]) for one in seen),
+                         [(f"loud-{number}", 2.75) for number in range(7)])
+        self.assertEqual(len({(one["shard"], one["sequence"]) for one in seen}), 7)
+        self.assertEqual(self.api.ask("DELETE", THRESHOLDS + "/loud").status, 204)
+        # From the beginning; what is removed has no name any more.
+        cursor = ""
+        unnamed = self.api.get(FIRED + "?limit=1000").json["items"]
+        self.assertGreaterEqual(len([one for one in unnamed if one["threshold"] is None]), 7)
 
     def test_many_ask_while_events_come_in(self):
         self.stack.tally("threshold", "add", "busy", "--meter", "calls", "--limit", "1000",

@@ -40,6 +40,7 @@ STATUSES = {
     ("GET", "/api/v1/events"): (401, 403, 200, 403, 200),
     ("POST", "/api/v1/events"): (401, 400, 403, 403, 400),
     ("GET", "/api/v1/info/progress/{id}"): (401, 403, 404, 403, 404),
+    ("GET", "/api/v1/fired-thresholds"): (401, 403, 200, 200, 200),
     ("GET", "/api/v1/meters"): (401, 403, 200, 403, 200),
     ("POST", "/api/v1/meters"): (401, 403, 403, 403, 400),
     ("GET", "/api/v1/meters/{meter}"): (401, 403, 404, 403, 404),
@@ -66,6 +67,11 @@ STATUSES = {
     ("PUT", "/api/v3/openmeter/meters/{meter}"): (401, 403, 403, 403, 404),
     ("DELETE", "/api/v3/openmeter/meters/{meter}"): (401, 403, 403, 403, 404),
     ("POST", "/api/v3/openmeter/meters/{meter}/query"): (401, 403, 404, 403, 404),
+    ("GET", "/api/v1/thresholds"): (401, 403, 200, 200, 200),
+    ("POST", "/api/v1/thresholds"): (401, 403, 403, 400, 400),
+    ("GET", "/api/v1/thresholds/{threshold}"): (401, 403, 404, 404, 404),
+    ("PUT", "/api/v1/thresholds/{threshold}"): (401, 403, 403, 400, 400),
+    ("DELETE", "/api/v1/thresholds/{threshold}"): (401, 403, 403, 404, 404),
 }
 
 
