@@ -107,6 +107,9 @@ call_is_welcome(struct call *call)
             call->api->settings->body_max);
         return false;
     case HTTP_OVERLOADED: call_away(call, "Too many requests at a time; try again."); return false;
+    case HTTP_MALFORMED:
+        call_problem(call, 400, "The request's head is broken: %s.", call->request->fault);
+        return false;
     case HTTP_STOPPING: call_away(call, "The server is being stopped; try again."); return false;
     }
     return true;

@@ -1,6 +1,7 @@
 #include "api/http.h"
 
 #include "api/certificate.h"
+#include "api/http_head.h"
 #include "api/workers.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -158,6 +159,18 @@ http_watch(struct http *http)
 
 // --- requests ---
 
+// The library would take the parameters apart into its memory for heads, and when they do not fit
+// there, it neither answers nor ends the connection, nor tells us of its end (0.9.75). It is asked
+// before that, about text of its own that it goes on to write to; what it finds behind the mark is
+// then nothing. api/target takes them apart.
+static void
+parameters_hide(const char *target)
+{
+    const char *mark = strchr(target, '?');
+    if (mark != NULL && mark[1] != '\0')
+        ((char *)(uintptr_t)mark)[1] = '\0';
+}
+
 // The library's first word of a request. What is returned comes back as *state; NULL when there is
 // no memory.
 static void *
@@ -175,6 +188,7 @@ on_target(void *context, const char *target, struct MHD_Connection *connection)
     exchange->connection = connection;
     exchange->visitor = info->socket_context;
     exchange->request.target = arena_text(&exchange->arena, target);
+    parameters_hide(target);
     exchange->request.remote = exchange->visitor->remote;
     exchange->request.arena = &exchange->arena;
     pthread_mutex_lock(&http->mutex);
@@ -276,7 +290,10 @@ answer_send(struct exchange *exchange)
             MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
     for (size_t i = 0; result == MHD_YES && i < answer->fields_count; i++)
         result = MHD_add_response_header(response, answer->fields[i].name, answer->fields[i].value);
-    if (result == MHD_YES && atomic_load(&exchange->http->is_stopping))
+    // Behind a head that is broken, nobody knows where the next one begins.
+    bool is_last =
+        atomic_load(&exchange->http->is_stopping) || exchange->request.refusal == HTTP_MALFORMED;
+    if (result == MHD_YES && is_last)
         result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     if (result == MHD_YES)
         result = MHD_queue_response(exchange->connection, (unsigned)answer->status, response);
@@ -343,10 +360,14 @@ head_take(struct exchange *exchange, const char *method)
         exchange->request.refusal = HTTP_STOPPING;
     if (body_announced(exchange) > http->options.body_max)
         exchange->request.refusal = HTTP_TOO_LARGE;
+    exchange->request.fault = http_head_fault(&exchange->request);
+    if (exchange->request.fault != NULL)
+        exchange->request.refusal = HTTP_MALFORMED;
     // Who waits for our leave to send the body is told at once; of others the body is read and
     // dropped, for a connection that is closed over unread bytes may lose the answer.
     bool is_asking = http_field(&exchange->request, "Expect") != NULL;
-    if (exchange->request.refusal == HTTP_WELCOME || !is_asking)
+    bool is_told = is_asking || exchange->request.refusal == HTTP_MALFORMED;
+    if (exchange->request.refusal == HTTP_WELCOME || !is_told)
         return MHD_YES;
     answer_make(exchange);
     return answer_send(exchange);

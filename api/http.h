@@ -31,6 +31,7 @@ enum http_refusal {
     HTTP_TOO_LARGE,   // the body
     HTTP_OVERLOADED,  // as many requests wait, or as many bytes of bodies are held, as may be
     HTTP_STOPPING,
+    HTTP_MALFORMED,  // the head, as `fault` says; the connection is closed behind the answer
 };
 
 struct http_field {
@@ -46,6 +47,7 @@ struct http_request {
     size_t fields_count;
     struct bytes body;
     enum http_refusal refusal;
+    const char *fault;    // of HTTP_MALFORMED
     struct arena *arena;  // lives until the answer is written
 };
 

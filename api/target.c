@@ -1,6 +1,7 @@
 #include "api/target.h"
 
 #include <string.h>
+#include <strings.h>
 
 static int
 digit_of(char letter)
@@ -93,9 +94,23 @@ query_parse(struct bytes query, struct arena *arena, struct target *out, const c
     return true;
 }
 
+// Behind "http://host" of an absolute form, which is for proxies and must be taken all the same.
+static const char *
+path_begin(const char *text)
+{
+    size_t size = strncasecmp(text, "http://", 7) == 0    ? 7
+                  : strncasecmp(text, "https://", 8) == 0 ? 8
+                                                          : 0;
+    if (size == 0)
+        return text;
+    text += size + strcspn(text + size, "/?");
+    return *text == '/' ? text : "/";
+}
+
 bool
 target_parse(const char *text, struct arena *arena, struct target *out, const char **out_fault)
 {
+    text = path_begin(text);
     const char *mark = strchrnul(text, '?');
     struct bytes path = bytes_of(text, (size_t)(mark - text));
     *out = (struct target){.path = arena_text_of(arena, path)};

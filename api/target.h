@@ -7,7 +7,8 @@
 //     while ((value = target_next(&target, "subject", &at)) != NULL) ...
 //
 // The path is cut at its slashes before it is decoded, so that %2F is part of a name. Everything is
-// UTF-8 without NUL, or refused. In the query + is a space. Owner: values; texts in the arena.
+// UTF-8 without NUL, or refused. In the query + is a space. http://HOST in front is left out.
+// Owner: values; texts in the arena.
 
 #include "base/arena.h"
 

@@ -322,3 +322,40 @@ Test(http, answers_what_is_no_request_itself)
     cr_assert_eq(fixture.calls, 0);
     http_stop(fixture.http, SECOND_NS);
 }
+
+// A byte at a time, for as long as it is taken.
+Test(http, ends_who_sends_single_bytes)
+{
+    struct fixture fixture;
+    fixture_start(&fixture, 1, 10, SECOND_NS / 2);
+    int fd = client_connect(&fixture);
+    client_send(fd, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
+    struct timespec moment = {.tv_nsec = 10000000};
+    int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
+    char byte;
+    while (recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+        (void)send(fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        http_watch(fixture.http);
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+    }
+    (void)close(fd);
+    http_stop(fixture.http, SECOND_NS);
+    cr_assert_eq(fixture.calls, 0);
+}
+
+Test(http, answers_a_broken_head_and_closes)
+{
+    struct fixture fixture;
+    fixture_start(&fixture, 1, 10, 60 * SECOND_NS);
+    int fd = client_connect(&fixture);
+    client_send(
+        fd,
+        "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "0\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n");
+    client_expect(fd, "POST /a  4\n");
+    client_expect_end(fd);
+    (void)close(fd);
+    http_stop(fixture.http, SECOND_NS);
+    cr_assert_eq(fixture.calls, 1);
+}
