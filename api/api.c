@@ -186,6 +186,7 @@ api_handle(void *context, const struct http_request *request, struct http_respon
     struct call call = {
         .api = context,
         .request = request,
+        .received = request,
         .response = response,
         .arena = request->arena,
     };
@@ -290,6 +291,7 @@ api_metrics_print(struct api *api, struct buffer *out)
         http_figures(api->http, &http);
     database_figures(api->database, &database);
     gauge_print(out, "tally_api_connections", "open HTTP connections", http.connections);
+    gauge_print(out, "tally_api_streams", "clients that listen to live figures", http.streams);
     gauge_print(out, "tally_api_bodies_bytes", "bodies of requests in memory", http.bodies_bytes);
     gauge_print(out, "tally_api_waiting", "requests that wait for a worker", http.waiting);
     gauge_print(out, "tally_api_database_connections", "open to PostgreSQL", database.connections);

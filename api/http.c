@@ -2,17 +2,14 @@
 
 #include "api/certificate.h"
 #include "api/http_head.h"
+#include "api/http_parts.h"
 #include "api/workers.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/pool.h"
 #include "base/tcp.h"
 
-#include <microhttpd.h>
-
 #include <netdb.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,52 +17,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-// One TCP connection.
-struct visitor {
-    struct visitor *next, *previous;
-    int fd;
-    // When http_watch ends it, by clock_monotonic_ns; 0: never, for the next step is ours. Written
-    // by the connection's loop, read by http_watch; a stale value is seen at the next look.
-    _Atomic int64_t deadline_ns;
-    char remote[HTTP_REMOTE_MAX];
-};
-
-// HEAD -> BODY -> WORKING -> ANSWERED -> SENT; what is refused goes from HEAD to SENT at once when
-// its body is not waited for, or from BODY to ANSWERED.
-enum step { STEP_HEAD, STEP_BODY, STEP_WORKING, STEP_ANSWERED, STEP_SENT };
-
-// One request and its answer. Owner: the connection's loop, but for STEP_WORKING, when it is a
-// worker's.
-struct exchange {
-    struct http *http;
-    struct MHD_Connection *connection;
-    struct visitor *visitor;
-    enum step step;
-    struct http_request request;
-    struct http_response response;
-    struct buffer body;
-    int64_t held_bytes;  // counted in http->bodies_bytes
-    struct arena arena;
-};
-
-struct http {
-    struct MHD_Daemon *daemon;
-    struct workers *workers;
-    struct http_options options;
-    uint16_t port;
-    atomic_bool is_stopping;
-    _Atomic int64_t bodies_bytes;
-    pthread_mutex_t mutex;  // for what follows
-    pthread_cond_t settled;
-    struct visitor *visitors;
-    int64_t visitors_count;
-    int64_t exchanges_count;
-};
-
 // --- connections ---
 
-static void
-deadline_set(struct visitor *visitor, int64_t from_now_ns)
+void
+http_deadline_set(struct visitor *visitor, int64_t from_now_ns)
 {
     int64_t deadline_ns = from_now_ns > 0 ? clock_monotonic_ns() + from_now_ns : 0;
     atomic_store_explicit(&visitor->deadline_ns, deadline_ns, memory_order_relaxed);
@@ -102,7 +57,7 @@ visitor_add(struct http *http, struct MHD_Connection *connection, void **out)
         return;
     visitor->fd = info->connect_fd;
     remote_read(connection, visitor);
-    deadline_set(visitor, http->options.idle_ns);
+    http_deadline_set(visitor, http->options.idle_ns);
     pthread_mutex_lock(&http->mutex);
     visitor->next = http->visitors;
     if (visitor->next != NULL)
@@ -223,12 +178,14 @@ on_completed(
     if (exchange == NULL)
         return;
     must(exchange->step != STEP_WORKING);
-    deadline_set(exchange->visitor, http->options.idle_ns);
+    http_deadline_set(exchange->visitor, http->options.idle_ns);
+    bool is_stream = exchange->is_stream;
     body_release(exchange);
     buffer_done(&exchange->response.body);
     arena_done(&exchange->arena);
     pool_give(exchange);
     pthread_mutex_lock(&http->mutex);
+    http->streams_count -= is_stream;
     if (--http->exchanges_count == 0)
         pthread_cond_broadcast(&http->settled);
     pthread_mutex_unlock(&http->mutex);
@@ -280,8 +237,10 @@ answer_send(struct exchange *exchange)
 {
     struct http_response *answer = &exchange->response;
     // The library reads the body until on_completed, which gives it back.
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        answer->body.size, answer->body.data, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response =
+        exchange->is_stream ? http_stream_response(exchange)
+                            : MHD_create_response_from_buffer(
+                                  answer->body.size, answer->body.data, MHD_RESPMEM_PERSISTENT);
     if (response == NULL)
         return MHD_NO;
     enum MHD_Result result = MHD_YES;
@@ -299,7 +258,7 @@ answer_send(struct exchange *exchange)
         result = MHD_queue_response(exchange->connection, (unsigned)answer->status, response);
     MHD_destroy_response(response);
     exchange->step = STEP_SENT;
-    deadline_set(exchange->visitor, exchange->http->options.answer_ns);
+    http_deadline_set(exchange->visitor, exchange->http->options.answer_ns);
     return result;
 }
 
@@ -335,7 +294,7 @@ exchange_give(struct exchange *exchange)
         answer_make(exchange);
         return answer_send(exchange);
     }
-    deadline_set(exchange->visitor, 0);
+    http_deadline_set(exchange->visitor, 0);
     exchange->step = STEP_WORKING;
     MHD_suspend_connection(connection);
     if (!workers_give(http->workers, exchange)) {
@@ -355,7 +314,7 @@ head_take(struct exchange *exchange, const char *method)
     exchange->request.method = arena_text(&exchange->arena, method);
     fields_read(exchange);
     exchange->step = STEP_BODY;
-    deadline_set(exchange->visitor, http->options.body_ns);
+    http_deadline_set(exchange->visitor, http->options.body_ns);
     if (atomic_load(&http->is_stopping))
         exchange->request.refusal = HTTP_STOPPING;
     if (body_announced(exchange) > http->options.body_max)
@@ -489,6 +448,7 @@ daemon_start(int fd, struct http *http)
 static void
 http_free(struct http *http)
 {
+    buffer_done(&http->news);
     pthread_mutex_destroy(&http->mutex);
     pthread_cond_destroy(&http->settled);
     pool_give(http);
@@ -539,6 +499,7 @@ http_figures(struct http *http, struct http_figures *out)
 {
     pthread_mutex_lock(&http->mutex);
     out->connections = http->visitors_count;
+    out->streams = http->streams_count;
     pthread_mutex_unlock(&http->mutex);
     out->bodies_bytes = atomic_load_explicit(&http->bodies_bytes, memory_order_relaxed);
     out->waiting = workers_waiting(http->workers);
@@ -568,6 +529,7 @@ http_stop(struct http *http, int64_t patience_ns)
     MHD_socket fd = MHD_quiesce_daemon(http->daemon);
     if (fd != MHD_INVALID_SOCKET)
         (void)close(fd);
+    http_streams_wake(http);
     exchanges_wait(http, patience_ns);
     // Nothing is suspended any more when the workers are done, as the library demands.
     workers_stop(http->workers);

@@ -14,7 +14,7 @@
 //    the head, or does not take the answer within answer_ns is ended by http_watch, however many
 //    single bytes it sends meanwhile.
 //
-// The only file beside base/exporter.c that knows libmicrohttpd, which itself answers what is no
+// libmicrohttpd (known to http.c, http_stream.c and base/exporter.c only) itself answers what is no
 // HTTP (400), heads larger than HTTP_HEAD_MAX (431) and the like, without a request to us.
 // Owner: main. Thread: handle runs on several at a time.
 
@@ -74,6 +74,7 @@ struct http_options {
     int64_t idle_ns;
     int64_t body_ns;
     int64_t answer_ns;
+    uint32_t streams_max;
     bool is_tls;  // with the certificate that is open (api/certificate.h)
     http_handle handle;
     void *context;
@@ -83,6 +84,7 @@ struct http_figures {
     int64_t connections;
     int64_t bodies_bytes;
     int64_t waiting;
+    int64_t streams;
 };
 
 struct http;
@@ -96,6 +98,14 @@ void http_figures(struct http *http, struct http_figures *out);
 // Accepts nothing more and lets requests that are under way finish, at most so long; what comes on
 // open connections meanwhile is refused with HTTP_STOPPING. NULL is accepted.
 void http_stop(struct http *http, int64_t patience_ns);
+
+// Makes the answer to this request a stream: what the response's body has is sent, then each text
+// of http_stream_send, until the client goes or the server stops. Who takes texts too slowly misses
+// some. False: as many streams as may be. For who makes the answer to a request that came from this
+// server, and with the request that it was given.
+bool http_stream(const struct http_request *request) CHECKED;
+// For all streams at a time. Thread: one.
+void http_stream_send(struct http *http, struct bytes text);
 
 // Counts so many bytes more (or less, below 0) among the bodies that are held, until the answer is
 // made. False: they are more than bodies_max, and nothing was counted. For who makes the answer to

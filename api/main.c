@@ -1,11 +1,12 @@
 // tally-api: usage, meters and events over HTTP.
 //
 // What runs: this thread (signals, slow connections), the loops and workers of api/http.h and the
-// thread of api/keys.h. They are started and stopped in one order, to be read in server_open and
-// server_close.
+// threads of api/keys.h and api/live.h. They are started and stopped in one order, to be read in
+// server_open and server_close.
 
 #include "api/announce.h"
 #include "api/api.h"
+#include "api/live.h"
 #include "base/clock.h"
 
 #include <poll.h>
@@ -26,6 +27,7 @@ enum {
 struct server {
     struct settings settings;
     struct api api;
+    struct live *live;
     const char *address;
     bool is_announced;
 };
@@ -67,6 +69,7 @@ http_open(struct server *server, struct error *error)
         .idle_ns = settings->idle_ns,
         .body_ns = settings->body_ns,
         .answer_ns = settings->answer_ns,
+        .streams_max = (uint32_t)settings->streams_max,
         .is_tls = api->certificate != NULL,
         .handle = api_handle,
         .context = api,
@@ -154,6 +157,8 @@ server_open(struct server *server, struct error *error)
     if (status == STATUS_OK)
         status = http_open(server, error);
     if (status == STATUS_OK)
+        status = live_start(settings->data, api->http, &server->live, error);
+    if (status == STATUS_OK)
         status = server_announce(server, error);
     return status;
 }
@@ -163,6 +168,7 @@ server_close(struct server *server)
 {
     if (server->is_announced)
         api_announce_remove(server->settings.data);
+    live_stop(server->live);
     http_stop(server->api.http, server->settings.stop_ns);
     certificate_close(server->api.certificate);
     ingest_close(server->api.ingest);

@@ -41,6 +41,7 @@ const struct route ROUTES[] = {
     {"DELETE", "/api/v1/customers/{customer}",                    BILLING, customer_delete},
     {"GET",    "/api/v1/events",                                  READ,    events_get},
     {"POST",   "/api/v1/events",                                  INGEST,  events_post},
+    {"GET",    "/api/v1/ingest/stream",                           READ,    ingest_stream_get},
     {"GET",    "/api/v1/fired-thresholds",                        READ | BILLING, fired_get},
     {"GET",    "/api/v1/info/progress/{id}",                      READ,    progress_get},
     {"GET",    "/api/v1/meters",                                  READ,    meters_get},

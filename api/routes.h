@@ -34,6 +34,9 @@ void cuts_post(struct call *call);
 void events_post(struct call *call);
 void events_v3_post(struct call *call);
 
+// routes/live.c
+void ingest_stream_get(struct call *call);
+
 // routes/meters.c
 void meters_get(struct call *call);
 void meters_post(struct call *call);

@@ -80,6 +80,8 @@ static const struct option_row ROWS[] = {
               "requests that wait for a worker; more are answered 503"),
     COUNT_ROW("connections-max", connections_max, "TALLY_API_CONNECTIONS_MAX", "1024", 1, 65536,
               "HTTP connections at a time"),
+    COUNT_ROW("streams-max", streams_max, "TALLY_API_STREAMS_MAX", "64", 0, 65536,
+              "of them, those that listen to live figures"),
     COUNT_ROW("database-connections", database_connections, "TALLY_API_DATABASE_CONNECTIONS", "8",
               1, 256, "connections to PostgreSQL"),
     SIZE_ROW("body-max", body_max, "TALLY_API_BODY_MAX", "16M", "largest body of a request"),

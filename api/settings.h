@@ -29,6 +29,7 @@ struct settings {
     int64_t loops;
     int64_t waiting_max;
     int64_t connections_max;
+    int64_t streams_max;
     int64_t database_connections;
     int64_t body_max;
     int64_t bodies_max;

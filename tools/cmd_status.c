@@ -1,11 +1,11 @@
 // tally status: what runs for a data directory, where, and whether it is well.
 
+#include "base/http_get.h"
 #include "base/json.h"
 #include "base/sql.h"
 #include "billing/migrate.h"
 #include "tools/command.h"
 #include "tools/file.h"
-#include "tools/health.h"
 #include "tools/postgres.h"
 #include "tools/stack.h"
 

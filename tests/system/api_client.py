@@ -40,8 +40,13 @@ class Caller:
             body = body.encode()
         self.connection.request(method, target, body=body, headers=sent)
         got = self.connection.getresponse()
-        text = got.read()
         kind = got.headers.get("Content-Type", "")
+        if kind == "text/event-stream" and method != "HEAD":
+            text = got.fp.readline()  # it has no end
+            got.close()
+            self.connection.close()
+        else:
+            text = got.read()
         is_json = kind in ("application/json", "application/problem+json")
         answer = Answer(got.status, got.headers, text,
                         json.loads(text) if is_json and method != "HEAD" else None)

@@ -1,4 +1,4 @@
-#include "tools/health.h"
+#include "base/http_get.h"
 
 #include "base/exporter.h"
 
@@ -32,7 +32,7 @@ answer(void *context, const char *path, struct buffer *out, const char **out_con
     return 503;
 }
 
-Test(health, gets_code_and_body)
+Test(http_get, gets_code_and_body)
 {
     struct exporter *exporter;
     struct exporter_options options = {.address = "127.0.0.1:0", .answer = answer};
@@ -49,7 +49,7 @@ Test(health, gets_code_and_body)
     arena_done(&arena);
 }
 
-Test(health, refuses_addresses_that_are_none)
+Test(http_get, refuses_addresses_that_are_none)
 {
     static const char *const addresses[] = {"", "localhost", "127.0.0.1:no port", "[::1:80"};
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
@@ -61,7 +61,7 @@ Test(health, refuses_addresses_that_are_none)
 }
 
 // A listener that accepts nothing: the kernel completes the connection, and no answer ever comes.
-Test(health, gives_up_on_a_silent_server)
+Test(http_get, gives_up_on_a_silent_server)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in place = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -1,4 +1,4 @@
-#include "tools/health.h"
+#include "base/http_get.h"
 
 #include "base/assert.h"
 #include "base/buffer.h"

@@ -1,11 +1,11 @@
 #pragma once
-// One GET of a small HTTP answer: how the operator's command asks a program for its health.
+// One GET of a small HTTP answer: how one of our programs asks another for health and figures.
 //
 //     http_get("127.0.0.1:9224", "/health", 2000, &arena, &answer, &error);
 //     answer.code == 200
 //
 // HTTP/1.0 without a library: no redirects, no chunks, no TLS; the answer ends with the connection.
-// Thread: main.
+// Thread: any.
 
 #include "base/arena.h"
 #include "base/status.h"
