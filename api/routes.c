@@ -17,6 +17,8 @@ enum {
 const struct route ROUTES[] = {
     {"GET",    "/health",                                         HEALTH,  health_get},
     {"GET",    "/metrics",                                        READ,    metrics_get},
+    {"GET",    "/api/customers/{customer}/usage",                 READ | BILLING, guide_usage_get},
+    {"POST",   "/api/customers/{customer}/usage",                 INGEST,  guide_usage_post},
     {"GET",    "/api/docs",                                       ANYBODY, description_page_get},
     {"GET",    "/api/health/db",                                  HEALTH,  health_database_get},
     {"GET",    "/api/v1/backfills",                               READ | BILLING, backfills_get},

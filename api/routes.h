@@ -70,6 +70,10 @@ void customer_get(struct call *call);
 void customer_put(struct call *call);
 void customer_delete(struct call *call);
 
+// routes/guide_usage.c
+void guide_usage_get(struct call *call);
+void guide_usage_post(struct call *call);
+
 // routes/progress.c
 void progress_get(struct call *call);
 

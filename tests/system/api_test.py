@@ -16,6 +16,8 @@ STATUSES = {
     ("GET", "/health"):        (200, 200, 200, 200, 200),
     ("GET", "/metrics"):       (401, 403, 200, 403, 200),
     ("GET", "/api/docs"): (200, 200, 200, 200, 200),
+    ("GET", "/api/customers/{customer}/usage"): (401, 403, 404, 404, 404),
+    ("POST", "/api/customers/{customer}/usage"): (401, 400, 403, 403, 400),
     ("GET", "/api/health/db"): (200, 200, 200, 200, 200),
     ("GET", "/api/v1/customers"): (401, 403, 200, 200, 200),
     ("POST", "/api/v1/customers"): (401, 403, 403, 400, 400),
