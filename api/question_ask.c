@@ -4,8 +4,8 @@
 // 1. With customers, one query for each: filter and group, so a row never holds two of them.
 // 2. Rows that a filter by subject or customer makes are groups: nothing used is no row. Only the
 //    ungrouped total of COUNT and UNIQUE_COUNT is a row of 0.
-// 3. A total without windows reaches from the first event's minute to the end of the last one's,
-//    where from or to do not say otherwise.
+// 3. A total without windows reaches from the first event's minute to the end of the last one's (of
+//    all the groups of a query; of each customer), where from or to do not say otherwise.
 
 #include "api/meter_find.h"
 #include "api/question.h"
@@ -54,6 +54,61 @@ rows_add(
     }
     return STATUS_OK;
 }
+
+// --- the range of a total ---
+
+// Narrows the query's range to the first or the last minute in which something was used, from
+// months down. False: nothing was.
+static bool
+edge_find(struct asking *asking, struct usage_query *query, bool is_last)
+{
+    static const enum usage_window widths[] = {
+        USAGE_WINDOW_MONTH, USAGE_WINDOW_DAY, USAGE_WINDOW_HOUR, USAGE_WINDOW_MINUTE};
+    query->is_merged = true;
+    query->group_by_count = 0;
+    query->zone = NULL;
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        struct usage_result result;
+        struct error ignored;
+        query->window = widths[i];
+        if (usage_query(asking->sources->reader, query, asking->arena, &result, &ignored) ||
+            result.count == 0)
+            return false;
+        const struct usage_row *row = &result.rows[is_last ? result.count - 1 : 0];
+        query->from_ns = row->from_ns > query->from_ns ? row->from_ns : query->from_ns;
+        query->to_ns = row->to_ns < query->to_ns ? row->to_ns : query->to_ns;
+    }
+    return true;
+}
+
+static void
+range_find(
+    struct asking *asking, const struct usage_query *query, int64_t *out_from, int64_t *out_to)
+{
+    struct usage_query first = *query, last = *query;
+    int64_t minute_ns = asking->sources->now_ns / MINUTE_NS * MINUTE_NS;
+    bool is_found = edge_find(asking, &first, false) && edge_find(asking, &last, true);
+    *out_from = is_found ? first.from_ns : minute_ns;
+    *out_to = is_found ? last.to_ns : minute_ns;
+}
+
+// Of the rows from `first` on, which this query gave.
+static void
+totals_bound(struct asking *asking, const struct usage_query *query, size_t first)
+{
+    const struct question *question = asking->question;
+    int64_t from_ns = 0, to_ns = 0;
+    if (question->window != USAGE_WINDOW_NONE || first == asking->answer->count)
+        return;
+    if (!question->has_from || !question->has_to)
+        range_find(asking, query, &from_ns, &to_ns);
+    for (size_t i = first; i < asking->answer->count; i++) {
+        asking->answer->rows[i].from_ns = question->has_from ? question->from_ns : from_ns;
+        asking->answer->rows[i].to_ns = question->has_to ? question->to_ns : to_ns;
+    }
+}
+
+// --- one query, or one for each customer ---
 
 // One part of the question is answered, or has failed.
 static void
@@ -109,63 +164,14 @@ customers_ask(struct asking *asking, struct usage_query query, struct error *err
             asking, loan.sql, customers->items[i], &subjects, &query.subjects_count, error);
         loan.status = status;
         query.subjects = subjects;
+        size_t first = asking->answer->count;
         if (status == STATUS_OK && query.subjects_count > 0)
             status = rows_add(asking, &query, customers->items[i], error);
+        if (status == STATUS_OK)
+            totals_bound(asking, &query, first);
         part_done(asking, status);
     }
     return status;
-}
-
-// --- the range of a total ---
-
-// Narrows the query's range to the first or the last minute in which something was used, from
-// months down. False: nothing was.
-static bool
-edge_find(struct asking *asking, struct usage_query *query, bool is_last)
-{
-    static const enum usage_window widths[] = {
-        USAGE_WINDOW_MONTH, USAGE_WINDOW_DAY, USAGE_WINDOW_HOUR, USAGE_WINDOW_MINUTE};
-    query->is_merged = true;
-    query->group_by_count = 0;
-    query->zone = NULL;
-    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
-        struct usage_result result;
-        struct error ignored;
-        query->window = widths[i];
-        if (usage_query(asking->sources->reader, query, asking->arena, &result, &ignored) ||
-            result.count == 0)
-            return false;
-        const struct usage_row *row = &result.rows[is_last ? result.count - 1 : 0];
-        query->from_ns = row->from_ns > query->from_ns ? row->from_ns : query->from_ns;
-        query->to_ns = row->to_ns < query->to_ns ? row->to_ns : query->to_ns;
-    }
-    return true;
-}
-
-static void
-range_find(
-    struct asking *asking, const struct usage_query *query, int64_t *out_from, int64_t *out_to)
-{
-    struct usage_query first = *query, last = *query;
-    int64_t minute_ns = asking->sources->now_ns / MINUTE_NS * MINUTE_NS;
-    bool is_found = edge_find(asking, &first, false) && edge_find(asking, &last, true);
-    *out_from = is_found ? first.from_ns : minute_ns;
-    *out_to = is_found ? last.to_ns : minute_ns;
-}
-
-static void
-totals_bound(struct asking *asking, const struct usage_query *query)
-{
-    const struct question *question = asking->question;
-    int64_t from_ns = 0, to_ns = 0;
-    if (question->window != USAGE_WINDOW_NONE)
-        return;
-    if (!question->has_from || !question->has_to)
-        range_find(asking, query, &from_ns, &to_ns);
-    for (size_t i = 0; i < asking->answer->count; i++) {
-        asking->answer->rows[i].from_ns = question->has_from ? question->from_ns : from_ns;
-        asking->answer->rows[i].to_ns = question->has_to ? question->to_ns : to_ns;
-    }
 }
 
 // --- the whole ---
@@ -219,11 +225,12 @@ question_ask(
         status = customers_ask(&asking, query, error);
     } else {
         status = rows_add(&asking, &query, NULL, error);
+        if (status == STATUS_OK)
+            totals_bound(&asking, &query, 0);
         part_done(&asking, status);
     }
     if (status)
         return status;
-    totals_bound(&asking, &query);
     if (out->count > 1)
         qsort(out->rows, out->count, sizeof *out->rows, row_compare);
     return STATUS_OK;
