@@ -123,7 +123,7 @@ static void
 step_do(
     struct call *call, enum backfill_act act, const char *id, const struct form_row *rows, int code)
 {
-    struct wish wish = {NULL};
+    struct wish wish = {.id = NULL};
     struct error error = {0};
     struct control_answer answer;
     // A close has nothing that must be said.
@@ -201,13 +201,20 @@ backfill_get(struct call *call)
     row_answer(call, call->params[0], 200);
 }
 
+// What the list is restricted to.
+struct list_query {
+    bool has_state;
+    enum batch_state state;
+    uint32_t limit;
+};
+
 static enum status
-state_read(struct call *call, enum batch_state *out, struct error *error)
+state_read(const char *text, struct list_query *out, struct error *error)
 {
-    const char *text = target_value(&call->target, "state");
     for (enum batch_state state = BATCH_OPEN; text != NULL && state <= BATCH_REVERTED; state++) {
         if (strcmp(text, batch_state_name(state)) == 0) {
-            *out = state;
+            out->has_state = true;
+            out->state = state;
             return STATUS_OK;
         }
     }
@@ -237,8 +244,7 @@ page_write(
     struct call *call,
     const struct backfill_row *rows,
     size_t count,
-    uint32_t limit,
-    enum batch_state state)
+    const struct list_query *query)
 {
     struct json_out *out = call_json(call, 200);
     uint32_t written = 0;
@@ -249,9 +255,9 @@ page_write(
     json_begin(out, '[');
     for (size_t i = count; i > 0 && !has_more; i--) {
         const struct backfill_row *row = &rows[i - 1];
-        if (state != 0 && row->state != state)
+        if (query->has_state && row->state != query->state)
             continue;
-        has_more = written == limit;
+        has_more = written == query->limit;
         if (has_more)
             break;
         row_write(row, out);
@@ -271,13 +277,12 @@ backfills_get(struct call *call)
     struct error error = {0};
     struct backfill_row *rows = NULL;
     size_t count = 0;
-    uint32_t limit = LIMIT_DEFAULT;
-    enum batch_state state = 0;
+    struct list_query query = {.limit = LIMIT_DEFAULT};
     enum status status = asked_check(&call->target, names, &error);
     if (status == STATUS_OK)
-        status = state_read(call, &state, &error);
+        status = state_read(target_value(&call->target, "state"), &query, &error);
     if (status == STATUS_OK)
-        status = asked_number(&call->target, "limit", 1, LIMIT_MAX, &limit, &error);
+        status = asked_number(&call->target, "limit", 1, LIMIT_MAX, &query.limit, &error);
     if (status == STATUS_OK)
         status = backfill_list(call->api->settings->data, call->arena, &rows, &count, &error);
     if (status == STATUS_OK)
@@ -285,5 +290,5 @@ backfills_get(struct call *call)
     if (status)
         call_failed(call, &error);
     else
-        page_write(call, rows, count, limit, state);
+        page_write(call, rows, count, &query);
 }

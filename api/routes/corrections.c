@@ -178,7 +178,7 @@ data_read(const struct json *data, struct arena *arena, struct correction *out, 
 static enum status
 wish_read(struct call *call, struct correction *out, struct error *error)
 {
-    struct wish wish = {NULL};
+    struct wish wish = {.kind = NULL};
     enum status status = form_read(call->request->body, WISH_ROWS, call->arena, &wish, error);
     if (status)
         return status;
