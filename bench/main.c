@@ -1,6 +1,7 @@
 // tally-bench: measures tally on this machine. A command each, in a file of its own.
 #include "base/clock.h"
 #include "base/option.h"
+#include "bench/http.h"
 #include "bench/load.h"
 #include "bench/micro.h"
 #include "bench/peers.h"
@@ -15,6 +16,7 @@ static const struct command {
     const char *summary;
 } COMMANDS[] = {
     {"load",  load_main,  "events a second, acked, at which latency and cost"           },
+    {"http",  http_main,  "events and usage queries over HTTP"                          },
     {"peers", peers_main, "the same events to tally and to what one would run instead"  },
     {"plan",  plan_main,  "cores, memory, disk and nodes for a load, from measured runs"},
     {"micro", micro_main, "single parts by themselves: usage questions"                 },

@@ -37,7 +37,7 @@ LOADS = [
 WINDOWS = [0, 1000000, 10000000, 100000000, 300000000]
 PARTS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1]
 BUSY = 3  # times the CPUs: a load average that the runs do not explain
-KINDS = [name for name, _, _ in LOADS] + ["window", "sweep", "limits", "rest", "peers"]
+KINDS = [name for name, _, _ in LOADS] + ["window", "sweep", "limits", "rest", "peers", "http"]
 
 
 # --- measuring ---
@@ -131,6 +131,8 @@ class Run:
             self.measure("rest", ["micro", "idle"])
         if "peers" in kinds:
             self.measure("peers", ["peers", f"--seconds={self.options.seconds}"])
+        if "http" in kinds:
+            self.measure("http", ["http", f"--seconds={self.options.seconds}"])
 
 
 # --- figures ---
@@ -251,6 +253,41 @@ def peers_table(lines):
             "| | events/s acked | spread | tally is times faster | ack p99 ms "
             "| server CPU ns an event | holds what was sent |",
             "|---|---|---|---|---|---|---|", *rows, "", *notes, ""]
+
+
+HTTP_TITLES = {"batch": "ingest in batches", "single": "ingest, an event a request",
+               "query": "usage by day of a subject"}
+
+
+def http_row(found, right):
+    first = found[0]
+
+    def middle(key):
+        return statistics.median(row[key] for row in found)
+
+    rates = [row["events_per_second"] or row["requests_per_second"] for row in found]
+    title = HTTP_TITLES[first["name"]]
+    if "stream_events_per_second" in first:
+        title += f", beside {short(middle('stream_events_per_second'))} events/s over TCP"
+    unit = "events/s" if first["events"] else "queries/s"
+    times = " / ".join(f"{middle(key) / 1000:.3g}" for key in ("p50_us", "p99_us", "p999_us"))
+    cpu = " + ".join(f"{middle(key):.0f}" for key in ("api_cpu_ns_each", "tallyd_cpu_ns_each"))
+    return (f"| {title} | {first['connections']} | {short(statistics.median(rates))} {unit} | "
+            f"{spread_of(rates)} | {times} | {cpu} | {len(found)} | {'yes' if right else 'NO'} |")
+
+
+def http_table(lines):
+    runs = values_of(lines, "http", "rows")
+    if not runs:
+        return []
+    right = all(values_of(lines, "http", "usage_matches"))
+    rows = [http_row([row for run in runs for row in run if row["name"] == name], right)
+            for name in HTTP_TITLES]
+    return ["## Over HTTP", "",
+            "`tally-bench http`: tally-api, tallyd and PostgreSQL beside the load. Queries in an "
+            "open loop; CPU in nanoseconds of tally-api and tallyd, an event or a query.", "",
+            "| | connections | a second | spread | p50 / p99 / p99.9 ms | CPU ns each | runs "
+            "| usage right |", "|---|---|---|---|---|---|---|---|", *rows, ""]
 
 
 # --- pictures ---
@@ -394,7 +431,8 @@ def make(options):
     lines = lines_read(options.lines)
     made = pictures(lines)
     text = "\n".join(head(lines, options.note) + loads_table(lines) + limits_table(lines) +
-                     peers_table(lines) + rest_table(lines) + pictures_shown(made))
+                     peers_table(lines) + http_table(lines) + rest_table(lines) +
+                     pictures_shown(made))
     for name, content in {**made, "RESULTS.md": text.rstrip() + "\n"}.items():
         with open(os.path.join(options.folder, name), "w", encoding="utf-8") as file:
             file.write(content)

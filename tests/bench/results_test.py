@@ -44,6 +44,15 @@ LIMITS = {"name": "limits", "load_average": 0.1, "result": {
     "limits_receive_events_per_second": 8e6, "limits_memory_events_per_second": 2e6,
     "limits_lmdb_bytes_per_second": 110e6, "limits_disk_bytes_per_second": 220e6,
     "limits_disk_sync_p50_us": 80}}
+TIMES = {"p50_us": 1000, "p99_us": 4000, "p999_us": 9000, "api_cpu_ns_each": 3000,
+         "tallyd_cpu_ns_each": 1500}
+HTTP = {"name": "http", "load_average": 0.1, "result": {"usage_matches": True, "rows": [
+    {"name": "batch", "connections": 8, "requests_per_second": 2000, "events": 400000,
+     "events_per_second": 200000, **TIMES},
+    {"name": "single", "connections": 8, "requests_per_second": 200, "events": 400,
+     "events_per_second": 200, **TIMES},
+    {"name": "query", "connections": 16, "requests_per_second": 1000, "events": 0,
+     "events_per_second": 0, "stream_events_per_second": 500000, **TIMES}]}}
 MACHINE = {"machine": {"cpu": "a made one", "cpus": 2, "memory": "24 GB", "kernel": "6",
                        "file_system": "ext4", "commit": "abc"}}
 
@@ -61,12 +70,15 @@ def made_of(folder, lines, *arguments):
 def tables_check(folder):
     text = made_of(folder, [MACHINE, load("default", 1000000), load("default", 3000000),
                             load("default", 2000000), load("hot", 500000, matches=False),
-                            peers(20), peers(30), peers(26), LIMITS])
+                            peers(20), peers(30), peers(26), LIMITS, HTTP])
     for part in ("| default conditions | 2 M | 1 M - 3 M | 1 / 4 / 9 | 400 | 3 | 3 | yes |",
                  "| one subject with half of all events | 500 k |", "| 1 | NO |",
                  "| other | 38.5 k | 33.3 k - 50 k | 26.0 | 5 | 7000 | yes |",
                  "| none | not installed (none-server) |", "Not done: dedup.", "commit abc",
                  "| loopback receive, nothing looked at | 8 M | 8 M - 8 M | 0.25 |",
+                 "| ingest in batches | 8 | 200 k events/s | 200 k - 200 k | 1 / 4 / 9 "
+                 "| 3000 + 1500 | 1 | yes |",
+                 "| usage by day of a subject, beside 500 k events/s over TCP | 16 | 1 k queries",
                  "of 110-byte events | 1 M | 1 M - 1 M | 2.00 |"):
         assert part in text, (part, text)
     assert "busy" not in text and ".svg" not in text, text
