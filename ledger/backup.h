@@ -66,8 +66,9 @@ struct restore_summary {
     uint64_t blocks, events;
 };
 
-// Makes dir, which must not exist; it is a ledger when this returns STATUS_OK, and none before. Its
-// cells and identities are made when it is first opened. STATUS_EXISTS: dir is there;
+// Makes dir, which must not exist; it is a ledger when this returns STATUS_OK, and not there
+// before: what did not end is dir.restoring, which the next one refuses to touch. Cells and
+// identities are made when it is first opened. STATUS_EXISTS: dir, or dir.restoring, is there;
 // STATUS_NOT_FOUND: from is no backup, or does not hold a block that was named; STATUS_CORRUPT: a
 // file or block is not what was backed up; STATUS_INVALID: a backup without the log's beginning can
 // be restored to its end only.

@@ -1,4 +1,5 @@
-// A ledger from a backup. ledger.conf is written last, so that what a crash leaves is none.
+// A ledger from a backup. It is made as NAME.restoring and gets its name when it is whole, so that
+// what a crash leaves is none, and looks like none.
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -19,7 +20,9 @@
 
 struct restore {
     const char *from;
-    const char *dir;
+    const char *name;
+    const char *dir;   // where it is made
+    struct path made;  // its text
     const struct restore_options *options;
     struct ledger_conf conf;
     struct manifest manifest;
@@ -290,15 +293,44 @@ restore_check_limits(const struct restore *restore, struct error *error)
     return STATUS_OK;
 }
 
+// NAME.restoring, of a name that may end with slashes.
+static enum status
+restore_place(struct restore *restore, struct error *error)
+{
+    static const char suffix[] = ".restoring";
+    char *text = restore->made.text;
+    enum status status = path_make(&restore->made, restore->name, "", error);
+    if (status)
+        return status;
+    size_t size = strlen(text);
+    while (size > 1 && text[size - 1] == '/')
+        text[--size] = '\0';
+    if (size == 0 || size + sizeof suffix > sizeof restore->made.text)
+        return error_set(error, STATUS_INVALID, "%s is no name of a directory", restore->name);
+    memcpy(text + size, suffix, sizeof suffix);
+    restore->dir = text;
+    return STATUS_OK;
+}
+
 static enum status
 restore_look(struct restore *restore, struct error *error)
 {
     struct stat there;
+    enum status status = restore_place(restore, error);
+    if (status)
+        return status;
+    if (lstat(restore->name, &there) == 0 || errno != ENOENT) {
+        return error_set(
+            error, STATUS_EXISTS, "%s exists: name a directory that does not", restore->name);
+    }
     if (lstat(restore->dir, &there) == 0 || errno != ENOENT) {
         return error_set(
-            error, STATUS_EXISTS, "%s exists: name a directory that does not", restore->dir);
+            error,
+            STATUS_EXISTS,
+            "%s is of a restore that did not end, or has not yet: delete it if none is at work",
+            restore->dir);
     }
-    enum status status = manifest_read(restore->from, &restore->manifest, error);
+    status = manifest_read(restore->from, &restore->manifest, error);
     if (status == STATUS_NOT_FOUND)
         return error_set(error, STATUS_NOT_FOUND, "%s: no backup there", restore->from);
     if (!status)
@@ -320,6 +352,14 @@ restore_look(struct restore *restore, struct error *error)
 }
 
 static enum status
+restore_name(const struct restore *restore, struct error *error)
+{
+    if (rename(restore->dir, restore->name) != 0)
+        return error_set_errno(error, "cannot rename %s", restore->dir);
+    return parent_sync(restore->name, error);
+}
+
+static enum status
 restore_all(struct restore *restore, struct error *error)
 {
     struct path path;
@@ -336,7 +376,9 @@ restore_all(struct restore *restore, struct error *error)
         status = restore_shard(restore, i, error);
     if (!status)
         status = restore_registry(restore, error);
-    return status ? status : ledger_conf_write(restore->dir, &restore->conf, error);
+    if (!status)
+        status = ledger_conf_write(restore->dir, &restore->conf, error);
+    return status ? status : restore_name(restore, error);
 }
 
 enum status
@@ -348,7 +390,7 @@ restore_run(
     struct error *error)
 {
     scoped(restore_done) struct restore restore = {
-        .from = from, .dir = dir, .options = options, .lock_fd = -1};
+        .from = from, .name = dir, .options = options, .lock_fd = -1};
     enum status status = restore_all(&restore, error);
     restore.summary.shards = restore.conf.shards;
     if (!status)

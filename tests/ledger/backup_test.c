@@ -204,6 +204,17 @@ Test(backup, a_restored_ledger_goes_on)
     place_end(&place);
 }
 
+// Of a restore that failed nothing has the ledger's name.
+static void
+half_remove(const struct place *place)
+{
+    char half[160];
+    cr_assert_eq(access(place->new, F_OK), -1);
+    (void)snprintf(half, sizeof half, "%s.restoring", place->new);
+    if (access(half, F_OK) == 0)
+        temp_dir_remove(half);
+}
+
 static void
 path_in(const struct place *place, const char *below, char out[256])
 {
@@ -251,8 +262,7 @@ Test(backup, no_flipped_bit_is_restored)
             enum status status = restore_run(place.to, place.new, &everything, &summary, &error);
             cr_assert_eq(status, STATUS_CORRUPT, "%s at %jd", paths[i], (intmax_t)offset);
             flip(paths[i], offset);
-            if (access(place.new, F_OK) == 0)
-                temp_dir_remove(place.new);
+            half_remove(&place);
         }
     }
     cr_assert_eq(restore(&place, &everything).events, 20);
@@ -272,10 +282,34 @@ Test(backup, a_file_that_is_missing_or_cut_off_is_named)
     cr_assert_eq(truncate(path, 100), 0);
     cr_assert_eq(restore_run(place.to, place.new, &everything, &summary, &error), STATUS_CORRUPT);
     cr_assert_not_null(strstr(error.text, ".blocks"), "%s", error.text);
-    temp_dir_remove(place.new);
+    half_remove(&place);
     cr_assert_eq(unlink(path), 0);
     cr_assert_eq(restore_run(place.to, place.new, &everything, &summary, &error), STATUS_CORRUPT);
     cr_assert_not_null(strstr(error.text, "missing"), "%s", error.text);
+    place_end(&place);
+}
+
+Test(backup, a_restore_that_did_not_end_has_no_name_and_is_not_gone_over)
+{
+    struct place place;
+    char path[256];
+    char slashed[160];
+    struct restore_summary summary;
+    struct error error = {0};
+    place_begin(&place, 1);
+    operating_fill(&place.writing, 20);
+    (void)back_up(&place);
+    path_in(&place, "meters-1.mdb", path);
+    flip(path, 100);
+    (void)snprintf(slashed, sizeof slashed, "%s//", place.new);
+    cr_assert_eq(restore_run(place.to, slashed, &everything, &summary, &error), STATUS_CORRUPT);
+    cr_assert_eq(access(place.new, F_OK), -1);
+    flip(path, 100);
+    cr_assert_eq(restore_run(place.to, place.new, &everything, &summary, &error), STATUS_EXISTS);
+    cr_assert_not_null(strstr(error.text, "new.restoring"), "%s", error.text);
+    half_remove(&place);
+    cr_assert_eq(restore(&place, &everything).events, 20);
+    operating_verify(place.new);
     place_end(&place);
 }
 

@@ -57,29 +57,7 @@ struct cutter {
 static void
 run_recorded(const char *root, const char *file, const char *option, const char *argument)
 {
-    char self[PLACE_SIZE];
-    char recorder[PLACE_SIZE + 32];
-    int status = 0;
-    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-    must(size > 0);
-    self[size] = '\0';
-    (void)snprintf(recorder, sizeof recorder, "%s", self);
-    (void)snprintf(strrchr(recorder, '/'), 32, "/librecorder.so");
-    must(access(recorder, R_OK) == 0);
-    pid_t child = fork();
-    must(child >= 0);
-    if (child == 0) {
-        must(setenv("LD_PRELOAD", recorder, 1) == 0);
-        must(setenv(RECORD_ROOT_VARIABLE, root, 1) == 0);
-        must(setenv(RECORD_FILE_VARIABLE, file, 1) == 0);
-        must(setenv(RECORD_SYNC_VARIABLE, "200", 1) == 0);
-        must(setenv(RECORD_TICK_VARIABLE, "11000", 1) == 0);
-        // The recorder stands before the sanitizer's library, and asks it nothing.
-        must(setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1) == 0);
-        (void)execl(self, self, option, argument, NULL);
-        _exit(127);
-    }
-    must(waitpid(child, &status, 0) == child);
+    int status = place_run_recorded(root, file, (const char *[]){option, argument, NULL});
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         (void)fprintf(stderr, "%s %s failed, status %d\n", option, argument, status);
         exit(1);

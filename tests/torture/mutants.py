@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Proves that the crash points (torture.crash) see what they are there to see: leaves one sync of
-the product out at a time, as if it were not made, and counts the points until one is a finding.
+"""Proves that the crash points (torture.crash, torture.backup) see what they are there to see:
+leaves one sync of the product out at a time, as if it were not made, and counts the points until
+one is a finding.
 
     tests/torture/mutants.py PROGRAM [--points N] [--lives N] [--seed N]
 
-PROGRAM is torture.crash of any build. A mutant is a kind of sync (fsync, fdatasync, dsync: a write
-through an O_DSYNC descriptor, dir: an fsync of a directory) and the files that it concerns. Prints
-one line per mutant, as in tests/torture/README.md. Exits 1 when one is not caught.
+PROGRAM is torture.crash or torture.backup of any build. A mutant is a kind of sync (fsync,
+fdatasync, dsync: a write through an O_DSYNC descriptor, dir: an fsync of a directory) and the files
+that it concerns. Prints one line per mutant, as in tests/torture/README.md. Exits 1 when one is not
+caught.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -46,6 +49,42 @@ START_MUTANTS = [
     ("fdatasync ledger/shards/*/log/data.mdb", "blocks of a revert that the start goes on with"),
 ]
 
+# of torture.backup
+BACKUP_MUTANTS = [
+    ("fsync to/shards/*/*.blocks", "blocks are durable before the manifest that lists them"),
+    ("fsync to/shards/*/state-*.mdb", "likewise, cells of deleted blocks"),
+    ("fsync to/meters-*.mdb", "likewise, the registry"),
+    ("fsync to/ledger.conf.new", "likewise, ledger.conf"),
+    ("fsync to/manifest.new", "the manifest is whole before it is named"),
+    ("dir ", "the backup's own name; a restored ledger's name"),
+    ("dir to", "names in the backup: manifest, meters, shards"),
+    ("dir to/shards", "names of its shards"),
+    ("dir to/shards/*", "names of files of blocks"),
+    ("fdatasync new.restoring/shards/*/log/data.mdb",
+     "a restored log is whole before it has its name"),
+    ("fsync new.restoring/shards/*/state/data.mdb", "likewise, cells of deleted blocks"),
+    ("fsync new.restoring/meters/data.mdb", "likewise, the registry"),
+    ("fsync new.restoring/ledger.conf.new", "likewise, ledger.conf"),
+    ("dir new.restoring", "likewise, names in the ledger"),
+    ("dir new.restoring/shards", "likewise, names of its shards"),
+    ("dir new.restoring/shards/*", "likewise, names in a shard"),
+    ("dir new.restoring/shards/*/log", "likewise, of its log"),
+]
+
+
+def run_mutant(options, arguments, what, meaning):
+    run = subprocess.run(
+        [options.program, "--seed", str(options.seed), "--lives", str(options.lives),
+         "--points", str(options.points), *arguments, what, "--expected"],
+        capture_output=True, text=True, check=False)
+    found = re.search(r"crash points tried (\d+).*findings (\d+)", run.stdout)
+    is_caught = run.returncode == 1 and found is not None and int(found.group(2)) > 0
+    tried = found.group(1) if found else "?"
+    counted = tried if is_caught else "NOT CAUGHT in " + tried
+    name = f"{arguments[-1]} {what}".replace("--without ", "")
+    print(f"| `{name}` | {meaning} | {counted} |", flush=True)
+    return is_caught
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -54,21 +93,15 @@ def main():
     parser.add_argument("--lives", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    missed = 0
-    mutants = [("--without", *mutant) for mutant in MUTANTS]
-    mutants += [("--without-start", *mutant) for mutant in START_MUTANTS]
-    for option, what, meaning in mutants:
-        run = subprocess.run(
-            [options.program, "--seed", str(options.seed), "--lives", str(options.lives),
-             "--points", str(options.points), "--again", "50", option, what, "--expected"],
-            capture_output=True, text=True, check=False)
-        found = re.search(r"crash points tried (\d+), findings (\d+)", run.stdout)
-        is_caught = run.returncode == 1 and found is not None and int(found.group(2)) > 0
-        missed += not is_caught
-        tried = found.group(1) if found else "?"
-        counted = tried if is_caught else "NOT CAUGHT in " + tried
-        print(f"| `{option} {what}` | {meaning} | {counted} |", flush=True)
-    return 1 if missed else 0
+    if os.path.basename(options.program) == "torture.backup":
+        caught = [run_mutant(options, ["--rots", "0", "--without"], *mutant)
+                  for mutant in BACKUP_MUTANTS]
+    else:
+        caught = [run_mutant(options, ["--again", "50", "--without"], *mutant)
+                  for mutant in MUTANTS]
+        caught += [run_mutant(options, ["--again", "50", "--without-start"], *mutant)
+                   for mutant in START_MUTANTS]
+    return 0 if all(caught) else 1
 
 
 if __name__ == "__main__":

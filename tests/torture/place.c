@@ -1,12 +1,14 @@
 #include "tests/torture/place.h"
 
 #include "base/assert.h"
+#include "tests/torture/record.h"
 
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 // No power is cut here, so a sync there proves nothing and takes most of the time.
@@ -42,6 +44,41 @@ place_mix(uint64_t a, uint64_t b)
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
     return z ^ (z >> 31);
+}
+
+int
+place_run_recorded(const char *root, const char *file, const char *const *arguments)
+{
+    enum { ARGUMENTS_MAX = 6 };
+    char self[PLACE_SIZE];
+    char recorder[PLACE_SIZE + 32];
+    char *command[ARGUMENTS_MAX + 2] = {self};
+    int status = 0;
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    must(size > 0);
+    self[size] = '\0';
+    for (size_t i = 0; arguments[i] != NULL; i++) {
+        must(i < ARGUMENTS_MAX);
+        command[i + 1] = (char *)(uintptr_t)arguments[i];
+    }
+    (void)snprintf(recorder, sizeof recorder, "%s", self);
+    (void)snprintf(strrchr(recorder, '/'), 32, "/librecorder.so");
+    must(access(recorder, R_OK) == 0);
+    pid_t child = fork();
+    must(child >= 0);
+    if (child == 0) {
+        must(setenv("LD_PRELOAD", recorder, 1) == 0);
+        must(setenv(RECORD_ROOT_VARIABLE, root, 1) == 0);
+        must(setenv(RECORD_FILE_VARIABLE, file, 1) == 0);
+        must(setenv(RECORD_SYNC_VARIABLE, "200", 1) == 0);
+        must(setenv(RECORD_TICK_VARIABLE, "11000", 1) == 0);
+        // The recorder stands before the sanitizer's library, and asks it nothing.
+        must(setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1) == 0);
+        (void)execv(self, command);
+        _exit(127);
+    }
+    must(waitpid(child, &status, 0) == child);
+    return status;
 }
 
 void
