@@ -4,7 +4,6 @@
 #include "base/pool.h"
 #include "ledger/cell.h"
 #include "ledger/generations_parts.h"
-#include "ledger/pages.h"
 #include "ledger/shard_view.h"
 
 #include <inttypes.h>
@@ -403,32 +402,43 @@ append_place(struct generations *generations)
     return &generations->list[count];
 }
 
-// Writes all but what the last transaction is to hold.
-static enum status
-append_pages(
-    struct generations *generations,
-    struct run_writer *writer,
-    const struct fingerprint *sorted,
-    uint32_t count,
-    struct error *error)
+// Entries in their order to the run and the filter. False: there are no more.
+static bool
+append_some(
+    struct generation *generation, struct run_writer *writer, struct tx *tx, struct id_walk *walk)
 {
-    const uint32_t slice = APPEND_PAGES * RUN_PAGE_IDS;
-    enum status status = STATUS_OK;
-    for (uint32_t done = 0; done < count && !status; done += slice) {
-        uint32_t end = count - done < slice ? count : done + slice;
-        scoped(tx_done) struct tx tx = tx_write(generations->options.state);
-        for (uint32_t i = done; i < end; i++)
-            run_put(writer, &tx, sorted[i]);
-        status = tx_commit(&tx, error);
-    }
-    return status;
+    const struct fingerprint *sorted;
+    uint32_t count;
+    if (!id_walk_next(walk, &sorted, &count))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        run_put(writer, tx, sorted[i]);
+    for (uint32_t i = 0; generation->filter != NULL && i < count; i++)
+        filter_add(generation->filter, sorted[i]);
+    return true;
 }
 
-static void
-append_filter(struct filter *filter, const struct fingerprint *sorted, uint32_t count)
+// Writes all but what the last transaction is to hold.
+static enum status
+append_sorted(
+    struct generations *generations,
+    struct generation *generation,
+    struct run_writer *writer,
+    const struct id_table *table,
+    struct error *error)
 {
-    for (uint32_t i = 0; filter != NULL && i < count; i++)
-        filter_add(filter, sorted[i]);
+    enum status status = STATUS_OK;
+    scoped(id_walk_done) struct id_walk walk = id_walk_open(table);
+    for (bool has_more = !id_walk_failed(&walk); has_more && !status;) {
+        uint32_t pages_end = writer->run.pages + APPEND_PAGES;
+        scoped(tx_done) struct tx tx = tx_write(generations->options.state);
+        while (has_more && !tx.status && writer->run.pages < pages_end)
+            has_more = append_some(generation, writer, &tx, &walk);
+        status = tx_commit(&tx, error);
+    }
+    if (!status && id_walk_failed(&walk))
+        status = error_set(error, STATUS_NO_MEMORY, "no memory to sort identities");
+    return status;
 }
 
 static enum status
@@ -452,31 +462,6 @@ append_commit(
     state_number_put(&tx, bytes_text("dedup"), seal->position);
     generations->position = seal->position;
     return tx_commit(&tx, error);
-}
-
-static enum status
-append_sorted(
-    struct generations *generations,
-    struct generation *generation,
-    struct run_writer *writer,
-    const struct id_table *table,
-    struct error *error)
-{
-    struct id_sort sort;
-    enum status status = STATUS_OK;
-    id_sort_begin(&sort, table);
-    const size_t size = (size_t)sort.room * sizeof(struct fingerprint);
-    struct fingerprint *sorted = pages_take(size);
-    if (sorted == NULL)
-        return error_set(error, STATUS_NO_MEMORY, "no memory to sort identities");
-    for (uint32_t part = 0; part < ID_SORT_PARTS && !status; part++) {
-        uint32_t count = id_sort_part(&sort, part, sorted);
-        status = append_pages(generations, writer, sorted, count, error);
-        if (!status)
-            append_filter(generation->filter, sorted, count);
-    }
-    pages_give(sorted, size);
-    return status;
 }
 
 static enum status

@@ -1,7 +1,7 @@
 // Buckets of eight (tag, place) pairs: reference/limits.md measured them against linear probing.
 // A bucket fills in order, so its last place tells whether it ran over into the next one.
 //
-//   fingerprint.low:  its lower half chooses the bucket, its upper half is what sorting begins with
+//   fingerprint.low:  its upper half chooses the bucket: in the order of entries, for id_walk
 //   fingerprint.high: the tag
 
 #include "ledger/id_table.h"
@@ -15,15 +15,10 @@
 
 enum {
     BUCKET_SLOTS = 8,
-    BUCKET_LOAD = 7,  // of eight, when the table is full
-    SORT_BITS = 10,
-    SORT_PARTS = 1 << SORT_BITS,
-    SORT_INSERTION_MAX = 32,
-    SORT_BIN_SHIFT = 54,
+    BUCKET_LOAD = 7,      // of eight, when the table is full
+    WALK_ENTRIES = 4096,  // sorted at a time, in the nearest caches
+    WALK_AHEAD = 8,       // buckets between a prefetch of their entries and its use
 };
-
-_Static_assert(
-    1U << (64 - SORT_BIN_SHIFT) == (unsigned)ID_SORT_PARTS * ID_SORT_BINS, "the top bits' bins");
 
 struct bucket {
     uint32_t tags[BUCKET_SLOTS];
@@ -50,7 +45,7 @@ id_table_open(uint32_t count_max)
     table->count_max = count_max;
     table->buckets_count = count_max / BUCKET_LOAD + 1;
     table->buckets = pages_take_scattered((size_t)table->buckets_count * sizeof *table->buckets);
-    table->entries = pages_take((size_t)count_max * sizeof *table->entries);
+    table->entries = pages_take_scattered((size_t)count_max * sizeof *table->entries);
     if (table->buckets == NULL || table->entries == NULL) {
         id_table_close(table);
         return NULL;
@@ -79,7 +74,7 @@ id_table_clear(struct id_table *table)
 static uint32_t
 bucket_of(const struct id_table *table, struct fingerprint fingerprint)
 {
-    return (uint32_t)(((fingerprint.low & UINT32_MAX) * table->buckets_count) >> 32);
+    return (uint32_t)(((fingerprint.low >> 32) * table->buckets_count) >> 32);
 }
 
 static uint32_t
@@ -186,121 +181,110 @@ id_table_bytes(const struct id_table *table)
     return (size_t)table->count * sizeof *table->entries + buckets * sizeof *table->buckets;
 }
 
-static void
-sort_by_insertion(struct fingerprint *entries, size_t count)
-{
-    for (size_t i = 1; i < count; i++) {
-        struct fingerprint moved = entries[i];
-        size_t at = i;
-        for (; at > 0 && fingerprint_compare(moved, entries[at - 1]) < 0; at--)
-            entries[at] = entries[at - 1];
-        entries[at] = moved;
-    }
-}
+// --- in order ---
 
-static uint32_t
-sort_part(struct fingerprint fingerprint, uint32_t shift)
+struct id_walk
+id_walk_open(const struct id_table *table)
 {
-    return (uint32_t)(fingerprint.low >> shift) & (SORT_PARTS - 1);
-}
-
-// Each entry goes where its part has room next, until all parts are what they should be.
-static void
-sort_swap(struct fingerprint *entries, const uint32_t *ends, uint32_t *next, uint32_t shift)
-{
-    for (uint32_t part = 0; part < SORT_PARTS; part++) {
-        while (next[part] < ends[part]) {
-            struct fingerprint moved = entries[next[part]];
-            uint32_t home = sort_part(moved, shift);
-            if (home == part) {
-                next[part]++;
-                continue;
-            }
-            entries[next[part]] = entries[next[home]];
-            entries[next[home]++] = moved;
-        }
-    }
-}
-
-static void sort_radix(struct fingerprint *entries, uint32_t count, uint32_t shift);
-
-// Entries that agree in the bits above those at shift.
-static void
-sort_from(struct fingerprint *entries, uint32_t count, uint32_t shift)
-{
-    if (count <= SORT_INSERTION_MAX)
-        sort_by_insertion(entries, count);
-    else
-        sort_radix(entries, count, shift);
-}
-
-// Radix in place, from the top bits down. Of entries that are hashes the first level leaves a few
-// each.
-static void
-sort_radix(struct fingerprint *entries, uint32_t count, uint32_t shift)
-{
-    uint32_t ends[SORT_PARTS] = {0};
-    uint32_t next[SORT_PARTS];
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < count; i++)
-        ends[sort_part(entries[i], shift)]++;
-    for (uint32_t part = 0; part < SORT_PARTS; part++) {
-        next[part] = sum;
-        sum += ends[part];
-        ends[part] = sum;
-    }
-    sort_swap(entries, ends, next, shift);
-    const uint32_t below = shift > SORT_BITS ? shift - SORT_BITS : 0;
-    for (uint32_t part = 0; part < SORT_PARTS; part++) {
-        uint32_t from = part > 0 ? ends[part - 1] : 0;
-        uint32_t size = ends[part] - from;
-        if (shift == 0)
-            sort_by_insertion(entries + from, size);
-        else
-            sort_from(entries + from, size, below);
-    }
+    return (struct id_walk){.table = table, .sort = pool_take(1, sizeof(struct id_sort))};
 }
 
 void
-id_sort_begin(struct id_sort *sort, const struct id_table *table)
+id_walk_done(struct id_walk *walk)
 {
-    *sort = (struct id_sort){.table = table};
-    for (uint32_t i = 0; i < table->count; i++)
-        sort->bins[table->entries[i].low >> SORT_BIN_SHIFT]++;
-    for (uint32_t part = 0; part < ID_SORT_PARTS; part++) {
-        uint32_t count = 0;
-        for (uint32_t bin = 0; bin < ID_SORT_BINS; bin++)
-            count += sort->bins[part * ID_SORT_BINS + bin];
-        if (count > sort->room)
-            sort->room = count;
-    }
+    pool_give(walk->sort);
+    buffer_done(&walk->gathered);
+    buffer_done(&walk->sorted);
+    walk->sort = NULL;
 }
 
-// The entries of the part go to their bins in one walk over all, which are read in the order of
-// their addresses; a bin fits into the nearer caches, and is sorted there.
-uint32_t
-id_sort_part(const struct id_sort *sort, uint32_t part, struct fingerprint *out)
+bool
+id_walk_failed(const struct id_walk *walk)
 {
-    const struct id_table *table = sort->table;
-    const uint32_t *counts = sort->bins + (size_t)part * ID_SORT_BINS;
-    uint32_t next[ID_SORT_BINS];
-    uint32_t sum = 0;
-    must(part < ID_SORT_PARTS);
-    for (uint32_t bin = 0; bin < ID_SORT_BINS; bin++) {
-        next[bin] = sum;
-        sum += counts[bin];
+    return walk->sort == NULL || buffer_failed(&walk->gathered) || buffer_failed(&walk->sorted);
+}
+
+static void
+walk_prefetch(const struct id_table *table, uint32_t at)
+{
+    const struct bucket *bucket = &table->buckets[at];
+    for (uint32_t i = 0; i < BUCKET_SLOTS; i++)
+        prefetch(&table->entries[bucket->places[i] - (bucket->places[i] != 0)]);
+}
+
+// All eight places are copied and the empty ones not counted: how full a bucket is cannot be
+// foretold by the processor.
+static uint32_t
+bucket_copy(const struct id_table *table, uint32_t at, struct fingerprint *out)
+{
+    const struct bucket *bucket = &table->buckets[at];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
+        uint32_t is_taken = bucket->places[i] != 0;
+        out[i] = table->entries[bucket->places[i] - is_taken];
+        count += is_taken;
     }
-    for (uint32_t i = 0; i < table->count; i++) {
-        const struct fingerprint entry = table->entries[i];
-        uint64_t bin = entry.low >> SORT_BIN_SHIFT;
-        if (bin / ID_SORT_BINS == part)
-            out[next[bin % ID_SORT_BINS]++] = entry;
+    return count;
+}
+
+// An entry is in its bucket or in one of the full ones behind it, so buckets up to one that is not
+// full have all entries of theirs and no other; the first of all may have some of the last, which
+// ran over round the end. Returns the first bucket of what follows.
+static uint32_t
+walk_gather(struct id_walk *walk)
+{
+    const struct id_table *table = walk->table;
+    const uint32_t first = walk->bucket;
+    const uint32_t turn = table->buckets_count;
+    uint32_t at = first;
+    for (bool is_full = true; is_full; at++) {
+        uint32_t bucket = at < turn ? at : at - turn;
+        uint8_t *room = buffer_reserve(&walk->gathered, BUCKET_SLOTS * sizeof(struct fingerprint));
+        if (room == NULL)
+            return turn;
+        if (bucket + WALK_AHEAD < turn)
+            walk_prefetch(table, bucket + WALK_AHEAD);
+        uint32_t count = bucket_copy(table, bucket, (void *)room);
+        buffer_commit(&walk->gathered, count * sizeof(struct fingerprint));
+        is_full = count == BUCKET_SLOTS;
     }
-    uint32_t from = 0;
-    for (uint32_t bin = 0; bin < ID_SORT_BINS; bin++) {
-        sort_from(out + from, counts[bin], SORT_BIN_SHIFT - SORT_BITS);
-        from += counts[bin];
+    return at;
+}
+
+// Leaves out what does not belong to the buckets [first, end).
+static void
+walk_restrict(struct id_walk *walk, size_t from, uint32_t first, uint32_t end)
+{
+    struct fingerprint *entries = (void *)walk->gathered.data;
+    size_t count = walk->gathered.size / sizeof *entries;
+    size_t kept = from;
+    for (size_t i = from; i < count; i++) {
+        uint32_t home = bucket_of(walk->table, entries[i]);
+        if (home >= first && home < end)
+            entries[kept++] = entries[i];
     }
-    must(from == sum);
-    return sum;
+    walk->gathered.size = kept * sizeof *entries;
+}
+
+bool
+id_walk_next(struct id_walk *walk, const struct fingerprint **out, uint32_t *out_count)
+{
+    const uint32_t turn = walk->table->buckets_count;
+    buffer_reset(&walk->gathered);
+    buffer_reset(&walk->sorted);
+    while (walk->bucket < turn && walk->gathered.size < WALK_ENTRIES * sizeof **out) {
+        size_t before = walk->gathered.size / sizeof **out;
+        uint32_t first = walk->bucket;
+        walk->bucket = walk_gather(walk);
+        if (first == 0 || walk->bucket > turn)
+            walk_restrict(walk, before, first, walk->bucket < turn ? walk->bucket : turn);
+    }
+    uint8_t *sorted = buffer_reserve(&walk->sorted, walk->gathered.size);
+    uint32_t count = (uint32_t)(walk->gathered.size / sizeof **out);
+    if (id_walk_failed(walk) || count == 0)
+        return false;
+    id_sort(walk->sort, (void *)walk->gathered.data, (void *)sorted, count);
+    *out = (void *)sorted;
+    *out_count = count;
+    return true;
 }

@@ -76,12 +76,13 @@ Test(id_table, holds_many_of_one_bucket)
 {
     struct id_table *table = id_table_open(400);
     for (uint64_t i = 1; i <= 300; i++)
-        id_table_add(table, fingerprint_of((struct hash128){i << 40 | UINT32_MAX, .high = 7}, 7));
+        id_table_add(
+            table, fingerprint_of((struct hash128){(uint64_t)UINT32_MAX << 32 | i, .high = 7}, 7));
     for (uint64_t i = 1; i <= 300; i++)
         cr_assert_not_null(id_table_find(
-            table, fingerprint_of((struct hash128){i << 40 | UINT32_MAX, .high = 7}, 7)));
+            table, fingerprint_of((struct hash128){(uint64_t)UINT32_MAX << 32 | i, .high = 7}, 7)));
     cr_assert_null(id_table_find(
-        table, fingerprint_of((struct hash128){301ULL << 40 | UINT32_MAX, .high = 7}, 7)));
+        table, fingerprint_of((struct hash128){(uint64_t)UINT32_MAX << 32 | 301, .high = 7}, 7)));
     id_table_close(table);
 }
 
@@ -100,40 +101,120 @@ compare(const void *a, const void *b)
     return fingerprint_compare(*(const struct fingerprint *)a, *(const struct fingerprint *)b);
 }
 
+static void
+check_walk(const struct id_table *table, struct fingerprint *wanted, uint32_t count)
+{
+    struct id_walk walk = id_walk_open(table);
+    const struct fingerprint *part;
+    uint32_t size;
+    uint32_t done = 0;
+    qsort(wanted, count, sizeof *wanted, compare);
+    while (id_walk_next(&walk, &part, &size)) {
+        cr_assert_leq(size, count - done);
+        cr_assert_arr_eq(part, wanted + done, size * sizeof *part, "%u of %u", done, count);
+        done += size;
+    }
+    cr_assert_not(id_walk_failed(&walk));
+    cr_assert_eq(done, count);
+    id_walk_done(&walk);
+}
+
 // shift 0: spread; else so that most bits are equal, and at last only the high word differs.
 static void
-check_sort(uint32_t count, uint32_t shift)
+check_order(uint32_t count, uint32_t shift)
 {
     struct id_table *table = id_table_open(count);
     struct fingerprint *wanted = calloc(count, sizeof *wanted);
-    struct fingerprint *sorted = calloc(count, sizeof *sorted);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t low = shift == 64 ? 5 : spread(i) >> shift;
         wanted[i] = (struct fingerprint){low, (uint32_t)spread(i + 1), i};
         id_table_add(table, wanted[i]);
     }
-    qsort(wanted, count, sizeof *wanted, compare);
-    struct id_sort sort;
-    uint32_t done = 0;
-    id_sort_begin(&sort, table);
-    for (uint32_t part = 0; part < ID_SORT_PARTS; part++) {
-        uint32_t size = id_sort_part(&sort, part, sorted + done);
-        cr_assert_leq(size, sort.room);
-        done += size;
-    }
-    cr_assert_eq(done, count);
-    cr_assert_arr_eq(sorted, wanted, count * sizeof *wanted, "%u by %u", count, shift);
+    check_walk(table, wanted, count);
     id_table_close(table);
     free(wanted);
-    free(sorted);
 }
 
-Test(id_table, sorts)
+Test(id_table, is_walked_in_order)
 {
     static const uint32_t counts[] = {1, 2, 31, 32, 33, 255, 5000, 60000};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
-        check_sort(counts[i], 0);
-    check_sort(500, 56);
-    check_sort(500, 60);
-    check_sort(500, 64);
+        check_order(counts[i], 0);
+    check_order(500, 32);
+    check_order(500, 56);
+    check_order(500, 60);
+    check_order(500, 64);
+}
+
+Test(id_table, is_walked_where_nothing_is)
+{
+    struct id_table *table = id_table_open(100);
+    struct fingerprint none[1];
+    check_walk(table, none, 0);
+    id_table_close(table);
+}
+
+// The last bucket's entries run over into the first ones, among entries that belong there.
+Test(id_table, is_walked_in_order_round_its_end)
+{
+    enum { COUNT = 200 };
+    struct fingerprint wanted[COUNT];
+    struct id_table *table = id_table_open(COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint64_t low = i % 3 == 0 ? i : UINT64_MAX - i * (i % 3);
+        wanted[i] = (struct fingerprint){low, i, i};
+        id_table_add(table, wanted[i]);
+    }
+    check_walk(table, wanted, COUNT);
+    id_table_close(table);
+}
+
+// Of equal ones the first stays first, whether they are spread or all one.
+static void
+check_stable(uint32_t count, uint64_t (*low)(uint64_t i))
+{
+    struct id_sort *sort = calloc(1, sizeof *sort);
+    struct fingerprint *entries = calloc(count, sizeof *entries);
+    struct fingerprint *sorted = calloc(count, sizeof *sorted);
+    memset(sort, 0xff, sizeof *sort);
+    for (uint32_t i = 0; i < count; i++)
+        entries[i] = (struct fingerprint){low(i), 1, i};
+    id_sort(sort, entries, sorted, count);
+    for (uint32_t i = 0; i < count; i++)
+        cr_assert_eq(sorted[i].low, low(sorted[i].payload));
+    for (uint32_t i = 1; i < count; i++) {
+        int order = fingerprint_compare(sorted[i - 1], sorted[i]);
+        cr_assert(order < 0 || (order == 0 && sorted[i - 1].payload < sorted[i].payload));
+    }
+    free(sort);
+    free(entries);
+    free(sorted);
+}
+
+static uint64_t
+one_of_few(uint64_t i)
+{
+    return spread(i / 3);
+}
+
+static uint64_t
+always_one(uint64_t i)
+{
+    return i * 0;
+}
+
+static uint64_t
+far_away(uint64_t i)
+{
+    return i == 7 ? UINT64_MAX : i % 50;
+}
+
+Test(id_table, sorts_so_that_the_first_of_equal_ones_stays_first)
+{
+    static const uint32_t counts[] = {0, 1, 2, 3, 100, 4095, 4096, 8191, 8192, 8193, 30000};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        check_stable(counts[i], one_of_few);
+        check_stable(counts[i], always_one);
+        check_stable(counts[i], far_away);
+    }
 }
