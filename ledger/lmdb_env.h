@@ -106,6 +106,9 @@ enum status tx_check(const struct tx *tx, struct error *error) CHECKED;
 // False: not there (or failed: see tx_check).
 bool tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value);
 void tx_put(struct tx *tx, uint32_t db, struct bytes key, struct bytes value);
+// As tx_put, but returns where the value's size bytes go: to be written before the next call. NULL:
+// failed.
+uint8_t *tx_reserve(struct tx *tx, uint32_t db, struct bytes key, size_t size);
 // Appends at the end of the key order (the caller knows it is the greatest).
 void tx_append(struct tx *tx, uint32_t db, struct bytes key, struct bytes value);
 // As tx_append, but returns where the value's size bytes go: to be written before the next call.

@@ -164,6 +164,13 @@ tx_put(struct tx *tx, uint32_t db, struct bytes key, struct bytes value)
     (void)tx_write_entry(tx, db, key, val_of(value), 0);
 }
 
+uint8_t *
+tx_reserve(struct tx *tx, uint32_t db, struct bytes key, size_t size)
+{
+    MDB_val value = tx_write_entry(tx, db, key, (MDB_val){.mv_size = size}, MDB_RESERVE);
+    return tx->status == STATUS_OK ? value.mv_data : NULL;
+}
+
 void
 tx_append(struct tx *tx, uint32_t db, struct bytes key, struct bytes value)
 {

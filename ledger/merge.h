@@ -32,7 +32,7 @@ struct merge;
 // NULL: no memory.
 struct merge *merge_open(const struct merge_options *options);
 void merge_close(struct merge *merge);
-// Writes at most pages_max pages. STATUS_CORRUPT: a page of an input, by name.
+// Writes about pages_max pages, at most 64 more. STATUS_CORRUPT: a page of an input, by name.
 enum status merge_slice(
     struct merge *merge,
     struct tx *tx,

@@ -113,23 +113,24 @@ run_writer_begin(uint32_t number)
     return (struct run_writer){.run = {.number = number}};
 }
 
+// Made where it is stored: it is copied once, and not zeroed before.
 static void
 run_page_put(struct run_writer *writer, struct tx *tx)
 {
     uint8_t key_bytes[RUN_KEY_SIZE];
-    uint8_t value[PAGE_SIZE_MAX];
     uint32_t count = writer->page_count;
     size_t size = PAGE_HEADER_SIZE + (size_t)count * sizeof writer->page[0];
     run_key(writer->run.number, writer->page[count - 1], key_bytes);
     struct bytes key = bytes_of(key_bytes, sizeof key_bytes);
-    memcpy(value + 8, &writer->before.low, sizeof writer->before.low);
-    memcpy(value + 16, &writer->before.high, sizeof writer->before.high);
-    memcpy(value + 20, &count, sizeof count);
-    memcpy(value + PAGE_HEADER_SIZE, writer->page, count * sizeof writer->page[0]);
-    memset(value, 0, sizeof(uint64_t));
-    uint64_t checksum = value_checksum(key, bytes_of(value, size));
-    memcpy(value, &checksum, sizeof checksum);
-    tx_put(tx, STATE_DB_RUNS, key, bytes_of(value, size));
+    uint8_t *value = tx_reserve(tx, STATE_DB_RUNS, key, size);
+    if (value != NULL) {
+        memcpy(value + 8, &writer->before.low, sizeof writer->before.low);
+        memcpy(value + 16, &writer->before.high, sizeof writer->before.high);
+        memcpy(value + 20, &count, sizeof count);
+        memcpy(value + PAGE_HEADER_SIZE, writer->page, count * sizeof writer->page[0]);
+        uint64_t checksum = value_checksum(key, bytes_of(value, size));
+        memcpy(value, &checksum, sizeof checksum);
+    }
     writer->before = writer->page[count - 1];
     writer->run.last = writer->before;
     writer->run.pages++;
@@ -277,27 +278,70 @@ run_reader_done(struct run_reader *reader)
     reader->is_open = false;
 }
 
-bool
-run_next(struct run_reader *reader, struct fingerprint *out, struct error *error)
+// False: the end, or damage.
+static bool
+reader_has_entry(struct run_reader *reader, struct error *error)
 {
     if (reader->status || !reader->has_page)
         return false;
-    if (reader->page_index == reader->page_count) {
-        if (fingerprint_compare(reader->last, reader->run.last) == 0)
-            return false;
-        reader_page(reader, walk_next(&reader->walk), error);
-        if (reader->status)
-            return false;
-    }
-    struct fingerprint entry = entry_at(reader->page, reader->page_index++);
+    if (reader->page_index < reader->page_count)
+        return true;
+    if (fingerprint_compare(reader->last, reader->run.last) == 0)
+        return false;
+    reader_page(reader, walk_next(&reader->walk), error);
+    return reader->status == STATUS_OK;
+}
+
+// False: damage.
+static bool
+reader_pass(struct run_reader *reader, struct fingerprint entry, struct error *error)
+{
     if (reader->seen > 0 && fingerprint_compare(reader->last, entry) >= 0) {
         reader->status = run_damaged(&reader->run, entry, error);
         return false;
     }
+    reader->page_index++;
     reader->last = entry;
     reader->seen++;
+    return true;
+}
+
+bool
+run_next(struct run_reader *reader, struct fingerprint *out, struct error *error)
+{
+    if (!reader_has_entry(reader, error))
+        return false;
+    struct fingerprint entry = entry_at(reader->page, reader->page_index);
+    if (!reader_pass(reader, entry, error))
+        return false;
     *out = entry;
     return true;
+}
+
+bool
+run_page(struct run_reader *reader, struct fingerprint *out_last, struct error *error)
+{
+    if (!reader_has_entry(reader, error))
+        return false;
+    *out_last = entry_at(reader->page, reader->page_count - 1);
+    return true;
+}
+
+uint32_t
+run_take(
+    struct run_reader *reader,
+    struct fingerprint limit,
+    struct fingerprint *out,
+    struct error *error)
+{
+    uint32_t count = 0;
+    while (reader->has_page && reader->page_index < reader->page_count) {
+        struct fingerprint entry = entry_at(reader->page, reader->page_index);
+        if (fingerprint_compare(entry, limit) > 0 || !reader_pass(reader, entry, error))
+            break;
+        out[count++] = entry;
+    }
+    return count;
 }
 
 // --- deleting ---

@@ -76,6 +76,15 @@ void run_reader_open(
 void run_reader_done(struct run_reader *reader);
 // False: the end, or reader->status says what is damaged.
 bool run_next(struct run_reader *reader, struct fingerprint *out, struct error *error);
+// By pages, beside run_next or instead of it. False: as run_next; else there are entries up to
+// out_last that were not read yet.
+bool run_page(struct run_reader *reader, struct fingerprint *out_last, struct error *error);
+// Those of them that are not beyond the limit. Returns how many, at most RUN_PAGE_IDS.
+uint32_t run_take(
+    struct run_reader *reader,
+    struct fingerprint limit,
+    struct fingerprint *out,
+    struct error *error);
 
 // Deletes at most pages_max pages (and as many parts of the filter) of the run. True: nothing is
 // left.
