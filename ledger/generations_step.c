@@ -9,8 +9,8 @@
 enum {
     MERGE_PAGES = 1024,   // a transaction of 4 MiB
     DELETE_PAGES = 4096,  // likewise: only branches and leaves are written
-    RUNS_MERGED = 4,      // runs of about one size that become one in the youngest generation
-    FULL_MAX = 2,         // full generations
+    RUNS_MERGED = 16,     // runs of about one size that become one in the youngest generation
+    FULL_MAX = 3,         // full generations
 };
 
 // --- deleting ---
@@ -132,8 +132,9 @@ pair_count(const struct generations *generations, uint32_t first)
            generation_count(&generations->list[first + 1]);
 }
 
-// Runs of the youngest generation that are together no smaller than the one before them: so that
-// few are asked, and each identity is written again a few times only.
+// Runs of the youngest generation that are together no smaller than the one before them. They are
+// many, since its filter sends nearly nobody to them for nothing before it is full: with 4 in place
+// of 16 each identity was written once more. All of them when there is no room for another one.
 static bool
 choose_runs(const struct generation *youngest, uint32_t *out_from)
 {
@@ -141,8 +142,9 @@ choose_runs(const struct generation *youngest, uint32_t *out_from)
     uint32_t from = youngest->runs_count;
     while (from > 0 && (youngest->runs_count - from < 2 || youngest->runs[from - 1].count <= newer))
         newer += youngest->runs[--from].count;
-    *out_from = from;
-    return youngest->runs_count - from >= RUNS_MERGED;
+    bool has_room = youngest->runs_count < GENERATION_RUNS_MAX;
+    *out_from = has_room ? from : 0;
+    return !has_room || youngest->runs_count - from >= RUNS_MERGED;
 }
 
 // What is to be merged next. False: nothing.

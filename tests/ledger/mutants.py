@@ -512,6 +512,8 @@ MODULE_MUTANTS = [
     ("merge-oldest", "of an identity in several runs the newest entry holds", "dedup",
      "ledger/merge.c", "options->inputs[options->inputs_count - 1 - i];",
      "options->inputs[i];"),
+    ("runs-no-room", "a generation never has so many runs that none can be added", "dedup",
+     "ledger/generations_step.c", "return !has_room || youngest", "return youngest"),
     ("recovery-arrival-late", "a start forgets no identity of the block that it reads", "dedup",
      "ledger/recover.c", "    if (header->arrival_ns > shard->newest_arrival_ns)",
      "    if (sequence > 1 && header->arrival_ns > shard->newest_arrival_ns)"),
