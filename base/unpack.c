@@ -340,28 +340,6 @@ unpack_skip_counted(struct cursor *cursor, uint32_t depth_max)
     return value_skip(cursor, depth_max);
 }
 
-// Where the word lies in a value: side by side, but for the last one, which ends with the value.
-static inline size_t
-shape_offset(const struct unpack_shape *shape, uint32_t word)
-{
-    return word + 1 < shape->words ? word * sizeof(uint64_t) : shape->size - sizeof(uint64_t);
-}
-
-static inline bool
-shape_fits(const struct unpack_shape *shape, const uint8_t *value)
-{
-    uint64_t differs = 0;
-    for (uint32_t i = 0; i + 1 < shape->words; i++) {
-        uint64_t word;
-        memcpy(&word, value + i * sizeof word, sizeof word);
-        differs |= (word ^ shape->wanted[i]) & shape->mask[i];
-    }
-    uint64_t word;
-    memcpy(&word, value + shape->size - sizeof word, sizeof word);
-    const uint32_t last = shape->words - 1;
-    return (differs | ((word ^ shape->wanted[last]) & shape->mask[last])) == 0;
-}
-
 // Marks the bytes of a header that decide what follows it. A number's own bytes are free; of a
 // number in its tag only the bits that make it one are not.
 static void
@@ -377,13 +355,27 @@ shape_mark(uint8_t *mask, const struct header *header, uint8_t tag)
         memset(mask, 0xff, is_tag_all ? header->size : 1);
 }
 
-// The value is whole and no deeper than it may be: so is every one that has its marked bytes.
-static void
-shape_learn(struct unpack_shape *shape, struct bytes value)
+void
+unpack_shape_pin(struct unpack_shape *shape, struct bytes value, size_t offset, size_t size)
 {
-    uint8_t mask[UNPACK_SHAPE_MAX] = {0};
+    const size_t last = shape->size - sizeof shape->mask_end;
+    uint8_t *mask = (uint8_t *)shape->mask, *wanted = (uint8_t *)shape->wanted;
+    must(value.size == shape->size && offset <= value.size && size <= value.size - offset);
+    memset(mask + offset, 0xff, size);
+    memcpy(wanted + offset, value.data + offset, size);
+    memcpy(&shape->mask_end, mask + last, sizeof shape->mask_end);
+    memcpy(&shape->wanted_end, wanted + last, sizeof shape->wanted_end);
+}
+
+// Every value that has the marked bytes is as whole and no deeper.
+void
+unpack_shape_learn(struct unpack_shape *shape, struct bytes value)
+{
+    uint8_t mask[UNPACK_SHAPE_MAX] = {0}, wanted[UNPACK_SHAPE_MAX] = {0};
+    must(value.size >= UNPACK_SHAPE_MIN && value.size <= UNPACK_SHAPE_MAX);
     size_t at = 0;
-    while (at < value.size) {
+    uint32_t items = 0;
+    for (; at < value.size; items++) {
         struct header header;
         bool is_whole = header_read(value.data + at, value.size - at, &header);
         must(is_whole);
@@ -391,20 +383,20 @@ shape_learn(struct unpack_shape *shape, struct bytes value)
         at += header.size + (form_has_body(header.form) ? header.number : 0);
     }
     must(at == value.size);
+    for (size_t i = 0; i < value.size; i++)
+        wanted[i] = value.data[i] & mask[i];
+    memcpy(shape->mask, mask, sizeof mask);
+    memcpy(shape->wanted, wanted, sizeof wanted);
     shape->size = value.size;
-    shape->words = (uint32_t)((value.size + sizeof(uint64_t) - 1) / sizeof(uint64_t));
-    for (uint32_t i = 0; i < shape->words; i++) {
-        size_t offset = shape_offset(shape, i);
-        memcpy(&shape->wanted[i], value.data + offset, sizeof shape->wanted[i]);
-        memcpy(&shape->mask[i], mask + offset, sizeof shape->mask[i]);
-    }
+    shape->items = items;
+    unpack_shape_pin(shape, value, 0, 0);
 }
 
 uint32_t
 unpack_skip_alike(struct cursor *cursor, struct unpack_shape *shape)
 {
     const uint8_t *start = cursor->at;
-    if (shape->size > 0 && shape->size <= cursor_left(cursor) && shape_fits(shape, start)) {
+    if (shape->size > 0 && shape->size <= cursor_left(cursor) && unpack_shape_fits(shape, start)) {
         cursor->at = start + shape->size;
         return shape->items;
     }
@@ -413,10 +405,8 @@ unpack_skip_alike(struct cursor *cursor, struct unpack_shape *shape)
         return 0;
     // Learning costs some skips: only what came twice in a row is likely to come again.
     size_t size = (size_t)(cursor->at - start);
-    if (size == shape->last_size && size >= sizeof(uint64_t) && size <= UNPACK_SHAPE_MAX) {
-        shape_learn(shape, bytes_of(start, size));
-        shape->items = items;
-    }
+    if (size == shape->last_size && size >= UNPACK_SHAPE_MIN && size <= UNPACK_SHAPE_MAX)
+        unpack_shape_learn(shape, bytes_of(start, size));
     shape->last_size = size == shape->last_size ? 0 : size;
     return items;
 }

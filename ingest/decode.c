@@ -173,6 +173,16 @@ value_decode(const struct unpack_item *item, struct event *out, struct decode_st
     return status ? REFUSAL_VALUE_INVALID : REFUSAL_NONE;
 }
 
+const uint8_t *
+value_take_any(const uint8_t *at, const uint8_t *end, struct event *out, struct decode_stats *stats)
+{
+    struct cursor in = cursor_over(bytes_of(at, (size_t)(end - at)));
+    struct unpack_item item;
+    if (!unpack_next(&in, &item) || value_decode(&item, out, stats) != REFUSAL_NONE)
+        return NULL;
+    return in.at;
+}
+
 // Whether data begins with a word of four letters; the compiler makes one comparison of it.
 static inline bool
 word_is(const uint8_t *data, const char word[5])
@@ -381,6 +391,13 @@ entry_time_decode(struct cursor *in, int64_t *out_ns)
     if (!unpack_skip(in, UNPACK_DEPTH_MAX))
         return REFUSAL_TIME_INVALID;
     return time_decode(&time, out_ns);
+}
+
+const uint8_t *
+time_take_any(const uint8_t *at, const uint8_t *end, int64_t *out_ns)
+{
+    struct cursor in = cursor_over(bytes_of(at, (size_t)(end - at)));
+    return entry_time_decode(&in, out_ns) == REFUSAL_NONE ? in.at : NULL;
 }
 
 static enum refusal

@@ -13,15 +13,10 @@
 #include "ingest/decode_parts.h"
 
 enum {
-    TAG_PAIR = 0x92,
-    TAG_MAP = 0x80,
     TAG_STR = 0xa0,
     TAG_STR8 = 0xd9,
     TAG_UINT8 = 0xcc,
     TAG_UINT16 = 0xcd,
-    TIME_SIZE = 1 + 1 + EVENT_TIME_SIZE,
-    // An array's header, an EventTime, a map's header.
-    HEAD_SIZE = 1 + TIME_SIZE + 1,
     // Learning costs as much as reading some entries.
     LEARN_WAIT = 16,
 };
@@ -32,14 +27,6 @@ load_word(const uint8_t *at)
     uint64_t word;
     memcpy(&word, at, sizeof word);
     return word;
-}
-
-static inline uint32_t
-load_u32be(const uint8_t *at)
-{
-    uint32_t number;
-    memcpy(&number, at, sizeof number);
-    return __builtin_bswap32(number);
 }
 
 // LAYOUT_KEY_MAX bytes are there.
@@ -73,25 +60,6 @@ text_take(
     out->data = at + head;
     out->size = size;
     return at + head + size;
-}
-
-static __attribute__((noinline)) const uint8_t *
-value_take_any(const uint8_t *at, const uint8_t *end, struct event *out, struct decode_stats *stats)
-{
-    struct cursor in = cursor_over(bytes_of(at, (size_t)(end - at)));
-    struct unpack_item item;
-    if (!unpack_next(&in, &item) || value_decode(&item, out, stats) != REFUSAL_NONE)
-        return NULL;
-    return in.at;
-}
-
-static inline const uint8_t *
-value_take(const uint8_t *at, const uint8_t *end, struct event *out, struct decode_stats *stats)
-{
-    if (at[0] >= TAG_MAP)
-        return value_take_any(at, end, out, stats);
-    out->value = decimal_from_int(at[0]);
-    return at + 1;
 }
 
 static __attribute__((noinline)) const uint8_t *
@@ -168,24 +136,6 @@ pairs_take(
     return at;
 }
 
-static __attribute__((noinline)) const uint8_t *
-time_take_any(const uint8_t *at, const uint8_t *end, int64_t *out_ns)
-{
-    struct cursor in = cursor_over(bytes_of(at, (size_t)(end - at)));
-    return entry_time_decode(&in, out_ns) == REFUSAL_NONE ? in.at : NULL;
-}
-
-// TIME_SIZE bytes are there.
-static inline const uint8_t *
-time_take(const uint8_t *at, const uint8_t *end, int64_t *out_ns)
-{
-    uint32_t seconds = load_u32be(at + 2), nanoseconds = load_u32be(at + 6);
-    if (at[0] != TAG_FIXEXT8 || at[1] != EVENT_TIME_EXT || nanoseconds >= SECOND_NS)
-        return time_take_any(at, end, out_ns);
-    *out_ns = (int64_t)seconds * SECOND_NS + nanoseconds;
-    return at + TIME_SIZE;
-}
-
 // NULL: the entry is not of this layout, or not to be taken.
 static const uint8_t *
 entry_take(
@@ -196,7 +146,7 @@ entry_take(
     struct decode_stats *stats)
 {
     const uint8_t *at = rest.data, *end = rest.data + rest.size;
-    if (rest.size <= HEAD_SIZE || at[0] != TAG_PAIR)
+    if (rest.size <= RECORD_OFFSET + 1 || at[0] != TAG_PAIR)
         return NULL;
     const uint8_t *record = time_take(at + 1, end, &out->time_ns);
     if (record == NULL || record == end || record[0] != (TAG_MAP | layout->pairs))
@@ -252,6 +202,19 @@ layout_learn(struct decode_layout *layout, struct bytes entry)
     layout->pairs = map.count;
 }
 
+// What is learnt of an entry that decode_entry took.
+static void
+entry_note(struct decode_layout *layout, struct bytes entry, const struct event *event)
+{
+    shape_note(&layout->shape, entry, event);
+    if (layout->wait > 0) {
+        layout->wait--;
+        return;
+    }
+    layout_learn(layout, entry);
+    layout->wait = LEARN_WAIT;
+}
+
 enum refusal
 decode_entry_alike(
     struct decode_layout *layout,
@@ -263,23 +226,29 @@ decode_entry_alike(
 {
     must(index < frame->entries_count && frame->mode != FRAME_HEARTBEAT);
     const uint8_t *start = in->at;
+    const struct bytes rest = bytes_of(start, cursor_left(in));
+    if (frame->mode != FRAME_MESSAGE) {
+        const uint8_t *after = shape_take(&layout->shape, frame, rest, index, out, stats);
+        if (after != NULL) {
+            in->at = after;
+            return REFUSAL_NONE;
+        }
+    }
     if (layout->pairs > 0 && frame->mode != FRAME_MESSAGE) {
         struct decode_stats counted = {0};
         event_begin(frame, index, out);
-        const uint8_t *after =
-            entry_take(layout, frame, bytes_of(start, cursor_left(in)), out, &counted);
+        const uint8_t *after = entry_take(layout, frame, rest, out, &counted);
         if (after != NULL) {
             in->at = after;
             stats->values_rounded += counted.values_rounded;
+            shape_note(&layout->shape, bytes_of(start, (size_t)(after - start)), out);
             return REFUSAL_NONE;
         }
     }
     enum refusal refusal = decode_entry(frame, in, index, out, stats);
-    if (layout->wait > 0) {
+    if (refusal == REFUSAL_NONE && frame->mode != FRAME_MESSAGE)
+        entry_note(layout, bytes_of(start, (size_t)(in->at - start)), out);
+    else if (layout->wait > 0)
         layout->wait--;
-    } else if (refusal == REFUSAL_NONE && frame->mode != FRAME_MESSAGE) {
-        layout_learn(layout, bytes_of(start, (size_t)(in->at - start)));
-        layout->wait = LEARN_WAIT;
-    }
     return refusal;
 }

@@ -11,7 +11,7 @@
 //
 // Owner: whoever reads entries. Thread: its own.
 
-#include "ingest/decode.h"
+#include "ingest/decode_shape.h"
 
 enum { LAYOUT_PAIRS_MAX = 15, LAYOUT_KEY_MAX = 16 };
 
@@ -28,6 +28,7 @@ struct decode_layout {
     uint32_t properties;  // of them
     uint32_t wait;        // so many other entries must come before another layout is learnt
     struct layout_key keys[LAYOUT_PAIRS_MAX];
+    struct decode_shape shape;  // of those among them that have the same sizes, too
 };
 
 enum refusal decode_entry_alike(

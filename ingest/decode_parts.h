@@ -7,10 +7,20 @@
 // Owner: values. Thread: any.
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/unpack.h"
 #include "ingest/decode.h"
 
-enum { EVENT_TIME_EXT = 0, EVENT_TIME_SIZE = 8, TAG_FIXEXT8 = 0xd7 };
+enum {
+    EVENT_TIME_EXT = 0,
+    EVENT_TIME_SIZE = 8,
+    TAG_FIXEXT8 = 0xd7,
+    TAG_PAIR = 0x92,
+    TAG_MAP = 0x80,
+    TIME_SIZE = 1 + 1 + EVENT_TIME_SIZE,
+    // Of the record, behind an EventTime.
+    RECORD_OFFSET = 1 + TIME_SIZE,
+};
 
 enum reserved {
     RESERVED_NONE = 0,
@@ -51,4 +61,40 @@ run_add(struct event *event, const uint8_t *start, const uint8_t *end)
     struct bytes *run = &event->properties[event->properties_runs++];
     run->data = start;
     run->size = (size_t)(end - start);
+}
+
+// The functions below are given the place of a value that is not at the end, and return the place
+// behind it; NULL: it is to be refused.
+
+const uint8_t *value_take_any(
+    const uint8_t *at, const uint8_t *end, struct event *out, struct decode_stats *stats);
+
+static inline const uint8_t *
+value_take(const uint8_t *at, const uint8_t *end, struct event *out, struct decode_stats *stats)
+{
+    if (at[0] >= TAG_MAP)
+        return value_take_any(at, end, out, stats);
+    out->value = decimal_from_int(at[0]);
+    return at + 1;
+}
+
+const uint8_t *time_take_any(const uint8_t *at, const uint8_t *end, int64_t *out_ns);
+
+static inline uint32_t
+load_u32be(const uint8_t *at)
+{
+    uint32_t number;
+    memcpy(&number, at, sizeof number);
+    return __builtin_bswap32(number);
+}
+
+// TIME_SIZE bytes are there.
+static inline const uint8_t *
+time_take(const uint8_t *at, const uint8_t *end, int64_t *out_ns)
+{
+    uint32_t seconds = load_u32be(at + 2), nanoseconds = load_u32be(at + 6);
+    if (at[0] != TAG_FIXEXT8 || at[1] != EVENT_TIME_EXT || nanoseconds >= SECOND_NS)
+        return time_take_any(at, end, out_ns);
+    *out_ns = (int64_t)seconds * SECOND_NS + nanoseconds;
+    return at + TIME_SIZE;
 }

@@ -423,7 +423,7 @@ Test(unpack, skips_alike_at_every_size)
             cr_assert(unpack_skip_alike(&in, &shape));
             cr_assert_eq(in.at, bytes + (i + 1) * size, "%zu", size);
         }
-        bool has_shape = size >= 8 && size <= UNPACK_SHAPE_MAX;
+        bool has_shape = size >= UNPACK_SHAPE_MIN && size <= UNPACK_SHAPE_MAX;
         cr_assert_eq(shape.size, has_shape ? size : 0);
         cr_assert_not(unpack_skip_alike(&in, &shape));
     }
