@@ -8,6 +8,29 @@ enum {
     ENTRY_SIZE_FIELD = 4,
 };
 
+// The fixed part of an entry after its size field, at any alignment.
+enum {
+    HEAD_VALUE = 0,
+    HEAD_TIME = 16,
+    HEAD_PROPERTIES_COUNT = 24,
+    HEAD_KIND = 28,
+    HEAD_FLAGS = 29,
+    HEAD_TYPE = 30,
+    HEAD_BATCH = 31,
+    HEAD_SUBJECT = 32,
+    HEAD_SOURCE = 33,
+    HEAD_ID = 34,
+    HEAD_IDENTITY = 35,
+    HEAD_CHUNK_POSITION = 36,
+    HEAD_SIZE = 40,
+};
+
+_Static_assert((int)HEAD_SIZE + (int)ENTRY_SIZE_FIELD == (int)ENTRY_HEADER_SIZE, "one header");
+_Static_assert(
+    (int)HEAD_SUBJECT + (int)ENTRY_SIZE_FIELD == (int)ENTRY_IDENTITY_OFFSET &&
+        HEAD_SIZE - HEAD_SUBJECT + 3 * UINT8_MAX == (int)ENTRY_IDENTITY_MAX,
+    "what is hashed begins with the subject's length");
+
 _Static_assert(
     EVENT_SUBJECT_MAX <= UINT8_MAX && EVENT_TYPE_MAX <= UINT8_MAX && EVENT_ID_MAX <= UINT8_MAX &&
         EVENT_SOURCE_MAX <= UINT8_MAX && EVENT_CHUNK_MAX <= UINT8_MAX &&
@@ -103,76 +126,122 @@ event_is_sound(const struct event *event)
            event->properties_runs <= EVENT_RUNS_MAX;
 }
 
+static enum entry_identity
+identity_of(uint8_t flags, size_t id_size)
+{
+    if (id_size == 0)
+        return IDENTITY_NONE;
+    return (flags & ENTRY_ID_IS_CHUNK) != 0 ? IDENTITY_BY_CHUNK : IDENTITY_BY_ID;
+}
+
+// Lengths and kinds, four or eight to a store: every event is written, and two stores of eight are
+// less work than twelve.
+struct head_words {
+    uint64_t payload;   // from HEAD_PROPERTIES_COUNT on
+    uint64_t identity;  // from HEAD_SUBJECT on
+};
+
 // The fixed part that every entry begins with. size: of the entry.
-static uint8_t *
-put_head(uint8_t *at, const struct entry *entry, size_t size)
+static inline uint8_t *
+put_head(
+    uint8_t *at, size_t size, struct decimal value, int64_t time_ns, const struct head_words *words)
 {
     const uint32_t size_field = (uint32_t)(size - ENTRY_SIZE_FIELD);
-    const uint8_t head[8] = {
-        (uint8_t)entry->kind,
-        entry->flags,
-        (uint8_t)entry->subject.size,
-        (uint8_t)entry->type.size,
-        (uint8_t)entry->id.size,
-        (uint8_t)entry->source.size,
-        (uint8_t)entry->batch.size,
-        0,
+    memcpy(at, &size_field, sizeof size_field);
+    at += ENTRY_SIZE_FIELD;
+    memcpy(at + HEAD_VALUE, &value.units, sizeof value.units);
+    memcpy(at + HEAD_TIME, &time_ns, sizeof time_ns);
+    memcpy(at + HEAD_PROPERTIES_COUNT, &words->payload, sizeof words->payload);
+    memcpy(at + HEAD_SUBJECT, &words->identity, sizeof words->identity);
+    return at + HEAD_SIZE;
+}
+
+static inline uint64_t
+identity_word(
+    size_t subject, size_t source, size_t id, enum entry_identity identity, uint32_t position)
+{
+    return subject | source << 8 | id << 16 | (uint64_t)identity << 24 | (uint64_t)position << 32;
+}
+
+static uint8_t *
+put_entry_head(uint8_t *at, const struct entry *entry, size_t size)
+{
+    const struct head_words words = {
+        .payload = entry->properties_count | (uint64_t)entry->kind << 32 |
+                   (uint64_t)entry->flags << 40 | (uint64_t)entry->type.size << 48 |
+                   (uint64_t)entry->batch.size << 56,
+        .identity = identity_word(
+            entry->subject.size,
+            entry->source.size,
+            entry->id.size,
+            identity_of(entry->flags, entry->id.size),
+            entry->chunk_position),
     };
-    at = put(at, &size_field, sizeof size_field);
-    at = put(at, head, sizeof head);
-    at = put(at, &entry->chunk_position, sizeof entry->chunk_position);
-    at = put(at, &entry->properties_count, sizeof entry->properties_count);
-    at = put(at, &entry->time_ns, sizeof entry->time_ns);
-    return put(at, &entry->value.units, sizeof entry->value.units);
+    return put_head(at, size, entry->value, entry->time_ns, &words);
 }
 
 static uint8_t *
 put_texts(uint8_t *at, const struct entry *entry)
 {
     at = put_bytes(at, entry->subject);
-    at = put_bytes(at, entry->type);
-    at = put_bytes(at, entry->id);
     at = put_bytes(at, entry->source);
+    at = put_bytes(at, entry->id);
+    at = put_bytes(at, entry->type);
     return put_bytes(at, entry->batch);
 }
 
 void
 entry_write(const struct event *event, int64_t arrival_ns, uint8_t *out)
 {
-    struct entry entry;
-    entry_write_as(event, arrival_ns, entry_size(event), out, &entry);
+    struct entry_payload payload;
+    (void)entry_write_event(event, arrival_ns, entry_size(event), out, &payload);
 }
 
-void
-entry_write_as(
+struct entry_written
+entry_write_event(
     const struct event *event,
     int64_t arrival_ns,
     size_t size,
     uint8_t *out,
-    struct entry *out_entry)
+    struct entry_payload *out_payload)
 {
-    struct entry *const entry = out_entry;
     must(event_is_sound(event));
     const uint8_t flags = event_flags(event);
-    entry->kind = ENTRY_EVENT;
-    entry->flags = flags;
-    entry->chunk_position = (flags & ENTRY_ID_IS_CHUNK) != 0 ? event->chunk_position : 0;
-    entry->properties_count = event->properties_count;
-    entry->time_ns = event->time_ns != 0 ? event->time_ns : arrival_ns;
-    entry->value = event->value;
-    entry->subject = event->subject;
-    entry->type = event->type;
-    entry->id = event_id_bytes(event);
-    entry->source = event->source;
-    entry->batch = event->batch;
-    uint8_t *at = put_head(out, entry, size);
-    must(at == out + ENTRY_HEADER_SIZE);
-    at = put_texts(at, entry);
-    const uint8_t *properties = at;
+    const bool is_chunk = (flags & ENTRY_ID_IS_CHUNK) != 0;
+    const struct bytes id = event_id_bytes(event);
+    const int64_t time_ns = event->time_ns != 0 ? event->time_ns : arrival_ns;
+    const struct head_words words = {
+        .payload = event->properties_count | (uint64_t)ENTRY_EVENT << 32 | (uint64_t)flags << 40 |
+                   (uint64_t)event->type.size << 48 | (uint64_t)event->batch.size << 56,
+        .identity = identity_word(
+            event->subject.size,
+            event->source.size,
+            id.size,
+            identity_of(flags, id.size),
+            is_chunk ? event->chunk_position : 0),
+    };
+    uint8_t *at = put_head(out, size, event->value, time_ns, &words);
+    at = put_bytes(at, event->subject);
+    at = put_bytes(at, event->source);
+    at = put_bytes(at, id);
+    const uint8_t *const id_end = at;
+    at = put_bytes(at, event->type);
+    at = put_bytes(at, event->batch);
+    const uint8_t *const properties = at;
     for (uint32_t i = 0; i < event->properties_runs; i++)
         at = put_bytes(at, event->properties[i]);
     must(at == out + size);
-    entry->properties = bytes_of(properties, (size_t)(at - properties));
+    *out_payload = (struct entry_payload){
+        .type = event->type,
+        .value = event->value,
+        .properties_count = event->properties_count,
+        .properties = bytes_of(properties, (size_t)(at - properties)),
+    };
+    return (struct entry_written){
+        .time_ns = time_ns,
+        .identity_size = id.size > 0 ? (uint32_t)(id_end - out) - ENTRY_IDENTITY_OFFSET : 0,
+        .flags = flags,
+    };
 }
 
 size_t
@@ -209,7 +278,7 @@ entry_put(const struct entry *entry, uint8_t *out)
 {
     must(entry_is_sound(entry));
     const size_t size = entry_raw_size(entry);
-    uint8_t *at = put_head(out, entry, size);
+    uint8_t *at = put_entry_head(out, entry, size);
     if (entry->kind == ENTRY_EVENT) {
         at = put_texts(at, entry);
         at = put_bytes(at, entry->properties);
@@ -308,25 +377,6 @@ entry_is_sound(const struct entry *entry)
     return false;
 }
 
-// The fixed part of an entry after its size field, at any alignment.
-enum {
-    HEAD_KIND = 0,
-    HEAD_FLAGS = 1,
-    HEAD_SUBJECT = 2,
-    HEAD_TYPE = 3,
-    HEAD_ID = 4,
-    HEAD_SOURCE = 5,
-    HEAD_BATCH = 6,
-    HEAD_ZERO = 7,
-    HEAD_CHUNK_POSITION = 8,
-    HEAD_PROPERTIES_COUNT = 12,
-    HEAD_TIME = 16,
-    HEAD_VALUE = 24,
-    HEAD_SIZE = 40,
-};
-
-_Static_assert((int)HEAD_SIZE + (int)ENTRY_SIZE_FIELD == (int)ENTRY_HEADER_SIZE, "one header");
-
 static void
 head_read(const uint8_t *head, struct entry *out)
 {
@@ -338,13 +388,19 @@ head_read(const uint8_t *head, struct entry *out)
     memcpy(&out->value.units, head + HEAD_VALUE, sizeof out->value.units);
 }
 
+static bool
+head_is_sound(const uint8_t *head)
+{
+    return head[HEAD_IDENTITY] == identity_of(head[HEAD_FLAGS], head[HEAD_ID]);
+}
+
 static void
 texts_read(struct cursor *in, const uint8_t *head, struct entry *out)
 {
     out->subject = cursor_take(in, head[HEAD_SUBJECT]);
-    out->type = cursor_take(in, head[HEAD_TYPE]);
-    out->id = cursor_take(in, head[HEAD_ID]);
     out->source = cursor_take(in, head[HEAD_SOURCE]);
+    out->id = cursor_take(in, head[HEAD_ID]);
+    out->type = cursor_take(in, head[HEAD_TYPE]);
     out->batch = cursor_take(in, head[HEAD_BATCH]);
 }
 
@@ -400,13 +456,14 @@ entry_view(struct cursor *cursor, struct entry *out)
     const uint8_t *end = head + size;
     head_read(head, out);
     out->subject = take(&at, head[HEAD_SUBJECT]);
-    out->type = take(&at, head[HEAD_TYPE]);
-    out->id = take(&at, head[HEAD_ID]);
     out->source = take(&at, head[HEAD_SOURCE]);
+    out->id = take(&at, head[HEAD_ID]);
+    out->type = take(&at, head[HEAD_TYPE]);
     out->batch = take(&at, head[HEAD_BATCH]);
     must(at <= end);
     out->properties = bytes_of(at, (size_t)(end - at));
-    assert_slow(head[HEAD_ZERO] == 0 && entry_is_sound(out));
+    assert_slow(head_is_sound(head) && entry_is_sound(out));
+    (void)head_is_sound;
     cursor->at = end;
 }
 
@@ -427,7 +484,7 @@ entry_read(struct cursor *cursor, struct entry *out)
     } else {
         note_read(&body, head, out);
     }
-    if (cursor_failed(&body) || head[HEAD_ZERO] != 0 || !entry_is_sound(out)) {
+    if (cursor_failed(&body) || !head_is_sound(head) || !entry_is_sound(out)) {
         cursor->failed = true;
         return false;
     }

@@ -7,14 +7,19 @@
 //     struct cursor in = cursor_over(bytes);
 //     while (cursor_left(&in) > 0 && entry_read(&in, &entry)) ...
 //
-//   raw    u32 size (of what follows)  u8 kind  u8 flags
-//          u8 subject  u8 type  u8 id  u8 source  u8 batch (lengths)  u8 zero
-//          u32 chunk_position  u32 properties_count  i64 time  i128 value
+//   raw    u32 size (of what follows)
+//          i128 value  i64 time  u32 properties_count
+//          u8 kind  u8 flags  u8 type  u8 batch (lengths)
+//          u8 subject  u8 source  u8 id (lengths)  u8 identity  u32 chunk_position
 //          [unless it is an event, the note:
 //          u64 block  u32 index  u32 cut  i128 new value  u32 properties (length)
 //          u32 new properties_count  u8 new type  u8 who (lengths)  u16 why (length)]
-//          subject type id source batch bytes  [new type  who  why]  the properties' msgpack pairs
+//          subject source id type batch bytes  [new type  who  why]  the properties' msgpack pairs
 //          [the new properties' pairs]  to the end
+//
+// identity says what the id is: enum entry_identity. From the length of the subject to the end of
+// the id, an event holds what its identity's hash is made of, so that this is hashed as it lies
+// there.
 //
 // time is the event's (its arrival when it gave none: ENTRY_TIME_IS_ARRIVAL). ENTRY_ID_IS_CHUNK: id
 // holds the chunk's bytes and chunk_position counts in the identity; it is 0 otherwise.
@@ -28,6 +33,8 @@
 
 enum {
     ENTRY_HEADER_SIZE = 44,
+    ENTRY_IDENTITY_OFFSET = 36,
+    ENTRY_IDENTITY_MAX = 8 + 3 * 255,
     ENTRY_NOTE_SIZE = 44,
     ENTRY_WHO_MAX = 255,
     ENTRY_WHY_MAX = 1000,
@@ -49,6 +56,8 @@ enum entry_flag {
     ENTRY_IS_BACKFILL = 4,  // an event (or the event that is corrected) came in a batch
     ENTRY_IS_REVERT = 8,    // a cancel: its batch is reverted, so the identity is free
 };
+
+enum entry_identity { IDENTITY_NONE = 0, IDENTITY_BY_ID = 1, IDENTITY_BY_CHUNK = 2 };
 
 struct entry_payload {
     struct bytes type;
@@ -89,14 +98,19 @@ const char *entry_kind_name(enum entry_kind kind);
 size_t entry_size(const struct event *event);
 // Writes the entry into out (entry_size bytes are there). arrival_ns stands for a missing time.
 void entry_write(const struct event *event, int64_t arrival_ns, uint8_t *out);
-// The same, and the entry as entry_read would read it, but its texts are still those of the event.
-// size: entry_size of the event.
-void entry_write_as(
+// The same, for who goes on with what was written. size: entry_size of the event. *out_payload
+// views the event and, of the properties, what was written.
+struct entry_written {
+    int64_t time_ns;
+    uint32_t identity_size;  // from ENTRY_IDENTITY_OFFSET on; 0: it has none
+    uint8_t flags;
+};
+struct entry_written entry_write_event(
     const struct event *event,
     int64_t arrival_ns,
     size_t size,
     uint8_t *out,
-    struct entry *out_entry);
+    struct entry_payload *out_payload);
 // The same for an entry of any kind, which must be sound: entry_read would take it.
 size_t entry_raw_size(const struct entry *entry);
 void entry_put(const struct entry *entry, uint8_t *out);
@@ -113,11 +127,9 @@ bool entry_is_sound(const struct entry *entry);
 // none (it is counted as it comes).
 bool entry_identity(
     const struct entry *entry, const struct hash_secret *secret, struct hash128 *out_identity);
-// The same in two steps, for who does something else in between: the fields, up to
-// IDENTITY_FIELDS_MAX bytes, of an entry that has an id; and their hash.
-enum { IDENTITY_FIELDS_MAX = 1 + 3 * (1 + UINT8_MAX) + 4 };
-size_t entry_identity_fields(const struct entry *entry, uint8_t *out);
+// The hash of what entry_write_event left at ENTRY_IDENTITY_OFFSET, which is the same.
 struct hash128 identity_hash(struct bytes fields, const struct hash_secret *secret);
 // Covers type, canonical value and properties, whatever the map order or integer width; not the
 // time.
 uint32_t entry_payload_hash(const struct entry *entry, const struct hash_secret *secret);
+uint32_t payload_hash(const struct entry_payload *payload, const struct hash_secret *secret);

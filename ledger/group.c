@@ -73,7 +73,7 @@ lane_free_group(struct lane *lane, uint64_t owner)
             continue;
         group->size = 0;
         group->count = 0;
-        group->fields_size = 0;
+        group->identity_size = 0;
         group->owner = owner;
         group->is_lost = false;
         return group;
@@ -107,18 +107,24 @@ lane_group(struct lane *lane, uint64_t owner)
 }
 
 static bool
-entry_reads_as(const uint8_t *at, size_t size, const struct entry *entry)
+entry_reads_as(
+    struct bytes raw,
+    const struct event *event,
+    const struct entry_written *written,
+    const struct entry_payload *payload)
 {
-    struct cursor in = cursor_over(bytes_of(at, size));
+    struct cursor in = cursor_over(raw);
     struct entry read;
-    return entry_read(&in, &read) && cursor_left(&in) == 0 && read.flags == entry->flags &&
-           read.chunk_position == entry->chunk_position && read.time_ns == entry->time_ns &&
-           read.properties_count == entry->properties_count &&
-           read.value.units == entry->value.units && bytes_equal(read.subject, entry->subject) &&
-           bytes_equal(read.type, entry->type) && bytes_equal(read.id, entry->id) &&
-           bytes_equal(read.source, entry->source) && bytes_equal(read.batch, entry->batch) &&
-           read.properties.data == entry->properties.data &&
-           read.properties.size == entry->properties.size;
+    bool is_chunk = (written->flags & ENTRY_ID_IS_CHUNK) != 0;
+    return entry_read(&in, &read) && cursor_left(&in) == 0 && read.flags == written->flags &&
+           read.chunk_position == (is_chunk ? event->chunk_position : 0) &&
+           read.time_ns == written->time_ns && read.value.units == payload->value.units &&
+           read.properties_count == payload->properties_count &&
+           bytes_equal(read.subject, event->subject) && bytes_equal(read.type, payload->type) &&
+           bytes_equal(read.id, is_chunk ? event->chunk : event->id) &&
+           bytes_equal(read.source, event->source) && bytes_equal(read.batch, event->batch) &&
+           read.properties.data == payload->properties.data &&
+           read.properties.size == payload->properties.size;
 }
 
 // Makes the hash of the last item's identity. Its fields are put together from small pieces and
@@ -127,12 +133,13 @@ entry_reads_as(const uint8_t *at, size_t size, const struct entry *entry)
 static void
 identity_finish(struct group *group)
 {
-    if (group->fields_size == 0)
+    if (group->identity_size == 0)
         return;
     must(group->count > 0);
-    group->items[group->count - 1].identity =
-        identity_hash(bytes_of(group->fields, group->fields_size), group->secret);
-    group->fields_size = 0;
+    struct group_item *item = &group->items[group->count - 1];
+    const uint8_t *fields = group->bytes + item->offset + ENTRY_IDENTITY_OFFSET;
+    item->identity = identity_hash(bytes_of(fields, group->identity_size), group->secret);
+    group->identity_size = 0;
 }
 
 bool
@@ -147,26 +154,25 @@ group_put(
     size_t size = entry_size(event);
     if (group->count == group->count_max || size > group->size_max - group->size)
         return false;
+    identity_finish(group);
     uint8_t *at = group->bytes + group->size;
     // What is hashed is what a recovery will read from the log.
-    __attribute__((uninitialized)) struct entry entry;
-    entry_write_as(event, arrival_ns, size, at, &entry);
-    assert_slow(entry_reads_as(at, size, &entry));
+    struct entry_payload payload;
+    const struct entry_written written = entry_write_event(event, arrival_ns, size, at, &payload);
+    assert_slow(entry_reads_as(bytes_of(at, size), event, &written, &payload));
     (void)entry_reads_as;
     struct group_item *item = &group->items[group->count];
-    identity_finish(group);
-    item->has_identity = entry.id.size > 0;
-    if (item->has_identity)
-        group->fields_size = (uint32_t)entry_identity_fields(&entry, group->fields);
-    group->secret = secret;
-    item->payload = item->has_identity ? entry_payload_hash(&entry, secret) : 0;
+    item->has_identity = written.identity_size > 0;
+    item->payload = item->has_identity ? payload_hash(&payload, secret) : 0;
     item->subject_hash = cells_hash_of(subject_hash);
-    item->time_ns = entry.time_ns;
+    item->time_ns = written.time_ns;
     item->offset = group->size;
     item->size = (uint32_t)size;
-    item->flags = entry.flags;
+    item->flags = written.flags;
     item->is_folded = false;
     group->receipts[group->count] = receipt;
+    group->identity_size = written.identity_size;
+    group->secret = secret;
     group->count++;
     group->size += (uint32_t)size;
     return true;

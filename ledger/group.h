@@ -52,13 +52,12 @@ struct group {
     uint32_t count;
     uint32_t count_max;
     uint64_t owner;  // front: which opening of the intake filled it
-    // Front: what identifies the last item, while its hash is not yet made (group.c).
+    // Front: bytes of the last item's entry that its identity's hash is still to be made of.
     const struct hash_secret *secret;
-    uint32_t fields_size;  // 0: all hashes are made
-    uint8_t fields[IDENTITY_FIELDS_MAX];
-    bool is_away;         // front: offered, not yet collected
-    bool is_lost;         // writer, before it answers: the commit failed, the fates mean nothing
-    struct flag is_free;  // writer: it does not look at the group any more
+    uint32_t identity_size;  // 0: all hashes are made
+    bool is_away;            // front: offered, not yet collected
+    bool is_lost;            // writer, before it answers: the commit failed, the fates mean nothing
+    struct flag is_free;     // writer: it does not look at the group any more
 };
 
 struct lane {
