@@ -5,7 +5,12 @@ import re
 
 import support
 
-FLAGS = ("ANYBODY", "HEALTH", "CREATES")  # of a row, beside scopes
+# Who may, by the words of a row.
+SCOPES = {
+    "ANYBODY": (), "HEALTH": (), "INGEST": ("ingest",), "READ": ("read",), "BILLING": ("billing",),
+    "ADMIN": ("admin",), "EITHER": ("read", "billing"), "MAKES": ("billing",),
+    "DEFINES": ("admin",),
+}
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -38,11 +43,9 @@ def table():
     """What the program answers."""
     with open(os.path.join(support.SOURCE_DIR, "api", "routes.c"), encoding="utf-8") as file:
         text = file.read()
-    rows = re.findall(r'^    \{"([A-Z]+)", +"([^"]+)", +([A-Z |]+), +(\w+)\},$', text, re.MULTILINE)
+    rows = re.findall(r'^    \{"([A-Z]+)", +"([^"]+)", +([A-Z]+), +(\w+)\},$', text, re.MULTILINE)
     with open(os.path.join(support.SOURCE_DIR, "api", "routes.h"), encoding="utf-8") as file:
         handlers = set(re.findall(r"^void (\w+)\(struct call \*call\);$", file.read(),
                                   re.MULTILINE))
     assert handlers == {row[3] for row in rows}, handlers ^ {row[3] for row in rows}
-    return {(method, path): frozenset(
-        scope.lower() for scope in scopes.split(" | ") if scope not in FLAGS)
-        for method, path, scopes, _ in rows}
+    return {(method, path): frozenset(SCOPES[who]) for method, path, who, _ in rows}
