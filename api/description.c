@@ -10,11 +10,9 @@ description_open(struct arena *arena, const struct description **out, struct err
     struct description *description = arena_new(arena, struct description);
     struct json *root = NULL;
     description->yaml = bytes_of(OPENAPI_YAML, OPENAPI_YAML_SIZE);
-    enum status status = yaml_read(description->yaml, arena, &json, error);
+    enum status status = yaml_read(description->yaml, &json, error);
     if (status)
         return status;
-    if (buffer_failed(&json))
-        return error_set(error, STATUS_NO_MEMORY, "no memory for the API's description");
     description->json = arena_bytes(arena, buffer_view(&json));
     status = json_parse(description->json, NULL, arena, &root, error);
     if (status)

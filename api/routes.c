@@ -47,7 +47,7 @@ const struct route ROUTES[] = {
     {"GET",    "/api/v1/events",                                   READ,    events_get},
     {"POST",   "/api/v1/events",                                   INGEST,  events_post},
     {"GET",    "/api/v1/fired-thresholds",                         EITHER,  fired_get},
-    {"GET",    "/api/v1/info/progress/{id}",                       READ,    progress_get},
+    {"GET",    "/api/v1/info/progress/{clientId}",                 READ,    progress_get},
     {"GET",    "/api/v1/ingest/stream",                            READ,    ingest_stream_get},
     {"GET",    "/api/v1/meters",                                   READ,    meters_get},
     {"POST",   "/api/v1/meters",                                   DEFINES, meters_post},

@@ -3,311 +3,164 @@
 #include "base/json.h"
 
 #include <string.h>
+#include <yaml.h>
 
-enum { LINES_STEP = 64, DEPTH_MAX = 60 };
+// Deeper than this is no document of ours.
+enum { DEPTH_MAX = 60, DIGITS_MAX = 15 };
 
-// One line with something on it, its indentation taken off.
-struct line {
-    size_t indent;
-    size_t number;
-    struct bytes text;
-};
-
-struct yaml {
-    struct arena *arena;
-    struct line *lines;
-    size_t count;
-    size_t at;
+struct reading {
+    yaml_parser_t parser;
     struct json_out out;
-    struct error *error;
-    bool has_failed;
+    bool is_map[DEPTH_MAX];  // what is open
+    bool is_key[DEPTH_MAX];  // the next scalar of a map is a key
     uint32_t depth;
+    struct error *error;
 };
 
-static void block_read(struct yaml *yaml, size_t indent);
+static enum status
+refuse(const struct reading *reading, const yaml_mark_t *mark, const char *what)
+{
+    return error_set(reading->error, STATUS_INVALID, "line %zu: %s", mark->line + 1, what);
+}
 
+// Before a value that is no key.
 static void
-fail(struct yaml *yaml, const char *what)
+value_begin(struct reading *reading)
 {
-    if (yaml->has_failed)
-        return;
-    yaml->has_failed = true;
-    size_t number = yaml->at < yaml->count ? yaml->lines[yaml->at].number : 0;
-    (void)error_set(yaml->error, STATUS_INVALID, "line %zu: %s", number, what);
+    if (reading->depth > 0)
+        reading->is_key[reading->depth - 1] = reading->is_map[reading->depth - 1];
 }
 
-// After a failure nothing more is written.
-static void
-end_write(struct yaml *yaml, char bracket)
-{
-    if (!yaml->has_failed)
-        json_end(&yaml->out, bracket);
-}
-
-static struct bytes
-trimmed(struct bytes text)
-{
-    size_t begin = 0, end = text.size;
-    while (begin < end && text.data[begin] == ' ')
-        begin++;
-    while (end > begin && (text.data[end - 1] == ' ' || text.data[end - 1] == '\r'))
-        end--;
-    return bytes_of(text.data + begin, end - begin);
-}
-
-static struct bytes
-behind(struct bytes text, size_t size)
-{
-    return bytes_of(text.data + size, text.size - size);
-}
-
+// A number of JSON that no reader rounds.
 static bool
-begins(struct bytes text, const char *with)
+is_number(const char *text, size_t size)
 {
-    size_t size = strlen(with);
-    return text.size >= size && memcmp(text.data, with, size) == 0;
-}
-
-// --- scalars ---
-
-// Digits, with a sign and a fraction at most: what JSON takes for a number and we write.
-static bool
-is_number(struct bytes text)
-{
-    size_t i = text.size > 0 && text.data[0] == '-';
-    size_t digits = 0, points = 0;
-    for (; i < text.size; i++) {
-        bool is_digit = text.data[i] >= '0' && text.data[i] <= '9';
-        if (!is_digit && (text.data[i] != '.' || digits == 0))
+    size_t at = size > 0 && text[0] == '-', digits = 0, points = 0;
+    if (at + 1 < size && text[at] == '0' && text[at + 1] != '.')
+        return false;
+    for (; at < size; at++) {
+        bool is_digit = text[at] >= '0' && text[at] <= '9';
+        if (!is_digit && (text[at] != '.' || digits == 0 || points > 0 || at + 1 == size))
             return false;
         digits += is_digit;
         points += !is_digit;
     }
-    return digits > 0 && points <= 1 && text.data[text.size - 1] != '.';
-}
-
-static void
-scalar_write(struct yaml *yaml, struct bytes text)
-{
-    if (begins(text, "\"")) {
-        if (text.size < 2 || text.data[text.size - 1] != '"')
-            fail(yaml, "a text that does not end");
-        else
-            json_raw(&yaml->out, arena_text_of(yaml->arena, text));
-    } else if (
-        is_number(text) || bytes_equal(text, bytes_text("true")) ||
-        bytes_equal(text, bytes_text("false")) || bytes_equal(text, bytes_text("null"))) {
-        json_raw(&yaml->out, arena_text_of(yaml->arena, text));
-    } else if (begins(text, "- ") || (text.size > 0 && strchr("'&*!|>%@`", text.data[0]) != NULL)) {
-        fail(yaml, "a form of YAML that is not known here");
-    } else {
-        json_string(&yaml->out, text);
-    }
-}
-
-// Where a part of a bracket ends: at a comma or the bracket, outside of quotes and other brackets.
-static size_t
-part_size(struct bytes text)
-{
-    uint32_t depth = 0;
-    bool is_quoted = false;
-    for (size_t i = 0; i < text.size; i++) {
-        char letter = (char)text.data[i];
-        if (letter == '"' && (i == 0 || text.data[i - 1] != '\\'))
-            is_quoted = !is_quoted;
-        if (is_quoted)
-            continue;
-        if (depth == 0 && (letter == ',' || letter == ']' || letter == '}'))
-            return i;
-        depth += letter == '[' || letter == '{';
-        depth -= letter == ']' || letter == '}';
-    }
-    return text.size;
-}
-
-// Behind the key's colon; text.size: there is none. A colon ends a key before a space or the end.
-static size_t
-key_size(struct bytes text)
-{
-    bool is_quoted = false;
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] == '"')
-            is_quoted = !is_quoted;
-        if (text.data[i] == ':' && !is_quoted && (i + 1 == text.size || text.data[i + 1] == ' '))
-            return i + 1;
-    }
-    return text.size;
+    return digits > 0 && digits <= DIGITS_MAX;
 }
 
 static bool
-has_key(struct bytes text)
+is_word(const char *text, size_t size)
 {
-    size_t size = key_size(text);
-    return size > 0 && (size < text.size || text.data[size - 1] == ':');
+    static const char *const words[] = {"true", "false", "null", "~", ""};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (size == strlen(words[i]) && memcmp(text, words[i], size) == 0)
+            return true;
+    return false;
 }
 
-static void
-key_write(struct yaml *yaml, struct bytes key)
+static enum status
+scalar_write(struct reading *reading, const yaml_event_t *event)
 {
-    key = trimmed(key);
-    if (key.size >= 2 && key.data[0] == '"')
-        key = bytes_of(key.data + 1, key.size - 2);
-    json_key_bytes(&yaml->out, key);
-}
-
-static void flow_write(struct yaml *yaml, struct bytes text);
-
-// What stands in brackets, from behind the first to before the last.
-static void
-parts_write(struct yaml *yaml, struct bytes text, bool is_map)
-{
-    while (!yaml->has_failed && trimmed(text).size > 0) {
-        size_t size = part_size(text);
-        struct bytes part = trimmed(bytes_of(text.data, size));
-        if (is_map && !has_key(part)) {
-            fail(yaml, "a map in braces has key: value");
-            return;
-        }
-        if (is_map) {
-            size_t key = key_size(part);
-            key_write(yaml, bytes_of(part.data, key - 1));
-            part = trimmed(behind(part, key));
-        }
-        flow_write(yaml, part);
-        text = behind(text, size < text.size ? size + 1 : size);
+    const char *text = (const char *)event->data.scalar.value;
+    size_t size = event->data.scalar.length;
+    bool is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    if (event->data.scalar.anchor != NULL || event->data.scalar.tag != NULL)
+        return refuse(reading, &event->start_mark, "anchors and tags are not known here");
+    if (reading->depth == 0)
+        return refuse(reading, &event->start_mark, "the document is no map and no list");
+    if (reading->is_key[reading->depth - 1]) {
+        json_key_bytes(&reading->out, bytes_of(text, size));
+        reading->is_key[reading->depth - 1] = false;
+        return STATUS_OK;
     }
-}
-
-static void
-flow_write(struct yaml *yaml, struct bytes text)
-{
-    bool is_list = begins(text, "["), is_map = begins(text, "{");
-    if (!is_list && !is_map) {
-        scalar_write(yaml, text);
-        return;
-    }
-    bool is_whole = text.size >= 2 && text.data[text.size - 1] == (is_list ? ']' : '}');
-    if (!is_whole || ++yaml->depth > DEPTH_MAX) {
-        fail(yaml, "a bracket that does not end on its line");
-        return;
-    }
-    json_begin(&yaml->out, is_list ? '[' : '{');
-    parts_write(yaml, bytes_of(text.data + 1, text.size - 2), is_map);
-    end_write(yaml, is_list ? ']' : '}');
-    yaml->depth--;
-}
-
-// --- blocks ---
-
-// The lines of a folded text: deeper than its key, joined by spaces.
-static void
-folded_write(struct yaml *yaml, size_t indent)
-{
-    scoped(buffer_done) struct buffer text = {0};
-    while (yaml->at < yaml->count && yaml->lines[yaml->at].indent > indent) {
-        if (text.size > 0)
-            buffer_text(&text, " ");
-        buffer_bytes(&text, yaml->lines[yaml->at++].text);
-    }
-    json_string(&yaml->out, buffer_view(&text));
-}
-
-// What stands behind "key:" or "-" on its line, or below it.
-static void
-value_read(struct yaml *yaml, struct bytes rest, size_t indent)
-{
-    yaml->at++;
-    if (bytes_equal(rest, bytes_text(">-")) || bytes_equal(rest, bytes_text(">")))
-        folded_write(yaml, indent);
-    else if (rest.size > 0)
-        flow_write(yaml, rest);
-    else if (yaml->at < yaml->count && yaml->lines[yaml->at].indent > indent)
-        block_read(yaml, yaml->lines[yaml->at].indent);
+    value_begin(reading);
+    if (is_plain && is_word(text, size))
+        json_raw(&reading->out, text[0] == '~' || size == 0 ? "null" : text);
+    else if (is_plain && is_number(text, size))
+        json_raw(&reading->out, text);
     else
-        json_null(&yaml->out);
+        json_string(&reading->out, bytes_of(text, size));
+    return STATUS_OK;
 }
 
-static void
-map_read(struct yaml *yaml, size_t indent)
+static enum status
+open_write(struct reading *reading, const yaml_event_t *event, bool is_map)
 {
-    json_begin(&yaml->out, '{');
-    while (!yaml->has_failed && yaml->at < yaml->count && yaml->lines[yaml->at].indent == indent) {
-        struct bytes text = yaml->lines[yaml->at].text;
-        if (!has_key(text)) {
-            fail(yaml, "key: value is wanted here");
-            return;
-        }
-        size_t size = key_size(text);
-        key_write(yaml, bytes_of(text.data, size - 1));
-        value_read(yaml, trimmed(behind(text, size)), indent);
+    const yaml_char_t *anchor =
+        is_map ? event->data.mapping_start.anchor : event->data.sequence_start.anchor;
+    const yaml_char_t *tag =
+        is_map ? event->data.mapping_start.tag : event->data.sequence_start.tag;
+    if (anchor != NULL || tag != NULL)
+        return refuse(reading, &event->start_mark, "anchors and tags are not known here");
+    if (reading->depth > 0 && reading->is_key[reading->depth - 1])
+        return refuse(reading, &event->start_mark, "a key must be a text");
+    if (reading->depth == DEPTH_MAX)
+        return refuse(reading, &event->start_mark, "nested too deep");
+    value_begin(reading);
+    json_begin(&reading->out, is_map ? '{' : '[');
+    reading->is_map[reading->depth] = is_map;
+    reading->is_key[reading->depth++] = is_map;
+    return STATUS_OK;
+}
+
+static enum status
+event_write(struct reading *reading, const yaml_event_t *event)
+{
+    switch (event->type) {
+    case YAML_SCALAR_EVENT: return scalar_write(reading, event);
+    case YAML_MAPPING_START_EVENT: return open_write(reading, event, true);
+    case YAML_SEQUENCE_START_EVENT: return open_write(reading, event, false);
+    case YAML_MAPPING_END_EVENT:
+    case YAML_SEQUENCE_END_EVENT:
+        json_end(&reading->out, reading->is_map[--reading->depth] ? '}' : ']');
+        return STATUS_OK;
+    case YAML_ALIAS_EVENT:
+        return refuse(reading, &event->start_mark, "anchors and tags are not known here");
+    case YAML_NO_EVENT:
+    case YAML_STREAM_START_EVENT:
+    case YAML_STREAM_END_EVENT:
+    case YAML_DOCUMENT_START_EVENT:
+    case YAML_DOCUMENT_END_EVENT: return STATUS_OK;
     }
-    end_write(yaml, '}');
+    return STATUS_OK;
 }
 
-// A map that begins behind the dash goes on below it, two deeper.
-static void
-list_read(struct yaml *yaml, size_t indent)
+// One event after the other; of one document.
+static enum status
+events_write(struct reading *reading)
 {
-    json_begin(&yaml->out, '[');
-    while (!yaml->has_failed && yaml->at < yaml->count && yaml->lines[yaml->at].indent == indent &&
-           begins(yaml->lines[yaml->at].text, "-")) {
-        struct line *line = &yaml->lines[yaml->at];
-        struct bytes rest = trimmed(behind(line->text, 1));
-        bool is_map = has_key(rest) && !begins(rest, "\"") && !begins(rest, "{");
-        if (!is_map) {
-            value_read(yaml, rest, indent);
-            continue;
-        }
-        line->indent += line->text.size - rest.size;
-        line->text = rest;
-        block_read(yaml, line->indent);
+    enum status status = STATUS_OK;
+    yaml_event_type_t type = YAML_NO_EVENT;
+    uint32_t documents = 0;
+    while (status == STATUS_OK && type != YAML_STREAM_END_EVENT) {
+        yaml_event_t event;
+        if (yaml_parser_parse(&reading->parser, &event) == 0)
+            return refuse(
+                reading,
+                &reading->parser.problem_mark,
+                reading->parser.problem != NULL ? reading->parser.problem : "no YAML");
+        type = event.type;
+        documents += type == YAML_DOCUMENT_START_EVENT;
+        if (documents > 1 || (documents == 0 && type == YAML_STREAM_END_EVENT))
+            status = refuse(reading, &event.start_mark, "there must be one document");
+        else
+            status = event_write(reading, &event);
+        yaml_event_delete(&event);
     }
-    end_write(yaml, ']');
-}
-
-static void
-block_read(struct yaml *yaml, size_t indent)
-{
-    struct bytes text = yaml->lines[yaml->at].text;
-    if (++yaml->depth > DEPTH_MAX)
-        fail(yaml, "nested too deep");
-    else if (begins(text, "- ") || bytes_equal(text, bytes_text("-")))
-        list_read(yaml, indent);
-    else
-        map_read(yaml, indent);
-    yaml->depth--;
-    if (!yaml->has_failed && yaml->at < yaml->count && yaml->lines[yaml->at].indent > indent)
-        fail(yaml, "an indentation that fits nowhere");
-}
-
-static void
-lines_read(struct yaml *yaml, struct bytes text)
-{
-    size_t lines = 1;
-    for (size_t i = 0; i < text.size; i++)
-        lines += text.data[i] == '\n';
-    yaml->lines = arena_array(yaml->arena, lines, struct line);
-    for (size_t number = 1; text.size > 0; number++) {
-        const uint8_t *end = memchr(text.data, '\n', text.size);
-        size_t size = end != NULL ? (size_t)(end - text.data) : text.size;
-        struct bytes whole = bytes_of(text.data, size), inner = trimmed(whole);
-        if (inner.size > 0 && inner.data[0] != '#')
-            yaml->lines[yaml->count++] = (struct line){
-                .indent = (size_t)(inner.data - whole.data), .number = number, .text = inner};
-        text = behind(text, end != NULL ? size + 1 : size);
-    }
+    return status;
 }
 
 enum status
-yaml_read(struct bytes text, struct arena *arena, struct buffer *out, struct error *error)
+yaml_read(struct bytes text, struct buffer *out, struct error *error)
 {
-    struct yaml yaml = {.arena = arena, .out = json_out_to(out), .error = error};
-    lines_read(&yaml, text);
-    if (yaml.count == 0)
-        fail(&yaml, "there is nothing");
-    else
-        block_read(&yaml, yaml.lines[0].indent);
-    if (!yaml.has_failed && yaml.at < yaml.count)
-        fail(&yaml, "an indentation that fits nowhere");
-    return yaml.has_failed ? STATUS_INVALID : STATUS_OK;
+    struct reading reading = {.out = json_out_to(out), .error = error};
+    if (yaml_parser_initialize(&reading.parser) == 0)
+        return error_set(error, STATUS_NO_MEMORY, "no memory for a reader of YAML");
+    yaml_parser_set_input_string(&reading.parser, text.data, text.size);
+    yaml_parser_set_encoding(&reading.parser, YAML_UTF8_ENCODING);
+    enum status status = events_write(&reading);
+    yaml_parser_delete(&reading.parser);
+    if (status == STATUS_OK && buffer_failed(out))
+        status = error_set(error, STATUS_NO_MEMORY, "no memory for the document");
+    return status;
 }

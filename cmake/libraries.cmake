@@ -4,7 +4,8 @@
 
 find_package(PkgConfig REQUIRED)
 
-set(libraries liburing lmdb libxxhash msgpack libpq gmp libmicrohttpd gnutls zlib libcrypto libssl)
+set(libraries liburing lmdb libxxhash msgpack libpq gmp libmicrohttpd gnutls zlib libcrypto libssl
+  yaml-0.1)
 if(TALLY_TESTS)
   list(APPEND libraries criterion)
 endif()

@@ -1,4 +1,4 @@
-// GET /api/v1/info/progress/{id}: how far a question is that brought a clientId.
+// GET /api/v1/info/progress/{clientId}: how far a question is that brought a clientId.
 
 #include "api/progress.h"
 

@@ -41,7 +41,7 @@ STATUSES = {
     ("GET", "/api/openapi.yaml"): (200, 200, 200, 200, 200),
     ("GET", "/api/v1/events"): (401, 403, 200, 403, 200),
     ("POST", "/api/v1/events"): (401, 400, 403, 403, 400),
-    ("GET", "/api/v1/info/progress/{id}"): (401, 403, 404, 403, 404),
+    ("GET", "/api/v1/info/progress/{clientId}"): (401, 403, 404, 403, 404),
     ("GET", "/api/v1/fired-thresholds"): (401, 403, 200, 200, 200),
     ("GET", "/api/v1/ingest/stream"): (401, 403, 200, 403, 200),
     ("GET", "/api/v1/meters"): (401, 403, 200, 403, 200),
