@@ -169,7 +169,8 @@ class Pools:
                 made[member] = {key: "$." + key for key in ("region", "size")
                                 if random.random() < 0.5}
         if "event_type" in made:
-            made["key"] = f"pool_{self.number()}"
+            # Of any aggregation: not one of pool_meter's.
+            made["key"] = f"other_{self.number()}"
         return made
 
     def fit_event(self, made, random):
