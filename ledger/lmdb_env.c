@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -482,10 +483,42 @@ env_forget_cached(struct env *env, uint64_t from, uint64_t to)
     (void)posix_fadvise(fd, (off_t)from, (off_t)(to - from), POSIX_FADV_DONTNEED);
 }
 
+struct copy_check {
+    const char *file;
+    struct error *error;
+    enum status status;
+};
+
+static void
+on_copy_finding(void *context, uint64_t page, const char *tree, const char *what)
+{
+    struct copy_check *check = context;
+    if (check->status == STATUS_OK)
+        check->status = error_set(
+            check->error,
+            STATUS_CORRUPT,
+            "%s is no whole copy: page %" PRIu64 "%s%s: %s",
+            check->file,
+            page,
+            tree[0] != '\0' ? " of " : "",
+            tree,
+            what);
+}
+
+// No checksum of ours covers a copy's pages: it is read again.
+static enum status
+copy_check(int fd, const char *file, struct error *error)
+{
+    struct copy_check check = {.file = file, .error = error};
+    env_file_check(
+        fd, 0, &(struct env_file_check){.on_finding = on_copy_finding, .context = &check});
+    return check.status;
+}
+
 enum status
 env_copy(struct env *env, const char *file, struct error *error)
 {
-    int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return error_set_errno(error, "cannot make %s", file);
     int code = mdb_env_copyfd2(env->handle, fd, MDB_CP_COMPACT);
@@ -494,6 +527,8 @@ env_copy(struct env *env, const char *file, struct error *error)
         status = env_error(file, "copy an environment to it", code, error);
     else if (fsync(fd) != 0)
         status = error_set_errno(error, "cannot fsync %s", file);
+    else
+        status = copy_check(fd, file, error);
     (void)close(fd);
     return status;
 }

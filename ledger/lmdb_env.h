@@ -74,7 +74,8 @@ uint64_t env_used_bytes(struct env *env);
 // pages only): a growing file that is not read back must not push everything else out.
 void env_forget_cached(struct env *env, uint64_t from, uint64_t to);
 // Writes what is in it now, without free pages, to a new file that serves as the data.mdb of
-// another environment; fsynced. One snapshot lasts as long as it takes: for small environments.
+// another environment; fsynced, and read again. One snapshot lasts as long as the copy takes.
+// STATUS_CORRUPT: the copy is not what LMDB wrote, or what it copied is damaged.
 enum status env_copy(struct env *env, const char *file, struct error *error) CHECKED;
 // Number of entries of a database, in this transaction.
 struct tx;

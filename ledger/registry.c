@@ -12,11 +12,15 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "ledger/cell.h"
+#include "ledger/files.h"
 #include "ledger/registry_parts.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     REGISTRY_KEY_MAX = 6 + METER_KEY_MAX,
@@ -31,6 +35,30 @@ static const char registry_counter[] = "counter";
 struct registry {
     struct env *env;
 };
+
+// A ledger's registry was made before its ledger.conf: one that is gone is damage, and an empty one
+// in its place would hide which meters there were.
+static enum status
+registry_check_there(const char *data_dir, struct error *error)
+{
+    struct path path;
+    struct stat data = {.st_size = 0};
+    enum status status = path_make(&path, data_dir, "ledger.conf", error);
+    if (status || access(path.text, F_OK) != 0)
+        return status;
+    status = path_make(&path, data_dir, "meters/data.mdb", error);
+    if (status)
+        return status;
+    if (stat(path.text, &data) != 0 && errno != ENOENT)
+        return error_set_errno(error, "cannot look at %s", path.text);
+    if (data.st_size > 0)
+        return STATUS_OK;
+    return error_set(
+        error,
+        STATUS_CORRUPT,
+        "%s is gone: put it back from a backup, which has it as meters-N.mdb",
+        path.text);
+}
 
 enum status
 registry_open(const char *data_dir, struct registry **out, struct error *error)
@@ -47,7 +75,9 @@ registry_open(const char *data_dir, struct registry **out, struct error *error)
     struct registry *registry = pool_take(1, sizeof *registry);
     if (registry == NULL)
         return error_set(error, STATUS_NO_MEMORY, "no memory for the meter registry");
-    enum status status = env_open(path, &options, &registry->env, error);
+    enum status status = registry_check_there(data_dir, error);
+    if (!status)
+        status = env_open(path, &options, &registry->env, error);
     if (status) {
         pool_give(registry);
         return status;

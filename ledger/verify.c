@@ -140,8 +140,8 @@ verify_show_progress(struct verify *verify)
 }
 
 // Reads until the child's end of the pipe is closed, that is until it ends.
-static void
-child_listen(struct verify *verify, int fd)
+static enum status
+child_listen(struct verify *verify, int fd, struct error *error)
 {
     buffer_reset(&verify->received);
     verify->last_done = 0;
@@ -155,12 +155,16 @@ child_listen(struct verify *verify, int fd)
         if (ready <= 0)
             continue;
         uint8_t *place = buffer_reserve(&verify->received, PIPE_READ_SIZE);
-        must(place != NULL);
+        if (place == NULL) {
+            (void)kill(verify->child, SIGKILL);
+            return error_set(
+                error, STATUS_NO_MEMORY, "no memory for what the reading process says");
+        }
         ssize_t count = read(fd, place, PIPE_READ_SIZE);
         if (count < 0 && errno == EINTR)
             continue;
         if (count <= 0)
-            return;
+            return STATUS_OK;
         buffer_commit(&verify->received, (size_t)count);
         messages_use(verify);
     }
@@ -222,10 +226,11 @@ child_run(struct verify *verify, int32_t shard, struct error *error)
     enum status status = verify->child > 0 ? STATUS_OK : error_set_errno(error, "cannot fork");
     if (!status) {
         int wait_status = 0;
-        child_listen(verify, fds[0]);
+        status = child_listen(verify, fds[0], error);
         while (waitpid(verify->child, &wait_status, 0) < 0 && errno == EINTR)
             continue;
-        child_judge(verify, wait_status);
+        if (!status)
+            child_judge(verify, wait_status);
     }
     (void)close(fds[0]);
     return status;

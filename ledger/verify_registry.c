@@ -50,7 +50,7 @@ verify_records(struct verify_report *report, const char *dir)
     (void)snprintf(path, sizeof path, "%s/meters", dir);
     enum status status = env_open(path, &options, &env, &error);
     if (status == STATUS_NOT_FOUND)
-        return;  // nobody has defined a meter yet
+        return;  // whether it has to be there, registry_open says
     if (status) {
         report_finding(report, "registry", "%s", error.text);
         return;

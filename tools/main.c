@@ -90,6 +90,17 @@ is_any_of(const char *text, const char *a, const char *b, const char *c)
     return strcmp(text, a) == 0 || strcmp(text, b) == 0 || strcmp(text, c) == 0;
 }
 
+// What was to be said and could not be is a failure, whatever was done.
+static int
+command_end(const struct command *command, int code)
+{
+    struct error error = {0};
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    (void)error_set_errno(&error, "cannot write all of it to standard output");
+    return command_failed(command->name, &error);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -115,5 +126,5 @@ main(int argc, char **argv)
     struct error error = {0};
     if (clock_init(&error))
         return command_failed(command->name, &error);
-    return command->run(argc - 1, argv + 1);
+    return command_end(command, command->run(argc - 1, argv + 1));
 }

@@ -817,6 +817,24 @@ Test(verify, missing_files_are_findings)
     reading_end(&reading);
 }
 
+// Of a ledger that is there; nobody who looks makes an empty one in its place.
+Test(verify, a_registry_that_is_gone_is_a_finding)
+{
+    struct reading reading;
+    struct found found;
+    struct ledger *ledger;
+    struct error error = {0};
+    const struct ledger_options plain = {0};
+    fill(&reading);
+    file_truncate(&reading, "meters/data.mdb", 0);
+    verify(&reading, &found);
+    cr_assert_not_null(strstr(found.all, "-1 registry: "), "%s", found.all);
+    cr_assert_not_null(strstr(found.all, "meters-N.mdb"), "%s", found.all);
+    cr_assert_eq(ledger_open(reading.dir, &plain, &ledger, &error), STATUS_CORRUPT);
+    cr_assert_eq(file_size(&reading, "meters/data.mdb"), 0);
+    reading_end(&reading);
+}
+
 Test(verify, no_ledger_is_an_error)
 {
     const struct verify_options options = {.on_finding = keep_finding};

@@ -480,6 +480,24 @@ send(int fd, const void *data, size_t size, int flags)
     return syscall(SYS_sendto, fd, data, half(fault, size), flags, NULL, 0);
 }
 
+ssize_t
+sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    long result;
+    struct iovec some[PARTS_MAX];
+    struct msghdr part = *message;
+    size_t size = parts_size(message->msg_iov, (int)message->msg_iovlen);
+    struct fault fault = fault_of("send", fd, "");
+    if (is_broken(fault, (long)size, &result))
+        return result;
+    if (fault.effect == EFFECT_SHORT) {
+        part.msg_iovlen = (size_t)parts_half(
+            message->msg_iov, (int)message->msg_iovlen, (size_t)half(fault, size), some);
+        part.msg_iov = some;
+    }
+    return syscall(SYS_sendmsg, fd, &part, flags);
+}
+
 // --- memory, threads, the ring ---
 
 static void *
