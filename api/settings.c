@@ -72,7 +72,7 @@ static const struct option_row ROWS[] = {
     LIMIT_ROW("limit-address", LIMIT_ADDRESS, "TALLY_LIMIT_ADDRESS", "50000/1s",
               "requests of an address (of IPv6: of its /64) with keys or without"),
     LIMIT_ROW("limit-key", LIMIT_KEY, "TALLY_LIMIT_KEY", "50000/1s", "requests with a key"),
-    COUNT_ROW("workers", workers, "TALLY_API_WORKERS", "32", 1, 1024,
+    COUNT_ROW("workers", workers, "TALLY_API_WORKERS", "128", 1, 1024,
               "threads that make answers"),
     COUNT_ROW("loops", loops, "TALLY_API_LOOPS", "2", 1, 64,
               "threads that read requests and write answers"),

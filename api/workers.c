@@ -57,9 +57,11 @@ workers_give(struct workers *workers, void *item)
     if (has_room) {
         workers->items[(workers->first + workers->count) % workers->items_max] = item;
         workers->count++;
-        pthread_cond_signal(&workers->changed);
     }
     pthread_mutex_unlock(&workers->mutex);
+    // Without the mutex, which the one that wakes takes first.
+    if (has_room)
+        pthread_cond_signal(&workers->changed);
     return has_room;
 }
 

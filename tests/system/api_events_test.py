@@ -180,8 +180,66 @@ class Events(unittest.TestCase):
         self.assertEqual(faults, [])
         self.assertEqual(self.used("calls", subject), "1600")
 
+    def test_many_clients_with_an_event_each(self):
+        """Each hears of its own event alone, and what was answered 204 is counted."""
+        faults = []
+
+        def client(number):
+            api = api_client.Caller(self.api.address, self.api.keys)
+            subject, good = f"single-{number}", 0
+            for turn in range(24):
+                is_old = (number + turn) % 5 == 0
+                more = {"time": moment(-9e6)} if is_old else {}
+                answer = api.post("/api/v1/events", event(turn, subject=subject, **more),
+                                  key="ingest")
+                good += not is_old
+                if answer.status != (400 if is_old else 204):
+                    faults.append(answer)
+                if turn % 8 == 7:
+                    rows = api.get("/api/v1/meters/calls/query?subject=" + subject,
+                                   key="read").json["data"]
+                    if [row["value"] for row in rows] != [good]:
+                        faults.append((subject, good, rows))
+            api.close()
+        threads = [threading.Thread(target=client, args=(n,)) for n in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(faults, [])
+
 
 class Away(unittest.TestCase):
+    def test_clients_of_a_tallyd_that_is_killed_lose_and_double_nothing(self):
+        with support.Stack() as stack:
+            api = api_client.start(stack)
+            stack.tally("meter", "add", "calls", "--event-type", "call", "--aggregation", "count")
+            refusals = []
+
+            def client(number):
+                own = api_client.Caller(api.address, api.keys)
+                for turn in range(30):
+                    sent = event(f"{number}-{turn}")
+
+                    def is_taken(sent=sent):
+                        status = own.post("/api/v1/events", sent).status
+                        if status != 204:
+                            refusals.append(status)
+                        return status == 204
+                    support.wait_for("an answer", is_taken)
+                own.close()
+            threads = [threading.Thread(target=client, args=(n,)) for n in range(16)]
+            for thread in threads:
+                thread.start()
+            support.wait_for("some events", lambda: int(stack.usage("calls", "acme")) > 50)
+            stack.kill_tallyd()
+            stack.up()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(set(refusals) - {503}, set())
+            self.assertEqual(stack.usage("calls", "acme"), "480")
+            api.close()
+
     def test_a_client_that_tries_again_loses_and_doubles_nothing(self):
         with support.Stack() as stack:
             api = api_client.start(stack)
