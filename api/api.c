@@ -280,6 +280,45 @@ limits_print(const struct limits *limits, struct buffer *out)
     metrics_print(list, LIMIT_KINDS, out);
 }
 
+static void
+counter_print(struct buffer *out, const char *name, const char *help, int64_t value)
+{
+    struct metric metric = METRIC_COUNTER(name, help);
+    const struct metric *list[] = {&metric};
+    metric_set(&metric, value);
+    metrics_print(list, 1, out);
+}
+
+static void
+database_print(const struct database_figures *figures, struct buffer *out)
+{
+    gauge_print(out, "tally_api_database_connections", "open to PostgreSQL", figures->connections);
+    gauge_print(
+        out,
+        "tally_api_database_connections_max",
+        "that may be open to PostgreSQL",
+        figures->connections_max);
+    gauge_print(out, "tally_api_database_lent", "connections in use", figures->lent);
+    counter_print(out, "tally_api_database_opened_total", "connections made", figures->opened);
+    counter_print(
+        out,
+        "tally_api_database_failed_total",
+        "connections that could not be made",
+        figures->failed);
+    counter_print(
+        out, "tally_api_database_broken_total", "connections that were lost", figures->broken);
+    counter_print(
+        out,
+        "tally_api_database_waited_total",
+        "requests that waited for a connection",
+        figures->waited);
+    counter_print(
+        out,
+        "tally_api_database_refused_total",
+        "requests that found no connection in time",
+        figures->refused);
+}
+
 void
 api_metrics_print(struct api *api, struct buffer *out)
 {
@@ -294,6 +333,5 @@ api_metrics_print(struct api *api, struct buffer *out)
     gauge_print(out, "tally_api_streams", "clients that listen to live figures", http.streams);
     gauge_print(out, "tally_api_bodies_bytes", "bodies of requests in memory", http.bodies_bytes);
     gauge_print(out, "tally_api_waiting", "requests that wait for a worker", http.waiting);
-    gauge_print(out, "tally_api_database_connections", "open to PostgreSQL", database.connections);
-    gauge_print(out, "tally_api_database_lent", "of them in use", database.lent);
+    database_print(&database, out);
 }

@@ -14,15 +14,15 @@ struct database {
     pthread_cond_t returned;
     struct sql **idle;  // a stack: the warmest is lent first
     uint32_t idle_count;
-    uint32_t connections_max;
     uint32_t lent;
+    struct database_figures figures;  // its counts, and connections_max
 };
 
 enum status
 database_open(
     const char *data_dir, uint32_t connections, struct database **out, struct error *error)
 {
-    must(connections > 0);
+    must(connections > 0 && connections <= DATABASE_CONNECTIONS_MAX);
     struct database *database = pool_take(1, sizeof *database);
     struct sql **idle = pool_take(connections, sizeof(struct sql *));
     if (database == NULL || idle == NULL) {
@@ -33,7 +33,7 @@ database_open(
     *database = (struct database){
         .data_dir = data_dir,
         .idle = idle,
-        .connections_max = connections,
+        .figures = {.connections_max = connections},
     };
     pthread_mutex_init(&database->mutex, NULL);
     pthread_cond_init(&database->returned, NULL);
@@ -55,35 +55,67 @@ database_close(struct database *database)
     pool_give(database);
 }
 
+// The warmest idle connection that has its server still, or NULL; the others are put into dead,
+// which has room for all.
+static struct sql *
+idle_take(struct database *database, struct sql **dead, uint32_t *dead_count)
+{
+    while (database->idle_count > 0) {
+        struct sql *sql = database->idle[--database->idle_count];
+        if (sql_is_alive(sql))
+            return sql;
+        dead[(*dead_count)++] = sql;
+        database->figures.broken++;
+    }
+    return NULL;
+}
+
 // Counts one as lent. *out is an idle connection, or NULL when there is room for a new one.
 static bool
 slot_take(struct database *database, struct sql **out)
 {
+    struct sql *dead[DATABASE_CONNECTIONS_MAX];
+    uint32_t dead_count = 0;
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += DATABASE_WAIT_MS / 1000;
     pthread_mutex_lock(&database->mutex);
+    uint32_t max = database->figures.connections_max;
     int rc = 0;
-    while (database->lent == database->connections_max && rc == 0)
+    database->figures.waited += database->lent == max;
+    while (database->lent == max && rc == 0)
         rc = pthread_cond_timedwait(&database->returned, &database->mutex, &until);
-    bool has_slot = database->lent < database->connections_max;
+    bool has_slot = database->lent < max;
+    database->figures.refused += !has_slot;
     if (has_slot) {
         database->lent++;
-        *out = database->idle_count > 0 ? database->idle[--database->idle_count] : NULL;
+        *out = idle_take(database, dead, &dead_count);
     }
     pthread_mutex_unlock(&database->mutex);
+    while (dead_count > 0)
+        sql_close(dead[--dead_count]);
     return has_slot;
 }
 
 static void
-slot_give(struct database *database, struct sql *sql)
+slot_give(struct database *database, struct sql *sql, bool is_broken)
 {
     pthread_mutex_lock(&database->mutex);
+    database->figures.broken += is_broken;
     must(database->lent > 0);
     database->lent--;
     if (sql != NULL)
         database->idle[database->idle_count++] = sql;
     pthread_cond_signal(&database->returned);
+    pthread_mutex_unlock(&database->mutex);
+}
+
+static void
+opened_count(struct database *database, enum status status)
+{
+    pthread_mutex_lock(&database->mutex);
+    database->figures.opened += status == STATUS_OK;
+    database->figures.failed += status != STATUS_OK;
     pthread_mutex_unlock(&database->mutex);
 }
 
@@ -109,8 +141,9 @@ database_take(struct database *database, struct database_loan *out, struct error
             error, STATUS_BUSY, "all connections to the database are in use; try again");
     if (sql == NULL) {
         enum status status = connection_make(database, &sql, error);
+        opened_count(database, status);
         if (status) {
-            slot_give(database, NULL);
+            slot_give(database, NULL, false);
             return status;
         }
     }
@@ -130,11 +163,12 @@ database_return(struct database_loan *loan)
     if (loan->sql == NULL)
         return;
     sql_rollback(loan->sql);
-    if (is_broken(loan->status)) {
+    bool is_lost = is_broken(loan->status);
+    if (is_lost) {
         sql_close(loan->sql);
         loan->sql = NULL;
     }
-    slot_give(loan->database, loan->sql);
+    slot_give(loan->database, loan->sql, is_lost);
     *loan = (struct database_loan){0};
 }
 
@@ -142,7 +176,7 @@ void
 database_figures(struct database *database, struct database_figures *out)
 {
     pthread_mutex_lock(&database->mutex);
-    out->connections_max = database->connections_max;
+    *out = database->figures;
     out->connections = database->idle_count + database->lent;
     out->lent = database->lent;
     pthread_mutex_unlock(&database->mutex);

@@ -7,12 +7,17 @@
 //     loan.status = status;               // a connection that broke is not lent again
 //
 // Connections are made when they are wanted, at most `connections` of them; who finds none free
-// waits DATABASE_WAIT_MS. Where the database is, is looked up anew for each connection, so that
-// `tally up` may move it. Owner: main. Thread: any.
+// waits DATABASE_WAIT_MS. One that its server left while it lay idle is not lent: a database that
+// was started anew costs no request. Where the database is, is looked up anew for each connection,
+// so that `tally up` may move it. Owner: main. Thread: any.
 
 #include "base/sql.h"
 
-enum { DATABASE_WAIT_MS = 2000, DATABASE_TIMEOUT_MS = 10000 };
+enum {
+    DATABASE_WAIT_MS = 2000,
+    DATABASE_TIMEOUT_MS = 10000,
+    DATABASE_CONNECTIONS_MAX = 256,
+};
 
 struct database;
 
@@ -37,6 +42,12 @@ struct database_figures {
     uint32_t connections_max;
     uint32_t connections;  // made
     uint32_t lent;
+    // Since the start:
+    int64_t opened;   // connections
+    int64_t failed;   // that could not be
+    int64_t broken;   // given up, idle or lent
+    int64_t waited;   // loans that had to wait
+    int64_t refused;  // and that found none in time
 };
 
 void database_figures(struct database *database, struct database_figures *out);

@@ -194,6 +194,16 @@ sql_done(struct sql **sql)
     *sql = NULL;
 }
 
+bool
+sql_is_alive(struct sql *sql)
+{
+    struct pollfd poll_fd = {.fd = PQsocket(sql->conn), .events = POLLIN};
+    if (poll_fd.fd < 0 || PQstatus(sql->conn) != CONNECTION_OK)
+        return false;
+    // An idle server says nothing, but for its end and notices.
+    return poll(&poll_fd, 1, 0) == 0;
+}
+
 void
 sql_set_timeout(struct sql *sql, int64_t timeout_ms)
 {

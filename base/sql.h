@@ -41,6 +41,9 @@ sql_open(const char *url, int64_t timeout_ms, struct sql **out, struct error *er
 void sql_close(struct sql *sql);
 void sql_done(struct sql **sql);
 void sql_set_timeout(struct sql *sql, int64_t timeout_ms);
+// Whether a connection that lies idle still has its server, as far as is known without asking it:
+// false when the server closed it, or said something that nobody asked for.
+bool sql_is_alive(struct sql *sql) CHECKED;
 
 enum sql_shape {
     SQL_NO_ROWS,    // the statement returns none

@@ -8,6 +8,7 @@
 #include "tools/file.h"
 #include "tools/postgres.h"
 #include "tools/stack.h"
+#include "tools/stack_api.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct findings {
     const char *tallyd_problem;  // "" when it runs
     bool is_healthy;
     const char *health;  // what /health says, one line
+    struct stack_api api;
     bool is_external;
     pid_t postgres;  // 0: does not run, or is not ours
     const char *pg_dir;
@@ -148,6 +150,19 @@ size_print(int64_t bytes, char out[32])
 }
 
 static void
+api_print(const struct stack_api *api)
+{
+    if (!api->is_running) {
+        printf("tally-api   does not run\n");
+        return;
+    }
+    printf("tally-api   runs: pid %d\n", api->pid);
+    printf("  http      %s\n", api->url);
+    printf("  health    %s\n", api->health);
+    printf("  database  %s\n", api->database);
+}
+
+static void
 text_print(const struct stack *stack, const struct findings *findings)
 {
     printf("data        %s\n", stack->data);
@@ -162,6 +177,7 @@ text_print(const struct stack *stack, const struct findings *findings)
     } else {
         printf("tallyd      does not run: %s\n", findings->tallyd_problem);
     }
+    api_print(&findings->api);
     if (findings->is_external)
         printf("PostgreSQL  the one of DATABASE_URL\n");
     else if (findings->postgres > 0)
@@ -211,6 +227,28 @@ tallyd_write(const struct findings *findings, struct json_out *out)
 }
 
 static void
+api_write(const struct stack_api *api, struct json_out *out)
+{
+    json_key(out, "api");
+    json_begin(out, '{');
+    json_key(out, "running");
+    json_bool(out, api->is_running);
+    if (api->is_running) {
+        json_key(out, "pid");
+        json_int(out, api->pid);
+        json_key(out, "url");
+        json_text(out, api->url);
+        json_key(out, "healthy");
+        json_bool(out, api->is_healthy);
+        json_key(out, "health");
+        json_text(out, api->health);
+        json_key(out, "database");
+        json_text(out, api->database);
+    }
+    json_end(out, '}');
+}
+
+static void
 database_write(const struct findings *findings, struct json_out *out)
 {
     json_key(out, "database");
@@ -247,6 +285,7 @@ json_print(const struct stack *stack, const struct findings *findings, bool is_w
     json_key(&out, "well");
     json_bool(&out, is_well);
     tallyd_write(findings, &out);
+    api_write(&findings->api, &out);
     database_write(findings, &out);
     json_key(&out, "disk_bytes");
     json_int(&out, findings->disk_bytes);
@@ -261,8 +300,11 @@ status_show(const struct stack *stack, bool is_json)
     tallyd_look(stack, &findings);
     database_look(stack, &findings);
     findings.disk_bytes = folder_disk_bytes(stack->data);
-    bool is_well =
-        findings.is_tallyd_running && findings.is_healthy && !findings.database_problem[0];
+    // tally-api may be left out (--api none), but one that runs must answer.
+    stack_api_look(stack, &findings.api);
+    bool is_well = findings.is_tallyd_running && findings.is_healthy &&
+                   !findings.database_problem[0] &&
+                   (!findings.api.is_running || findings.api.is_healthy);
     if (is_json)
         json_print(stack, &findings, is_well);
     else

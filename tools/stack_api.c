@@ -1,6 +1,7 @@
 #include "tools/stack_api.h"
 
 #include "base/clock.h"
+#include "base/http_get.h"
 #include "base/json.h"
 #include "tools/file.h"
 #include "tools/process.h"
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LOOK_MS = 20, LOG_TAIL_SIZE = 500, ARGUMENTS = 9 };
+enum { HEALTH_TIMEOUT_MS = 3000, LOOK_MS = 20, LOG_TAIL_SIZE = 500, ARGUMENTS = 9 };
 
 static const int64_t STOP_TIMEOUT_NS = 60 * 1000000000LL;
 // What a start time read from /proc may be off by.
@@ -64,6 +65,40 @@ api_print(const struct api_process *api, const char *state, FILE *out)
         (int)api->pid,
         api->is_tls ? "https" : "http",
         api->http);
+}
+
+static const char *
+api_ask(
+    const struct stack *stack, const struct api_process *api, const char *path, bool *out_is_well)
+{
+    struct error error = {0};
+    struct http_answer answer;
+    *out_is_well = false;
+    if (http_get(api->http, path, HEALTH_TIMEOUT_MS, stack->arena, &answer, &error))
+        return arena_text(stack->arena, error.text);
+    *out_is_well = answer.code == 200;
+    return arena_text_of(stack->arena, bytes_of(answer.body, strcspn(answer.body, "\r\n")));
+}
+
+void
+stack_api_look(const struct stack *stack, struct stack_api *out)
+{
+    struct api_process api = {0};
+    struct error ignored;
+    bool is_database_well;
+    *out = (struct stack_api){.url = "", .health = "", .database = ""};
+    if (api_read(stack, &api, &ignored))
+        return;
+    out->is_running = true;
+    out->pid = (int)api.pid;
+    out->url = arena_format(stack->arena, "%s://%s", api.is_tls ? "https" : "http", api.http);
+    if (api.is_tls) {
+        out->is_healthy = true;
+        out->health = out->database = "not asked: it speaks TLS";
+        return;
+    }
+    out->health = api_ask(stack, &api, "/health", &out->is_healthy);
+    out->database = api_ask(stack, &api, "/api/health/db", &is_database_well);
 }
 
 // Until the file is that of our child, which it writes once it listens.

@@ -15,6 +15,17 @@ enum status stack_api_up(
     const struct stack_options *options,
     FILE *out,
     struct error *error) CHECKED;
+// What is known of it; texts are never NULL.
+struct stack_api {
+    bool is_running;
+    int pid;
+    const char *url;       // "http://127.0.0.1:3000"
+    bool is_healthy;       // it answers
+    const char *health;    // what it says of itself, one line; "" when it does not run
+    const char *database;  // and of PostgreSQL
+};
+
+void stack_api_look(const struct stack *stack, struct stack_api *out);
 // *out_has_run: there was one.
 enum status stack_api_down(
     const struct stack *stack, bool *out_has_run, FILE *out, struct error *error) CHECKED;

@@ -1,7 +1,5 @@
 """Idempotency-Key: one request, one effect, one answer; whoever sends it, and however often."""
 
-import os
-import signal
 import threading
 import unittest
 
@@ -118,21 +116,6 @@ class Once(unittest.TestCase):
         self.assertEqual(len([answer for answer in good
                               if answer.fields["Idempotency-Replayed"] is None]), 1)
         self.assertEqual(len({answer.body for answer in good}), 1)
-
-
-class Away(unittest.TestCase):
-    def test_without_the_database_nothing_is_done(self):
-        with support.Stack() as stack:
-            api = api_client.start(stack)
-            with open(os.path.join(stack.data, "pg", "postmaster.pid"), encoding="utf-8") as file:
-                postgres = int(file.readline())
-            self.assertEqual(api.get(METERS).status, 200)
-            os.kill(postgres, signal.SIGQUIT)
-            support.wait_for("the end of PostgreSQL", lambda: not support.process_alive(postgres))
-            answer = api.post(METERS, meter("away"), fields={"Idempotency-Key": "k"})
-            self.assertEqual((answer.status, answer.fields["Retry-After"]), (503, "1"))
-            self.assertEqual(api.get(METERS).json, [])
-            api.close()
 
 
 if __name__ == "__main__":

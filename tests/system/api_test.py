@@ -1,8 +1,11 @@
 """tally-api as a process: `tally up` and `down`, keys, errors, CORS, and the table of routes."""
 
+import json
 import os
+import re
 import signal
 import socket
+import threading
 import unittest
 
 import api_client
@@ -166,6 +169,9 @@ class Api(unittest.TestCase):
         self.assertNotIn(key[-40:], listed)
         support.wait_for("its last use", lambda: self.stack.sql(
             f"SELECT last_used_at FROM api_keys WHERE id = '{key_id}'")[0][0])
+        listed = self.stack.tally("key", "list", "--format", "tsv")
+        row = next(line for line in listed.splitlines() if line.startswith(key_id)).split("\t")
+        self.assertRegex(row[5], r"^20\d\d-")
         self.stack.tally("key", "revoke", key_id)
         support.wait_for("its end", lambda: self.api.get("/metrics", key=key).status == 401)
         self.assertNotIn(key_id, self.stack.tally("key", "list"))
@@ -257,11 +263,58 @@ class Process(unittest.TestCase):
             support.wait_for("the end of PostgreSQL", lambda: not support.process_alive(postgres))
             answer = api.get("/api/health/db")
             self.assertEqual((answer.status, answer.fields["Retry-After"]), (503, "1"))
+            # What needs it is not begun.
+            body = {"slug": "away", "aggregation": "COUNT", "eventType": "away"}
+            answer = api.post("/api/v1/meters", body, fields={"Idempotency-Key": "k"})
+            self.assertEqual((answer.status, answer.fields["Retry-After"]), (503, "1"))
+            self.assertEqual(api.get("/api/v1/meters").json, [])
+            self.assertIn("the database cannot be reached", stack.tally("status", code=1))
+            self.assertGreater(self.metric(api, "tally_api_database_failed_total"), 0)
             # Keys are known all the same.
             self.assertEqual(api.get("/metrics", key="read").status, 200)
             self.assertEqual(api.get("/health").status, 200)
             stack.up("--api", "127.0.0.1:0")
             support.wait_for("health", lambda: api.get("/api/health/db").status == 200)
+            api.close()
+
+    @staticmethod
+    def metric(api, name):
+        text = api.get("/metrics").body.decode()
+        return int(re.search(rf"^{name} (\d+)$", text, re.MULTILINE)[1])
+
+    def test_a_database_that_was_started_anew_costs_no_request(self):
+        with support.Stack() as stack:
+            api = api_client.start(stack)
+
+            def ask():
+                caller = api_client.Caller(api.address, api.keys)
+                for _ in range(10):
+                    self.assertEqual(caller.get("/api/health/db").status, 200)
+                caller.close()
+            threads = [threading.Thread(target=ask) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertGreater(self.metric(api, "tally_api_database_connections"), 0)
+            self.assertEqual(self.metric(api, "tally_api_database_connections_max"), 8)
+            with open(os.path.join(stack.data, "pg", "postmaster.pid"), encoding="utf-8") as file:
+                postgres = int(file.readline())
+            os.kill(postgres, signal.SIGQUIT)
+            support.wait_for("the end of PostgreSQL", lambda: not support.process_alive(postgres))
+            stack.up("--api", "127.0.0.1:0")
+            for number in range(10):
+                body = {"slug": f"anew_{number}", "aggregation": "COUNT", "eventType": "anew"}
+                answer = api.post("/api/v1/meters", body, fields={"Idempotency-Key": f"k{number}"})
+                self.assertEqual(answer.status, 200, answer)
+            self.assertGreater(self.metric(api, "tally_api_database_broken_total"), 0)
+            found = json.loads(stack.tally("status", "--format", "json"))
+            self.assertTrue(found["well"] and found["api"]["running"] and found["api"]["healthy"])
+            self.assertEqual((found["api"]["pid"], found["api"]["url"]),
+                             (api.pid, "http://" + api.address))
+            text = stack.tally("status")
+            self.assertIn(f"tally-api   runs: pid {api.pid}", text)
+            self.assertIn('  health    {"status":"ok"}', text)
             api.close()
 
 
