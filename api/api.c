@@ -186,7 +186,6 @@ api_handle(void *context, const struct http_request *request, struct http_respon
     struct call call = {
         .api = context,
         .request = request,
-        .received = request,
         .response = response,
         .arena = request->arena,
     };

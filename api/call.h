@@ -27,7 +27,6 @@ struct call {
     struct api *api;
     const struct route *route;
     const struct http_request *request;
-    const struct http_request *received;  // the same as the server gave it: for http_stream
     struct http_response *response;
     struct arena *arena;
     struct target target;

@@ -141,6 +141,7 @@ shown_read(const struct certificate_files *files, struct shown *out, struct erro
     int rc = gnutls_privkey_init(&out->key);
     if (rc >= 0)
         rc = gnutls_privkey_import_x509_raw(out->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
+    must(key.data != NULL);
     explicit_bzero(key.data, key.size);
     if (rc < 0)
         return refused(files->key, rc, error);

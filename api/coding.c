@@ -133,13 +133,13 @@ coding_inflate(struct call *call)
     if (!is_coded(call, &is_gzip) || !is_gzip)
         return call->response->status == 0;
     int64_t held = (int64_t)gzip_size_max(packed.size, &limits);
-    if (!http_hold(call->received, held)) {
+    if (!http_hold(call->request, held)) {
         call_away(call, "Too many large requests at a time; try again.");
         return false;
     }
     enum gzip_result result = body_inflate(call, &limits);
     // Nothing is given to what was held beyond the inflated body.
-    bool is_held = http_hold(call->received, (int64_t)call->inflated.size - held);
+    bool is_held = http_hold(call->request, (int64_t)call->inflated.size - held);
     must(is_held);
     if (result != GZIP_FINE) {
         inflate_refuse(call, result, body_max);

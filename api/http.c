@@ -122,8 +122,11 @@ static void
 parameters_hide(const char *target)
 {
     const char *mark = strchr(target, '?');
-    if (mark != NULL && mark[1] != '\0')
-        ((char *)(uintptr_t)mark)[1] = '\0';
+    char *theirs = NULL;
+    if (mark == NULL || mark[1] == '\0')
+        return;
+    memcpy(&theirs, &mark, sizeof theirs);
+    theirs[1] = '\0';
 }
 
 // The library's first word of a request. What is returned comes back as *state; NULL when there is
@@ -146,6 +149,7 @@ on_target(void *context, const char *target, struct MHD_Connection *connection)
     parameters_hide(target);
     exchange->request.remote = exchange->visitor->remote;
     exchange->request.arena = &exchange->arena;
+    exchange->request.exchange = exchange;
     pthread_mutex_lock(&http->mutex);
     http->exchanges_count++;
     pthread_mutex_unlock(&http->mutex);
@@ -403,12 +407,15 @@ daemon_start(int fd, struct http *http)
     // A pool of one is no pool for the library.
     unsigned loops = http->options.loops > 1 ? http->options.loops : 0;
     struct MHD_OptionItem tls[] = {
-        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, NULL                                     },
-        {MHD_OPTION_HTTPS_PRIORITIES,    0, (void *)(uintptr_t)CERTIFICATE_PRIORITIES},
-        {MHD_OPTION_END,                 0, NULL                                     },
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, NULL},
+        {MHD_OPTION_HTTPS_PRIORITIES,    0, NULL},
+        {MHD_OPTION_END,                 0, NULL},
     };
+    // The library's list has room for pointers to what it may change, which it does not.
+    const char *priorities = CERTIFICATE_PRIORITIES;
     certificate_function callback = certificate_callback();
     memcpy(&tls[0].ptr_value, &callback, sizeof callback);
+    memcpy(&tls[1].ptr_value, &priorities, sizeof priorities);
     struct MHD_OptionItem *extra = http->options.is_tls ? tls : &tls[2];
     return MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
@@ -543,8 +550,7 @@ http_stop(struct http *http, int64_t patience_ns)
 bool
 http_hold(const struct http_request *request, int64_t bytes)
 {
-    struct exchange *exchange =
-        (struct exchange *)((uintptr_t)request - offsetof(struct exchange, request));
+    struct exchange *exchange = request->exchange;
     struct http *http = exchange->http;
     int64_t held =
         atomic_fetch_add_explicit(&http->bodies_bytes, bytes, memory_order_relaxed) + bytes;

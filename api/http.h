@@ -26,6 +26,8 @@
 
 enum { HTTP_HEAD_MAX = 32 * 1024, HTTP_REMOTE_MAX = 48, HTTP_RESPONSE_FIELDS_MAX = 24 };
 
+struct exchange;
+
 enum http_refusal {
     HTTP_WELCOME,
     HTTP_TOO_LARGE,   // the body
@@ -47,8 +49,9 @@ struct http_request {
     size_t fields_count;
     struct bytes body;
     enum http_refusal refusal;
-    const char *fault;    // of HTTP_MALFORMED
-    struct arena *arena;  // lives until the answer is written
+    const char *fault;          // of HTTP_MALFORMED
+    struct arena *arena;        // lives until the answer is written
+    struct exchange *exchange;  // for http_hold and http_stream
 };
 
 struct http_response {
@@ -102,14 +105,14 @@ void http_stop(struct http *http, int64_t patience_ns);
 // Makes the answer to this request a stream: what the response's body has is sent, then each text
 // of http_stream_send, until the client goes or the server stops. Who takes texts too slowly misses
 // some. False: as many streams as may be. For who makes the answer to a request that came from this
-// server, and with the request that it was given.
+// server.
 bool http_stream(const struct http_request *request) CHECKED;
 // For all streams at a time. Thread: one.
 void http_stream_send(struct http *http, struct bytes text);
 
 // Counts so many bytes more (or less, below 0) among the bodies that are held, until the answer is
 // made. False: they are more than bodies_max, and nothing was counted. For who makes the answer to
-// a request that came from this server, and with the request that it was given.
+// a request that came from this server.
 bool http_hold(const struct http_request *request, int64_t bytes) CHECKED;
 
 // The first field of this name (any case), or NULL.

@@ -11,8 +11,7 @@ enum { BLOCK_SIZE = 4096 };
 bool
 http_stream(const struct http_request *request)
 {
-    struct exchange *exchange =
-        (struct exchange *)((uintptr_t)request - offsetof(struct exchange, request));
+    struct exchange *exchange = request->exchange;
     struct http *http = exchange->http;
     must(exchange->step == STEP_WORKING && !exchange->is_stream);
     pthread_mutex_lock(&http->mutex);

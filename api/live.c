@@ -166,7 +166,7 @@ live_tell(struct live *live)
 {
     scoped(arena_done) struct arena arena = {0};
     scoped(buffer_done) struct buffer text = {0};
-    struct live_figures figures;
+    struct live_figures figures = {0};
     struct error error = {0};
     struct http_figures http;
     http_figures(live->http, &http);

@@ -11,7 +11,7 @@ void
 ingest_stream_get(struct call *call)
 {
     bool is_head = strcmp(call->request->method, "HEAD") == 0;
-    if (!is_head && !http_stream(call->received)) {
+    if (!is_head && !http_stream(call->request)) {
         call_away(call, "As many clients listen as may (--streams-max); try again.");
         return;
     }
