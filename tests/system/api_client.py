@@ -8,6 +8,7 @@
 """
 
 import collections
+import gzip
 import http.client
 import json
 import os
@@ -48,8 +49,10 @@ class Caller:
         else:
             text = got.read()
         is_json = kind in ("application/json", "application/problem+json")
+        is_packed = got.headers.get("Content-Encoding") == "gzip" and method != "HEAD"
+        plain = gzip.decompress(text) if is_packed else text
         answer = Answer(got.status, got.headers, text,
-                        json.loads(text) if is_json and method != "HEAD" else None)
+                        json.loads(plain) if is_json and method != "HEAD" else None)
         if got.status >= 400 and method != "HEAD":
             problem_check(answer)
         return answer

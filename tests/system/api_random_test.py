@@ -5,6 +5,7 @@ least 30 % good answers, every operation reached, and every answer as the docume
 """
 
 import collections
+import gzip
 import os
 import random
 import unittest
@@ -40,8 +41,13 @@ class Random(unittest.TestCase):
         broken = self.random.random() < 0.3
         key = self.random.choice(KEYS)
         request = self.maker.request(method, path, broken)
-        answer = self.api.ask(request.method, request.target, key=key, body=request.body,
-                              fields=request.fields)
+        fields, body = dict(request.fields), request.body
+        if self.random.random() < 0.3:
+            fields["Accept-Encoding"] = "gzip"
+        if body and self.random.random() < 0.2:
+            fields["Content-Encoding"] = "gzip"
+            body = gzip.compress(body.encode("utf-8", "surrogatepass"))
+        answer = self.api.ask(request.method, request.target, key=key, body=body, fields=fields)
         said = (SEED, request, key, answer)
         self.assertLess(answer.status, 500, said)
         if not broken:
