@@ -27,6 +27,13 @@ subjects_find(struct look *look, struct sql *sql, struct error *error)
     size_t count = 0;
     enum status status =
         customer_subjects(sql, look->question->customer, look->arena, &texts, &count, error);
+    // A customer without any would otherwise be asked everybody's usage.
+    if (status == STATUS_OK && count == 0)
+        status = error_set(
+            error,
+            STATUS_EXISTS,
+            "customer %s has no subject whose usage it pays",
+            look->question->customer);
     if (status)
         return status;
     look->subjects = arena_array(look->arena, count + 1, struct bytes);
@@ -61,18 +68,85 @@ charge_find(const struct look *look, const char *meter, const struct plan **out_
     return found;
 }
 
-static void
-amount_find(struct look *look, struct decimal units, struct usage_cost *cost)
+static struct usage_query
+query_of(const struct look *look, const char *meter)
+{
+    return (struct usage_query){
+        .meter = meter,
+        .subjects = look->subjects,
+        .subjects_count = look->subjects_count,
+        .is_merged = true,
+        .from_ns = look->question->from_ns,
+        .to_ns = look->question->to_ns,
+    };
+}
+
+// The usage of each value that has its own price, and of all others together.
+static enum status
+values_split(
+    const struct look *look,
+    const struct charge *charge,
+    struct decimal *out_values,
+    struct decimal *out_rest,
+    struct error *error)
+{
+    struct usage_query query = query_of(look, charge->meter);
+    struct usage_result result;
+    query.group_by = &charge->dimension;
+    query.group_by_count = 1;
+    *out_rest = DECIMAL_ZERO;
+    memset(out_values, 0, charge->values_count * sizeof *out_values);
+    enum status status = usage_query(look->reader, &query, look->arena, &result, error);
+    for (size_t i = 0; status == STATUS_OK && i < result.count; i++) {
+        struct decimal *place = out_rest;
+        for (uint32_t j = 0; j < charge->values_count; j++)
+            if (bytes_equal(result.rows[i].dimensions[0], bytes_text(charge->values[j].value)))
+                place = &out_values[j];
+        if (!decimal_add(place, result.rows[i].value))
+            status = error_set(error, STATUS_OVERFLOW, "%s: the sum is too large", charge->meter);
+    }
+    return status;
+}
+
+// As a run prices it: each value alone, then the rest.
+static enum status
+values_rate(
+    struct look *look,
+    const struct charge *charge,
+    struct charge_usage usage,
+    const struct rational **out,
+    struct error *error)
+{
+    struct decimal *values =
+        arena_array(look->arena, (size_t)charge->values_count + 1, struct decimal);
+    struct decimal rest;
+    enum status status = values_split(look, charge, values, &rest, error);
+    const struct rational *sum = abacus_int(look->abacus, 0);
+    for (uint32_t i = 0; status == STATUS_OK && i <= charge->values_count; i++) {
+        bool is_rest = i == charge->values_count;
+        const struct rational *amount = NULL;
+        usage.units = is_rest ? rest : values[i];
+        usage.price = is_rest ? NULL : &charge->values[i].price;
+        (void)charge_rate(look->abacus, charge, &usage, &amount);
+        sum = abacus_add(look->abacus, sum, amount);
+    }
+    *out = sum;
+    return status;
+}
+
+static enum status
+amount_find(struct look *look, struct decimal units, struct usage_cost *cost, struct error *error)
 {
     const struct plan *plan = NULL;
     const struct charge *charge = charge_find(look, cost->meter, &plan);
     const struct rational *amount = NULL;
+    enum status status = STATUS_OK;
     cost->is_charged = charge != NULL;
-    if (charge == NULL || charge_needs_events(charge) || charge->dimension != NULL)
-        return;
+    if (charge == NULL || charge_needs_events(charge))
+        return STATUS_OK;
     // There is one total, so one currency: that of the first amount.
     if (look->currency != NULL && strcmp(look->currency, plan->currency->code) != 0)
-        return;
+        return STATUS_OK;
     int64_t days = (look->question->to_ns - look->question->from_ns) / DAY_NS;
     const struct charge_usage usage = {
         .units = units,
@@ -82,10 +156,16 @@ amount_find(struct look *look, struct decimal units, struct usage_cost *cost)
         .to_ns = look->question->to_ns,
         .decimals = plan->currency->decimals,
     };
-    (void)charge_rate(look->abacus, charge, &usage, &amount);
+    if (charge->dimension != NULL)
+        status = values_rate(look, charge, usage, &amount, error);
+    else
+        (void)charge_rate(look->abacus, charge, &usage, &amount);
+    if (status)
+        return status;
     cost->amount = rational_text(amount, look->arena);
     look->total = abacus_add(look->abacus, look->total, amount);
     look->currency = plan->currency->code;
+    return STATUS_OK;
 }
 
 // Nothing used, or nothing usable, is 0.
@@ -95,31 +175,20 @@ meter_look(struct look *look, const char *meter, struct usage_cost *out, struct 
     struct usage_result result;
     struct decimal units = DECIMAL_ZERO;
     char text[WIDE_TEXT_MAX] = "0";
-    const struct usage_query query = {
-        .meter = meter,
-        .subjects = look->subjects,
-        .subjects_count = look->subjects_count,
-        .is_merged = true,
-        .from_ns = look->question->from_ns,
-        .to_ns = look->question->to_ns,
-    };
+    const struct usage_query query = query_of(look, meter);
     *out = (struct usage_cost){.meter = meter};
-    // No subjects at all would ask for everybody's.
-    if (look->subjects_count > 0) {
-        enum status status = usage_query(look->reader, &query, look->arena, &result, error);
+    enum status status = usage_query(look->reader, &query, look->arena, &result, error);
+    if (status)
+        return status;
+    if (result.count > 0) {
+        bool is_rounded = false;
+        (void)usage_row_print(&result.rows[0], text);
+        status = decimal_parse(bytes_text(text), &units, &is_rounded);
         if (status)
-            return status;
-        if (result.count > 0) {
-            bool is_rounded = false;
-            (void)usage_row_print(&result.rows[0], text);
-            status = decimal_parse(bytes_text(text), &units, &is_rounded);
-            if (status)
-                return error_set(error, status, "%s: %s is no quantity", meter, text);
-        }
+            return error_set(error, status, "%s: %s is no quantity", meter, text);
     }
     out->units = arena_text(look->arena, text);
-    amount_find(look, units, out);
-    return STATUS_OK;
+    return amount_find(look, units, out, error);
 }
 
 static enum status

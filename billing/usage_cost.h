@@ -18,7 +18,7 @@ struct usage_cost_question {
 };
 
 // The exact amount is NULL where no subscription charges the meter, and where only a run says it:
-// of charges that price single events or the values of a dimension, or in a second currency.
+// of charges that price single events or a level that lasts, or in a second currency.
 struct usage_cost {
     const char *meter;
     const char *units;   // a decimal
@@ -33,7 +33,8 @@ struct usage_costs {
     const char *currency;  // NULL: nothing is charged
 };
 
-// STATUS_NOT_FOUND: no such customer. STATUS_OVERFLOW names a meter whose sum left its range.
+// STATUS_NOT_FOUND: no such customer. STATUS_EXISTS: it has no subject. STATUS_OVERFLOW names a
+// meter whose sum left its range.
 enum status usage_costs(
     struct sql *sql,
     struct reader *reader,

@@ -1,5 +1,6 @@
 """The integration guide's usage routes, with its own catalogue."""
 
+import json
 import os
 import time
 import unittest
@@ -20,6 +21,25 @@ MAP = {
 }
 
 
+# Charges that the guide does not have: by the values of a dimension, tiers, and single events.
+MORE_METERS = [
+    {"key": "traffic", "event_type": "traffic", "aggregation": "sum", "value_property": "$.gb",
+     "dimensions": {"region": "$.region"}},
+    {"key": "tiered", "event_type": "tiered", "aggregation": "sum"},
+    {"key": "cards", "event_type": "cards", "aggregation": "sum"},
+]
+MORE_PLAN = {"key": "more", "name": "More", "kind": "addon", "charges": [
+    {"key": "traffic", "name": "Traffic", "meter": "traffic", "model": "standard",
+     "params": {"amount": "0.12"}, "dimension": "region",
+     "values": {"aws": {"amount": "0.08"}, "gcp": {"amount": "0.1"}}},
+    {"key": "tiered", "name": "Tiered", "meter": "tiered", "model": "graduated", "params": {
+        "tiers": [{"to": "10", "unit": "1"}, {"to": None, "unit": "0.5", "flat": "2"}]},
+     "free_units": "5"},
+    {"key": "cards", "name": "Cards", "meter": "cards", "model": "percentage",
+     "params": {"rate": "2.9", "fixed": "0.30"}},
+]}
+
+
 class Guide(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -28,7 +48,14 @@ class Guide(unittest.TestCase):
         cls.addClassCleanup(cls.stack.__exit__, None, None, None)
         cls.api = api_client.start(cls.stack)
         cls.addClassCleanup(cls.api.close)
-        cls.stack.tally("catalog", "apply", AURA)
+        with open(AURA, encoding="utf-8") as file:
+            catalog = json.load(file)
+        catalog["meters"] += MORE_METERS
+        catalog["plans"].append(MORE_PLAN)
+        path = os.path.join(cls.stack.folder, "catalog.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(catalog, file)
+        cls.stack.tally("catalog", "apply", path)
 
     def customer(self, name, plan=None):
         self.stack.tally("customer", "add", name)
@@ -58,6 +85,7 @@ class Guide(unittest.TestCase):
         self.assertEqual((said["tracked"], said["billableEventType"]), (True, None))
         answer = self.used("mapped")
         usage = {billable: 3 for billable, _ in MAP.values()} | {"event_tracked": 4}
+        usage |= {meter["key"]: 0 for meter in MORE_METERS}
         self.assertEqual(answer.json["usage"], usage)
         for billable, count in usage.items():
             self.assertEqual(answer.json[billable], count)
@@ -82,6 +110,24 @@ class Guide(unittest.TestCase):
         dry = self.stack.run("tally-billing", "run", "--dry-run", "--period", MONTH, "--customer",
                              "on-growth").stdout
         self.assertIn("10.00", dry)
+
+    def test_other_charges_cost_what_a_run_says(self):
+        self.customer("other", "more")
+        for event, data in (("traffic", {"gb": 10, "region": "aws"}),
+                            ("traffic", {"gb": "2.5", "region": "gcp"}),
+                            ("traffic", {"gb": 1, "region": "here"}), ("traffic", {"gb": 3}),
+                            ("tiered", {"quantity": 20}), ("cards", {"quantity": 100})):
+            self.assertIsNone(self.report("other", eventType=event, eventData=data)
+                              ["billableEventType"])
+        used = self.used("other").json
+        # 10 x 0.08 + 2.5 x 0.1 + 4 x 0.12, and 10 x 1 + 5 x 0.5 + 2.
+        self.assertEqual(used["costs"], {"traffic": 1.53, "tiered": 14.5})
+        self.assertEqual((used["totalCost"], used["onInvoiceOnly"]), (16.03, ["cards"]))
+        self.assertEqual((used["traffic"], used["tiered"], used["cards"]), (16.5, 20, 100))
+        dry = self.stack.run("tally-billing", "run", "--dry-run", "--period", MONTH, "--customer",
+                             "other").stdout
+        for amount in ("0.80", "0.25", "0.48", "14.50"):
+            self.assertIn(amount, dry)
 
     def test_a_report_may_be_sent_again(self):
         self.customer("again", "pro")
