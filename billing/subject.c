@@ -138,8 +138,8 @@ subject_facts(
     scoped(buffer_done) struct buffer list = {0};
     sql_array_begin(&list);
     for (size_t i = 0; i < count; i++) {
-        bool is_text =
-            bytes_is_utf8(subjects[i]) && memchr(subjects[i].data, '\0', subjects[i].size) == NULL;
+        bool is_text = subjects[i].size > 0 && bytes_is_utf8(subjects[i]) &&
+                       memchr(subjects[i].data, '\0', subjects[i].size) == NULL;
         sql_array_add_bytes(&list, is_text ? subjects[i] : bytes_of(NULL, 0));
     }
     struct sql_query find = {
