@@ -19,6 +19,7 @@ struct reading {
     struct arena *arena;
     const struct json *object;
     struct event_item *item;
+    bool is_strict;
 };
 
 // The first fault of an event stays.
@@ -101,6 +102,8 @@ source_read(struct reading *reading)
 static void
 version_read(struct reading *reading)
 {
+    if (reading->is_strict && json_member(reading->object, "specversion") == NULL)
+        return;
     const char *version = text_read(reading, "specversion", 3, "must be \"1.0\"");
     if (version != NULL && strcmp(version, "1.0") != 0)
         fault_set(reading, reading->object, "specversion", "must be \"1.0\"");
@@ -160,6 +163,35 @@ data_read(struct reading *reading)
         reading->item->data = arena_bytes(reading->arena, buffer_view(&packed));
 }
 
+// A member that CloudEvents do not have.
+static void
+strangers_find(struct reading *reading)
+{
+    static const char *const known[] = {
+        "id",
+        "source",
+        "specversion",
+        "type",
+        "subject",
+        "time",
+        "data",
+        "datacontenttype",
+        "dataschema",
+        NULL};
+    for (const struct json *member = reading->object->first; member != NULL;
+         member = member->next) {
+        bool is_known = false;
+        for (size_t i = 0; known[i] != NULL && !is_known; i++)
+            is_known = bytes_equal(member->key, bytes_text(known[i]));
+        if (!is_known)
+            fault_set(
+                reading,
+                reading->object,
+                arena_text_of(reading->arena, member->key),
+                "is no member of a CloudEvent");
+    }
+}
+
 static size_t
 size_of(const char *text)
 {
@@ -183,43 +215,20 @@ item_read(struct reading *reading)
     time_read(reading);
     kinds_read(reading);
     data_read(reading);
+    if (reading->is_strict)
+        strangers_find(reading);
     size_t size = size_of(item->id) + size_of(item->source) + size_of(item->type) +
                   size_of(item->subject) + item->data.size + ENTRY_FRAME_SIZE;
     if (size > ENCODE_SIZE_MAX)
         fault_set(reading, reading->object, "", "must not be larger than 64 KiB");
 }
 
-struct bytes
-event_stranger(const struct event_item *item)
-{
-    static const char *const known[] = {
-        "id",
-        "source",
-        "specversion",
-        "type",
-        "subject",
-        "time",
-        "data",
-        "datacontenttype",
-        "dataschema",
-        NULL};
-    const struct json *member = item->object->first;
-    for (; member != NULL && item->object->type == JSON_OBJECT; member = member->next) {
-        bool is_known = false;
-        for (size_t i = 0; known[i] != NULL && !is_known; i++)
-            is_known = bytes_equal(member->key, bytes_text(known[i]));
-        if (!is_known)
-            return member->key;
-    }
-    return bytes_of(NULL, 0);
-}
-
 static void
-list_add(struct event_list *list, const struct json *object, struct arena *arena)
+list_add(
+    struct event_list *list, const struct json *object, bool is_strict, struct arena *arena)
 {
     struct event_item *item = &list->items[list->count++];
-    struct reading reading = {arena, object, item};
-    item->object = object;
+    struct reading reading = {arena, object, item, is_strict};
     item_read(&reading);
     list->faults_count += item->fault != NULL;
 }
@@ -227,7 +236,12 @@ list_add(struct event_list *list, const struct json *object, struct arena *arena
 // One event a line. Lines of nothing but blanks are passed over. What is no JSON is the fault of
 // its line, whose number is the place.
 static void
-line_add(struct event_list *list, struct bytes line, uint32_t number, struct arena *arena)
+line_add(
+    struct event_list *list,
+    struct bytes line,
+    uint32_t number,
+    bool is_strict,
+    struct arena *arena)
 {
     struct json_limits limits = {.size_max = line.size + 1};
     struct json *root;
@@ -239,7 +253,7 @@ line_add(struct event_list *list, struct bytes line, uint32_t number, struct are
         list->count++;
         list->faults_count++;
     } else {
-        list_add(list, root, arena);
+        list_add(list, root, is_strict, arena);
     }
     if (item->fault != NULL)
         item->place = arena_format(
@@ -256,7 +270,12 @@ is_blank(struct bytes line)
 }
 
 static enum status
-lines_read(struct bytes body, struct arena *arena, struct event_list *out, struct error *error)
+lines_read(
+    struct bytes body,
+    bool is_strict,
+    struct arena *arena,
+    struct event_list *out,
+    struct error *error)
 {
     uint32_t lines = 1, number = 0;
     for (size_t i = 0; i < body.size; i++)
@@ -270,17 +289,18 @@ lines_read(struct bytes body, struct arena *arena, struct event_list *out, struc
         struct bytes line = bytes_of(body.data, size);
         number++;
         if (!is_blank(line))
-            line_add(out, line, number, arena);
+            line_add(out, line, number, is_strict, arena);
         size += end != NULL;
         body = bytes_of(body.data + size, body.size - size);
     }
     return STATUS_OK;
 }
 
-enum status
-event_list_read(
+static enum status
+list_read(
     struct bytes body,
     enum event_form form,
+    bool is_strict,
     struct arena *arena,
     struct event_list *out,
     struct error *error)
@@ -288,7 +308,7 @@ event_list_read(
     struct json_limits limits = {.size_max = body.size + 1};
     struct json *root;
     if (form == EVENT_FORM_LINES)
-        return lines_read(body, arena, out, error);
+        return lines_read(body, is_strict, arena, out, error);
     enum status status = json_parse(body, &limits, arena, &root, error);
     if (status)
         return status;
@@ -303,6 +323,28 @@ event_list_read(
     *out = (struct event_list){.items = arena_array(arena, (size_t)count + 1, struct event_item)};
     const struct json *object = is_many ? root->first : root;
     for (uint32_t i = 0; i < count; i++, object = object->next)
-        list_add(out, object, arena);
+        list_add(out, object, is_strict, arena);
     return STATUS_OK;
+}
+
+enum status
+event_list_read(
+    struct bytes body,
+    enum event_form form,
+    struct arena *arena,
+    struct event_list *out,
+    struct error *error)
+{
+    return list_read(body, form, false, arena, out, error);
+}
+
+enum status
+event_list_read_strict(
+    struct bytes body,
+    enum event_form form,
+    struct arena *arena,
+    struct event_list *out,
+    struct error *error)
+{
+    return list_read(body, form, true, arena, out, error);
 }

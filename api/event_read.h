@@ -19,15 +19,12 @@
 enum event_form { EVENT_FORM_ONE, EVENT_FORM_MANY, EVENT_FORM_ANY, EVENT_FORM_LINES };
 enum { EVENT_LINES_MAX = 1 << 20 };
 
-struct json;
-
 struct event_item {
     const char *id, *source, *type, *subject;  // NULL while they are not known
     int64_t time_ns;                           // 0: now
     struct bytes data;                         // a msgpack map; size 0: none
     const char *fault;                         // NULL: it can be sent
     const char *place;                         // "[3].subject"; of the fault
-    const struct json *object;                 // what it was read from
 };
 
 struct event_list {
@@ -36,12 +33,16 @@ struct event_list {
     uint32_t faults_count;
 };
 
-// The name of a member that CloudEvents do not have, as OpenMeter's version 3 refuses it; size 0:
-// there is none.
-struct bytes event_stranger(const struct event_item *item);
-
 // Views and texts live in the arena. STATUS_INVALID: the body is not JSON, or not of this form.
 enum status event_list_read(
+    struct bytes body,
+    enum event_form form,
+    struct arena *arena,
+    struct event_list *out,
+    struct error *error) CHECKED;
+// The same by the rules of OpenMeter's version 3: a member that CloudEvents do not have is a fault,
+// and a specversion that is absent is "1.0".
+enum status event_list_read_strict(
     struct bytes body,
     enum event_form form,
     struct arena *arena,

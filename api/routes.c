@@ -73,6 +73,7 @@ const struct route ROUTES[] = {
     {"GET",    "/api/v3/openmeter/customers/{customer}",           EITHER,  customer_v3_get},
     {"PUT",    "/api/v3/openmeter/customers/{customer}",           BILLING, customer_v3_put},
     {"DELETE", "/api/v3/openmeter/customers/{customer}",           BILLING, customer_delete},
+    {"GET",    "/api/v3/openmeter/events",                        READ,    events_v3_get},
     {"POST",   "/api/v3/openmeter/events",                         INGEST,  events_v3_post},
     {"GET",    "/api/v3/openmeter/meters",                         READ,    meters_v3_get},
     {"POST",   "/api/v3/openmeter/meters",                         DEFINES, meters_v3_post},

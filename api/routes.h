@@ -4,6 +4,8 @@
 
 struct call;
 
+// routes/events_v3.c
+void events_v3_get(struct call *call);
 // routes/backfills.c
 void backfills_get(struct call *call);
 void backfills_post(struct call *call);

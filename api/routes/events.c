@@ -21,7 +21,6 @@ struct outcome {
 };
 
 struct intake {
-    bool is_strict;  // version 3's rules
     struct event_list list;
     struct outcome *outcomes;  // of each event
     uint32_t rejected;
@@ -71,28 +70,12 @@ outcome_set(struct intake *intake, uint32_t index, struct outcome outcome)
     intake->rejected += !outcome.is_conflict;
 }
 
-// What no CloudEvent has is a fault to version 3.
-static void
-stranger_take(struct event_item *item, uint32_t index, struct arena *arena)
-{
-    if (item->fault != NULL)
-        return;
-    struct bytes name = event_stranger(item);
-    if (name.size == 0)
-        return;
-    item->fault = "is no member of a CloudEvent";
-    item->place = arena_format(
-        arena, "[%u].%.*s", index, (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
-}
-
 // What breaks the envelope. Nothing of it is sent.
 static void
-faults_take(struct intake *intake, struct arena *arena)
+faults_take(struct intake *intake)
 {
     for (uint32_t i = 0; i < intake->list.count; i++) {
-        struct event_item *item = &intake->list.items[i];
-        if (intake->is_strict)
-            stranger_take(item, i, arena);
+        const struct event_item *item = &intake->list.items[i];
         if (item->fault != NULL)
             outcome_set(intake, i, (struct outcome){.place = item->place, .reason = item->fault});
     }
@@ -214,7 +197,7 @@ void
 events_take(struct call *call, struct ingest *ingest, bool is_strict)
 {
     struct error error = {0};
-    struct intake intake = {.is_strict = is_strict};
+    struct intake intake = {0};
     enum event_form form;
     const char *type = http_field(call->request, "Content-Type");
     bool is_by_item = is_preferred(call, "return=representation");
@@ -228,12 +211,16 @@ events_take(struct call *call, struct ingest *ingest, bool is_strict)
             type != NULL ? type : "(none)");
         return;
     }
-    if (event_list_read(call->request->body, form, call->arena, &intake.list, &error)) {
+    enum status status =
+        is_strict
+            ? event_list_read_strict(call->request->body, form, call->arena, &intake.list, &error)
+            : event_list_read(call->request->body, form, call->arena, &intake.list, &error);
+    if (status) {
         call_problem(call, 400, "The body cannot be read: %s.", error.text);
         return;
     }
     intake.outcomes = arena_array(call->arena, (size_t)intake.list.count + 1, struct outcome);
-    faults_take(&intake, call->arena);
+    faults_take(&intake);
     if (intake.rejected > 0 && !is_by_item) {
         problem_answer(call, &intake, "and none was stored");
         return;

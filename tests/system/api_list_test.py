@@ -131,6 +131,59 @@ class List(unittest.TestCase):
         for parameters in ({"limit": 0}, {"limit": 101}, {"cursor": "x"}, {"cursor": ""}):
             self.found(status=400, **parameters)
 
+    def found_v3(self, status=200, **parameters):
+        query = urllib.parse.urlencode(
+            {"page[size]" if key == "page" else "filter[" + key.replace("__", "][") + "]": value
+             for key, value in parameters.items()}, safe="[]")
+        answer = self.api.get("/api/v3/openmeter/events?" + query, key="read")
+        self.assertEqual(answer.status, status, (query, answer))
+        return answer.json
+
+    def test_every_filter_of_version_3(self):
+        def ago(seconds):
+            return moment(NOW - seconds)
+        for parameters, want in (
+                ({}, [6, 5, 4, 3, 2, 1]), ({"id__eq": "n-3"}, [3]), ({"id": "n-3"}, [3]),
+                ({"id__neq": "n-3"}, [6, 5, 4, 2, 1]), ({"id__gt": "n-4"}, [6, 5]),
+                ({"id__gte": "n-5"}, [6, 5]), ({"id__lt": "n-2"}, [1]), ({"id__lte": "n-1"}, [1]),
+                ({"id__contains": "-4"}, [4]), ({"id__contains": "%"}, []),
+                ({"id__oeq": "n-1,n-5,x"}, [5, 1]), ({"type__ocontains": "tex,Ca"}, [5, 4, 3]),
+                ({"source__eq": "south", "subject__eq": "l-1"}, [2]),
+                ({"id__gte": "n-2", "id__lte": "n-3"}, [3, 2]),
+                ({"customer_id__eq": "c2"}, [4, 3]), ({"customer_id__oeq": "c1,c2"},
+                                                     [6, 4, 3, 2, 1]),
+                ({"time__gte": ago(500), "time__lt": ago(300)}, [3, 2]),
+                ({"time__eq": ago(400)}, [3]), ({"ingested_at__gt": ago(3600)}, [6, 5, 4, 3, 2, 1]),
+                ({"stored_at__lt": ago(3600)}, [])):
+            answer = self.found_v3(**parameters)
+            self.assertEqual([row["event"]["data"]["number"] for row in answer["data"]], want,
+                             parameters)
+        for parameters in ({"nothing__eq": "x"}, {"id__like": "x"}, {"id__eq__x": "x"},
+                           {"time__neq": ago(1)}, {"time__gt": "yesterday"},
+                           {"time__contains": "x"}, {"customer_id__neq": "c1"},
+                           {"customer_id__contains": "c"}, {"id__": "x"}, {"page": 101}):
+            self.found_v3(status=400, **parameters)
+        self.found_v3(status=404, customer_id__eq="nobody")
+        for query in ("filter=x", "filter[id=x", "page[before]=x", "page[after]=x", "sort=id"):
+            self.assertEqual(self.api.get("/api/v3/openmeter/events?" + query).status, 400, query)
+
+    def test_pages_of_version_3(self):
+        seen, after = [], None
+        for _ in range(10):
+            answer = self.api.get("/api/v3/openmeter/events?sort=time+desc&page[size]=4" + (
+                f"&page[after]={after}" if after else "")).json
+            seen += [row["event"]["data"]["number"] for row in answer["data"]]
+            after = answer["meta"]["page"]["next"]
+            if after is None:
+                break
+        self.assertEqual(seen, [6, 5, 4, 3, 2, 1])
+        row = self.found_v3(id__eq="n-6")["data"][0]
+        self.assertEqual(row["customer"], {"id": "c1"})
+        self.assertEqual(set(row), {"event", "customer", "ingested_at", "stored_at",
+                                    "validation_errors"})
+        self.assertEqual([set(error) for error in row["validation_errors"]], [{"code", "message"}])
+        self.assertNotIn("customer", self.found_v3(id__eq="n-5")["data"][0])
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -66,6 +66,7 @@ STATUSES = {
     ("GET", "/api/v3/openmeter/customers/{customer}"): (401, 403, 404, 404, 404),
     ("PUT", "/api/v3/openmeter/customers/{customer}"): (401, 403, 403, 400, 400),
     ("DELETE", "/api/v3/openmeter/customers/{customer}"): (401, 403, 403, 404, 404),
+    ("GET", "/api/v3/openmeter/events"): (401, 403, 200, 403, 200),
     ("POST", "/api/v3/openmeter/events"): (401, 400, 403, 403, 400),
     ("GET", "/api/v3/openmeter/meters"): (401, 403, 200, 403, 200),
     ("POST", "/api/v3/openmeter/meters"): (401, 403, 403, 403, 400),

@@ -64,6 +64,10 @@ class V3(unittest.TestCase):
         for kind in ("text/plain", "application/jsonx", "application/cloudevents"):
             answer = self.api.post(BASE + "/events", "[]", fields={"Content-Type": kind})
             self.assertEqual(answer.status, 400, kind)
+        bare = event("bare", subject="x")
+        del bare["specversion"]
+        self.assertEqual(self.api.post(BASE + "/events", bare).status, 202)
+        self.assertEqual(self.api.post("/api/v1/events", bare).status, 400)
         more = event("more", subject="x", extension="y")
         answer = self.api.post(BASE + "/events", [event("fine", subject="x"), more])
         self.assertEqual(answer.status, 400)
@@ -71,7 +75,7 @@ class V3(unittest.TestCase):
                          [{"field": "[1].extension", "message": "is no member of a CloudEvent"}])
         self.assertEqual(self.api.post("/api/v1/events", more).status, 204)
         listed = [row["event"]["id"] for row in self.api.get("/api/v1/events?subject=x").json]
-        self.assertEqual(sorted(listed), ["vmore", "vstrict"])
+        self.assertEqual(sorted(listed), ["vbare", "vmore", "vstrict"])
 
     def test_meters(self):
         self.assertRegex(self.meter["id"], "^[0-9A-HJKMNP-TV-Z]{26}$")
