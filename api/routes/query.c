@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "api/asked.h"
 #include "api/call.h"
+#include "api/question_calls.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "billing/subject.h"
@@ -13,8 +14,9 @@
 
 enum { GROUP_VALUES_DAYS_BACK = 90, GROUP_VALUES_SPAN_DAYS = 30 };
 
-static enum status
-ask(struct call *call, const struct question *question, struct answer *out, struct error *error)
+enum status
+question_call(
+    struct call *call, const struct question *question, struct answer *out, struct error *error)
 {
     scoped(readers_return) struct readers_loan loan = {0};
     enum status status = readers_take(call->api->readers, &loan, error);
@@ -30,11 +32,22 @@ ask(struct call *call, const struct question *question, struct answer *out, stru
     return question_ask(&sources, question, call->arena, out, error);
 }
 
-static bool
-is_csv_wanted(const struct call *call)
+bool
+question_wants_csv(const struct call *call)
 {
     const char *accept = http_field(call->request, "Accept");
     return accept != NULL && strncmp(accept, "text/csv", 8) == 0;
+}
+
+void
+question_csv_begin(struct call *call, const struct meter *meter)
+{
+    call_empty(call, 200);
+    call->response->content_type = "text/csv";
+    http_add(
+        call->response,
+        "Content-Disposition",
+        arena_format(call->arena, "attachment; filename=\"%s.csv\"", meter->key));
 }
 
 static enum status
@@ -59,16 +72,11 @@ display_names_find(struct call *call, struct answer *answer, struct error *error
 static void
 answer_give(struct call *call, const struct question *question, const struct answer *answer)
 {
-    if (!is_csv_wanted(call)) {
+    if (!question_wants_csv(call)) {
         answer_write_json(question, answer, call_json(call, 200));
         return;
     }
-    call_empty(call, 200);
-    call->response->content_type = "text/csv";
-    http_add(
-        call->response,
-        "Content-Disposition",
-        arena_format(call->arena, "attachment; filename=\"%s.csv\"", answer->meter.key));
+    question_csv_begin(call, &answer->meter);
     answer_write_csv(question, answer, &call->response->body);
 }
 
@@ -77,8 +85,8 @@ query_answer(struct call *call, enum status status, struct question *question, s
 {
     struct answer answer;
     if (status == STATUS_OK)
-        status = ask(call, question, &answer, error);
-    if (status == STATUS_OK && question->is_by_subject && is_csv_wanted(call))
+        status = question_call(call, question, &answer, error);
+    if (status == STATUS_OK && question->is_by_subject && question_wants_csv(call))
         status = display_names_find(call, &answer, error);
     if (status)
         call_failed(call, error);
@@ -150,7 +158,7 @@ values_answer(struct call *call, struct question *question, bool is_dimension)
 {
     struct answer answer;
     struct error error = {0};
-    if (ask(call, question, &answer, &error)) {
+    if (question_call(call, question, &answer, &error)) {
         call_failed(call, &error);
         return;
     }

@@ -7,11 +7,9 @@
 #include "api/customer_calls.h"
 #include "api/meter_calls.h"
 #include "api/param.h"
+#include "api/question_calls.h"
 #include "api/question_v3.h"
 #include "api/routes.h"
-#include "base/clock.h"
-
-#include <string.h>
 
 enum { PAGE_SIZE = 20, PAGE_SIZE_MAX = 1000, PAGES_MAX = 1000000 };
 
@@ -152,24 +150,6 @@ failure_answer(struct call *call, struct question_fault fault, const struct erro
 }
 
 static enum status
-question_v3_ask(
-    struct call *call, const struct question *question, struct answer *out, struct error *error)
-{
-    scoped(readers_return) struct readers_loan loan = {0};
-    enum status status = readers_take(call->api->readers, &loan, error);
-    if (status)
-        return status;
-    struct question_sources sources = {
-        .reader = loan.reader,
-        .database = call->api->database,
-        .meter = call->params[0],
-        .now_ns = clock_now_ns(),
-        .progress = &call->api->progress,
-    };
-    return question_ask(&sources, question, call->arena, out, error);
-}
-
-static enum status
 names_find(
     struct call *call,
     const struct question *question,
@@ -201,12 +181,7 @@ csv_answer(struct call *call, const struct question *question, const struct answ
         call_failed(call, &error);
         return;
     }
-    call_empty(call, 200);
-    call->response->content_type = "text/csv";
-    http_add(
-        call->response,
-        "Content-Disposition",
-        arena_format(call->arena, "attachment; filename=\"%s.csv\"", answer->meter.key));
+    question_csv_begin(call, &answer->meter);
     answer_v3_write_csv(question, answer, names, &call->response->body);
 }
 
@@ -218,7 +193,6 @@ meter_v3_query_post(struct call *call)
     struct error error = {0};
     struct answer answer;
     struct meter meter;
-    const char *accept = http_field(call->request, "Accept");
     if (meter_lookup(call, call->params[0], &meter, &error)) {
         call_failed(call, &error);
         return;
@@ -226,10 +200,10 @@ meter_v3_query_post(struct call *call)
     enum status status =
         question_from_v3(call->request->body, &meter, call->arena, &question, &fault, &error);
     if (status == STATUS_OK)
-        status = question_v3_ask(call, &question, &answer, &error);
+        status = question_call(call, &question, &answer, &error);
     if (status)
         failure_answer(call, fault, &error);
-    else if (accept != NULL && strncmp(accept, "text/csv", 8) == 0)
+    else if (question_wants_csv(call))
         csv_answer(call, &question, &answer);
     else
         answer_v3_write_json(&question, &answer, call_json(call, 200));

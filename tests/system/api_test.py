@@ -258,6 +258,9 @@ class Process(unittest.TestCase):
             api = api_client.start(stack)
             self.assertEqual(api.get("/api/health/db").status, 200)
             self.assertEqual(api.get("/metrics", key="read").status, 200)
+            stack.tally("meter", "add", "m", "--event-type", "t", "--aggregation", "count")
+            event = {"id": "1", "source": "s", "specversion": "1.0", "type": "t", "subject": "x"}
+            self.assertEqual(api.post("/api/v1/events", event).status, 204)
             with open(os.path.join(stack.data, "pg", "postmaster.pid"), encoding="utf-8") as file:
                 postgres = int(file.readline())
             os.kill(postgres, signal.SIGQUIT)
@@ -274,6 +277,13 @@ class Process(unittest.TestCase):
             # Keys are known all the same.
             self.assertEqual(api.get("/metrics", key="read").status, 200)
             self.assertEqual(api.get("/health").status, 200)
+            # So events come in and are counted; whose they are nobody can say.
+            self.assertEqual(api.post("/api/v1/events", {**event, "id": "2"}).status, 204)
+            self.assertEqual(api.get("/api/v1/meters/m/query").json["data"][0]["value"], 2)
+            for target in ("/api/v1/events", "/api/v2/events", "/api/v3/openmeter/events",
+                           "/api/v1/customers", "/api/v1/subjects", "/api/customers/x/usage",
+                           "/api/v1/meters/m/query?filterCustomerId=x"):
+                self.assertEqual(api.get(target).status, 503, target)
             stack.up("--api", "127.0.0.1:0")
             support.wait_for("health", lambda: api.get("/api/health/db").status == 200)
             api.close()
