@@ -20,7 +20,7 @@ refuse(const struct json *at, const char *member, const char *what, struct error
 }
 
 static const char *
-text_take(const struct json *value, size_t size_max, struct arena *arena, const char **out)
+text_take(const struct json *value, uint32_t size_max, struct arena *arena, const char **out)
 {
     if (value->type != JSON_STRING)
         return "must be a string";
@@ -29,7 +29,7 @@ text_take(const struct json *value, size_t size_max, struct arena *arena, const 
     if (memchr(value->text.data, '\0', value->text.size) != NULL)
         return "must not hold U+0000";
     if (value->text.size > size_max)
-        return arena_format(arena, "must have at most %zu bytes", size_max);
+        return arena_format(arena, "must have at most %u bytes", size_max);
     *out = arena_text_of(arena, value->text);
     return NULL;
 }
@@ -75,7 +75,8 @@ member_take(
             return "must be a list";
         break;
     }
-    memcpy(place, &value, sizeof value);
+    const struct json **tree = (void *)place;
+    *tree = value;
     return NULL;
 }
 

@@ -36,8 +36,8 @@ struct form_number {
 struct form_row {
     const char *name;  // NULL ends the rows
     enum form_type type;
-    size_t offset;
-    size_t size_max;  // of a FORM_TEXT
+    uint32_t offset;
+    uint32_t size_max;  // of a FORM_TEXT
     bool is_required;
 };
 

@@ -72,7 +72,7 @@ row_find(struct call *call, const char *id, struct backfill_row *out, struct err
 static void
 row_answer(struct call *call, const char *id, int code)
 {
-    struct backfill_row row;
+    struct backfill_row row = {.stored = 0};
     struct error error = {0};
     if (row_find(call, id, &row, &error))
         call_failed(call, &error);
@@ -174,7 +174,7 @@ backfill_events_post(struct call *call)
 {
     struct ingest *ingest = NULL;
     struct error error = {0};
-    struct backfill_row row;
+    struct backfill_row row = {.stored = 0};
     enum status status = row_find(call, call->params[0], &row, &error);
     if (status == STATUS_OK && row.state != BATCH_OPEN)
         status = error_set(
