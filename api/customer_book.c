@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PLACES = 2 * CUSTOMER_BOOK_MAX, LOOK_MAX = 1000 };
+enum { PLACES = 2 * CUSTOMER_BOOK_MAX };
 
 static const int64_t MILLISECOND_NS = 1000000;
 
@@ -99,7 +99,7 @@ page_copy(
 // What is asked of it: ids; and what it says, by id.
 struct look {
     struct arena arena;
-    const char *ids[LOOK_MAX];
+    const char *ids[CUSTOMER_BOOK_LOOK_MAX];
     uint32_t count;
     struct sql_rows rows;
 };
@@ -173,7 +173,7 @@ static void
 look_collect(struct customer_book *book, uint64_t *place, struct look *look)
 {
     look->count = 0;
-    for (; *place < PLACES && look->count < LOOK_MAX; ++*place) {
+    for (; *place < PLACES && look->count < CUSTOMER_BOOK_LOOK_MAX; ++*place) {
         const struct page *page = &book->pages[*place];
         if (page->id != NULL && page->is_wanted)
             look->ids[look->count++] = arena_text(&look->arena, page->id);
@@ -263,6 +263,13 @@ customer_book_close(struct customer_book *book)
 
 // --- questions ---
 
+static bool
+page_is_known(const struct page *page, int64_t age_max_ns)
+{
+    return page->id != NULL && page->read_ns != 0 &&
+           clock_monotonic_ns() - page->read_ns <= age_max_ns;
+}
+
 // Whether the page was there, and not older than that.
 static bool
 book_read(
@@ -275,8 +282,7 @@ book_read(
 {
     pthread_mutex_lock(&book->mutex);
     struct page *page = page_of(book, id);
-    bool is_known = page->id != NULL && page->read_ns != 0 &&
-                    clock_monotonic_ns() - page->read_ns <= age_max_ns;
+    bool is_known = page_is_known(page, age_max_ns);
     if (is_known) {
         page->is_wanted = true;
         page_copy(page, arena, out_subjects, out_count);
@@ -305,6 +311,24 @@ customer_book_find(
     page_copy(page_of(book, id), arena, out_subjects, out_count);
     pthread_mutex_unlock(&book->mutex);
     return STATUS_OK;
+}
+
+void
+customer_book_prepare(struct customer_book *book, const char *const *ids, uint32_t count)
+{
+    scoped(look_done) struct look look = {.count = 0};
+    struct error ignored = {0};
+    must(count <= CUSTOMER_BOOK_LOOK_MAX);
+    pthread_mutex_lock(&book->mutex);
+    for (uint32_t i = 0; i < count; i++)
+        if (!page_is_known(page_of(book, ids[i]), CUSTOMER_BOOK_OLD_MS * MILLISECOND_NS))
+            look.ids[look.count++] = ids[i];
+    pthread_mutex_unlock(&book->mutex);
+    if (look.count == 0 || look_ask(book, &look, &ignored))
+        return;
+    pthread_mutex_lock(&book->mutex);
+    look_write(book, &look);
+    pthread_mutex_unlock(&book->mutex);
 }
 
 void

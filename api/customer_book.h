@@ -16,6 +16,7 @@
 #include "api/database.h"
 
 enum {
+    CUSTOMER_BOOK_LOOK_MAX = 1000,  // ids that are looked up together
     CUSTOMER_BOOK_MAX = 65536,
     CUSTOMER_BOOK_BYTES_MAX = 64 * 1024 * 1024,
     CUSTOMER_BOOK_POLL_MS = 2000,
@@ -37,4 +38,7 @@ enum status customer_book_find(
     struct bytes **out_subjects,
     uint32_t *out_count,
     struct error *error) CHECKED;
+// Looks up those of many ids that are not known, with one question to the database, so that finding
+// each asks no more. What fails here fails again when it is looked for.
+void customer_book_prepare(struct customer_book *book, const char *const *ids, uint32_t count);
 void customer_book_forget(struct customer_book *book, const char *id);

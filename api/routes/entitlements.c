@@ -8,7 +8,7 @@
 #include "api/routes.h"
 #include "base/clock.h"
 
-enum { ITEMS_MAX = 1000 };
+enum { ITEMS_MAX = CUSTOMER_BOOK_LOOK_MAX };
 
 struct item {
     const char *customer;
@@ -96,6 +96,10 @@ items_answer(
     struct error *error)
 {
     const struct entitlement_sources sources = sources_of(call, reader);
+    const char **ids = arena_array(call->arena, count, const char *);
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = items[i].customer;
+    customer_book_prepare(call->api->customers, ids, count);
     struct json_out *out = call_json(call, 200);
     json_begin(out, '{');
     json_key(out, "items");

@@ -123,6 +123,47 @@ Test(customer_book, knows_customers_and_takes_other_ids_for_subjects)
     database_close(database);
 }
 
+// Closes every connection but this one, and lets no new one be made.
+static void
+database_hide(struct sql *sql)
+{
+    cr_assert_eq(setenv("DATABASE_URL", "postgresql:///none?host=/nowhere", 1), 0);
+    run(sql,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE pid <> pg_backend_pid() AND datname = current_database()");
+}
+
+Test(customer_book, many_that_were_prepared_are_known)
+{
+    scoped(sql_done) struct sql *sql = opened();
+    scoped(arena_done) struct arena arena = {0};
+    struct database *database = NULL;
+    struct customer_book *book = NULL;
+    struct error error;
+    const char *ids[CUSTOMER_BOOK_LOOK_MAX];
+    if (sql == NULL)
+        return;
+    subject_add(sql, "id-7", "b-1");
+    subject_add(sql, "id-7", "b-2");
+    cr_assert_eq(database_open("/nowhere", 1, &database, &error), STATUS_OK);
+    cr_assert_eq(customer_book_open(database, &book, &error), STATUS_OK);
+    // Each twice, and one that is known already.
+    cr_assert_str_eq(subjects_of(book, "id-3", &arena), "id-3");
+    for (int i = 0; i < CUSTOMER_BOOK_LOOK_MAX; i++)
+        ids[i] = arena_format(&arena, "id-%d", i / 2);
+    customer_book_prepare(book, ids, CUSTOMER_BOOK_LOOK_MAX);
+    database_hide(sql);
+    for (int i = 0; i < CUSTOMER_BOOK_LOOK_MAX; i++)
+        cr_assert_str_eq(subjects_of(book, ids[i], &arena), i / 2 == 7 ? "b-1 b-2" : ids[i]);
+    // Without the database nothing more is learned, and what is known stays.
+    ids[0] = "other";
+    customer_book_prepare(book, ids, 2);
+    cr_assert_str_eq(subjects_of(book, "other", &arena), "(away)");
+    cr_assert_str_eq(subjects_of(book, "id-7", &arena), "b-1 b-2");
+    customer_book_close(book);
+    database_close(database);
+}
+
 Test(customer_book, serves_what_it_knows_while_the_database_is_away)
 {
     scoped(sql_done) struct sql *sql = opened();
@@ -137,10 +178,7 @@ Test(customer_book, serves_what_it_knows_while_the_database_is_away)
     cr_assert_eq(customer_book_open(database, &book, &error), STATUS_OK);
     cr_assert_str_eq(subjects_of(book, "b", &arena), "b-1");
     cr_assert_str_eq(subjects_of(book, "c", &arena), "c");
-    cr_assert_eq(setenv("DATABASE_URL", "postgresql:///none?host=/nowhere", 1), 0);
-    run(sql,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE pid <> pg_backend_pid() AND datname = current_database()");
+    database_hide(sql);
     // The first one finds the broken connection.
     cr_assert_str_eq(subjects_of(book, "d", &arena), "(away)");
     cr_assert_str_eq(subjects_of(book, "d", &arena), "(away)");
