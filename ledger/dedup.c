@@ -9,7 +9,10 @@ struct dedup {
     struct seal seal;   // table NULL: none
     struct slot spare;  // keeper -> writer: a table that was sealed, written and cleared
     const struct generations_view *view;
-    struct tx read;  // of the lookups on disk, while a group is judged
+    const struct filter *filters[GENERATIONS_MAX];  // of the view, side by side
+    uint32_t filters_count;
+    bool has_unfiltered;  // there is a generation without one
+    struct tx read;       // of the lookups on disk, while a group is judged
     bool is_reading;
     uint64_t probes;
     struct error error;
@@ -63,10 +66,8 @@ dedup_prefetch(const struct dedup *dedup, struct hash128 identity)
     id_table_prefetch(dedup->hot, fingerprint);
     if (dedup->seal.table != NULL)
         id_table_prefetch(dedup->seal.table, fingerprint);
-    for (uint32_t i = 0; dedup->view != NULL && i < dedup->view->count; i++) {
-        if (dedup->view->list[i].filter != NULL)
-            filter_prefetch(dedup->view->list[i].filter, fingerprint);
-    }
+    for (uint32_t i = 0; i < dedup->filters_count; i++)
+        filter_prefetch(dedup->filters[i], fingerprint);
 }
 
 static bool
@@ -94,6 +95,17 @@ find_in_generation(
     return false;
 }
 
+// Whether any filter affirms it, without a look at which: nearly always none does, and that is
+// foretold, while each filter by itself costs a guess.
+static bool
+filters_affirm(const struct dedup *dedup, struct fingerprint fingerprint)
+{
+    uint32_t hits = dedup->has_unfiltered;
+    for (uint32_t i = 0; i < dedup->filters_count; i++)
+        hits += filter_has(dedup->filters[i], fingerprint);
+    return hits > 0;
+}
+
 static bool
 find_on_disk(struct dedup *dedup, struct fingerprint fingerprint, uint32_t *out_payload)
 {
@@ -118,7 +130,7 @@ find_sealed(struct dedup *dedup, struct fingerprint fingerprint, uint32_t *out_p
     if (dedup->seal.table != NULL)
         known = id_table_find(dedup->seal.table, fingerprint);
     if (known == NULL)
-        return find_on_disk(dedup, fingerprint, out_payload);
+        return filters_affirm(dedup, fingerprint) && find_on_disk(dedup, fingerprint, out_payload);
     *out_payload = known->payload;
     return true;
 }
@@ -239,6 +251,14 @@ dedup_adopt(struct dedup *dedup, const struct generations_view *view)
     // The snapshot may be older than the view.
     dedup_rest(dedup);
     dedup->view = view;
+    dedup->filters_count = 0;
+    dedup->has_unfiltered = false;
+    for (uint32_t i = 0; i < view->count; i++) {
+        const struct filter *filter = view->list[i].filter;
+        if (filter != NULL)
+            dedup->filters[dedup->filters_count++] = filter;
+        dedup->has_unfiltered = dedup->has_unfiltered || filter == NULL;
+    }
     if (dedup->seal.table != NULL && view->position >= dedup->seal.position)
         dedup->seal.table = NULL;
 }

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { WORD_BITS_LOG = 6 };
+enum { WORD_BITS_LOG = 6, WORDS_AT_ONCE = 4 };
 
 struct filter {
     _Atomic uint64_t *words;
@@ -111,14 +111,18 @@ filter_prefetch(const struct filter *filter, struct fingerprint fingerprint)
     prefetch(filter_words(filter, fingerprint));
 }
 
+// Four words at a time: at which single one it could stop cannot be foretold by the processor when
+// the filter is full, while four deny nearly everybody: 8 ns in place of 17, in the nearest caches.
 bool
 filter_has(const struct filter *filter, struct fingerprint fingerprint)
 {
     const _Atomic uint64_t *words = filter_words(filter, fingerprint);
     uint64_t bits = filter_bits(fingerprint);
-    for (int i = 0; i < FILTER_WORDS; i++, bits >>= WORD_BITS_LOG) {
-        uint64_t word = atomic_load_explicit(&words[i], memory_order_relaxed);
-        if ((word >> (bits & 63) & 1) == 0)
+    for (int half = 0; half < FILTER_WORDS; half += WORDS_AT_ONCE) {
+        uint64_t all = 1;
+        for (int i = half; i < half + WORDS_AT_ONCE; i++, bits >>= WORD_BITS_LOG)
+            all &= atomic_load_explicit(&words[i], memory_order_relaxed) >> (bits & 63);
+        if (all == 0)
             return false;
     }
     return true;
