@@ -16,6 +16,33 @@ Test(hash, is_xxh3)
     cr_assert_eq(hash.low, 0x78AF5F94892F3950u);
 }
 
+// Of many bytes, too, whichever vectors the processor has.
+Test(hash, is_xxh3_of_many_bytes)
+{
+    static const struct {
+        size_t size;
+        uint64_t hash;
+    } rows[] = {
+        {240,    0x388d76a9444e6dc7},
+        {241,    0x3363f6e48241a2b3},
+        {511,    0xda35fc862f48cda0},
+        {512,    0x29892247c0ef93c3},
+        {513,    0x40fca2880e209454},
+        {1024,   0x04315554dec8d6d1},
+        {1025,   0x34ac65d39a2a2fe6},
+        {4072,   0xc7beb75d49a29497},
+        {100000, 0xf037068decde1c81},
+    };
+    static uint8_t bytes[100000];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 31 + (i >> 8) * 7);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        size_t size = rows[i].size;
+        cr_assert_eq(hash64(bytes_of(bytes, size), size), rows[i].hash, "%zu", size);
+        cr_assert_eq(hash64_wide(bytes_of(bytes, size), size), rows[i].hash, "%zu", size);
+    }
+}
+
 static struct hash_secret
 secret_of(uint8_t seed)
 {
