@@ -32,6 +32,7 @@ block_writer_done(struct block_writer *writer)
     words_close(writer->words);
     buffer_done(&writer->entries);
     buffer_done(&writer->defined);
+    buffer_done(&writer->traces);
     buffer_done(&writer->keys);
     *writer = (struct block_writer){0};
 }
@@ -70,6 +71,7 @@ block_begin(struct block_writer *writer, int64_t now_ns)
     };
     buffer_reset(&writer->entries);
     buffer_reset(&writer->defined);
+    buffer_reset(&writer->traces);
     writer->type = writer->source = bytes_of(NULL, 0);
     writer->time_ns = now_ns;
     writer->chunk_position = 0;
@@ -84,9 +86,8 @@ put(uint8_t *at, struct bytes bytes)
 }
 
 static uint8_t *
-put_text_hashed(struct block_writer *writer, uint8_t *at, struct bytes text, uint64_t hash)
+put_text_numbered(uint8_t *at, struct bytes text, uint32_t number)
 {
-    uint32_t number = words_number(writer->words, text, 0, hash);
     if (number != WORD_NONE)
         return varint_write(at, (uint64_t)number + TEXT_FIRST_WORD);
     at = varint_write(at, TEXT_WRITTEN_OUT);
@@ -97,7 +98,7 @@ put_text_hashed(struct block_writer *writer, uint8_t *at, struct bytes text, uin
 static uint8_t *
 put_text(struct block_writer *writer, uint8_t *at, struct bytes text)
 {
-    return put_text_hashed(writer, at, text, words_hash(text, 0));
+    return put_text_numbered(at, text, words_number(writer->words, text, 0, words_hash(text, 0)));
 }
 
 // Whether units is a whole number of steps of 2^twos x 5^fives, found without a division: an exact
@@ -113,14 +114,17 @@ number_of_steps(int128 units, int128 step, unsigned twos, uint64_t inverse, int6
 }
 
 static uint8_t *
-put_value(uint8_t *at, struct decimal value)
+put_value(uint8_t *at, struct decimal value, struct block_trace *trace)
 {
     // Inverses of 5^18 and 5^12 modulo 2^64.
     static const uint64_t inverse_18 = 0xc1773b91fac10669ULL;
     static const uint64_t inverse_12 = 0x3662e0e1cf503eb1ULL;
     int64_t whole;
-    if (number_of_steps(value.units, DECIMAL_ONE.units, 18, inverse_18, &whole))
+    if (number_of_steps(value.units, DECIMAL_ONE.units, 18, inverse_18, &whole)) {
+        trace->has_whole = true;
+        trace->whole = whole;
         return varint_write(at, varint_fold(whole) << NUMBER_BITS | NUMBER_WHOLE);
+    }
     if (number_of_steps(value.units, MICRO_UNITS, 12, inverse_12, &whole))
         return varint_write(at, varint_fold(whole) << NUMBER_BITS | NUMBER_MICROS);
     at = varint_write(at, NUMBER_WIDE);
@@ -261,14 +265,23 @@ pairs_word(struct block_writer *writer, const struct entry *entry, uint64_t hash
 }
 
 static uint8_t *
-put_pairs(struct block_writer *writer, uint8_t *at, const struct entry *entry, uint64_t hash)
+put_pairs(
+    struct block_writer *writer,
+    uint8_t *at,
+    const struct block_coming *coming,
+    struct block_trace *trace)
 {
+    const struct entry *entry = &coming->entry;
     const uint32_t count = entry->properties_count;
-    if (entry->properties.size == 0 && count == 0)
+    if (entry->properties.size == 0 && count == 0) {
+        trace->map = 0;
         return varint_write(at, PAIRS_NONE);
-    uint32_t number = pairs_word(writer, entry, hash);
-    if (number != WORD_NONE)
+    }
+    uint32_t number = pairs_word(writer, entry, coming->pairs_hash);
+    if (number != WORD_NONE) {
+        trace->map = number + 1;
         return varint_write(at, (uint64_t)number + PAIRS_FIRST_WORD);
+    }
     number = pairs_keys_word(writer, entry);
     if (number != WORD_NONE) {
         at = varint_write(at, PAIRS_BY_KEYS);
@@ -284,18 +297,26 @@ put_pairs(struct block_writer *writer, uint8_t *at, const struct entry *entry, u
 }
 
 static uint8_t *
-put_event(struct block_writer *writer, uint8_t *at, const struct block_coming *coming)
+put_event(
+    struct block_writer *writer,
+    uint8_t *at,
+    const struct block_coming *coming,
+    struct block_trace *trace)
 {
     const struct entry *entry = &coming->entry;
     uint8_t *first = at++;
     uint8_t code = 0;
     if ((entry->flags & ENTRY_TIME_IS_ARRIVAL) != 0)
         code |= CODE_TIME_IS_ARRIVAL;
-    at = put_text_hashed(writer, at, entry->subject, coming->subject_hash);
-    if (bytes_equal(entry->type, writer->type))
+    uint32_t subject = words_number(writer->words, entry->subject, 0, coming->subject_hash);
+    at = put_text_numbered(at, entry->subject, subject);
+    trace->subject = subject & TRACE_NONE;  // what WORD_NONE becomes
+    if (bytes_equal(entry->type, writer->type)) {
         code |= CODE_SAME_TYPE;
-    else
+        trace->has_type_before = true;
+    } else {
         at = put_text(writer, at, entry->type);
+    }
     if (bytes_equal(entry->source, writer->source))
         code |= CODE_SAME_SOURCE;
     else
@@ -311,11 +332,14 @@ put_event(struct block_writer *writer, uint8_t *at, const struct block_coming *c
     uint64_t delta = (uint64_t)entry->time_ns - (uint64_t)writer->time_ns;
     at = varint_write(at, varint_fold((int64_t)delta));
     writer->time_ns = entry->time_ns;
-    if (entry->value.units == DECIMAL_ONE.units)
+    if (entry->value.units == DECIMAL_ONE.units) {
         code |= CODE_VALUE_IS_ONE;
-    else
-        at = put_value(at, entry->value);
-    at = put_pairs(writer, at, entry, coming->pairs_hash);
+        trace->has_whole = true;
+        trace->whole = 1;
+    } else {
+        at = put_value(at, entry->value, trace);
+    }
+    at = put_pairs(writer, at, coming, trace);
     *first = code;
     return at;
 }
@@ -353,11 +377,16 @@ header_add(struct block_header *header, const struct entry *entry)
 
 // CODE_ROOM more than its raw form's bytes are there.
 static uint8_t *
-put_entry(struct block_writer *writer, uint8_t *at, const struct block_coming *coming)
+put_entry(
+    struct block_writer *writer,
+    uint8_t *at,
+    const struct block_coming *coming,
+    struct block_trace *trace)
 {
     const uint8_t *const end = at + coming->raw.size + CODE_ROOM;
+    *trace = (struct block_trace){.subject = TRACE_NONE, .map = TRACE_NONE};
     if (coming->entry.kind == ENTRY_EVENT) {
-        at = put_event(writer, at, coming);
+        at = put_event(writer, at, coming, trace);
     } else {
         *at++ = CODE_RAW;
         at = put(at, coming->raw);
@@ -376,14 +405,16 @@ block_add_some(struct block_writer *writer, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         size += coming[i].raw.size + CODE_ROOM;
     uint8_t *room = buffer_reserve(&writer->entries, size);
-    if (room == NULL) {
+    struct block_trace *traces = (void *)buffer_reserve(&writer->traces, count * sizeof *traces);
+    if (room == NULL || traces == NULL) {
         writer->has_failed = true;
         return;
     }
     uint8_t *at = room;
     for (uint32_t i = 0; i < count; i++)
-        at = put_entry(writer, at, &coming[i]);
+        at = put_entry(writer, at, &coming[i], &traces[i]);
     buffer_commit(&writer->entries, (size_t)(at - room));
+    buffer_commit(&writer->traces, count * sizeof *traces);
 }
 
 static void

@@ -6,6 +6,7 @@
 //     block_begin(&writer, now_ns);                      // the next block, maybe of a new chapter
 //     block_add(&writer, raw);                           // one entry or more, as in ledger/entry.h
 //     size = block_end(&writer, &error);
+//     trace = block_trace(&writer, i);                   // of the i-th entry, until block_begin
 //     value = room of size bytes; block_write(&writer, value);
 //     block_begin(...)
 //     block_writer_done(&writer);
@@ -28,10 +29,27 @@ struct block_coming {
     uint64_t pairs_hash;
 };
 
+// What coding an event found out, so that who folds it need not look at its bytes again. Small: one
+// of twice the size took 15 ns of the 30 that it saved.
+enum { TRACE_NONE = (1 << 24) - 1 };
+
+struct block_trace {
+    int64_t whole;  // its value, if has_whole
+    // Its word; TRACE_NONE: it is none, or the entry is no event.
+    uint32_t subject : 24;
+    uint32_t has_whole : 1;        // the value is a whole number, and not too large
+    uint32_t has_type_before : 1;  // its type is that of the entry before in the block
+    uint32_t map;                  // 0: it has none; else its word and 1; TRACE_NONE: it is no word
+};
+
+_Static_assert(sizeof(struct block_trace) == 16, "four to a cache line");
+_Static_assert((int)WORDS_MAX < (int)TRACE_NONE, "every word has a number of its own");
+
 struct block_writer {
     struct words *words;
     struct buffer entries;  // of the block, coded
     struct buffer defined;  // the words that it defines
+    struct buffer traces;   // of its entries: struct block_trace
     struct buffer keys;     // scratch
     struct block_header header;
     uint64_t chapter;  // 0: none yet
@@ -57,6 +75,12 @@ void block_writer_resume(struct block_writer *writer, uint64_t head, uint64_t ch
 void block_begin(struct block_writer *writer, int64_t now_ns);
 // Sound entries, whose bytes stay until block_end.
 void block_add(struct block_writer *writer, struct bytes raw);
+// index: below the number of entries added.
+static inline const struct block_trace *
+block_trace(const struct block_writer *writer, uint32_t index)
+{
+    return (const struct block_trace *)(const void *)writer->traces.data + index;
+}
 // The size of the value; at least one entry was added.
 enum status block_end(struct block_writer *writer, size_t *out_size, struct error *error) CHECKED;
 // Writes the sealed block, whose header is writer->header from now on.

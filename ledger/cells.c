@@ -7,12 +7,11 @@
 // Invariants: every cell hangs in exactly one series' list; a series is never empty; no pointer
 // into a step's views outlives cells_add.
 
-#include "ledger/cells.h"
-
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/pool.h"
 #include "base/prefetch.h"
+#include "ledger/cells_parts.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -30,56 +29,8 @@ struct table {
     size_t count;
 };
 
-struct cell;
-
-struct series {
-    struct cells_subject *subject;
-    struct cell *newest;  // the last one made; others follow by next; NULL: the series is unused
-    uint32_t meter_id;
-    uint32_t cells_count;
-    enum aggregation aggregation;
-};
-
-enum { LINE = 64, SERIES_PER_RUN = 3 };
-
-struct series_run {
-    struct series_run *next;
-    struct series series[SERIES_PER_RUN];
-};
-
-// With many subjects an event is mostly waiting for its subject and cells to come from memory, so
-// they are laid out by cache lines: the series of a few meters lie in the node itself, which is two
-// lines, and what most aggregations touch of a cell is its first line.
-struct cells_subject {
-    uint64_t hash;
-    const uint8_t *text;  // lies behind the node
-    uint32_t text_size;
-    uint32_t rank;  // while sorting
-    struct series_run first;
-};
-
-_Static_assert(sizeof(struct cells_subject) == 2 * (size_t)LINE, "two lines");
-
-struct group_node {
-    struct hash128 hash;
-    struct cell_group group;
-};
-
-struct cell {
-    _Alignas(LINE) int64_t start_s;
-    uint32_t epoch;
-    struct cell_state state;
-    struct series *series;
-    struct cell *next;  // of the series
-    const struct group_node *group;
-};
-
-_Static_assert(sizeof(struct cell) == 2 * (size_t)LINE, "two lines");
-_Static_assert(
-    offsetof(struct cell, state) + offsetof(struct cell_state, sum.moment) == LINE,
-    "one line but for moments");
-
 struct cells {
+    uint64_t age;
     struct arena arena;
     struct table subjects;
     struct table cells;
@@ -166,6 +117,13 @@ cells_clear(struct cells *cells)
     table_clear(&cells->cells);
     table_clear(&cells->groups);
     arena_reset(&cells->arena);
+    cells->age++;
+}
+
+uint64_t
+cells_age(const struct cells *cells)
+{
+    return cells->age;
 }
 
 size_t
@@ -195,6 +153,13 @@ cells_prefetch(const struct cells *cells, uint64_t hash)
     prefetch(&cells->subjects.places[hash & cells->subjects.mask]);
 }
 
+void
+cells_prefetch_subject(const struct cells_subject *subject)
+{
+    prefetch(subject);
+    prefetch((const char *)subject + LINE);
+}
+
 // Three lines: what is behind the node is its text.
 struct cells_subject *
 cells_guess(const struct cells *cells, uint64_t hash)
@@ -205,8 +170,7 @@ cells_guess(const struct cells *cells, uint64_t hash)
         at = (at + 1) & table->mask;
     struct cells_subject *node = table->places[at].node;
     if (node != NULL) {
-        prefetch(node);
-        prefetch((const char *)node + LINE);
+        cells_prefetch_subject(node);
         prefetch(node + 1);
     }
     return node;

@@ -42,6 +42,8 @@ void cells_prefetch(const struct cells *cells, uint64_t hash);
 // A subject with this hash, which is nearly always the only one: to be looked at by its text later,
 // when it has arrived. NULL: there is none. Valid until cells_clear.
 struct cells_subject *cells_guess(const struct cells *cells, uint64_t hash);
+// Its node: nothing but a hint.
+void cells_prefetch_subject(const struct cells_subject *subject);
 // What is added to next: nothing but a hint. guess may be NULL.
 void cells_prefetch_newest(const struct cells_subject *guess);
 // The subject's node, made when it is new. Valid until cells_clear.
@@ -65,6 +67,8 @@ void cells_add_plain(
 size_t cells_count(const struct cells *cells);
 size_t cells_bytes(const struct cells *cells);
 void cells_clear(struct cells *cells);
+// How often they were cleared: nodes are of one age.
+uint64_t cells_age(const struct cells *cells);
 
 struct cell_view {
     struct cell_key key;

@@ -32,9 +32,12 @@ struct meter_rule {
     const struct meter *meter;
     const struct meter_rule *next_of_type;
     uint32_t place;  // among those of its type, from 0
+    uint32_t meter_id;
     bool has_value_path;
     // No filter, no dimension, no text: meter_rule_value says all that an event means to it.
     bool is_plain;
+    bool is_quick;  // plain, and a count and maybe a sum is all that it keeps
+    bool is_sum;    // then: a sum, too
     struct meter_path value_path;
     struct meter_path dimension_paths[METER_DIMENSIONS_MAX];
     const struct meter_pass *passes;  // meter->filters_count of them

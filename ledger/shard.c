@@ -205,6 +205,8 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
     status = shard_open_head(shard, options, error);
     if (status == STATUS_OK)
         status = block_writer_open(&shard->writer, error);
+    if (status == STATUS_OK)
+        status = fold_words_open(&shard->fold_words, error);
     if (status)
         return status;
     shard->cells = cells_open();
@@ -226,6 +228,7 @@ shard_close(struct shard *shard)
     env_close(shard->state);
     env_close(shard->fired);
     block_writer_done(&shard->writer);
+    fold_words_done(&shard->fold_words);
     head_close(&shard->head_file);
     arena_done(&shard->cuts_arena);
     arena_done(&shard->batches_arena);

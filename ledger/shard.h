@@ -35,6 +35,7 @@
 #include "ledger/dedup.h"
 #include "ledger/flush.h"
 #include "ledger/fold.h"
+#include "ledger/fold_words.h"
 #include "ledger/group.h"
 #include "ledger/head.h"
 #include "ledger/keeper.h"
@@ -124,8 +125,9 @@ struct shard {
     // Kept here so that they are not cleared for each event.
     struct fold_scratch fold_scratch;
     struct fold_step fold_step;
-    struct cells *spare;   // empty; NULL: frozen
-    struct freeze freeze;  // cells NULL: nothing is frozen
+    struct fold_words fold_words;  // of the chapter that is being written
+    struct cells *spare;           // empty; NULL: frozen
+    struct freeze freeze;          // cells NULL: nothing is frozen
     const struct meters *meters;
     uint64_t head;
     uint64_t flushed;

@@ -5,9 +5,13 @@
 //    would say all that a meter may have. Somebody who watches totals wants the step.
 // 2. With many subjects an event waits for its subject's place, then its node, then its cells: each
 //    of these is asked for for a batch of events before the first of them is needed.
+// 3. Coding has just looked at the event, and found words for its subject and its map: what they
+//    mean to the meters is remembered by the word (ledger/fold_words), and the event's bytes are
+//    not looked at again.
 #include "base/assert.h"
 #include "base/prefetch.h"
 #include "ledger/answers.h"
+#include "ledger/cells_parts.h"
 #include "ledger/shard.h"
 
 enum {
@@ -97,80 +101,238 @@ shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fo
     return shard_fold_by(shard, &rules, entry, place);
 }
 
+// --- a group's events, right behind their coding ---
+
 // What is the same for all events of a group, and of the event before.
 struct fold_run {
-    struct fold_place place;
-    struct bytes type;  // types come in runs
+    struct fold_place place;  // index: of the event, and of its trace
+    bool has_rule;            // rule is that of the event before, whose type most have again
+    bool is_plain;            // all of its type's rules are, and nobody watches
     const struct meter_rule *rule;
+    struct cells_window window;
     int64_t unmetered;
 };
+
+// An event on its way. Its bytes are read when somebody needs them, which is seldom.
+struct fold_look {
+    const struct group *group;
+    const struct group_item *item;
+    const struct block_trace *trace;
+    bool is_read;
+    struct entry entry;
+};
+
+// Where an event's subject is.
+struct fold_aim {
+    struct cells_subject *node;
+    bool is_known;  // else a guess
+};
+
+static const struct entry *
+look_entry(struct fold_look *look)
+{
+    const struct group_item *item = look->item;
+    if (!look->is_read) {
+        struct cursor in = cursor_over(bytes_of(look->group->bytes + item->offset, item->size));
+        entry_view(&in, &look->entry);
+        look->is_read = true;
+    }
+    return &look->entry;
+}
+
+static void
+run_take_rule(const struct shard *shard, struct fold_look *look, struct fold_run *run)
+{
+    if (look->trace->has_type_before && run->has_rule)
+        return;
+    run->rule = meter_set_first(shard->meters->set, look_entry(look)->type);
+    run->has_rule = true;
+    run->is_plain = !is_watching(shard);
+    for (const struct meter_rule *rule = run->rule; rule != NULL; rule = rule->next_of_type)
+        run->is_plain = run->is_plain && rule->is_plain;
+}
+
+static void
+run_take_window(const struct shard *shard, int64_t time_ns, struct fold_run *run)
+{
+    const int64_t start_s = fold_start_s(time_ns);
+    if (start_s == run->window.start_s)
+        return;
+    run->window.start_s = start_s;
+    run->window.epoch = cuts_epoch(&shard->cuts, start_s + QUARTER_HOUR_S, UINT32_MAX);
+}
+
+static struct cells_subject *
+look_subject(struct shard *shard, struct fold_look *look, const struct fold_aim *aim)
+{
+    if (aim->is_known)
+        return aim->node;
+    const struct bytes subject = look_entry(look)->subject;
+    struct cells_subject *node =
+        cells_subject_guessed(shard->cells, aim->node, subject, look->item->subject_hash);
+    fold_words_keep(&shard->fold_words, look->trace->subject, node);
+    return node;
+}
+
+static const struct fold_map *
+look_map(struct shard *shard, struct fold_look *look, const struct meter_rule *first)
+{
+    const uint32_t number = look->trace->map;
+    const struct fold_map *map = fold_words_map(&shard->fold_words, number, first);
+    if (map == NULL && number != TRACE_NONE)
+        map = fold_words_learn(&shard->fold_words, number, first, look_entry(look));
+    return map;
+}
+
+// The event's own value, as far as its type's meters want it.
+static inline struct decimal
+look_value(struct fold_look *look, const struct fold_map *map)
+{
+    if (map == NULL || map->own == 0)
+        return DECIMAL_ZERO;
+    return look->trace->has_whole ? decimal_from_int(look->trace->whole) : look_entry(look)->value;
+}
+
+// What no map says, or is not added to the newest cell of its series.
+static __attribute__((noinline)) void
+fold_look_rule(
+    struct shard *shard,
+    struct fold_look *look,
+    struct cells_subject *subject,
+    const struct meter_rule *rule,
+    const struct fold_run *run)
+{
+    struct cell_input input = {
+        .time_ns = look->item->time_ns,
+        .arrival_ns = run->place.arrival_ns,
+        .block = run->place.block,
+        .index = run->place.index,
+    };
+    if (meter_rule_value(rule, look_entry(look), &input.value))
+        cells_add_plain(shard->cells, subject, rule, &run->window, &input);
+}
+
+static inline void
+fold_look_plain(
+    struct shard *shard,
+    struct fold_look *look,
+    struct cells_subject *subject,
+    struct fold_run *run)
+{
+    const struct fold_map *map = look_map(shard, look, run->rule);
+    const struct decimal own = look_value(look, map);
+    const struct meter_rule *rule = run->rule;
+    run_take_window(shard, look->item->time_ns, run);
+    for (; rule != NULL && fold_map_has(map, rule); rule = rule->next_of_type) {
+        const struct decimal *value = fold_map_value(map, rule, &own);
+        if (value != NULL && !cells_add_quick(subject, rule, &run->window, value))
+            fold_look_rule(shard, look, subject, rule, run);
+    }
+    for (; rule != NULL; rule = rule->next_of_type)
+        fold_look_rule(shard, look, subject, rule, run);
+}
+
+static void
+fold_look(
+    struct shard *shard, struct fold_look *look, const struct fold_aim *aim, struct fold_run *run)
+{
+    run_take_rule(shard, look, run);
+    if (run->rule == NULL) {
+        run->unmetered++;
+    } else if (run->is_plain && look->item->time_ns >= 0) {
+        fold_look_plain(shard, look, look_subject(shard, look, aim), run);
+    } else {
+        const struct fold_event event = {
+            .entry = look_entry(look),
+            .place = &run->place,
+            .subject = look_subject(shard, look, aim),
+            .after = UINT32_MAX,
+        };
+        fold_rules_each(shard, run->rule, &event);
+    }
+    if ((look->item->flags & ENTRY_IS_BACKFILL) != 0)
+        batches_count(&shard->batches, look_entry(look), run->place.block);
+}
 
 static void
 fold_item(
     struct shard *shard,
     const struct group *group,
     const struct group_item *item,
-    struct cells_subject *guess,
+    const struct fold_aim *aim,
     struct fold_run *run)
 {
+    const struct block_trace *trace = block_trace(&shard->writer, run->place.index);
     if (item->is_folded) {
-        run->place.index++;
-        return;
+        run->has_rule = run->has_rule && trace->has_type_before;
+    } else {
+        __attribute__((uninitialized)) struct fold_look look;
+        look.group = group;
+        look.item = item;
+        look.trace = trace;
+        look.is_read = false;
+        fold_look(shard, &look, aim, run);
     }
-    struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
-    __attribute__((uninitialized)) struct entry entry;
-    entry_view(&in, &entry);
-    if (!bytes_equal(entry.type, run->type))
-        run->rule = meter_set_first(shard->meters->set, entry.type);
-    run->type = entry.type;
-    run->unmetered += run->rule == NULL;
-    if (run->rule != NULL) {
-        const struct fold_event event = {
-            .entry = &entry,
-            .place = &run->place,
-            .subject =
-                cells_subject_guessed(shard->cells, guess, entry.subject, item->subject_hash),
-            .after = UINT32_MAX,
-        };
-        fold_rules_each(shard, run->rule, &event);
-    }
-    if ((entry.flags & ENTRY_IS_BACKFILL) != 0)
-        batches_count(&shard->batches, &entry, run->place.block);
     run->place.index++;
 }
 
-// Duplicates among them are asked for for nothing: they are few.
+// index: of the first stored one of the items from `at` on.
 static void
-fold_guess(
+fold_aims(
     const struct shard *shard,
-    const struct group_item *items,
+    const struct group *group,
+    uint32_t at,
     uint32_t count,
-    struct cells_subject **guesses)
+    uint32_t index,
+    struct fold_aim *aims)
 {
+    const struct group_item *items = group->items + at;
+    bool is_all_known = true;
+    for (uint32_t i = 0; i < count; i++) {
+        aims[i] = (struct fold_aim){0};
+        if (group->fates[at + i] != FATE_STORED)
+            continue;
+        const uint32_t word = block_trace(&shard->writer, index++)->subject;
+        aims[i].node = fold_words_subject(&shard->fold_words, word);
+        aims[i].is_known = aims[i].node != NULL;
+        if (aims[i].is_known)
+            cells_prefetch_subject(aims[i].node);
+        else
+            cells_prefetch(shard->cells, items[i].subject_hash);
+        is_all_known = is_all_known && aims[i].is_known;
+    }
+    for (uint32_t i = 0; i < count && !is_all_known; i++) {
+        if (!aims[i].is_known)
+            aims[i].node = cells_guess(shard->cells, items[i].subject_hash);
+    }
     for (uint32_t i = 0; i < count; i++)
-        cells_prefetch(shard->cells, items[i].subject_hash);
-    for (uint32_t i = 0; i < count; i++)
-        guesses[i] = cells_guess(shard->cells, items[i].subject_hash);
-    for (uint32_t i = 0; i < count; i++)
-        cells_prefetch_newest(guesses[i]);
+        cells_prefetch_newest(aims[i].node);
 }
 
 void
 shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
 {
-    struct fold_run run = {
-        .place = {.block = shard->head, .arrival_ns = arrival_ns}
+    const struct fold_state state = {
+        .chapter = shard->writer.chapter,
+        .cells = shard->cells,
+        .cells_age = cells_age(shard->cells),
+        .meters = shard->meters->generation,
     };
-    struct cells_subject *guesses[FOLD_BATCH];
+    struct fold_run run = {
+        .place = {.block = shard->head, .arrival_ns = arrival_ns},
+        .window = {.start_s = -1                   },
+    };
+    struct fold_aim aims[FOLD_BATCH];
+    fold_words_begin(&shard->fold_words, &state);
     for (uint32_t at = 0; at < group->count; at += FOLD_BATCH) {
         uint32_t left = group->count - at;
         uint32_t count = left < FOLD_BATCH ? left : (uint32_t)FOLD_BATCH;
         if (at % FOLD_LOOK_EACH == 0)
             answers_give_amid(shard, group, at, &run.place);
-        fold_guess(shard, group->items + at, count, guesses);
+        fold_aims(shard, group, at, count, run.place.index, aims);
         for (uint32_t i = 0; i < count; i++) {
             if (group->fates[at + i] == FATE_STORED)
-                fold_item(shard, group, &group->items[at + i], guesses[i], &run);
+                fold_item(shard, group, &group->items[at + i], &aims[i], &run);
         }
     }
     metric_add(&shard->metrics[SHARD_UNMETERED], run.unmetered);
