@@ -69,8 +69,9 @@ bytes_equal(struct bytes a, struct bytes b)
     return a.size == b.size && bytes_same(a.data, b.data, a.size);
 }
 
-// memcpy for the short texts that events are made of, without the call.
-static inline void
+// memcpy for the short texts that events are made of, without the call. Always inline: a call of it
+// is half of what it does, and keeps its caller's values out of registers.
+static inline __attribute__((always_inline)) void
 bytes_copy(void *to, const void *from, size_t size)
 {
     uint8_t *out = to;

@@ -85,6 +85,14 @@ put_bytes(uint8_t *at, struct bytes bytes)
     return bytes.size == 0 ? at : put(at, bytes.data, bytes.size);
 }
 
+// The same for what every event has.
+static inline __attribute__((always_inline)) uint8_t *
+put_text(uint8_t *at, struct bytes text)
+{
+    bytes_copy(at, text.data, text.size);
+    return at + text.size;
+}
+
 // What stands where the id does: the id, else the frame's chunk.
 static struct bytes
 event_id_bytes(const struct event *event)
@@ -221,15 +229,15 @@ entry_write_event(
             is_chunk ? event->chunk_position : 0),
     };
     uint8_t *at = put_head(out, size, event->value, time_ns, &words);
-    at = put_bytes(at, event->subject);
+    at = put_text(at, event->subject);
     at = put_bytes(at, event->source);
-    at = put_bytes(at, id);
+    at = put_text(at, id);
     const uint8_t *const id_end = at;
-    at = put_bytes(at, event->type);
+    at = put_text(at, event->type);
     at = put_bytes(at, event->batch);
     const uint8_t *const properties = at;
     for (uint32_t i = 0; i < event->properties_runs; i++)
-        at = put_bytes(at, event->properties[i]);
+        at = put_text(at, event->properties[i]);
     must(at == out + size);
     *out_payload = (struct entry_payload){
         .type = event->type,

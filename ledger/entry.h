@@ -132,4 +132,9 @@ struct hash128 identity_hash(struct bytes fields, const struct hash_secret *secr
 // Covers type, canonical value and properties, whatever the map order or integer width; not the
 // time.
 uint32_t entry_payload_hash(const struct entry *entry, const struct hash_secret *secret);
-uint32_t payload_hash(const struct entry_payload *payload, const struct hash_secret *secret);
+// memo: of this secret; NULL: none.
+struct payload_memo;
+uint32_t payload_hash(
+    const struct entry_payload *payload,
+    const struct hash_secret *secret,
+    struct payload_memo *memo);

@@ -44,9 +44,13 @@ lane_init(struct lane *lane, uint32_t size_max, uint32_t count_max, struct error
     must(size_max >= EVENT_SIZE_MAX + ENTRY_HEADER_SIZE + EVENT_CHUNK_MAX);
     must(count_max > 0);
     enum status status = ring_init(&lane->done, DONE_CAPACITY);
+    lane->memo = payload_memo_open();
+    if (lane->memo == NULL)
+        status = STATUS_NO_MEMORY;
     for (size_t i = 0; status == STATUS_OK && i < LANE_GROUPS; i++) {
         if (!group_init(&lane->groups[i], size_max, count_max))
             status = STATUS_NO_MEMORY;
+        lane->groups[i].memo = lane->memo;
     }
     if (status)
         return error_set(error, status, "no memory for an intake's groups");
@@ -61,6 +65,8 @@ lane_done(struct lane *lane)
         pages_give(group->items, group_memory(group));
         group->items = NULL;
     }
+    payload_memo_close(lane->memo);
+    lane->memo = NULL;
     ring_done(&lane->done);
 }
 
@@ -163,7 +169,7 @@ group_put(
     (void)entry_reads_as;
     struct group_item *item = &group->items[group->count];
     item->has_identity = written.identity_size > 0;
-    item->payload = item->has_identity ? payload_hash(&payload, secret) : 0;
+    item->payload = item->has_identity ? payload_hash(&payload, secret, group->memo) : 0;
     item->subject_hash = cells_hash_of(subject_hash);
     item->time_ns = written.time_ns;
     item->offset = group->size;

@@ -20,13 +20,14 @@
 //
 // A lane has four groups: one being filled, one with the writer, one whose fates wait, one whose
 // block is still being folded. All memory is taken when the lane is made: 4 x (group_size_bytes +
-// group_events_max x 65 bytes), which is 48 MiB with the defaults, of which only what is ever
-// filled is touched. Threads: fields say whose they are; an item's fields are handed over with the
-// group.
+// group_events_max x 65 bytes), which is 48 MiB with the defaults, and 128 KiB of hashes, of which
+// only what is ever filled is touched. Threads: fields say whose they are; an item's fields are
+// handed over with the group.
 
 #include "base/ring.h"
 #include "ledger/entry.h"
 #include "ledger/ledger.h"
+#include "ledger/payload_memo.h"
 
 enum { LANE_GROUPS = 4 };
 
@@ -51,7 +52,8 @@ struct group {
     uint32_t size_max;
     uint32_t count;
     uint32_t count_max;
-    uint64_t owner;  // front: which opening of the intake filled it
+    uint64_t owner;             // front: which opening of the intake filled it
+    struct payload_memo *memo;  // front: the lane's
     // Front: bytes of the last item's entry that its identity's hash is still to be made of.
     const struct hash_secret *secret;
     uint32_t identity_size;  // 0: all hashes are made
@@ -65,8 +67,9 @@ struct lane {
     struct ring done;     // writer -> front
     struct waker *front;  // who waits for fates
     struct waker *writer;
-    struct group *open;  // front: being filled or offered
-    bool is_offered;     // front
+    struct group *open;         // front: being filled or offered
+    struct payload_memo *memo;  // front
+    bool is_offered;            // front
     struct group groups[LANE_GROUPS];
 };
 

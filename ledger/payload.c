@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/unpack.h"
 #include "ledger/entry.h"
+#include "ledger/payload_memo.h"
 
 enum { TAG_NEVER = 0xc1, TAG_UINT16 = 0xcd };
 
@@ -252,17 +253,31 @@ hash_any(const struct payload_seeds *seeds, struct cursor *in, uint32_t depth)
     return 0;
 }
 
+static __attribute__((noinline)) uint64_t
+properties_hash(const struct payload_seeds *seeds, struct bytes properties, uint32_t count)
+{
+    // An empty view may be NULL.
+    const struct cursor in = cursor_over(properties);
+    const uint8_t *at = in.at;
+    uint64_t hash = hash_pairs(seeds, &at, in.end, count, 0);
+    return at != NULL ? hash : hash64(properties, seeds->text);
+}
+
 uint32_t
-payload_hash(const struct entry_payload *payload, const struct hash_secret *secret)
+payload_hash(
+    const struct entry_payload *payload,
+    const struct hash_secret *secret,
+    struct payload_memo *memo)
 {
     struct payload_seeds seeds;
+    uint64_t properties = 0;
+    const uint32_t count = payload->properties_count;
     memcpy(&seeds, secret->bytes, sizeof seeds);
-    // An empty view may be NULL.
-    const struct cursor in = cursor_over(payload->properties);
-    const uint8_t *at = in.at;
-    uint64_t properties = hash_pairs(&seeds, &at, in.end, payload->properties_count, 0);
-    if (at == NULL)
-        properties = hash64(payload->properties, seeds.text);
+    if (memo == NULL || !payload_memo_find(memo, payload->properties, count, &properties)) {
+        properties = properties_hash(&seeds, payload->properties, count);
+        if (memo != NULL)
+            payload_memo_keep(memo, payload->properties, count, properties);
+    }
     const uint128 units = (uint128)payload->value.units;
     const uint64_t value = hash_pair(&seeds, (uint64_t)units, (uint64_t)(units >> 64));
     uint64_t all = hash_pair(&seeds, hash_of_text(&seeds, UNPACK_STR, payload->type), value);
@@ -279,5 +294,5 @@ entry_payload_hash(const struct entry *entry, const struct hash_secret *secret)
         .properties_count = entry->properties_count,
         .properties = entry->properties,
     };
-    return payload_hash(&payload, secret);
+    return payload_hash(&payload, secret, NULL);
 }
