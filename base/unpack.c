@@ -389,6 +389,7 @@ unpack_shape_learn(struct unpack_shape *shape, struct bytes value)
     memcpy(shape->wanted, wanted, sizeof wanted);
     shape->size = value.size;
     shape->items = items;
+    shape->stamp++;
     unpack_shape_pin(shape, value, 0, 0);
 }
 

@@ -144,6 +144,7 @@ struct unpack_shape {
     size_t size;       // of the values that it is of; 0: none was learnt
     size_t last_size;  // of the value before
     uint32_t items;    // of such a value
+    uint32_t stamp;    // another one whenever another shape is learnt
     // The bytes that are compared, and what they must be; those of the end, which may overlap the
     // block before them, have a block of their own.
     struct unpack_block mask[UNPACK_SHAPE_MAX / sizeof(struct unpack_block)];
@@ -156,6 +157,7 @@ static inline void
 unpack_shape_begin(struct unpack_shape *shape)
 {
     shape->size = shape->last_size = 0;
+    shape->stamp = 0;
 }
 
 // Whether the value at `at`, where shape->size bytes are, is one of its shape. A shape was learnt.

@@ -155,7 +155,7 @@ static bool
 frame_put(struct bench *bench, struct group *group, int64_t now_ns)
 {
     struct frame frame;
-    struct frame_walk walk = {0};
+    struct frame_walk walk = {.shape = &bench->layout.shape.bytes};
     struct decode_stats stats = {0};
     enum frame_fault fault = frame_begin(buffer_view(&bench->frame), &frame);
     while (fault == FRAME_FINE && !frame.is_whole)

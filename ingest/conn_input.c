@@ -81,7 +81,7 @@ frame_find(struct conn *conn, struct bytes bytes)
     }
     conn->frame_data = bytes.data;
     conn->entries = cursor_over(conn->frame.entries);
-    conn->walk = (struct frame_walk){0};
+    conn->walk = (struct frame_walk){.shape = &conn->layout->shape.bytes};
     conn->index = 0;
     conn->has_frame = true;
     return true;
@@ -236,7 +236,7 @@ frame_inflate(struct conn *conn)
     if (desk->inflating == NULL) {
         desk->inflating = conn;
         desk->inflated_result = GZIP_MORE;
-        desk->inflated_walk = (struct frame_walk){0};
+        desk->inflated_walk = (struct frame_walk){.shape = &conn->layout->shape.bytes};
         gzip_begin(desk->gzip, frame->entries.size, &desk->options.inflated, &desk->inflated);
     }
     enum frame_fault fault = FRAME_FINE;

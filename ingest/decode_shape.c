@@ -52,8 +52,12 @@ shape_take(
     struct decode_stats *stats)
 {
     const uint8_t *at = rest.data, *end = at + shape->bytes.size;
-    if (shape->bytes.size == 0 || shape->bytes.size > rest.size ||
-        !unpack_shape_fits(&shape->bytes, at))
+    if (shape->bytes.size == 0 || shape->bytes.size > rest.size)
+        return NULL;
+    // The walk over the frame may have found out already.
+    bool is_alike = index < frame->alike && frame->alike_of == &shape->bytes &&
+                    frame->alike_stamp == shape->bytes.stamp;
+    if (!is_alike && !unpack_shape_fits(&shape->bytes, at))
         return NULL;
     fields_take(shape, frame, at, index, out);
     if (out->type.size == 0 || out->type.size > EVENT_TYPE_MAX ||

@@ -172,16 +172,52 @@ options_parse(struct cursor *in, struct frame *frame)
     return FRAME_FINE;
 }
 
+// The same as entries_walk for the first entries of a frame, as long as they are of the walk's
+// shape: these are not compared again when they are decoded (60 instructions an entry less).
+// Returns how many items were walked over.
+static size_t
+alike_walk(
+    struct frame *frame,
+    struct cursor *in,
+    uint32_t count_max,
+    size_t most,
+    struct frame_walk *walk)
+{
+    const struct unpack_shape *shape = walk->shape;
+    const uint8_t *at = in->at;
+    uint32_t alike = 0;
+    size_t done = 0;
+    if (walk->count > 0 || shape == NULL || shape->size == 0)
+        return 0;
+    while ((size_t)(in->end - at) >= shape->size && alike < count_max && done < most &&
+           unpack_shape_fits(shape, at)) {
+        at += shape->size;
+        done += shape->items;
+        alike++;
+    }
+    in->at = at;
+    walk->count = alike;
+    frame->alike = alike;
+    frame->alike_stamp = shape->stamp;
+    frame->alike_of = shape;
+    return done;
+}
+
 // Counts the entries that begin the bytes, count_max of them at most, until some `most` items are
 // walked over. No entry is handed out unless all are whole.
 static enum frame_fault
-entries_walk(struct bytes bytes, uint32_t count_max, size_t most, struct frame_walk *walk)
+entries_walk(
+    struct frame *frame,
+    struct bytes bytes,
+    uint32_t count_max,
+    size_t most,
+    struct frame_walk *walk)
 {
     must(walk->size <= bytes.size);
     if (bytes.size == 0)
         return FRAME_FINE;
     struct cursor in = cursor_over(bytes_of(bytes.data + walk->size, bytes.size - walk->size));
-    size_t done = 0;
+    size_t done = alike_walk(frame, &in, count_max, most, walk);
     __attribute__((uninitialized)) struct unpack_shape shape;
     unpack_shape_begin(&shape);
     while (cursor_left(&in) > 0 && walk->count < count_max && done < most) {
@@ -297,7 +333,7 @@ static enum frame_fault
 forward_look(struct frame *frame, size_t most, struct frame_walk *walk)
 {
     struct bytes bytes = frame->entries;
-    if (entries_walk(bytes, frame->entries_count, most, walk) != FRAME_FINE)
+    if (entries_walk(frame, bytes, frame->entries_count, most, walk) != FRAME_FINE)
         return FRAME_NOT_FORWARD;
     if (walk->count < frame->entries_count)
         return walk->size < bytes.size ? FRAME_FINE : FRAME_NOT_FORWARD;
@@ -315,7 +351,7 @@ frame_look(struct frame *frame, size_t most, struct frame_walk *walk)
     if (frame->mode == FRAME_FORWARD)
         return forward_look(frame, most, walk);
     must(frame->mode == FRAME_PACKED);
-    enum frame_fault fault = entries_walk(frame->entries, UINT32_MAX, most, walk);
+    enum frame_fault fault = entries_walk(frame, frame->entries, UINT32_MAX, most, walk);
     frame->entries_count = walk->count;
     frame->is_whole = walk->size == frame->entries.size;
     return fault;
@@ -338,7 +374,7 @@ enum frame_fault
 frame_inflated(struct frame *frame, struct bytes entries, size_t most, struct frame_walk *walk)
 {
     must(frame->is_gzip && !frame->is_inflated);
-    enum frame_fault fault = entries_walk(entries, UINT32_MAX, most, walk);
+    enum frame_fault fault = entries_walk(frame, entries, UINT32_MAX, most, walk);
     if (fault != FRAME_FINE || walk->size < entries.size)
         return fault;
     frame->entries = entries;

@@ -25,7 +25,7 @@
 //
 // Owner: values; views point into the message. Thread: any.
 
-#include "base/bytes.h"
+#include "base/unpack.h"
 
 #include <stdint.h>
 
@@ -46,6 +46,9 @@ struct frame {
     bool is_gzip;           // entries are gzip members, to be inflated first
     bool is_inflated;       // entries lie elsewhere, frame_rebase leaves them alone
     struct bytes backfill;  // empty: live
+    uint32_t alike;         // so many entries at the front are of this shape,
+    uint32_t alike_stamp;   // as it was with this stamp
+    const struct unpack_shape *alike_of;
 };
 
 enum frame_fault {
@@ -78,11 +81,13 @@ const char *frame_fault_name(enum frame_fault fault);
 enum frame_fault frame_parse(struct bytes message, struct frame *out)
     __attribute__((warn_unused_result));
 
-// How far entries were looked through.
+// How far entries were looked through. A shape that the caller may set says what the first ones may
+// be like: how many are is noted in the frame, so that they need not be compared again.
 struct frame_walk {
-    size_t size;     // bytes
-    size_t items;    // msgpack items: the work that it was
-    uint32_t count;  // entries
+    const struct unpack_shape *shape;  // NULL: none
+    size_t size;                       // bytes
+    size_t items;                      // msgpack items: the work that it was
+    uint32_t count;                    // entries
 };
 
 // The same without a look at the entries: when they are several, the frame is not whole, and

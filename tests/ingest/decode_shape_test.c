@@ -76,28 +76,45 @@ read_next(
     return expected;
 }
 
-// Reads entries of `size` bytes, the last of which is another's.
-static enum refusal
-read_taught(struct decode_layout *layout, struct bytes entries, struct bytes last)
+// A frame of so many entries, which is looked through with the layout's shape. Its bytes are of
+// exactly their size, and the caller's to free.
+static uint8_t *
+frame_look_at(
+    struct decode_layout *layout, struct bytes first, struct bytes last, struct frame *out)
 {
-    uint8_t *bytes = malloc(entries.size + last.size);
+    uint8_t *bytes = malloc(first.size + last.size);
     cr_assert_not_null(bytes);
-    memcpy(bytes, entries.data, entries.size);
-    memcpy(bytes + entries.size, last.data, last.size);
-    const struct frame frame = {
+    memcpy(bytes, first.data, first.size);
+    memcpy(bytes + first.size, last.data, last.size);
+    *out = (struct frame){
         .mode = FRAME_FORWARD,
         .tag = bytes_text("tag"),
         .chunk = bytes_text("chunk"),
-        .entries = bytes_of(bytes, entries.size + last.size),
-        .entries_count = TAUGHT + 1,
-        .is_whole = true,
+        .entries = bytes_of(bytes, first.size + last.size),
+        .entries_count = TAUGHT + (last.size > 0),
     };
-    struct cursor in = cursor_over(frame.entries);
+    struct frame_walk walk = {.shape = &layout->shape.bytes};
+    cr_assert_eq(frame_look(out, SIZE_MAX, &walk), FRAME_FINE);
+    cr_assert(out->is_whole);
+    return bytes;
+}
+
+// Reads the entries, then the same and another, which is looked at with the shape of the first.
+// Returns what became of the last.
+static enum refusal
+read_taught(struct decode_layout *layout, struct bytes entries, struct bytes last)
+{
     enum refusal refusal = REFUSAL_NONE;
-    for (uint32_t i = 0; i <= TAUGHT; i++)
-        refusal = read_next(layout, &frame, &in, i);
-    cr_assert_eq(cursor_left(&in), 0);
-    free(bytes);
+    for (uint32_t round = 0; round < 2; round++) {
+        struct frame frame;
+        const struct bytes behind = round == 0 ? bytes_of(last.data, 0) : last;
+        uint8_t *bytes = frame_look_at(layout, entries, behind, &frame);
+        struct cursor in = cursor_over(frame.entries);
+        for (uint32_t i = 0; i < frame.entries_count; i++)
+            refusal = read_next(layout, &frame, &in, i);
+        cr_assert_eq(cursor_left(&in), 0);
+        free(bytes);
+    }
     return refusal;
 }
 
@@ -146,6 +163,41 @@ Test(decode_shape, reads_others_as_decode_does)
             (void)read_taught(&layout, bytes_of(entries, TAUGHT * size), rest);
         }
     }
+}
+
+// Two of the same size, whose fields lie elsewhere: what the walk found out about entries of one
+// shape is not believed when another was learnt since, nor of another layout's.
+Test(decode_shape, knows_what_it_was_compared_with)
+{
+    static const struct kind kinds[2] = {
+        KIND("a", 3, "\xa7subject\xa1s\xa2id\xa1i\xa1k\xa1v"),
+        KIND("b", 3, "\xa1k\xa1v\xa2id\xa1i\xa7subject\xa1s"),
+    };
+    uint8_t entries[2][TAUGHT * ENTRY_MAX];
+    struct bytes all[2];
+    for (size_t i = 0; i < 2; i++) {
+        const size_t size = kind_write(&kinds[i], entries[i]);
+        memcpy(entries[i] + size, entries[i], size);
+        memcpy(entries[i] + 2 * size, entries[i], size);
+        all[i] = bytes_of(entries[i], TAUGHT * size);
+    }
+    cr_assert_eq(all[0].size, all[1].size);
+    struct decode_layout layout = {0}, other = {0};
+    const struct bytes none = bytes_of(entries, 0);
+    (void)read_taught(&layout, all[0], none);
+    (void)read_taught(&other, all[1], none);
+    cr_assert_eq(layout.shape.bytes.stamp, other.shape.bytes.stamp);
+    struct frame frame;
+    uint8_t *bytes = frame_look_at(&layout, all[0], none, &frame);
+    cr_assert_eq(frame.alike, TAUGHT);
+    struct cursor in = cursor_over(frame.entries), again = in;
+    cr_assert_eq(read_next(&other, &frame, &again, 0), REFUSAL_NONE);
+    cr_assert_eq(read_next(&layout, &frame, &in, 0), REFUSAL_NONE);
+    layout.shape.wait = 0;
+    (void)read_taught(&layout, all[1], none);
+    cr_assert_gt(layout.shape.bytes.stamp, frame.alike_stamp);
+    cr_assert_eq(read_next(&layout, &frame, &in, 1), REFUSAL_NONE);
+    free(bytes);
 }
 
 // The type may be the tag, which the shape does not know: it is looked at for each.
