@@ -224,8 +224,7 @@ item_read(struct reading *reading)
 }
 
 static void
-list_add(
-    struct event_list *list, const struct json *object, bool is_strict, struct arena *arena)
+list_add(struct event_list *list, const struct json *object, bool is_strict, struct arena *arena)
 {
     struct event_item *item = &list->items[list->count++];
     struct reading reading = {arena, object, item, is_strict};
