@@ -75,6 +75,7 @@ limit_rule_parse(const char *text, struct limit_rule *out)
     rule.window_ns = units * unit;
     if (rule.window_ns / rule.count < SECOND_NS / 1000000)
         return false;
+    (void)snprintf(rule.limit, sizeof rule.limit, "%" PRId64, rule.count);
     (void)snprintf(
         rule.policy,
         sizeof rule.policy,

@@ -27,6 +27,7 @@ struct limit_rule {
     int64_t count;  // 0: no limit
     int64_t window_ns;
     char policy[LIMIT_TEXT_MAX];  // "100;w=900", of the header RateLimit-Policy
+    char limit[LIMIT_TEXT_MAX];   // "100", of RateLimit-Limit
 };
 
 struct limit_verdict {

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static struct limits *
 opened(struct limit_rule *rules, const char *anonymous, const char *key)
@@ -50,6 +51,7 @@ Test(limits, reads_rules)
         cr_assert_eq(rule.count, rows[i].count);
         cr_assert_eq(rule.window_ns, rows[i].window_s * SECOND_NS);
         cr_assert_str_eq(rule.policy, rows[i].policy);
+        cr_assert_eq(strtoll(rule.limit, NULL, 10), rows[i].count);
     }
 }
 
