@@ -129,12 +129,12 @@ static const struct option_spec SPEC = {
     .program = "tally-api",
     .summary = "serves usage, meters and events over HTTP",
     .usage = "[options]",
-    .details =
-        "Every route but health wants a key: tally key create --scopes ingest,read --name me\n"
-        "The database is DATABASE_URL, or the one that `tally up` started.\n"
-        "SIGTERM stops: requests under way are answered, then it exits 0.\n"
-        "SIGHUP reads the files of --tls-cert and --tls-key again.\n"
-        "Exit status: 0 success, 1 failure, 2 usage.\n",
+    .details = "Every route but health and /api/docs wants a key:\n"
+               "  tally key create --scopes ingest,read --name me\n"
+               "The database is DATABASE_URL, or the one that `tally up` started.\n"
+               "SIGTERM stops: requests under way are answered, then it exits 0.\n"
+               "SIGHUP reads the files of --tls-cert and --tls-key again.\n"
+               "Exit status: 0 success, 1 failure, 2 usage.\n",
     .rows = ROWS,
 };
 

@@ -77,6 +77,16 @@ class Tls(unittest.TestCase):
         self.assertEqual((status, len(json.loads(body))), (200, 100))
         connection.close()
 
+    def test_streams_go_on_over_tls(self):
+        connection = self.connect(self.first)
+        connection.request("GET", "/api/v1/ingest/stream", headers={
+            "Authorization": "Bearer " + self.api.keys["read"]})
+        answer = connection.getresponse()
+        lines = [answer.readline() for _ in range(12)]
+        self.assertGreaterEqual(len([line for line in lines if line.startswith(b"data: {")]), 2)
+        answer.close()
+        connection.close()
+
     def test_old_versions_are_refused(self):
         connection = self.connect(self.first, maximum_version=ssl.TLSVersion.TLSv1_2)
         self.assertEqual(self.ask(connection)[0], 200)
