@@ -384,8 +384,14 @@ private_run(struct run *run, struct error *error)
     }
     if (status == STATUS_OK)
         status = endpoint_resolve(TRANSPORT_TCP, run->stack.tcp, &run->tcp, error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        struct http_stack_sample sample;
+        struct error gone;
         status = phases_run(run, error);
+        // That a program is gone says more than that it answers no more.
+        if (status != STATUS_OK && http_stack_sample(&run->stack, &sample, &gone) != STATUS_OK)
+            *error = gone;
+    }
     if (status == STATUS_OK && !interrupted)
         status = usage_check(run, error);
     if (status == STATUS_OK)
