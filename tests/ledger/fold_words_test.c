@@ -75,6 +75,8 @@ Test(fold_words, a_map_says_what_the_rules_say)
         cr_assert_null(fold_words_map(&bench.words, 5, first), "known to the other type at most");
         const struct fold_map *map = fold_words_learn(&bench.words, 5, first, &bench.entry);
         cr_assert_eq(fold_words_map(&bench.words, 5, first), map);
+        // The next one with this map.
+        bench.entry.value = decimal_from_int(11 + (int64_t)i);
         for (const struct meter_rule *rule = first; rule != NULL; rule = rule->next_of_type) {
             struct decimal wanted = DECIMAL_ZERO;
             cr_assert_eq(fold_map_has(map, rule), rule->place < FOLD_MAP_VALUES);

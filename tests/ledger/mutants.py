@@ -149,9 +149,6 @@ MUTANTS = [
     ("fold-words-cells", "a word's subject is in the cells that are filled",
      "ledger/fold_words.c", "old->cells == state->cells &&\n"
      "        old->cells_age == state->cells_age && ", ""),
-    ("fold-own-value", "a map does not say what an event's own value is",
-     "ledger/fold_words.h", "(map->own >> rule->place & 1) != 0 ? own : &map",
-     "&map"),
     ("fold-type-run", "an event is folded by the meters of its type", "ledger/shard_fold.c",
      "look->trace->has_type_before && run->has_rule", "run->has_rule"),
     ("missing-is-nil", "UNIQUE_COUNT counts a missing value as the empty text", "ledger/fold.c",
@@ -361,6 +358,8 @@ MODULE_MUTANTS = [
     ("fold-words-type", "what a map is worth is so for the meters of one type", "fold_words",
      "ledger/fold_words.h", "words->maps[number].first == first",
      "words->maps[number].first != NULL"),
+    ("fold-own-value", "a map does not say what an event's own value is", "fold_words",
+     "ledger/fold_words.h", "(map->own >> rule->place & 1) != 0 ? own : &map", "&map"),
     ("fold-words-meters", "likewise, as long as they are what they were", "fold_words",
      "ledger/fold_words.c", "old->meters == state->meters", "old->meters > 0"),
     ("retain-younger", "what is as young as the limit stays in the log", "retain",
