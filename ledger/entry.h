@@ -99,7 +99,7 @@ size_t entry_size(const struct event *event);
 // Writes the entry into out (entry_size bytes are there). arrival_ns stands for a missing time.
 void entry_write(const struct event *event, int64_t arrival_ns, uint8_t *out);
 // The same, for who goes on with what was written. size: entry_size of the event. *out_payload
-// views the event and, of the properties, what was written.
+// views the event or, of properties in several pieces, what was written.
 struct entry_written {
     int64_t time_ns;
     uint32_t identity_size;  // from ENTRY_IDENTITY_OFFSET on; 0: it has none

@@ -129,8 +129,7 @@ entry_reads_as(
            bytes_equal(read.subject, event->subject) && bytes_equal(read.type, payload->type) &&
            bytes_equal(read.id, is_chunk ? event->chunk : event->id) &&
            bytes_equal(read.source, event->source) && bytes_equal(read.batch, event->batch) &&
-           read.properties.data == payload->properties.data &&
-           read.properties.size == payload->properties.size;
+           bytes_equal(read.properties, payload->properties);
 }
 
 // Makes the hash of the last item's identity. Its fields are put together from small pieces and

@@ -1,6 +1,5 @@
 #include "ingest/decode_shape.h"
 
-#include "base/pack.h"
 #include "ingest/decode_alike.h"
 #include "tests/ingest/same_event.h"
 
@@ -232,7 +231,6 @@ Test(decode_shape, leaves_large_entries_alone)
     static uint8_t entry[2 * UNPACK_SHAPE_MAX];
     for (size_t text = 200; text < 255; text++) {
         struct decode_layout layout = {0};
-        scoped(buffer_done) struct buffer out = {0};
         size_t size =
             kind_write(&(struct kind){.record = "\xa7subject", .size = 8, .pairs = 1}, entry);
         entry[size] = 0xd9;
