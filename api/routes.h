@@ -87,7 +87,7 @@ void subject_delete(struct call *call);
 
 // routes/v3.c
 void customers_v3_get(struct call *call);
-void customers_v3_post(struct call *call);
+void customer_v3_post(struct call *call);
 void customer_v3_get(struct call *call);
 void customer_v3_put(struct call *call);
 void meters_v3_get(struct call *call);

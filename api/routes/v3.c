@@ -258,7 +258,7 @@ customer_answer(
 }
 
 void
-customers_v3_post(struct call *call)
+customer_v3_post(struct call *call)
 {
     struct customer_profile profile;
     struct error error = {0};
