@@ -107,6 +107,7 @@ customer_write(
         return status;
     loan.status = is_new ? customer_profile_add(loan.sql, &profile, now_ns, error)
                          : customer_profile_change(loan.sql, &profile, now_ns, error);
+    customer_book_forget(call->api->customers, profile.id);
     if (loan.status == STATUS_OK)
         loan.status = customer_profile_find(loan.sql, profile.id, call->arena, out, error);
     return loan.status;
@@ -164,6 +165,7 @@ customer_delete(struct call *call)
     enum status status = database_take(call->api->database, &loan, &error);
     if (status == STATUS_OK)
         status = loan.status = customer_remove(loan.sql, call->params[0], &error);
+    customer_book_forget(call->api->customers, call->params[0]);
     if (status)
         call_failed(call, &error);
     else
