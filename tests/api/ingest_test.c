@@ -150,7 +150,7 @@ crews_run(void)
     struct ingest *ingest = NULL;
     struct error error;
     uint32_t failed = 0;
-    cr_assert_eq(ingest_open("/nowhere", &ingest, &error), STATUS_OK);
+    cr_assert_eq(ingest_open("/nowhere", NULL, &ingest, &error), STATUS_OK);
     for (uint32_t i = 0; i < THREADS; i++) {
         crews[i] = (struct crew){ingest, i, 0};
         cr_assert_eq(pthread_create(&threads[i], NULL, crew_run, &crews[i]), 0);
