@@ -219,7 +219,10 @@ class Pools:
         month = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m")
         # A cursor is what an answer gave.
         pairs = [(name, month if name == "period" and value not in ("day", "month") else value)
-                 for name, value in pairs if name not in ("cursor", "atCut")]
+                 for name, value in pairs if name not in ("cursor", "page[after]", "atCut")]
+        # One at most: not all of them go together.
+        filters = [pair for pair in pairs if pair[0].startswith("filter[")]
+        pairs = [pair for pair in pairs if pair not in filters[1:]]
         if any(name == "advancedMeterGroupByFilters" for name, _ in pairs):
             return [pair for pair in pairs if not pair[0].startswith("filterGroupBy")]
         return pairs
