@@ -10,8 +10,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { HASH_WIDE_MIN = 512 };  // where wider vectors are worth a call
-
 _Static_assert(HASH_SECRET_SIZE >= XXH3_SECRET_SIZE_MIN, "XXH3 refuses shorter secrets");
 
 static struct hash128
@@ -23,8 +21,6 @@ hash128_of(XXH128_hash_t hash)
 uint64_t
 hash64(struct bytes bytes, uint64_t seed)
 {
-    if (bytes.size >= HASH_WIDE_MIN)
-        return hash64_wide(bytes, seed);
     return XXH3_64bits_withSeed(bytes.data, bytes.size, seed);
 }
 

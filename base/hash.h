@@ -20,7 +20,8 @@ struct hash_secret {
 };
 
 uint64_t hash64(struct bytes bytes, uint64_t seed);
-// The same, by the widest vectors that the processor has: hash64 calls it where that is faster.
+// The same, faster for long texts: by the widest vectors that the processor has, in the shared
+// library (base/hash_wide.c), which libtally does without.
 uint64_t hash64_wide(struct bytes bytes, uint64_t seed);
 // Two words into one that every bit of both has a part in.
 static inline uint64_t

@@ -8,9 +8,13 @@
 #define XXH_DISPATCH_DISABLE_REPLACE
 #include <xxh_x86dispatch.h>
 
+enum { WIDE_MIN = 512 };  // where wider vectors are worth a call
+
 uint64_t
 hash64_wide(struct bytes bytes, uint64_t seed)
 {
+    if (bytes.size < WIDE_MIN)
+        return hash64(bytes, seed);
     return XXH3_64bits_withSeed_dispatch(bytes.data, bytes.size, seed);
 }
 

@@ -27,7 +27,7 @@ block_entries(const struct block_header *header, struct bytes value)
 static uint64_t
 block_checksum(const uint8_t *value, uint64_t sequence)
 {
-    return hash64(bytes_of(value, BLOCK_CHECKSUM_OFFSET), sequence);
+    return hash64_wide(bytes_of(value, BLOCK_CHECKSUM_OFFSET), sequence);
 }
 
 void
@@ -39,9 +39,10 @@ block_seal(uint8_t *value, struct block_header *header)
     const uint32_t magic = BLOCK_MAGIC;
     const uint16_t version = BLOCK_VERSION;
     const uint32_t zero = 0;
-    header->words_checksum = hash64(block_words(header, bytes_of(value, size)), header->sequence);
+    header->words_checksum =
+        hash64_wide(block_words(header, bytes_of(value, size)), header->sequence);
     header->entries_checksum =
-        hash64(block_entries(header, bytes_of(value, size)), header->sequence);
+        hash64_wide(block_entries(header, bytes_of(value, size)), header->sequence);
     uint8_t *at = put(value, &magic, sizeof magic);
     at = put(at, &version, sizeof version);
     at = put(at, &header->flags, sizeof header->flags);
@@ -150,8 +151,8 @@ block_header_is_whole(const uint8_t bytes[BLOCK_HEADER_SIZE], struct block_heade
 bool
 block_is_whole(const struct block_header *header, struct bytes value)
 {
-    return header->words_checksum == hash64(block_words(header, value), header->sequence) &&
-           header->entries_checksum == hash64(block_entries(header, value), header->sequence);
+    return header->words_checksum == hash64_wide(block_words(header, value), header->sequence) &&
+           header->entries_checksum == hash64_wide(block_entries(header, value), header->sequence);
 }
 
 enum status
@@ -183,7 +184,7 @@ block_learn(
 {
     struct bytes defined = block_words(header, value);
     must(words->count == header->words_before);
-    if (header->words_checksum != hash64(defined, header->sequence))
+    if (header->words_checksum != hash64_wide(defined, header->sequence))
         return block_fault(header->sequence, "the checksum of its words does not match", error);
     struct cursor in = cursor_over(defined);
     for (uint32_t i = 0; i < header->words_count; i++) {
@@ -212,7 +213,7 @@ block_open(
 {
     struct bytes entries = block_entries(header, value);
     must(words->count >= header->words_before + header->words_count);
-    if (header->entries_checksum != hash64(entries, header->sequence))
+    if (header->entries_checksum != hash64_wide(entries, header->sequence))
         return block_fault(header->sequence, "the checksum of its entries does not match", error);
     *reader = (struct block_reader){
         .header = *header,

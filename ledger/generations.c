@@ -33,7 +33,7 @@ static uint64_t
 record_checksum(struct bytes key, struct bytes value)
 {
     struct bytes rest = bytes_of(value.data + sizeof(uint64_t), value.size - sizeof(uint64_t));
-    return hash64(rest, hash64(key, 0));
+    return hash64_wide(rest, hash64(key, 0));
 }
 
 static struct run
