@@ -120,6 +120,24 @@ class Tour(unittest.TestCase):
             pass
         self.assertRegex(last, re.compile(f"^{expected.pattern}$"), f"\n$ {command}\n{shown}")
 
+    def wait_until_seen(self, stack, api, number):
+        """tallyd sees definitions in order and within a second: until it has seen one that came
+        later, of the same subject."""
+        stack.tally("threshold", "add", f"probe_{number}", "--meter", "probe", "--subject", "acme",
+                    "--limit", "1")
+        tried = 0
+
+        def look():
+            nonlocal tried
+            tried += 1
+            answer = api.post("/api/v1/events", {
+                "id": f"probe-{number}-{tried}", "source": "tour", "specversion": "1.0",
+                "type": "probe", "subject": "acme", "time": "2026-11-22T12:00:00Z"})
+            self.assertEqual(answer.status, 204)
+            fired = api.get("/api/v1/fired-thresholds").json["items"]
+            return any(mark["threshold"] == f"probe_{number}" for mark in fired)
+        support.wait_for("the threshold", look)
+
     def test_every_command_is_answered_as_shown(self):
         with open(PAGE, encoding="utf-8") as file:
             found = [step for block in blocks(file.read()) for step in steps(block)]
@@ -133,8 +151,11 @@ class Tour(unittest.TestCase):
             cleanup.callback(api.close)
             shell = Shell(stack, api.address)
             cleanup.callback(shell.close)
-            for command, shown in found:
+            stack.tally("meter", "add", "probe", "--event-type", "probe", "--aggregation", "count")
+            for number, (command, shown) in enumerate(found):
                 self.step(shell, command, shown)
+                if "/api/v1/thresholds" in command and not is_question(command):
+                    self.wait_until_seen(stack, api, number)
 
 
 class Reading(unittest.TestCase):
