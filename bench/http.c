@@ -11,6 +11,7 @@
 #include "bench/http_report.h"
 #include "bench/http_stack.h"
 #include "bench/talk.h"
+#include "ledger/ledger.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -53,7 +54,7 @@ static const struct option_row ROWS[] = {
             "events/s over TCP beside the queries; 0: none"),
     INTEGER("subjects", subjects, "10000", 1, 100000000, "N", "subjects"),
     INTEGER("duplicates", duplicates, "1", 0, 90, "PERCENT", "events that are sent again"),
-    INTEGER("shards", shards, "2", 1, 256, "N", "shards of the private tallyd"),
+    INTEGER("shards", shards, "0", 0, 256, "N", "shards of the private tallyd; 0: as it chooses"),
     INTEGER("seed", seed, "1", 0, INT64_MAX, "N", "of the events' content"),
     TEXT("to", to, NULL, NULL, "HOST:PORT",
          "a tally-api that runs; cost and usage are not looked at, and nothing streams"),
@@ -470,6 +471,8 @@ http_main(int argc, char **argv)
     struct sigaction action = {.sa_handler = interrupt_note};
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    if (run.settings.shards == 0)
+        run.settings.shards = ledger_shards_default();
     conditions_fill(&run);
     enum status status =
         run.settings.to == NULL ? private_run(&run, &error) : other_run(&run, &error);

@@ -1,6 +1,7 @@
 #include "bench/load_settings.h"
 
 #include "bench/generate.h"
+#include "ledger/ledger.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ static const struct option_row ROWS[] = {
     INTEGER("event-size", event_size, "110", 109, 65536, "BYTES", "an event's bytes of msgpack"),
     INTEGER("duplicates", duplicates, "1", 0, 90, "PERCENT", "events that are sent again"),
     INTEGER("rate", rate, "0", 0, 1000000000, "R", "open loop at R events/s; 0: closed loop"),
-    INTEGER("shards", shards, "2", 1, 256, "N", "shards of the private tallyd"),
+    INTEGER("shards", shards, "0", 0, 256, "N", "shards of the private tallyd; 0: as it chooses"),
     INTEGER("seed", seed, "1", 0, INT64_MAX, "N", "of the events' content"),
     INTEGER("threads", threads, "1", 1, THREADS_MAX, "N", "threads that make the load"),
     FLAG("udp", is_udp, "a chunk is a datagram; sent again after a second without an ack"),
@@ -177,6 +178,8 @@ load_settings_complete(struct load_settings *settings, struct error *error)
     if (!zipf_parse(settings->zipf_text, &settings->zipf))
         return error_set(error, STATUS_INVALID, "--zipf takes a number from 0 to 10");
     transport_complete(settings);
+    if (settings->shards == 0)
+        settings->shards = ledger_shards_default();
     if (settings->events == 0 && settings->seconds == 0)
         settings->seconds = SECONDS_DEFAULT;
     return STATUS_OK;

@@ -28,7 +28,7 @@ struct settings {
     struct credentials credentials;
     const char *log_format_text;
     const char *log_level_text;
-    int64_t shards;  // 0: as the ledger is, 2 for a new one
+    int64_t shards;  // 0: as the ledger is, ledger_shards_default for a new one
     int64_t map_size;
     int64_t frame_max;
     int64_t connections_max;

@@ -28,7 +28,7 @@
 enum {
     CONF_SIZE_MAX = 16384,
     CONF_BUFFER_MAX = 1 << 20,
-    CONF_SHARDS_DEFAULT = 2,
+    SHARDS_DEFAULT_MAX = 8,
 };
 
 static const char checksum_key[] = "checksum = ";
@@ -199,12 +199,21 @@ conf_agree(
     return error_set(error, STATUS_EXISTS, "%s is a ledger already", dir);
 }
 
+uint32_t
+ledger_shards_default(void)
+{
+    long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    if (half < 1)
+        return 1;
+    return half < SHARDS_DEFAULT_MAX ? (uint32_t)half : SHARDS_DEFAULT_MAX;
+}
+
 static enum status
 ledger_make(const char *dir, const struct ledger_create_options *options, struct error *error)
 {
     struct ledger_conf conf = {
         .format = LEDGER_FORMAT,
-        .shards = options->shards != 0 ? options->shards : CONF_SHARDS_DEFAULT,
+        .shards = options->shards != 0 ? options->shards : ledger_shards_default(),
         .map_size = options->map_size,
         .terms = LEDGER_TERMS_DEFAULT,
     };

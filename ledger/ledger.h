@@ -27,8 +27,14 @@
 
 enum { LEDGER_FORMAT = 2, SHARDS_MAX = 256 };
 
+// How many shards a new ledger gets: half as many as there are processors, 1 to 8. The front,
+// keepers and what sends the events take the others. On two processors one shard stores some 15 %
+// more events a second than two, for its groups are larger, and a commit costs what it costs
+// (bench/README.md).
+uint32_t ledger_shards_default(void);
+
 struct ledger_create_options {
-    uint32_t shards;    // 1-256; 0: 2
+    uint32_t shards;    // 1-256; 0: ledger_shards_default
     uint64_t map_size;  // bytes per environment; 0: 1 TiB (sparse)
 };
 
