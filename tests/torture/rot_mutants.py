@@ -24,7 +24,7 @@ MUTANTS = [
      "           checksum == value_checksum(key, bytes_of(in.at, cursor_left(&in)));",
      "           (checksum | value_checksum(key, bytes_of(in.at, cursor_left(&in)))) != 0;"),
     ("block-checksum", "the checksum of a block's entries is compared", "ledger/block.c",
-     "    if (header->entries_checksum != hash64(entries, header->sequence))",
+     "    if (header->entries_checksum != hash64_wide(entries, header->sequence))",
      "    if (entries.data == NULL)"),
     ("conf-checksum", "ledger.conf's checksum is compared", "ledger/conf.c",
      "    return memcmp(text + size - line, wanted, line) == 0;", "    return wanted[0] != 0;"),
@@ -59,7 +59,8 @@ MUTANTS = [
     ("numbers-unread", "a page has its own number", "ledger/lmdb_file.c",
      "    if (u64_at(page) != number)", "    if (number == 0)"),
     ("repair-believes", "repair takes whole blocks only", "ledger/block.c",
-     "    return header->words_checksum == hash64(block_words(header, value), header->sequence) &&",
+     "    return header->words_checksum =="
+     " hash64_wide(block_words(header, value), header->sequence) &&",
      "    return value.size > 0 ||"),
     ("repair-keeps-state", "repair makes state/ again", "ledger/repair.c",
      "        status = rebuild_run(repair->dir, &options, &summary, &why);",
