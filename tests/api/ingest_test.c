@@ -172,10 +172,11 @@ Test(ingest, gathers_the_jobs_of_many_threads, .timeout = 120)
     cr_assert_lt(atomic_load(&flushes), THREADS * JOBS / 2);
 }
 
-// A flush that fails is the failure of who led it; the others are answered by one of theirs.
+// A flush that fails is the failure of who led it at most (another's that ran beside it may have
+// answered him); the others are answered by one of theirs.
 Test(ingest, a_failed_flush_is_not_everybodys, .timeout = 120)
 {
     atomic_store(&failures_left, 25);
-    cr_assert_eq(crews_run(), 25);
+    cr_assert_leq(crews_run(), 25);
     cr_assert_eq(atomic_load(&failures_left), 0);
 }
