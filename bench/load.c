@@ -14,6 +14,7 @@
 #include "bench/report.h"
 #include "bench/scratch.h"
 #include "bench/server.h"
+#include "bench/slow.h"
 #include "bench/weights.h"
 
 #include <poll.h>
@@ -30,6 +31,7 @@ struct load {
     struct endpoint endpoint;
     struct weights *weights;  // NULL: all subjects alike
     struct idle idle;
+    struct slow slow;
     struct drive *drives;
     uint32_t drives_count;  // started
     struct report report;
@@ -236,6 +238,8 @@ target_open(struct load *load, struct error *error)
     if (status == STATUS_OK)
         status =
             idle_open(&load->endpoint, (uint32_t)settings->idle_connections, &load->idle, error);
+    if (status == STATUS_OK)
+        status = slow_start(&load->endpoint, (uint32_t)settings->slow_clients, &load->slow, error);
     return status;
 }
 
@@ -258,6 +262,8 @@ load_measure(struct load *load, struct error *error)
         drives_watch(load);
     struct error joined;
     enum status join_status = drives_join(load, &joined);
+    if (join_status == STATUS_OK)
+        join_status = slow_stop(&load->slow, &joined);
     if (status == STATUS_OK && join_status != STATUS_OK) {
         *error = joined;
         status = join_status;
@@ -282,8 +288,9 @@ private_start(struct load *load, struct error *error)
     const struct server_options options = {
         .parent_dir = settings->dir,
         .shards = (uint32_t)settings->shards,
-        .connections_max =
-            (uint32_t)(settings->connections + settings->idle_connections) + CONNECTIONS_SPARE,
+        .connections_max = (uint32_t)(settings->connections + settings->idle_connections) +
+                           (uint32_t)settings->slow_clients + CONNECTIONS_SPARE,
+        .sync_delay_ms = (uint32_t)settings->sync_delay_ms,
     };
     enum status status = load_disk_check(settings, error);
     if (status == STATUS_OK)
@@ -351,6 +358,8 @@ conditions_fill(struct load *load)
         .zipf = settings->zipf,
         .hot_percent = (uint32_t)settings->hot_percent,
         .idle_connections = (uint32_t)settings->idle_connections,
+        .slow_clients = (uint32_t)settings->slow_clients,
+        .sync_delay_ms = (uint32_t)settings->sync_delay_ms,
         .prefill = (uint64_t)settings->prefill,
         .server = settings->to,
     };

@@ -67,6 +67,22 @@ static const struct option_row ROWS[] = {
         60000,
         "N",
         "that are open beside the load and say nothing"),
+    INTEGER(
+        "slow-clients",
+        slow_clients,
+        "0",
+        0,
+        10000,
+        "N",
+        "beside it: half send slowly, half read few acks"),
+    INTEGER(
+        "sync-delay",
+        sync_delay_ms,
+        "0",
+        0,
+        10000,
+        "MS",
+        "each fsync of tallyd takes so much longer"),
     FLAG("restart", is_restarted, "kill -9 in the end, measure the next start, and check again"),
     TEXT(
         "to",
@@ -172,9 +188,15 @@ load_settings_complete(struct load_settings *settings, struct error *error)
         return error_set(error, STATUS_INVALID, "--udp or --unix, not both");
     if (settings->is_udp && settings->idle_connections > 0)
         return error_set(error, STATUS_INVALID, "--udp knows no connections that could be idle");
-    bool needs_own = settings->prefill > 0 || settings->is_restarted;
+    if (settings->is_udp && settings->slow_clients > 0)
+        return error_set(
+            error, STATUS_INVALID, "--udp knows no clients that read their acks slowly");
+    bool needs_own = settings->prefill > 0 || settings->is_restarted || settings->sync_delay_ms > 0;
     if (settings->to != NULL && needs_own)
-        return error_set(error, STATUS_INVALID, "--prefill and --restart need a tallyd of our own");
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "--prefill, --sync-delay and --restart need a tallyd of our own");
     if (!zipf_parse(settings->zipf_text, &settings->zipf))
         return error_set(error, STATUS_INVALID, "--zipf takes a number from 0 to 10");
     transport_complete(settings);

@@ -27,6 +27,8 @@ struct load_settings {
     int64_t threads;
     int64_t prefill;
     int64_t idle_connections;
+    int64_t slow_clients;
+    int64_t sync_delay_ms;
     bool is_udp;
     bool is_unix;
     bool is_restarted;

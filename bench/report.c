@@ -86,6 +86,8 @@ conditions_json(struct json_out *json, const struct report *report)
     report_json_real(json, "zipf", conditions->zipf, 2);
     json_count(json, "hot_subject_percent", conditions->hot_percent);
     json_count(json, "idle_connections", conditions->idle_connections);
+    json_count(json, "slow_clients", conditions->slow_clients);
+    json_count(json, "sync_delay_ms", conditions->sync_delay_ms);
     json_count(json, "prefill", conditions->prefill);
     json_key(json, "transport");
     json_text(json, transport_name(conditions->transport));
@@ -179,6 +181,12 @@ unusual_table(const struct report_conditions *conditions, struct buffer *out)
     if (conditions->idle_connections > 0)
         buffer_format(
             out, "%s idle connections,\n", report_grouped(conditions->idle_connections, count));
+    if (conditions->slow_clients > 0)
+        buffer_format(
+            out, "%s slow clients beside,\n", report_grouped(conditions->slow_clients, count));
+    if (conditions->sync_delay_ms > 0)
+        buffer_format(
+            out, "each fsync %s ms longer,\n", report_grouped(conditions->sync_delay_ms, count));
     if (conditions->prefill > 0)
         buffer_format(
             out, "%s identities known before,\n", report_grouped(conditions->prefill, count));

@@ -26,6 +26,8 @@ struct report_conditions {
     double zipf;           // the exponent; 0: subjects alike
     uint32_t hot_percent;  // of events are one subject's
     uint32_t idle_connections;
+    uint32_t slow_clients;
+    uint32_t sync_delay_ms;
     uint64_t prefill;    // identities known before
     const char *server;  // NULL: a private tallyd
 };

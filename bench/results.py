@@ -33,6 +33,8 @@ LOADS = [
     ("one", "chunks of one event", ["--chunk=1", "--in-flight=1024"]),
     ("large", "events of 64 KiB", ["--event-size=65536"]),
     ("idle", "10 k idle connections beside", ["--idle-connections=10000"]),
+    ("slow_clients", "100 clients beside that send or read slowly", ["--slow-clients=100"]),
+    ("slow_disk", "each fsync takes 10 ms longer", ["--sync-delay=10"]),
 ]
 WINDOWS = [0, 1000000, 10000000, 100000000, 300000000]
 PARTS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1]

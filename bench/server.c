@@ -79,7 +79,7 @@ child_run(const struct server *server, char *const *arguments, pid_t parent)
     bool is_ready = log >= 0 && null >= 0 && dup2(null, STDIN_FILENO) >= 0 &&
                     dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0;
     // Our parent may have died before the signal was asked for.
-    if (is_ready && getppid() == parent)
+    if (is_ready && getppid() == parent && slow_disk_enter(&server->disk))
         execv(arguments[0], arguments);
     _exit(EXIT_EXEC_FAILED);
 }
@@ -116,6 +116,9 @@ process_start(struct server *server, struct error *error)
         names[7],
         connections,
         NULL};
+    status = slow_disk_prepare(server->sync_delay_ms, &server->disk, error);
+    if (status != STATUS_OK)
+        return status;
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid < 0)
@@ -123,7 +126,7 @@ process_start(struct server *server, struct error *error)
     if (pid == 0)
         child_run(server, arguments, parent);
     server->pid = pid;
-    return STATUS_OK;
+    return slow_disk_begin(&server->disk, error);
 }
 
 // The last line that tallyd logged, for an error.
@@ -228,7 +231,10 @@ ready_wait(struct server *server, int64_t began_ns, struct error *error)
 enum status
 server_prepare(struct server *server, const struct server_options *options, struct error *error)
 {
-    *server = (struct server){.connections_max = options->connections_max};
+    *server = (struct server){
+        .connections_max = options->connections_max,
+        .sync_delay_ms = options->sync_delay_ms,
+    };
     enum status status = directory_make(server, options->parent_dir, error);
     if (status == STATUS_OK)
         status = check_prepare(server->data, options->shards, options->map_size, error);
@@ -265,6 +271,7 @@ server_kill(struct server *server, struct error *error)
     if (waitpid(server->pid, NULL, 0) != server->pid)
         return error_set_errno(error, "cannot wait for tallyd");
     server->pid = 0;
+    slow_disk_end(&server->disk);
     // It names a process that is gone, and the next one is waited for by it.
     char path[PATH_MAX];
     announcement_path(server, path);
@@ -354,5 +361,6 @@ server_done(struct server *server)
         (void)waitpid(server->pid, NULL, 0);
         server->pid = 0;
     }
+    slow_disk_end(&server->disk);
     scratch_remove(server->dir);
 }

@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "bench/endpoint.h"
+#include "bench/slow_disk.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@ struct server_options {
     uint32_t shards;           // 0: the ledger's default
     uint64_t map_size;         // 0: the ledger's default
     uint32_t connections_max;  // 0: tallyd's default
+    uint32_t sync_delay_ms;    // each fsync takes so much longer
 };
 
 enum { SERVER_ADDRESS_MAX = 256 };
@@ -34,6 +36,8 @@ struct server {
     char udp[SERVER_ADDRESS_MAX];
     char unix_path[SERVER_ADDRESS_MAX];
     uint32_t connections_max;
+    uint32_t sync_delay_ms;
+    struct slow_disk disk;
     pid_t pid;         // 0: none
     int64_t ready_ns;  // from its start to its listening
 };

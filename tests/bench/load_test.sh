@@ -53,6 +53,12 @@ says '"chunk":100,'
 says '"datagrams_resent":[0-9]'
 says '"hot_subject_percent":50,'
 
+load --events 4000 --slow-clients 6 --sync-delay 3 --restart --format json ||
+    fail "slow clients and a slow disk failed"
+says '"usage_matches":true'
+says '"slow_clients":6,'
+says '"sync_delay_ms":3,'
+
 load --events 3000 --prefill 70000 --restart --format json || fail "a prefilled window failed"
 says '"usage_matches":true'
 says '"prefill":70000,'
@@ -77,6 +83,8 @@ refuses 2 --format xml
 refuses 2 --threads 3 --connections 2
 refuses 2 --udp --unix
 refuses 2 --udp --idle-connections 3
+refuses 2 --udp --slow-clients 3
+refuses 2 --sync-delay 5 --to 127.0.0.1:1
 refuses 2 --zipf steep
 refuses 2 --prefill 5 --to 127.0.0.1:1
 refuses 1 --events 1000000000000
