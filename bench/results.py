@@ -24,6 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Name, what it is, options of `tally-bench load`.
 LOADS = [
     ("default", "default conditions", []),
+    ("paced", "open loop at 1 M events/s", ["--rate=1000000"]),
     ("million", "1 M subjects", ["--subjects=1000000"]),
     ("zipf", "subjects by Zipf's law, 0.99", ["--zipf=0.99"]),
     ("hot", "one subject with half of all events", ["--hot-subject=50"]),
@@ -126,7 +127,7 @@ class Run:
         if "window" in kinds:
             for window in WINDOWS:
                 if window <= self.options.window_max:
-                    self.load(f"window_{window}", f"--prefill={window}")
+                    self.load(f"window_{window}", f"--prefill={window}", "--restart")
         if "limits" in kinds:
             self.measure("limits", ["micro", "limits"])
         if "rest" in kinds:
@@ -179,13 +180,34 @@ def load_row(lines, name, title):
 
 def loads_table(lines):
     rows = [load_row(lines, name, title) for name, title, _ in LOADS if has(lines, name)]
-    rows += [load_row(lines, f"window_{window}", f"{short(window)} identities in the window")
-             for window in WINDOWS if window and has(lines, f"window_{window}")]
     if not rows:
         return []
     return ["## Loads", "",
             "| load | events/s acked | spread | ack p50 / p99 / p99.9 ms | server CPU ns an event "
             "| anonymous MiB | runs | usage right |",
+            "|---|---|---|---|---|---|---|---|", *rows, ""]
+
+
+def window_row(lines, window):
+    name = f"window_{window}"
+    rates = values_of(lines, name, "events_acked_per_second")
+    base = median_of(lines, "window_0", "events_acked_per_second") if has(lines, "window_0") else 0
+    part = f"{100 * statistics.median(rates) / base:.0f} %" if base else "-"
+    return (f"| {short(window) if window else 'none'} | {short(statistics.median(rates))} | "
+            f"{spread_of(rates)} | {part} | "
+            f"{median_of(lines, name, 'server_cpu_ns_per_event'):.0f} | "
+            f"{median_of(lines, name, 'server_anon_bytes') / 2**20:.0f} | "
+            f"{median_of(lines, name, 'server_restart_seconds'):.2g} | {len(rates)} |")
+
+
+def windows_table(lines):
+    rows = [window_row(lines, window) for window in WINDOWS if has(lines, f"window_{window}")]
+    if not rows:
+        return []
+    return ["## With identities in the window before", "",
+            "Ready again after kill -9 in the end, with the files' pages still in memory.", "",
+            "| identities before | events/s acked | spread | of the rate with none "
+            "| server CPU ns an event | anonymous MiB | ready again after s | runs |",
             "|---|---|---|---|---|---|---|---|", *rows, ""]
 
 
@@ -432,7 +454,8 @@ def pictures_shown(made):
 def make(options):
     lines = lines_read(options.lines)
     made = pictures(lines)
-    text = "\n".join(head(lines, options.note) + loads_table(lines) + limits_table(lines) +
+    text = "\n".join(head(lines, options.note) + loads_table(lines) + windows_table(lines) +
+                     limits_table(lines) +
                      peers_table(lines) + http_table(lines) + rest_table(lines) +
                      pictures_shown(made))
     for name, content in {**made, "RESULTS.md": text.rstrip() + "\n"}.items():
