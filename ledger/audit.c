@@ -4,24 +4,19 @@
 #include "ledger/audit.h"
 
 #include "base/assert.h"
-#include "base/clock.h"
 #include "base/hash.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_walk.h"
 #include "ledger/shard_view.h"
 #include "ledger/usage_answer.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum { BLOCKS_PER_LOOK = 16 };
-
-static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
-
 struct finding {
     const struct audit_query *query;
     struct reader *reader;
-    struct log_reader log_reader;  // of the shard that is read
-    struct audit_place *places;    // newest first; one more than a page has
+    uint32_t shard;              // that is read
+    struct audit_place *places;  // newest first; one more than a page has
     uint32_t count, capacity;
 };
 
@@ -87,9 +82,13 @@ block_matters(const struct finding *finding, const struct block_header *header)
 
 static enum status
 find_in_block(
-    struct finding *finding, struct tx *log, uint32_t shard, uint64_t sequence, struct error *error)
+    void *context,
+    struct log_reader *reader,
+    struct tx *log,
+    uint64_t sequence,
+    struct error *error)
 {
-    struct log_reader *reader = &finding->log_reader;
+    struct finding *finding = context;
     struct entry entry;
     enum status status = log_look(reader, log, sequence, error);
     if (status || !block_matters(finding, &reader->header))
@@ -100,7 +99,7 @@ find_in_block(
     while (log_next(reader, &entry)) {
         const struct audit_place place = {
             .made_ns = reader->header.arrival_ns,
-            .shard = shard,
+            .shard = finding->shard,
             .block = sequence,
             .index = reader->block.index - 1,
         };
@@ -114,28 +113,9 @@ static enum status
 find_in_shard(struct finding *finding, uint32_t shard, struct error *error)
 {
     struct shard_view *view = &finding->reader->views[shard];
-    uint64_t first = 1;
-    uint64_t head = 0;
+    finding->shard = shard;
     enum status status = shard_view_open(finding->reader->dir, shard, view, error);
-    if (status || view->log == NULL)
-        return status;
-    scoped(tx_done) struct tx log = tx_read(view->log);
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    status = log_first(&log, &first, error);
-    if (!status)
-        status = log_head(&log, &head, error);
-    for (uint64_t sequence = head; !status && sequence >= first; sequence--) {
-        status = find_in_block(finding, &log, shard, sequence, error);
-        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&log);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-            // Retention may have come closer.
-            status = log_first(&log, &first, error);
-        }
-    }
-    log_reader_done(&finding->log_reader);
-    finding->log_reader = (struct log_reader){0};
-    return status ? error_prefix(error, "shard %" PRIu32, shard) : STATUS_OK;
+    return status ? status : log_walk_back(view, find_in_block, finding, error);
 }
 
 // --- entries ---

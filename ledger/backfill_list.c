@@ -2,16 +2,11 @@
 
 #include "base/assert.h"
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "ledger/ledger.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_walk.h"
 #include "ledger/shard_view.h"
 
 #include <stdlib.h>
-
-enum { BLOCKS_PER_LOOK = 16 };
-
-static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
 // What one shard knows of a batch, with what its log says of when and why.
 struct found {
@@ -25,37 +20,29 @@ struct listing {
     uint32_t shards;
 };
 
-// What the records in state/ do not cover yet.
+struct learning {
+    struct batches *batches;
+    struct arena *arena;
+};
+
 static enum status
-tail_learn(
-    const struct shard_view *view,
-    uint64_t position,
-    struct batches *batches,
-    struct arena *arena,
+learn_block(
+    void *context,
+    struct log_reader *reader,
+    struct tx *log,
+    uint64_t sequence,
     struct error *error)
 {
-    scoped(tx_done) struct tx log = tx_read(view->log);
-    scoped(log_reader_done) struct log_reader reader = {0};
+    const struct learning *learning = context;
     const uint16_t wanted = BLOCK_HAS_BACKFILL | BLOCK_HAS_CORRECTIONS;
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    uint64_t head = 0;
     struct entry entry;
-    enum status status = log_head(&log, &head, error);
-    for (uint64_t sequence = position + 1; !status && sequence <= head; sequence++) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&log);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-        }
-        status = log_look(&reader, &log, sequence, error);
-        if (status || (reader.header.flags & wanted) == 0)
-            continue;
-        status = log_open(&reader, &log, sequence, error);
-        while (!status && log_next(&reader, &entry))
-            status = batches_learn(batches, &entry, sequence, arena, error);
-        if (!status)
-            status = log_end(&reader, error);
-    }
-    return status;
+    enum status status = log_look(reader, log, sequence, error);
+    if (status || (reader->header.flags & wanted) == 0)
+        return status;
+    status = log_open(reader, log, sequence, error);
+    while (!status && log_next(reader, &entry))
+        status = batches_learn(learning->batches, &entry, sequence, learning->arena, error);
+    return status ? status : log_end(reader, error);
 }
 
 // The first entry of the kind and batch in this block; none in block 0.
@@ -116,6 +103,7 @@ shard_list(struct listing *listing, const char *dir, uint32_t shard, struct erro
 {
     scoped(shard_view_done) struct shard_view view = {0};
     struct batches batches = {0};
+    struct learning learning = {.batches = &batches, .arena = listing->arena};
     uint64_t position = 0;
     enum status status = shard_view_open(dir, shard, &view, error);
     if (!status && view.state != NULL) {
@@ -126,10 +114,10 @@ shard_list(struct listing *listing, const char *dir, uint32_t shard, struct erro
     }
     if (status || view.log == NULL)
         return status;
-    status = tail_learn(&view, position, &batches, listing->arena, error);
+    status = log_walk_tail(&view, position, learn_block, &learning, error);
     for (uint32_t i = 0; i < batches.count && !status; i++)
         status = batch_list(listing, &view, &batches.list[i], error);
-    return status ? error_prefix(error, "shard %u", shard) : STATUS_OK;
+    return status;
 }
 
 static int

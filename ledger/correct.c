@@ -1,18 +1,13 @@
 #include "ledger/correct.h"
 
 #include "base/assert.h"
-#include "base/clock.h"
 #include "base/unpack.h"
 #include "ledger/intake.h"
 #include "ledger/log_kept.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_walk.h"
 #include "ledger/shard_view.h"
 
 #include <inttypes.h>
-
-enum { BLOCKS_PER_LOOK = 16 };
-
-static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
 // What an event may come with (DESIGN section 4).
 static bool
@@ -150,30 +145,28 @@ find_current(
     struct found *found,
     struct error *error)
 {
-    scoped(tx_done) struct tx tx = tx_read(log);
+    scoped(snapshot_done) struct snapshot snapshot = snapshot_of(log);
     scoped(log_reader_done) struct log_reader reader = {0};
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
+    struct tx *tx = &snapshot.tx;
     uint64_t sequence = 0;
-    enum status status = log_kept_read(&tx, &found->kept, error);
+    enum status status = log_kept_read(tx, &found->kept, error);
     if (!status)
-        status = log_head(&tx, &sequence, error);
+        status = log_head(tx, &sequence, error);
     for (; !status && sequence >= found->kept.first && !found->is_found; sequence--) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&tx);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-            // Retention may have come up to here.
-            status = log_kept_read(&tx, &found->kept, error);
+        // Retention may have come up to here.
+        if (snapshot_renew(&snapshot, sequence)) {
+            status = log_kept_read(tx, &found->kept, error);
             if (status || sequence < found->kept.first)
                 break;
         }
-        status = log_look(&reader, &tx, sequence, error);
+        status = log_look(&reader, tx, sequence, error);
         const struct block_header *header = &reader.header;
         bool is_beside = !status && correction->has_time &&
                          (header->time_max_ns < correction->time_ns ||
                           header->time_min_ns > correction->time_ns);
         if (status || is_beside)
             continue;
-        status = log_open(&reader, &tx, sequence, error);
+        status = log_open(&reader, tx, sequence, error);
         if (!status)
             status = find_in_block(correction, &reader, arena, found, error);
     }

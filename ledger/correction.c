@@ -1,15 +1,10 @@
 #include "ledger/correction.h"
 
 #include "base/assert.h"
-#include "base/clock.h"
 #include "ledger/log_kept.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_walk.h"
 
 #include <stdlib.h>
-
-enum { BLOCKS_PER_LOOK = 16 };
-
-static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
 struct place {
     uint64_t block;
@@ -100,22 +95,18 @@ read_wanted(
     const struct wanted *wanted,
     struct error *error)
 {
-    scoped(tx_done) struct tx tx = tx_read(log);
+    scoped(snapshot_done) struct snapshot snapshot = snapshot_of(log);
     scoped(log_reader_done) struct log_reader reader = {0};
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     uint64_t sequence = wanted->first;
     must(wanted->first > 0);
-    enum status status = skip_deleted(&tx, &sequence, error);
+    enum status status = skip_deleted(&snapshot.tx, &sequence, error);
     while (!status && sequence <= wanted->last) {
-        status = log_look(&reader, &tx, sequence, error);
+        status = log_look(&reader, &snapshot.tx, sequence, error);
         if (!status && is_wanted(&reader.header, wanted))
-            status = read_block(corrections, &reader, &tx, wanted, error);
+            status = read_block(corrections, &reader, &snapshot.tx, wanted, error);
         sequence++;
-        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&tx);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-            status = skip_deleted(&tx, &sequence, error);
-        }
+        if (!status && snapshot_renew(&snapshot, sequence))
+            status = skip_deleted(&snapshot.tx, &sequence, error);
     }
     if (!status && buffer_failed(&corrections->places))
         status = error_set(error, STATUS_NO_MEMORY, "no memory for the corrections of the log");

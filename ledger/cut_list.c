@@ -3,16 +3,12 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/cut_record.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_walk.h"
 #include "ledger/shard_view.h"
 #include "ledger/usage_answer.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-
-enum { BLOCKS_PER_LOOK = 16 };
-
-static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
 // A cut of one shard.
 struct found {
@@ -31,40 +27,33 @@ listing_done(struct listing *listing)
     buffer_done(&listing->found);
 }
 
-// What the records in state/ do not cover yet.
+struct learning {
+    struct cuts *cuts;
+    struct arena *arena;
+};
+
 static enum status
-tail_learn(
-    const struct shard_view *view,
-    uint64_t position,
-    struct cuts *cuts,
-    struct arena *arena,
+learn_block(
+    void *context,
+    struct log_reader *reader,
+    struct tx *log,
+    uint64_t sequence,
     struct error *error)
 {
-    scoped(tx_done) struct tx log = tx_read(view->log);
-    scoped(log_reader_done) struct log_reader reader = {0};
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    uint64_t head = 0;
+    const struct learning *learning = context;
+    struct cuts *cuts = learning->cuts;
     struct entry entry;
-    enum status status = log_head(&log, &head, error);
-    for (uint64_t sequence = position + 1; !status && sequence <= head; sequence++) {
-        if (sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&log);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-        }
-        status = log_look(&reader, &log, sequence, error);
-        if (status || (reader.header.flags & BLOCK_HAS_CUT) == 0)
-            continue;
-        status = log_open(&reader, &log, sequence, error);
-        while (!status && log_next(&reader, &entry))
-            if (entry.kind == ENTRY_CUT && cuts->count < CUTS_MAX)
-                cuts_add(
-                    cuts,
-                    &(struct cut){entry.note.cut, entry.time_ns / SECOND_NS, sequence},
-                    arena);
-        if (!status)
-            status = log_end(&reader, error);
-    }
-    return status;
+    enum status status = log_look(reader, log, sequence, error);
+    if (status || (reader->header.flags & BLOCK_HAS_CUT) == 0)
+        return status;
+    status = log_open(reader, log, sequence, error);
+    while (!status && log_next(reader, &entry))
+        if (entry.kind == ENTRY_CUT && cuts->count < CUTS_MAX)
+            cuts_add(
+                cuts,
+                &(struct cut){entry.note.cut, entry.time_ns / SECOND_NS, sequence},
+                learning->arena);
+    return status ? status : log_end(reader, error);
 }
 
 // Headers alone; retention may have deleted them.
@@ -75,13 +64,15 @@ moments_read(
     struct listing *listing,
     struct error *error)
 {
+    if (cuts->count == 0 || view->log == NULL)
+        return STATUS_OK;
     scoped(tx_done) struct tx log = tx_read(view->log);
     scoped(log_reader_done) struct log_reader reader = {0};
     for (uint32_t i = 0; i < cuts->count; i++) {
         struct found found = {.cut = cuts->list[i]};
         enum status status = log_look(&reader, &log, found.cut.block, error);
         if (status && status != STATUS_NOT_FOUND)
-            return status;
+            return error_prefix(error, "shard %" PRIu32, view->shard);
         if (!status)
             found.made_ns = reader.header.arrival_ns;
         buffer_put(&listing->found, &found, sizeof found);
@@ -94,6 +85,7 @@ shard_list(struct listing *listing, struct reader *reader, uint32_t shard, struc
 {
     struct shard_view *view = &reader->views[shard];
     struct cuts cuts = {0};
+    struct learning learning = {.cuts = &cuts, .arena = listing->arena};
     uint64_t position = 0;
     enum status status = shard_view_open(reader->dir, shard, view, error);
     if (!status && view->state != NULL) {
@@ -102,12 +94,9 @@ shard_list(struct listing *listing, struct reader *reader, uint32_t shard, struc
         if (!status)
             status = cuts_read(&state, &cuts, listing->arena, error);
     }
-    if (status || view->log == NULL)
-        return status;
-    status = tail_learn(view, position, &cuts, listing->arena, error);
     if (!status)
-        status = moments_read(view, &cuts, listing, error);
-    return status ? error_prefix(error, "shard %" PRIu32, shard) : STATUS_OK;
+        status = log_walk_tail(view, position, learn_block, &learning, error);
+    return status ? status : moments_read(view, &cuts, listing, error);
 }
 
 static int

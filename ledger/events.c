@@ -5,19 +5,14 @@
 #include "ledger/events.h"
 
 #include "base/assert.h"
-#include "base/clock.h"
 #include "ledger/events_fault.h"
 #include "ledger/events_status.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_walk.h"
 #include "ledger/shard_view.h"
 #include "ledger/usage_answer.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-
-enum { BLOCKS_PER_LOOK = 16 };
-
-static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
 // A place in the order.
 struct place {
@@ -37,7 +32,7 @@ struct kept {
 struct listing {
     const struct events_query *query;
     struct reader *reader;
-    struct log_reader log_reader;  // of the shard that is read
+    uint32_t shard;  // that is read
     bool has_after;
     struct place after;
     struct kept *kept;
@@ -220,10 +215,13 @@ is_id_wanted(const struct events_query *query, const struct entry *entry)
 }
 
 static bool
-is_wanted(const struct listing *listing, const struct entry *entry, const struct place *place)
+is_wanted(
+    const struct listing *listing,
+    const struct entry *entry,
+    const struct place *place,
+    int64_t arrival_ns)
 {
     const struct events_query *query = listing->query;
-    int64_t arrival_ns = listing->log_reader.header.arrival_ns;
     return entry->kind == ENTRY_EVENT && is_within(entry->time_ns, query->from_ns, query->to_ns) &&
            is_same(query->subject, entry->subject) && is_same(query->type, entry->type) &&
            is_same(query->source, entry->source) && is_id_wanted(query, entry) &&
@@ -246,9 +244,13 @@ block_matters(const struct listing *listing, const struct block_header *header)
 
 static enum status
 listing_block(
-    struct listing *listing, struct tx *log, uint32_t shard, uint64_t sequence, struct error *error)
+    void *context,
+    struct log_reader *reader,
+    struct tx *log,
+    uint64_t sequence,
+    struct error *error)
 {
-    struct log_reader *reader = &listing->log_reader;
+    struct listing *listing = context;
     struct entry entry;
     enum status status = log_look(reader, log, sequence, error);
     if (status || !block_matters(listing, &reader->header))
@@ -260,11 +262,11 @@ listing_block(
     while (log_next(reader, &entry)) {
         const struct place place = {
             .time_ns = entry.time_ns,
-            .shard = shard,
+            .shard = listing->shard,
             .block = sequence,
             .index = reader->block.index - 1,
         };
-        if (is_wanted(listing, &entry, &place))
+        if (is_wanted(listing, &entry, &place, reader->header.arrival_ns))
             listing_add(listing, &place, reader->header.arrival_ns, &entry);
     }
     return log_end(reader, error);
@@ -275,28 +277,9 @@ static enum status
 listing_shard(struct listing *listing, uint32_t shard, struct error *error)
 {
     struct shard_view *view = &listing->reader->views[shard];
-    uint64_t first = 1;
-    uint64_t head = 0;
+    listing->shard = shard;
     enum status status = shard_view_open(listing->reader->dir, shard, view, error);
-    if (status || view->log == NULL)
-        return status;
-    scoped(tx_done) struct tx log = tx_read(view->log);
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    status = log_first(&log, &first, error);
-    if (!status)
-        status = log_head(&log, &head, error);
-    for (uint64_t sequence = head; !status && sequence >= first; sequence--) {
-        status = listing_block(listing, &log, shard, sequence, error);
-        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&log);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-            // Retention may have come closer.
-            status = log_first(&log, &first, error);
-        }
-    }
-    log_reader_done(&listing->log_reader);
-    listing->log_reader = (struct log_reader){0};
-    return status ? error_prefix(error, "shard %u", shard) : STATUS_OK;
+    return status ? status : log_walk_back(view, listing_block, listing, error);
 }
 
 // --- the page ---

@@ -1,12 +1,7 @@
 #include "ledger/events_status.h"
 
 #include "base/assert.h"
-#include "base/clock.h"
-#include "ledger/log_reader.h"
-
-enum { BLOCKS_PER_LOOK = 16 };
-
-static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
+#include "ledger/log_walk.h"
 
 const char *
 events_status_name(enum events_status status)
@@ -132,21 +127,17 @@ events_status_find(
         search_bound(&search);
     if (search.first == 0)
         return STATUS_OK;
-    scoped(tx_done) struct tx log = tx_read(view->log);
+    scoped(snapshot_done) struct snapshot log = snapshot_of(view->log);
     scoped(log_reader_done) struct log_reader reader = {0};
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
     uint64_t head = 0;
     uint64_t sequence = search.first + 1;
-    enum status status = log_head(&log, &head, error);
+    enum status status = log_head(&log.tx, &head, error);
     if (!status)
-        status = skip_deleted(&log, &sequence, error);
+        status = skip_deleted(&log.tx, &sequence, error);
     while (!status && sequence <= head) {
-        status = search_block(&search, &reader, &log, sequence++, error);
-        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&log);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-            status = skip_deleted(&log, &sequence, error);
-        }
+        status = search_block(&search, &reader, &log.tx, sequence++, error);
+        if (!status && snapshot_renew(&log, sequence))
+            status = skip_deleted(&log.tx, &sequence, error);
     }
     return status ? error_prefix(error, "shard %u", view->shard) : STATUS_OK;
 }

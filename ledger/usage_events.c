@@ -4,16 +4,11 @@
 #include "ledger/usage_events.h"
 
 #include "base/assert.h"
-#include "base/clock.h"
 #include "ledger/correction.h"
 #include "ledger/log_kept.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_walk.h"
 #include "ledger/shard_view.h"
 #include "ledger/usage_answer.h"
-
-enum { BLOCKS_PER_LOOK = 16 };
-
-static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
 struct events_run {
     const struct usage_plan *plan;
@@ -107,16 +102,12 @@ run_blocks(
     struct events_run *run, struct env *env, uint64_t first, uint64_t last, struct error *error)
 {
     const int64_t from_ns = run->plan->from_ns;
-    scoped(tx_done) struct tx log = tx_read(env);
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    enum status status = log_kept_answers(&log, from_ns, last, &first, error);
+    scoped(snapshot_done) struct snapshot log = snapshot_of(env);
+    enum status status = log_kept_answers(&log.tx, from_ns, last, &first, error);
     for (uint64_t sequence = first; !status && run->goes_on && sequence <= last;) {
-        status = run_block(run, &log, sequence++, error);
-        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&log);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-            status = log_kept_answers(&log, from_ns, last, &sequence, error);
-        }
+        status = run_block(run, &log.tx, sequence++, error);
+        if (!status && snapshot_renew(&log, sequence))
+            status = log_kept_answers(&log.tx, from_ns, last, &sequence, error);
     }
     return status;
 }

@@ -7,11 +7,11 @@
 #include "ledger/correction.h"
 #include "ledger/cover.h"
 #include "ledger/log_kept.h"
-#include "ledger/log_reader.h"
+#include "ledger/log_walk.h"
 #include "ledger/uniques.h"
 
 // A look at the clock costs more than a cell, so it comes every so many steps.
-enum { CELLS_PER_LOOK = 1024, BLOCKS_PER_LOOK = 16, HOUR_S = 3600 };
+enum { CELLS_PER_LOOK = 1024, HOUR_S = 3600 };
 
 static const int64_t SNAPSHOT_MAX_NS = 500 * 1000000LL;
 
@@ -449,17 +449,13 @@ scan_blocks(struct log_scan *run, uint64_t sequence, struct error *error)
 {
     const struct usage_blocks *blocks = run->blocks;
     const int64_t from_ns = part_from(run->scan, blocks->part);
-    scoped(tx_done) struct tx log = tx_read(run->scan->view->log);
-    int64_t deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-    enum status status = log_kept_answers(&log, from_ns, blocks->last, &sequence, error);
+    scoped(snapshot_done) struct snapshot log = snapshot_of(run->scan->view->log);
+    enum status status = log_kept_answers(&log.tx, from_ns, blocks->last, &sequence, error);
     while (!status && sequence <= blocks->last) {
-        status = scan_block(run, &log, sequence, error);
+        status = scan_block(run, &log.tx, sequence, error);
         sequence++;
-        if (!status && sequence % BLOCKS_PER_LOOK == 0 && clock_monotonic_ns() > deadline_ns) {
-            tx_renew(&log);
-            deadline_ns = clock_monotonic_ns() + SNAPSHOT_MAX_NS;
-            status = log_kept_answers(&log, from_ns, blocks->last, &sequence, error);
-        }
+        if (!status && snapshot_renew(&log, sequence))
+            status = log_kept_answers(&log.tx, from_ns, blocks->last, &sequence, error);
     }
     return status;
 }

@@ -558,7 +558,7 @@ MODULE_MUTANTS = [
      "place_order(place, &query->after) < 0);", "place_order(place, &query->after) <= 0);"),
     ("audit-early", "a page is of the newest corrections", "audit", "ledger/audit.c",
      "(is_full && made_ns < finding->", "(is_full && made_ns > finding->"),
-    ("cut-tail", "a cut is listed before it is in the cells", "audit", "ledger/cut_list.c",
+    ("cut-tail", "a cut is listed before it is in the cells", "audit", "ledger/log_walk.c",
      "uint64_t sequence = position + 1; !status", "uint64_t sequence = position + 2; !status"),
     ("chunk-is-id", "a chunk is no id", "events", "ledger/events.c",
      "    if (id.size == 0 || (entry->flags & ENTRY_ID_IS_CHUNK) != 0)\n",
