@@ -148,7 +148,8 @@ env_open_dbs(struct env *env, const struct env_options *options, bool is_new)
         return code;
     }
     env->dbs_count = options->dbs_count;
-    return mdb_txn_commit(txn);
+    code = mdb_txn_commit(txn);
+    return code == 0 && !is_new ? env_find_map(env, options->dbs[0].name) : code;
 }
 
 static void
@@ -412,24 +413,24 @@ reader_scan_line(const char *line, void *context)
 static int
 free_pages(struct env *env, uint64_t *out_pages)
 {
-    MDB_txn *txn;
+    scoped(tx_done) struct tx tx = tx_read(env);
     MDB_cursor *cursor = NULL;
     MDB_val key;
     MDB_val value;
     uint64_t pages = 0;
-    int code = mdb_txn_begin(env->handle, NULL, MDB_RDONLY, &txn);
-    if (code)
-        return code;
-    code = mdb_cursor_open(txn, 0, &cursor);
+    if (tx.status)
+        return tx.code;
+    int code = mdb_cursor_open(tx.handle, 0, &cursor);
     while (code == 0) {
         size_t count = 0;
         code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        if (code == 0 && !tx_holds(&tx, value))
+            code = MDB_CORRUPTED;
         if (code == 0 && value.mv_size >= sizeof count)
             memcpy(&count, value.mv_data, sizeof count);
         pages += count;
     }
     mdb_cursor_close(cursor);
-    mdb_txn_abort(txn);
     *out_pages = pages;
     return code == MDB_NOTFOUND ? 0 : code;
 }

@@ -14,7 +14,8 @@
 // Facts that shape it (LMDB 0.9.24): one handle per process and environment; opened after fork;
 // MDB_NOTLS; one write transaction at a time; MAP_FULL is an operating error (STATUS_FULL); no
 // WRITEMAP, no NOSYNC. Views of keys and values end with their transaction; a value put is copied,
-// except tx_reserve. Keys are at most 511 bytes. Read transactions are short (a second): long work
+// except tx_reserve. No view reaches beyond the map, whatever a damaged page says: that is
+// STATUS_CORRUPT. Keys are at most 511 bytes. Read transactions are short (a second): long work
 // renews them between steps. Owner: env by who opened it; tx by its thread.
 
 #include "base/bytes.h"
@@ -87,6 +88,7 @@ struct tx {
     enum status status;  // the first failure
     int code;            // its LMDB or errno code
     const char *step;    // "put", "commit", ...
+    uint64_t used;       // bytes of the map that have pages
     bool is_write;
 };
 

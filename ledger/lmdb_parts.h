@@ -20,6 +20,10 @@ struct env {
     enum db_key keys[ENV_DB_MAX];
     uint32_t dbs_count;
     bool is_read_only;
+    // Where its pages are mapped, by their numbers.
+    const uint8_t *map;
+    uint64_t map_size;
+    uint32_t page_size;
     // Who it is, for sharing: the directory, and the process that opened it (a fork's child starts
     // anew).
     dev_t device;
@@ -35,3 +39,9 @@ enum status env_status_of(int code);
 enum status env_error(const char *path, const char *step, int code, struct error *error);
 // Of a write that failed with this code: what it means.
 int env_code_of_write(const struct env *env, int code);
+
+// Fills where the map is: once, when the databases are open. An LMDB code.
+int env_find_map(struct env *env, const char *name);
+// Whether a view that LMDB gave lies in the map. In a write transaction it may also be of a page
+// that was written, which is anywhere else.
+bool tx_holds(const struct tx *tx, MDB_val view);

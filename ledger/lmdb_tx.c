@@ -33,6 +33,18 @@ tx_fail(struct tx *tx, const char *step, int code)
     must(tx->status != STATUS_OK);
 }
 
+// Pages of the newest commit, which may be more than the transaction's own.
+static void
+tx_find_used(struct tx *tx)
+{
+    MDB_envinfo info;
+    int code = mdb_env_info(tx->env->handle, &info);
+    must(code == 0);
+    const uint64_t pages_max = tx->env->map_size / tx->env->page_size;
+    tx->used =
+        (info.me_last_pgno < pages_max ? info.me_last_pgno + 1 : pages_max) * tx->env->page_size;
+}
+
 static struct tx
 tx_begin(struct env *env, bool is_write)
 {
@@ -44,6 +56,7 @@ tx_begin(struct env *env, bool is_write)
     int code = mdb_txn_begin(env->handle, NULL, is_write ? 0 : MDB_RDONLY, &txn);
     tx_fail(&tx, "begin a transaction", code);
     tx.handle = code == 0 ? txn : NULL;
+    tx_find_used(&tx);
     return tx;
 }
 
@@ -96,6 +109,7 @@ tx_renew(struct tx *tx)
         return;
     mdb_txn_reset(tx->handle);
     tx_fail(tx, "renew a transaction", mdb_txn_renew(tx->handle));
+    tx_find_used(tx);
 }
 
 // Not MDB_envinfo's number: the meta page shows a commit some moments before readers get it, so
@@ -138,6 +152,8 @@ tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value)
     int code = mdb_get(tx->handle, tx->env->dbs[db], &key_val, &value);
     if (code == MDB_NOTFOUND)
         return false;
+    if (code == 0 && !tx_holds(tx, value))
+        code = MDB_CORRUPTED;
     tx_fail(tx, "get", code);
     if (code)
         return false;
@@ -237,6 +253,8 @@ walk_move(struct walk *walk, MDB_val key, MDB_cursor_op op)
     int code = mdb_cursor_get(walk->handle, &key, &value, op);
     if (code == MDB_NOTFOUND)
         return false;
+    if (code == 0 && (!tx_holds(walk->tx, key) || !tx_holds(walk->tx, value)))
+        code = MDB_CORRUPTED;
     tx_fail(walk->tx, "walk", code);
     if (code)
         return false;

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -373,6 +374,142 @@ Test(lmdb_env, a_snapshot_is_never_behind_a_revision_taken_before)
     }
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     cr_assert_gt(env_revision(env), COMMITS);
+    env_close(env);
+    temp_dir_remove(dir);
+}
+
+// --- damaged pages ---
+
+enum { PAGE = 4096, HEADER = 16, NODE_HEADER = 8, ENTRIES = 40 };
+
+// The page of the file in which a key lies, and where in it its entry begins.
+struct place {
+    uint8_t page[PAGE];
+    off_t offset;
+    size_t node;
+};
+
+static struct place
+place_of(const char *dir, const char *key)
+{
+    struct place place;
+    uint64_t number;
+    struct env *env = open_env(dir, true);
+    struct tx tx = tx_read(env);
+    struct walk walk = walk_open(&tx, TEXT);
+    cr_assert(walk_seek(&walk, bytes_text(key)));
+    size_t at = (uintptr_t)walk.key.data % PAGE;
+    memcpy(place.page, walk.key.data - at, PAGE);
+    memcpy(&number, place.page, sizeof number);
+    place.offset = (off_t)(number * PAGE);
+    place.node = at - NODE_HEADER;
+    walk_done(&walk);
+    tx_done(&tx);
+    env_close(env);
+    return place;
+}
+
+static void
+place_put(const char *dir, const struct place *place, const uint8_t page[PAGE])
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
+    int fd = open(path, O_WRONLY);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pwrite(fd, page, PAGE, place->offset), PAGE);
+    (void)close(fd);
+}
+
+static void
+fill(const char *dir, const char *value)
+{
+    struct env *env = open_env(dir, false);
+    struct error error = {0};
+    char key[8];
+    struct tx tx = tx_write(env);
+    for (int i = 0; i < ENTRIES; i++) {
+        (void)snprintf(key, sizeof key, "key-%02d", i);
+        tx_put(&tx, TEXT, bytes_text(key), bytes_text(value));
+    }
+    succeed(tx_commit(&tx, &error), &error);
+    env_close(env);
+}
+
+// What is refused of the entry, by all who may read it.
+static void
+check_refused(const char *dir, const char *key, bool is_read_only)
+{
+    struct error error = {0};
+    struct bytes value;
+    struct env *env = open_env(dir, is_read_only);
+    struct tx tx = is_read_only ? tx_read(env) : tx_write(env);
+    cr_assert_not(tx_get(&tx, TEXT, bytes_text(key), &value));
+    cr_assert_eq(tx_check(&tx, &error), STATUS_CORRUPT);
+    cr_assert_not_null(strstr(error.text, dir), "%s", error.text);
+    tx_done(&tx);
+    tx = is_read_only ? tx_read(env) : tx_write(env);
+    struct walk walk = walk_open(&tx, TEXT);
+    size_t seen = 0;
+    for (bool more = walk_first(&walk); more; more = walk_next(&walk))
+        seen += bytes_compare(walk.key, bytes_text(key)) < 0;
+    cr_assert_eq(seen, 7);
+    cr_assert_eq(tx_check(&tx, NULL), STATUS_CORRUPT);
+    walk_done(&walk);
+    tx_done(&tx);
+    env_close(env);
+}
+
+Test(lmdb_env, no_view_reaches_beyond_the_map)
+{
+    static const uint32_t sizes[] = {1U << 19, 1U << 20, 1U << 26, UINT32_MAX};
+    char dir[64];
+    uint8_t page[PAGE];
+    temp_dir_make(dir);
+    fill(dir, "value");
+    const struct place place = place_of(dir, "key-07");
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        memcpy(page, place.page, PAGE);
+        memcpy(page + place.node, &sizes[i], sizeof sizes[i]);
+        place_put(dir, &place, page);
+        check_refused(dir, "key-07", true);
+        check_refused(dir, "key-07", false);
+    }
+    place_put(dir, &place, place.page);
+    struct env *env = open_env(dir, true);
+    struct tx tx = tx_read(env);
+    struct bytes value;
+    cr_assert(tx_get(&tx, TEXT, bytes_text("key-07"), &value));
+    tx_done(&tx);
+    env_close(env);
+    temp_dir_remove(dir);
+}
+
+// Pages that a transaction wrote lie outside of the map, and those that a later commit adds are in
+// it.
+Test(lmdb_env, views_of_all_pages_are_given)
+{
+    char dir[64];
+    char large[3 * PAGE];
+    struct error error = {0};
+    struct bytes value;
+    temp_dir_make(dir);
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    struct env *env = open_env(dir, false);
+    for (int i = 0; i < ENTRIES; i++) {
+        char key[8];
+        (void)snprintf(key, sizeof key, "key-%02d", i);
+        struct tx tx = tx_write(env);
+        tx_put(&tx, TEXT, bytes_text(key), bytes_text(large));
+        cr_assert(tx_get(&tx, TEXT, bytes_text(key), &value));
+        cr_assert_eq(value.size, sizeof large - 1);
+        cr_assert(tx_get(&tx, TEXT, bytes_text("key-00"), &value));
+        succeed(tx_commit(&tx, &error), &error);
+        tx = tx_read(env);
+        cr_assert(tx_get(&tx, TEXT, bytes_text(key), &value));
+        cr_assert_eq(value.size, sizeof large - 1);
+        tx_done(&tx);
+    }
     env_close(env);
     temp_dir_remove(dir);
 }

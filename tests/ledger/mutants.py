@@ -526,6 +526,8 @@ MODULE_MUTANTS = [
      "        status = dir_sync(path.text, error);"),
     ("env-in-place", "a new environment is made beside its place", "lmdb_env",
      "ledger/lmdb_env.c", "\"%s/data.mdb.new\", path);", "\"%s/data.mdb\", path);"),
+    ("view-beyond", "no view reaches beyond the map", "lmdb_env", "ledger/lmdb_map.c",
+     "        return view.mv_size <= tx->used - at;", "        return view.mv_size <= UINT32_MAX;"),
     ("head-left-torn", "a head that a crash left is made again", "head",
      "ledger/head.c",
      "    if ((!is_there &&",

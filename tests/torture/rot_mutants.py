@@ -67,6 +67,9 @@ MUTANTS = [
      "        (void)options;"),
     ("registry-unsearched", "a meter that is not found is not there", "ledger/registry.c",
      "    if (!status && (!is_sound || left > 0))", "    if (!status && left > UINT32_MAX)"),
+    ("view-beyond", "no view reaches beyond the map", "ledger/lmdb_map.c",
+     "        return view.mv_size <= tx->used - at;",
+     "        return view.mv_size <= UINT32_MAX;"),
     ("crash-untold", "who crashes says what it read", "ledger/lmdb_env.c",
      "        code = mdb_env_set_assert(env->handle, on_assert);", "        (void)on_assert;"),
 ]
