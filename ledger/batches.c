@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "ledger/cell.h"
+#include "ledger/state_meta.h"
 
 #include <inttypes.h>
 
@@ -226,8 +227,10 @@ batch_read(struct bytes key, struct bytes value, struct batch *out)
 enum status
 batches_read(struct tx *state, struct batches *batches, struct arena *arena, struct error *error)
 {
-    enum status status = STATUS_OK;
     must(batches->count == 0);
+    enum status status = state_meta_check(state, error);
+    if (status)
+        return status;
     struct walk walk = walk_open(state, STATE_DB_META);
     bool more = walk_seek(&walk, bytes_of(batch_prefix, BATCH_PREFIX_SIZE));
     for (; more && !status && batch_key_is(walk.key); more = walk_next(&walk)) {

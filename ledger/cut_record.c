@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "ledger/cell.h"
+#include "ledger/state_meta.h"
 
 enum { CUT_NAME_SIZE = 3, CUT_NUMBERS_SIZE = 16, CUT_VALUE_SIZE = CUT_NUMBERS_SIZE + 8 };
 
@@ -51,8 +52,10 @@ cut_read(struct bytes key, struct bytes value, struct cut *out)
 enum status
 cuts_read(struct tx *state, struct cuts *cuts, struct arena *arena, struct error *error)
 {
-    enum status status = STATUS_OK;
     must(cuts->count == 0);
+    enum status status = state_meta_check(state, error);
+    if (status)
+        return status;
     struct walk walk = walk_open(state, STATE_DB_META);
     bool more = walk_seek(&walk, bytes_of(cut_name, sizeof cut_name));
     for (; more && !status && cut_key_is(walk.key); more = walk_next(&walk)) {

@@ -19,7 +19,7 @@ struct bytes cut_key(uint32_t number, uint8_t bytes[CUT_KEY_SIZE]);
 bool cut_key_is(struct bytes key);
 // STATUS_CORRUPT: its checksum does not match.
 enum status cut_read(struct bytes key, struct bytes value, struct cut *out) CHECKED;
-// cuts is empty. STATUS_CORRUPT: a record is damaged.
+// cuts is empty. STATUS_CORRUPT: a record is damaged, or may be missing.
 enum status
 cuts_read(struct tx *state, struct cuts *cuts, struct arena *arena, struct error *error) CHECKED;
 // Those of blocks after this position.

@@ -259,6 +259,13 @@ generations_fit_filters(struct generations *generations, struct error *error)
 
 // --- open and close ---
 
+static bool
+generation_is_whole(struct bytes key, struct bytes value)
+{
+    struct generation generation;
+    return generation_read(key, value, &generation);
+}
+
 static enum status
 open_record(struct generations *generations, const struct walk *walk, struct error *error)
 {
@@ -314,10 +321,19 @@ open_records(struct generations *generations, struct error *error)
     scoped(tx_done) struct tx tx = tx_read(generations->options.state);
     enum status status =
         state_dedup_position(&tx, &generations->position, &generations->expired, error);
+    // One that is missing would be forgotten, with all its identities.
+    bool is_whole = tx_is_whole(&tx, STATE_DB_GENERATIONS, generation_is_whole);
     struct walk walk = walk_open(&tx, STATE_DB_GENERATIONS);
     for (bool more = walk_first(&walk); more && !status; more = walk_next(&walk))
         status = open_record(generations, &walk, error);
     walk_done(&walk);
+    if (!status)
+        status = tx_check(&tx, error);
+    if (!status && !is_whole)
+        status = error_set(
+            error,
+            STATUS_CORRUPT,
+            "identities: the record of a generation is missing: restore the ledger from a backup");
     if (!status)
         open_orphans(generations, &tx);
     return status ? status : tx_check(&tx, error);

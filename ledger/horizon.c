@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "ledger/state_meta.h"
 
 #include <stdio.h>
 
@@ -114,7 +115,7 @@ read_time(
 }
 
 enum status
-horizons_read(struct tx *state, struct horizons *out, struct error *error)
+horizons_look(struct tx *state, struct horizons *out, struct error *error)
 {
     static const enum cell_width utc[KINDS_UTC] = {
         CELL_QUARTER_HOUR, CELL_HOUR, CELL_DAY, CELL_MONTH};
@@ -135,6 +136,13 @@ horizons_read(struct tx *state, struct horizons *out, struct error *error)
             status = read_number(state, "rule", &one->kind, &one->rules, error);
     }
     return status ? status : tx_check(state, error);
+}
+
+enum status
+horizons_read(struct tx *state, struct horizons *out, struct error *error)
+{
+    enum status status = horizons_look(state, out, error);
+    return status ? status : state_meta_check(state, error);
 }
 
 static void

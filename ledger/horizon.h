@@ -36,8 +36,10 @@ struct horizons {
 };
 
 // Reads all; kinds of zones have no zone until horizons_zone gives it. STATUS_CORRUPT: a record is
-// damaged.
+// damaged, or may be missing.
 enum status horizons_read(struct tx *state, struct horizons *out, struct error *error) CHECKED;
+// Likewise, but takes what is not there for never written: for who looks through all records.
+enum status horizons_look(struct tx *state, struct horizons *out, struct error *error) CHECKED;
 // Gives the zone to its kinds. With is_new a zone without a number gets one. False: it has none, or
 // there is no room for another.
 bool horizons_zone(struct horizons *horizons, const struct zone *zone, bool is_new);

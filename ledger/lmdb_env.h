@@ -106,6 +106,16 @@ void tx_renew(struct tx *tx);
 // Fills error from a sticky failure; STATUS_OK when there is none.
 enum status tx_check(const struct tx *tx, struct error *error) CHECKED;
 
+// Whether a database (of DB_KEY_BYTES) has as many entries as LMDB counted when they were written,
+// one after another, each of them whole: then what is not among them never was there. Reads all.
+// False also when the transaction failed.
+bool tx_is_whole(
+    struct tx *tx, uint32_t db, bool (*entry_is_whole)(struct bytes key, struct bytes value));
+// For who looks through a snapshot and need not do so again: one note for each environment of a
+// process, of a commit. A write transaction is never noted.
+bool tx_is_looked_through(const struct tx *tx);
+void tx_looked_through(const struct tx *tx);
+
 // False: not there (or failed: see tx_check).
 bool tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value);
 void tx_put(struct tx *tx, uint32_t db, struct bytes key, struct bytes value);

@@ -10,6 +10,7 @@
 
 #include <lmdb.h>
 
+#include <stdatomic.h>
 #include <sys/types.h>
 
 enum { ENV_PATH_MAX = 4096 };
@@ -31,6 +32,8 @@ struct env {
     pid_t process;
     uint32_t users;
     struct env *next;
+    // The last commit that somebody looked through; relaxed, since it publishes nothing else.
+    _Atomic uint64_t looked_through;
     char path[ENV_PATH_MAX];
 };
 

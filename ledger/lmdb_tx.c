@@ -306,3 +306,36 @@ walk_put(struct walk *walk, struct bytes value)
     MDB_val value_val = val_of(value);
     tx_fail(walk->tx, "put", mdb_cursor_put(walk->handle, &key_val, &value_val, MDB_CURRENT));
 }
+
+bool
+tx_is_whole(
+    struct tx *tx, uint32_t db, bool (*entry_is_whole)(struct bytes key, struct bytes value))
+{
+    must(db < tx->env->dbs_count && tx->env->keys[db] == DB_KEY_BYTES);
+    scoped(walk_done) struct walk walk = walk_open(tx, db);
+    struct bytes before = {0};
+    uint64_t left = tx_count(tx, db);
+    bool more = walk_first(&walk);
+    // An entry that comes twice would stand for one that is gone.
+    for (; more && left > 0; more = walk_next(&walk), left--) {
+        if (bytes_compare(before, walk.key) >= 0 || !entry_is_whole(walk.key, walk.value))
+            return false;
+        before = walk.key;
+    }
+    return tx->status == STATUS_OK && !more && left == 0;
+}
+
+bool
+tx_is_looked_through(const struct tx *tx)
+{
+    const uint64_t revision = tx->is_write ? 0 : tx_revision(tx);
+    return revision != 0 &&
+           revision == atomic_load_explicit(&tx->env->looked_through, memory_order_relaxed);
+}
+
+void
+tx_looked_through(const struct tx *tx)
+{
+    if (!tx->is_write && tx->status == STATUS_OK)
+        atomic_store_explicit(&tx->env->looked_through, tx_revision(tx), memory_order_relaxed);
+}

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "ledger/shard_view.h"
+#include "ledger/state_meta.h"
 #include "ledger/uniques.h"
 
 enum {
@@ -122,7 +123,9 @@ purge_slice(struct purge *purge, struct env *state, uint64_t *out_deleted, struc
     must(purge->is_due);
     *out_deleted = 0;
     struct tx look = tx_read(state);
-    bool is_found = purge_find(purge, &look, error, &status);
+    // Whose record is only hidden by damage keeps its cells.
+    status = state_meta_check(&look, error);
+    bool is_found = !status && purge_find(purge, &look, error, &status);
     if (!status)
         status = tx_check(&look, error);
     tx_done(&look);

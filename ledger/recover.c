@@ -248,18 +248,22 @@ recover_touched(struct shard *shard, struct tx *state, struct error *error)
 {
     scoped(walk_done) struct walk walk = walk_open(state, STATE_DB_DIRTY);
     struct cell_key key;
-    for (bool more = walk_first(&walk); more; more = walk_next(&walk)) {
-        if (!dirty_is_sound(walk.key, walk.value) || !cell_key_read(walk.key, &key))
-            return error_set(
-                error,
-                STATUS_CORRUPT,
-                "the list of cells to be made anew is damaged: rebuild the state with `tally "
-                "ledger rebuild`");
+    bool is_whole = tx_is_whole(state, STATE_DB_DIRTY, dirty_is_sound);
+    enum status status = tx_check(state, error);
+    if (!status && !is_whole)
+        status = error_set(
+            error,
+            STATUS_CORRUPT,
+            "the list of cells to be made anew is damaged: rebuild the state with `tally "
+            "ledger rebuild`");
+    for (bool more = !status && walk_first(&walk); more; more = walk_next(&walk)) {
+        bool is_cell = cell_key_read(walk.key, &key);
+        must(is_cell);
         const struct cell_input input = {
             .block = shard->flushed, .time_ns = key.start_s * SECOND_NS};
         watch_touch(&shard->watch, key.meter_id, key.subject, &input, key.start_s);
     }
-    return STATUS_OK;
+    return status;
 }
 
 // How far the cells on disk are, and from where on each meter's are complete. A meter that they do

@@ -328,15 +328,9 @@ entry_is_sound(struct bytes key, struct bytes value)
 static enum status
 registry_check(struct tx *tx, struct error *error)
 {
-    scoped(walk_done) struct walk walk = walk_open(tx, REGISTRY_DB);
-    uint64_t left = tx_count(tx, REGISTRY_DB);
-    bool is_sound = true;
-    for (bool more = walk_first(&walk); more && is_sound && left > 0; more = walk_next(&walk)) {
-        is_sound = entry_is_sound(walk.key, walk.value);
-        left--;
-    }
+    bool is_whole = tx_is_whole(tx, REGISTRY_DB, entry_is_sound);
     enum status status = tx_check(tx, error);
-    if (!status && (!is_sound || left > 0))
+    if (!status && !is_whole)
         return error_set(
             error,
             STATUS_CORRUPT,
@@ -405,9 +399,13 @@ registry_next_id(struct tx *tx, uint32_t *out, struct error *error)
     struct bytes key = bytes_text(registry_counter);
     struct bytes value;
     uint64_t last = 0;
-    if (tx_get(tx, REGISTRY_DB, key, &value) && state_meta_read(key, value, &last)) {
+    bool is_there = tx_get(tx, REGISTRY_DB, key, &value);
+    if (is_there && state_meta_read(key, value, &last))
         return error_set(error, STATUS_CORRUPT, "the meter registry's counter is damaged");
-    }
+    // An id that is given twice would add up two meters.
+    enum status status = is_there ? STATUS_OK : registry_check(tx, error);
+    if (status)
+        return status;
     if (last >= UINT32_MAX)
         return error_set(error, STATUS_FULL, "the meter registry has given its last id");
     uint8_t stored[16];

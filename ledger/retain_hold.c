@@ -88,12 +88,20 @@ cells_hold(
     scoped(walk_done) struct walk walk = walk_open(&state, STATE_DB_DIRTY);
     enum status status = STATUS_OK;
     struct cell_key key;
+    uint64_t left = tx_count(&state, STATE_DB_DIRTY);
     for (bool more = walk_first(&walk); more && !status && !*out_is_held; more = walk_next(&walk)) {
+        left--;
         // A damaged record is told by who makes cells anew.
         if (cell_key_read(walk.key, &key) &&
             retain_lacks(next, holders->zones, key.start_s * SECOND_NS))
             status = cell_is_whole_now(&state, &key, kept, out_is_held, error);
     }
+    if (!status && !*out_is_held && left != 0)
+        status = error_set(
+            error,
+            STATUS_CORRUPT,
+            "the list of cells to be made anew is damaged: rebuild the state with `tally ledger "
+            "rebuild`");
     return status ? status : tx_check(&state, error);
 }
 

@@ -3,8 +3,10 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ledger/log_kept.h"
+#include "ledger/state_meta.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -58,7 +60,7 @@ shard_view_done(struct shard_view *view)
 }
 
 enum status
-log_head(struct tx *log, uint64_t *out_head, struct error *error)
+log_last(struct tx *log, uint64_t *out_head, struct error *error)
 {
     scoped(walk_done) struct walk walk = walk_open(log, LOG_DB_BLOCKS);
     uint64_t head = 0;
@@ -68,6 +70,33 @@ log_head(struct tx *log, uint64_t *out_head, struct error *error)
         memcpy(&head, walk.key.data, sizeof head);
     }
     enum status status = tx_check(log, error);
+    if (!status)
+        *out_head = head;
+    return status;
+}
+
+// Blocks are dense, and LMDB counts them: a page that lost its last ones is seen.
+enum status
+log_head(struct tx *log, uint64_t *out_head, struct error *error)
+{
+    scoped(walk_done) struct walk walk = walk_open(log, LOG_DB_BLOCKS);
+    uint64_t head = 0;
+    uint64_t first = 1;
+    enum status status = log_last(log, &head, error);
+    if (walk_first(&walk) && walk.key.size == sizeof first)
+        memcpy(&first, walk.key.data, sizeof first);
+    const uint64_t count = tx_count(log, LOG_DB_BLOCKS);
+    if (!status)
+        status = tx_check(log, error);
+    if (!status && count != head - first + 1)
+        status = error_set(
+            error,
+            STATUS_CORRUPT,
+            "log: there are to be %" PRIu64 " blocks, and they go from %" PRIu64 " to %" PRIu64
+            ": restore the ledger from a backup",
+            count,
+            first,
+            head);
     if (!status)
         *out_head = head;
     return status;
@@ -83,19 +112,42 @@ log_first(struct tx *log, uint64_t *out_first, struct error *error)
     return status;
 }
 
+// *out_is_there false: *out is 0.
 static enum status
-state_number(
-    struct tx *state, struct bytes key, const char *what, uint64_t *out, struct error *error)
+state_number_look(
+    struct tx *state,
+    struct bytes key,
+    const char *what,
+    uint64_t *out,
+    bool *out_is_there,
+    struct error *error)
 {
     struct bytes value;
     uint64_t number = 0;
-    if (tx_get(state, STATE_DB_META, key, &value) && state_meta_read(key, value, &number))
+    bool is_there = tx_get(state, STATE_DB_META, key, &value);
+    if (is_there && state_meta_read(key, value, &number))
         return error_set(
             error,
             STATUS_CORRUPT,
             "state: the record of %s is damaged: rebuild the state with `tally ledger rebuild`",
             what);
     enum status status = tx_check(state, error);
+    if (!status) {
+        *out = number;
+        *out_is_there = is_there;
+    }
+    return status;
+}
+
+static enum status
+state_number(
+    struct tx *state, struct bytes key, const char *what, uint64_t *out, struct error *error)
+{
+    uint64_t number = 0;
+    bool is_there = false;
+    enum status status = state_number_look(state, key, what, &number, &is_there, error);
+    if (!status && !is_there)
+        status = state_meta_check(state, error);
     if (!status)
         *out = number;
     return status;
@@ -108,18 +160,28 @@ state_position(struct tx *state, uint64_t *out_position, struct error *error)
 }
 
 enum status
-state_dedup_position(
+state_dedup_look(
     struct tx *state, uint64_t *out_position, uint64_t *out_expired, struct error *error)
 {
-    enum status status =
-        state_number(state, bytes_text("dedup"), "the position of dedup", out_position, error);
+    bool is_there;
+    enum status status = state_number_look(
+        state, bytes_text("dedup"), "the position of dedup", out_position, &is_there, error);
     return status ? status
-                  : state_number(
+                  : state_number_look(
                         state,
                         bytes_text("dedup_expired"),
                         "the expired position of dedup",
                         out_expired,
+                        &is_there,
                         error);
+}
+
+enum status
+state_dedup_position(
+    struct tx *state, uint64_t *out_position, uint64_t *out_expired, struct error *error)
+{
+    enum status status = state_meta_check(state, error);
+    return status ? status : state_dedup_look(state, out_position, out_expired, error);
 }
 
 void

@@ -44,8 +44,11 @@ enum status shard_view_open(
     const char *dir, uint32_t shard, struct shard_view *view, struct error *error) CHECKED;
 void shard_view_done(struct shard_view *view);
 
-// The last block's sequence number in this snapshot; 0: none.
+// The last block's sequence number in this snapshot; 0: none. STATUS_CORRUPT: blocks are missing,
+// and they may be the last ones.
 enum status log_head(struct tx *log, uint64_t *out_head, struct error *error) CHECKED;
+// Likewise, but takes what is not there for never written: for who counts the blocks anyway.
+enum status log_last(struct tx *log, uint64_t *out_head, struct error *error) CHECKED;
 // The first block's that counts, which is 1 unless blocks were deleted (ledger/log_kept).
 enum status log_first(struct tx *log, uint64_t *out_first, struct error *error) CHECKED;
 
@@ -54,6 +57,9 @@ enum status state_position(struct tx *state, uint64_t *out_position, struct erro
 // The last block whose identities are in the runs on disk, and the last one of which some may be
 // forgotten; 0: none.
 enum status state_dedup_position(
+    struct tx *state, uint64_t *out_position, uint64_t *out_expired, struct error *error) CHECKED;
+// Likewise, but takes what is not there for never written: for who looks through all records.
+enum status state_dedup_look(
     struct tx *state, uint64_t *out_position, uint64_t *out_expired, struct error *error) CHECKED;
 // The first block that the meter's cells on disk cover; 0: it has none.
 enum status state_live_from(

@@ -175,6 +175,30 @@ threshold_is_same(const struct threshold *a, const struct threshold *b)
            decimal_compare(a->limit, b->limit) == 0;
 }
 
+static bool
+entry_is_whole(struct bytes key, struct bytes value)
+{
+    struct cursor in = cursor_over(value);
+    uint64_t checksum = cursor_u64le(&in);
+    return !cursor_failed(&in) &&
+           checksum == hash64(bytes_of(in.at, cursor_left(&in)), hash64(key, 0));
+}
+
+// Before anybody is told that a threshold is not there.
+static enum status
+thresholds_check(struct tx *tx, struct error *error)
+{
+    bool is_whole = tx_is_whole(tx, REGISTRY_DB_THRESHOLDS, entry_is_whole);
+    enum status status = tx_check(tx, error);
+    if (!status && !is_whole)
+        return error_set(
+            error,
+            STATUS_CORRUPT,
+            "the definitions of thresholds are damaged: `tally ledger verify` says where; restore "
+            "the meter registry from a backup");
+    return status;
+}
+
 static enum status
 threshold_store(struct tx *tx, const struct threshold *one, struct error *error)
 {
@@ -237,8 +261,11 @@ threshold_remove(struct registry *registry, const char *key, struct error *error
     enum status status = tx_check(&tx, error);
     if (status)
         return status;
-    if (!was_there)
-        return error_set(error, STATUS_NOT_FOUND, "there is no threshold \"%s\"", key);
+    if (!was_there) {
+        status = thresholds_check(&tx, error);
+        return status ? status
+                      : error_set(error, STATUS_NOT_FOUND, "there is no threshold \"%s\"", key);
+    }
     return tx_commit(&tx, error);
 }
 
@@ -260,7 +287,7 @@ threshold_list(
         status = threshold_read(walk.key, walk.value, arena, &list[count++], error);
     walk_done(&walk);
     if (!status)
-        status = tx_check(&tx, error);
+        status = thresholds_check(&tx, error);
     if (status)
         return status;
     *out = list;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "ledger/cut_record.h"
 #include "ledger/log_reader.h"
+#include "ledger/state_meta.h"
 
 #include <inttypes.h>
 
@@ -31,9 +32,11 @@ find_flushed(
     enum status status = state_position(&state, out_position, error);
     if (status)
         return status;
-    if (tx_get(&state, STATE_DB_META, key, &value) && cut_read(key, value, out))
+    if (!tx_get(&state, STATE_DB_META, key, &value))
+        return state_meta_check(&state, error);
+    if (cut_read(key, value, out))
         return error_set(error, STATUS_CORRUPT, "state: the record of cut %u is damaged", number);
-    return tx_check(&state, error);
+    return STATUS_OK;
 }
 
 static enum status

@@ -172,7 +172,7 @@ check_read(struct check *check)
     struct verify_report *report = check->shard->report;
     struct error error;
     bool is_sound = true;
-    if (state_dedup_position(&check->tx, &check->position, &check->expired, &error)) {
+    if (state_dedup_look(&check->tx, &check->position, &check->expired, &error)) {
         report_finding(report, "identities", "%s", error.text);
         return false;
     }

@@ -322,7 +322,7 @@ verify_dense(struct verify_shard *shard)
         shard->is_log_sound = false;
         report_finding(shard->report, "log", "%s", error.text);
     }
-    if (log_head(log, &shard->head, &error)) {
+    if (log_last(log, &shard->head, &error)) {
         shard->is_log_sound = false;
         report_finding(shard->report, "log", "%s", error.text);
     }

@@ -422,7 +422,7 @@ comparison_horizons(struct comparison *comparison)
     struct verify_shard *shard = comparison->shard;
     struct horizons *horizons = &comparison->horizons;
     struct error error;
-    if (horizons_read(&comparison->tx, horizons, &error)) {
+    if (horizons_look(&comparison->tx, horizons, &error)) {
         report_finding(shard->report, "state", "%s", error.text);
         comparison->compares = false;
         return;

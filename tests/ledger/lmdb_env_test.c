@@ -513,3 +513,48 @@ Test(lmdb_env, views_of_all_pages_are_given)
     env_close(env);
     temp_dir_remove(dir);
 }
+
+static bool
+is_whole(struct bytes key, struct bytes value)
+{
+    return key.size == 6 && bytes_equal(value, bytes_text("value"));
+}
+
+static bool
+all_is_whole(const char *dir)
+{
+    struct env *env = open_env(dir, true);
+    struct tx tx = tx_read(env);
+    bool all = tx_is_whole(&tx, TEXT, is_whole);
+    tx_done(&tx);
+    env_close(env);
+    return all;
+}
+
+Test(lmdb_env, says_whether_entries_are_missing)
+{
+    char dir[64];
+    uint8_t page[PAGE];
+    temp_dir_make(dir);
+    fill(dir, "value");
+    cr_assert(all_is_whole(dir));
+    const struct place place = place_of(dir, "key-07");
+    for (uint16_t lower = HEADER + 2; lower < HEADER + 2 * ENTRIES; lower += 2) {
+        memcpy(page, place.page, PAGE);
+        memcpy(page + 12, &lower, sizeof lower);
+        place_put(dir, &place, page);
+        cr_assert_not(all_is_whole(dir), "%u", lower);
+    }
+    // The same entry twice in place of two.
+    memcpy(page, place.page, PAGE);
+    memcpy(page + HEADER, page + HEADER + 2, 2);
+    place_put(dir, &place, page);
+    cr_assert_not(all_is_whole(dir));
+    memcpy(page, place.page, PAGE);
+    page[place.node + NODE_HEADER] ^= 1;
+    place_put(dir, &place, page);
+    cr_assert_not(all_is_whole(dir));
+    place_put(dir, &place, place.page);
+    cr_assert(all_is_whole(dir));
+    temp_dir_remove(dir);
+}
