@@ -40,22 +40,32 @@ wide_add(struct wide *into, const struct wide *value)
     }
 }
 
+// Limbs go one by one to where they stay: put together elsewhere and copied from there they wait
+// for that store, 10 ns a sum.
+static inline uint128
+wide_half(const uint64_t limbs[2])
+{
+    return (uint128)limbs[1] << 64 | limbs[0];
+}
+
+static inline void
+wide_half_set(uint64_t limbs[2], uint128 half)
+{
+    limbs[0] = (uint64_t)half;
+    limbs[1] = (uint64_t)(half >> 64);
+}
+
 // In two halves: once an event and sum, where a loop over limbs is four times as long. The carry
 // and the sign, which the upper half takes, mostly cancel each other out or are not there.
 static inline void
 wide_add_int128(struct wide *into, int128 value)
 {
-    uint128 half;
-    _Static_assert(2 * sizeof half == sizeof into->limbs, "the lower half first, as the limbs");
-    memcpy(&half, into->limbs, sizeof half);
-    half += (uint128)value;
-    memcpy(into->limbs, &half, sizeof half);
+    const uint128 half = wide_half(into->limbs) + (uint128)value;
+    wide_half_set(into->limbs, half);
     const bool has_carry = half < (uint128)value;
     if (__builtin_expect(has_carry == (value < 0), 1))
         return;
-    memcpy(&half, into->limbs + 2, sizeof half);
-    half += has_carry ? 1 : ~(uint128)0;
-    memcpy(into->limbs + 2, &half, sizeof half);
+    wide_half_set(into->limbs + 2, wide_half(into->limbs + 2) + (has_carry ? 1 : ~(uint128)0));
 }
 
 struct wide wide_negate(struct wide value);
