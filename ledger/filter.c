@@ -108,7 +108,7 @@ filter_load(struct filter *filter, uint64_t first, const void *blocks, uint64_t 
 void
 filter_prefetch(const struct filter *filter, struct fingerprint fingerprint)
 {
-    prefetch(filter_words(filter, fingerprint));
+    prefetch_second(filter_words(filter, fingerprint));
 }
 
 // Four words at a time: at which single one it could stop cannot be foretold by the processor when

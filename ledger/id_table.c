@@ -86,7 +86,7 @@ bucket_after(const struct id_table *table, uint32_t at)
 void
 id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint)
 {
-    prefetch(&table->buckets[bucket_of(table, fingerprint)]);
+    prefetch_second(&table->buckets[bucket_of(table, fingerprint)]);
 }
 
 // Four tags side by side, in gcc's and clang's vectors.
