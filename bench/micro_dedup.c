@@ -115,7 +115,7 @@ desk_report(const struct desk *desk, struct micro_figures *out)
         micro_add(
             out,
             "dedup_filter_bytes_per_id",
-            (double)view->filter_bytes / (double)view->ids,
+            (double)(view->filter_bytes + view->index_bytes) / (double)view->ids,
             2,
             "bytes");
 }

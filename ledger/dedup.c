@@ -289,7 +289,7 @@ dedup_stat(const struct dedup *dedup)
     }
     if (dedup->view != NULL) {
         stat.ids += dedup->view->ids;
-        stat.bytes += dedup->view->filter_bytes;
+        stat.bytes += dedup->view->filter_bytes + dedup->view->index_bytes;
         stat.generations = dedup->view->count;
     }
     return stat;

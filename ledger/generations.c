@@ -110,9 +110,39 @@ generation_delete(struct tx *tx, uint32_t number)
 
 // --- views, and what the older ones still need ---
 
+// Where the pages of new runs are.
+static enum status
+runs_learn(struct generations *generations, struct error *error)
+{
+    enum status status = STATUS_OK;
+    scoped(tx_done) struct tx tx = tx_read(generations->options.state);
+    for (uint32_t i = 0; i < generations->count; i++) {
+        struct generation *generation = &generations->list[i];
+        for (uint32_t j = 0; j < generation->runs_count && !status; j++) {
+            if (generation->runs[j].index == NULL)
+                status = run_learn(&tx, &generation->runs[j], error);
+        }
+    }
+    return status;
+}
+
+static uint64_t
+generation_index_bytes(const struct generation *generation)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < generation->runs_count; i++) {
+        const struct run_index *index = generation->runs[i].index;
+        bytes += index != NULL ? run_index_bytes(index) : 0;
+    }
+    return bytes;
+}
+
 enum status
 generations_publish(struct generations *generations, struct error *error)
 {
+    enum status status = runs_learn(generations, error);
+    if (status)
+        return status;
     struct generations_view *view = pool_take(1, sizeof *view);
     if (view == NULL)
         return error_set(error, STATUS_NO_MEMORY, "no memory for a view of the identities");
@@ -125,6 +155,7 @@ generations_publish(struct generations *generations, struct error *error)
         const struct generation *generation = &view->list[i];
         view->ids += generation_count(generation);
         view->filter_bytes += generation->filter != NULL ? filter_bytes(generation->filter) : 0;
+        view->index_bytes += generation_index_bytes(generation);
     }
     view->older = generations->view;
     generations->view = view;
@@ -149,7 +180,9 @@ generations_retire(struct generations *generations, struct retired retired)
 static void
 retired_free(struct retired *retired)
 {
+    run_index_close(retired->index);
     filter_close(retired->filter);
+    retired->index = NULL;
     id_table_close(retired->table);
     retired->filter = NULL;
     retired->table = NULL;
@@ -371,8 +404,12 @@ generations_close(struct generations *generations)
     for (size_t i = 0; i < generations->retired.size / sizeof *list; i++)
         retired_free(&list[i]);
     buffer_done(&generations->retired);
-    for (uint32_t i = 0; i < generations->count; i++)
-        filter_close(generations->list[i].filter);
+    for (uint32_t i = 0; i < generations->count; i++) {
+        const struct generation *generation = &generations->list[i];
+        filter_close(generation->filter);
+        for (uint32_t j = 0; j < generation->runs_count; j++)
+            run_index_close(generation->runs[j].index);
+    }
     while (generations->view != NULL) {
         struct generations_view *view = generations->view;
         generations->view = view->older;

@@ -75,6 +75,7 @@ struct generations_view {
     uint64_t expired;   // ...but of the blocks up to here some may be gone
     uint64_t ids;
     uint64_t filter_bytes;
+    uint64_t index_bytes;  // of where pages are
     uint32_t count;
     struct generation list[GENERATIONS_MAX];  // oldest first
     struct generations_view *older;

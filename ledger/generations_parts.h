@@ -16,6 +16,7 @@
 struct retired {
     uint64_t view;
     uint32_t run;  // to be deleted from the disk; 0: none
+    struct run_index *index;
     struct filter *filter;
     struct id_table *table;
     struct slot *spare;  // of the table's seal

@@ -44,7 +44,10 @@ retire_runs(
     uint32_t to)
 {
     for (uint32_t i = from; i < to; i++)
-        generations_retire(generations, (struct retired){.run = generation->runs[i].number});
+        generations_retire(
+            generations,
+            (struct retired){
+                .run = generation->runs[i].number, .index = generation->runs[i].index});
 }
 
 // --- expiring ---

@@ -146,5 +146,11 @@ bool walk_seek(struct walk *walk, struct bytes key);
 bool walk_next(struct walk *walk);
 // False: there is none before; the walk stands where it stood.
 bool walk_previous(struct walk *walk);
+// Whether the current value has pages of its own, which nobody else's change moves: it stays where
+// it is until it is deleted or written over.
+bool walk_is_settled(const struct walk *walk);
+// size bytes of a settled value again, from where a walk saw them: for a later transaction that
+// sees it as well. The caller's checksum says whether it is what was wanted.
+struct bytes tx_view(const struct tx *tx, const uint8_t *at, size_t size);
 // Writes over the current entry (write transactions).
 void walk_put(struct walk *walk, struct bytes value);

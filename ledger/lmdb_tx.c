@@ -296,6 +296,25 @@ walk_previous(struct walk *walk)
     return walk_move(walk, (MDB_val){0}, MDB_PREV);
 }
 
+// LMDB keeps a value of half a page or more outside of the tree's own pages.
+bool
+walk_is_settled(const struct walk *walk)
+{
+    MDB_stat stat = {0};
+    if (walk->handle == NULL || mdb_env_stat(walk->tx->env->handle, &stat) != 0)
+        return false;
+    return walk->value.size >= stat.ms_psize / 2;
+}
+
+// The map stays where it is as long as the environment is open.
+struct bytes
+tx_view(const struct tx *tx, const uint8_t *at, size_t size)
+{
+    must(tx->handle != NULL && at != NULL);
+    crash_reading(tx->env->path);
+    return bytes_of(at, size);
+}
+
 void
 walk_put(struct walk *walk, struct bytes value)
 {

@@ -189,6 +189,42 @@ page_find(const struct page *page, struct fingerprint fingerprint, uint32_t *out
     return false;
 }
 
+// A full page at the place that the index knows. False: it is not there, the tree has to say.
+static bool
+page_read_at(struct tx *tx, const struct run *run, struct fingerprint fingerprint, struct page *out)
+{
+    uint8_t key[RUN_KEY_SIZE];
+    const uint8_t *at = run->index != NULL ? run_index_find(run->index, fingerprint.low) : NULL;
+    if (at == NULL || tx->status != STATUS_OK)
+        return false;
+    const struct bytes value = tx_view(tx, at, PAGE_SIZE_MAX);
+    run_key(run->number, entry_at(at + PAGE_HEADER_SIZE, RUN_PAGE_IDS - 1), key);
+    return page_read(bytes_of(key, sizeof key), value, out) && page_covers(out, fingerprint);
+}
+
+static enum status
+page_seek(
+    struct tx *tx,
+    const struct run *run,
+    struct fingerprint fingerprint,
+    struct page *out,
+    struct error *error)
+{
+    uint8_t key[RUN_KEY_SIZE];
+    uint32_t number = 0;
+    struct fingerprint last;
+    run_key(run->number, fingerprint, key);
+    scoped(walk_done) struct walk walk = walk_open(tx, STATE_DB_RUNS);
+    bool has_page = walk_seek(&walk, bytes_of(key, sizeof key));
+    enum status status = tx_check(tx, error);
+    if (status)
+        return status;
+    if (!has_page || !run_key_read(walk.key, &number, &last) || number != run->number ||
+        !page_read(walk.key, walk.value, out) || !page_covers(out, fingerprint))
+        return run_damaged(run, fingerprint, error);
+    return STATUS_OK;
+}
+
 enum status
 run_find(
     struct tx *tx,
@@ -197,22 +233,38 @@ run_find(
     uint32_t *out_payload,
     struct error *error)
 {
-    uint8_t key[RUN_KEY_SIZE];
-    uint32_t number = 0;
-    struct fingerprint last;
     struct page page;
     if (run->count == 0 || fingerprint_compare(fingerprint, run->last) > 0)
         return STATUS_NOT_FOUND;
-    run_key(run->number, fingerprint, key);
-    scoped(walk_done) struct walk walk = walk_open(tx, STATE_DB_RUNS);
-    bool has_page = walk_seek(&walk, bytes_of(key, sizeof key));
-    enum status status = tx_check(tx, error);
-    if (status)
-        return status;
-    if (!has_page || !run_key_read(walk.key, &number, &last) || number != run->number ||
-        !page_read(walk.key, walk.value, &page) || !page_covers(&page, fingerprint))
-        return run_damaged(run, fingerprint, error);
+    if (!page_read_at(tx, run, fingerprint, &page)) {
+        enum status status = page_seek(tx, run, fingerprint, &page, error);
+        if (status)
+            return status;
+    }
     return page_find(&page, fingerprint, out_payload) ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status
+run_learn(struct tx *tx, struct run *run, struct error *error)
+{
+    uint8_t key[RUN_KEY_SIZE];
+    uint32_t number = 0;
+    struct fingerprint last = {0};
+    run->index = run_index_open(run->pages);
+    if (run->index == NULL)
+        return STATUS_OK;
+    run_key(run->number, last, key);
+    scoped(walk_done) struct walk walk = walk_open(tx, STATE_DB_RUNS);
+    bool more = walk_seek(&walk, bytes_of(key, sizeof key));
+    for (uint32_t i = 0; i < run->pages && more; i++, more = walk_next(&walk)) {
+        // What is missing or out of order is seen when it is looked for.
+        uint64_t before = last.low;
+        if (!run_key_read(walk.key, &number, &last) || number != run->number || last.low < before)
+            break;
+        bool is_full = walk.value.size == PAGE_SIZE_MAX && walk_is_settled(&walk);
+        run_index_add(run->index, last.low, is_full ? walk.value.data : NULL);
+    }
+    return tx_check(tx, error);
 }
 
 // --- reading in order ---

@@ -4,6 +4,7 @@
 //     struct run_writer out = run_writer_begin(number, ids_max);
 //     run_put(&out, &tx, fingerprint);                       // ascending
 //     run_end(&out, &tx, &run);                              // the last page, and what it became
+//     run_learn(&tx, &run, &error);                          // where its pages are
 //     run_find(&tx, &run, fingerprint, &payload, &error);    // one page is read and checked
 //     struct run_reader in; run_reader_open(&in, &tx, &run, after, &error);
 //     while (run_next(&in, &fingerprint, &error)) ...
@@ -23,6 +24,7 @@
 
 #include "ledger/filter.h"
 #include "ledger/lmdb_env.h"
+#include "ledger/run_index.h"
 
 enum { RUN_PAGE_IDS = 253, RUN_KEY_SIZE = 16, FILTER_PART_BLOCKS = 16383 };
 
@@ -31,6 +33,7 @@ struct run {
     uint32_t pages;
     uint64_t count;
     struct fingerprint last;
+    struct run_index *index;  // NULL: its pages are found by the tree
 };
 
 struct run_writer {
@@ -52,6 +55,9 @@ enum status run_find(
     struct fingerprint fingerprint,
     uint32_t *out_payload,
     struct error *error) CHECKED;
+
+// Learns where the pages are, which are all there: run->index, NULL when there is no memory for it.
+enum status run_learn(struct tx *tx, struct run *run, struct error *error) CHECKED;
 
 struct run_reader {
     struct run run;

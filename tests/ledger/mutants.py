@@ -553,6 +553,8 @@ MODULE_MUTANTS = [
     ("merge-oldest", "of an identity in several runs the newest entry holds", "dedup",
      "ledger/merge.c", "options->inputs[options->inputs_count - 1 - i];",
      "options->inputs[i];"),
+    ("index-trusted", "a page that an index names is one that covers what is looked for", "runs",
+     "ledger/runs.c", "value, out) && page_covers(out, fingerprint);", "value, out);"),
     ("runs-no-room", "a generation never has so many runs that none can be added", "dedup",
      "ledger/generations_step.c", "return !has_room || youngest", "return youngest"),
     ("recovery-arrival-late", "a start forgets no identity of the block that it reads", "dedup",
