@@ -95,7 +95,7 @@ fold_ahead(
         struct group_item *item = &group->items[i];
         if (group->fates[i] != FATE_STORED)
             continue;
-        if (item->subject_hash == hash && !item->is_folded) {
+        if (group->hints[i].subject_hash == hash && !item->is_folded) {
             struct cursor in = cursor_over(bytes_of(group->bytes + item->offset, item->size));
             entry_view(&in, &entry);
             if (!shard_fold_entry(shard, &entry, &place))

@@ -132,8 +132,10 @@ put_value(uint8_t *at, struct decimal value, struct block_trace *trace)
 }
 
 static uint8_t *
-put_id(struct block_writer *writer, uint8_t *at, const struct entry *entry, uint8_t *code)
+put_id(struct block_writer *writer, uint8_t *at, const struct block_coming *coming, uint8_t *code)
 {
+    const struct entry *entry = &coming->entry;
+    const struct block_hint *hint = coming->hint;
     if (entry->id.size == 0)
         return at;
     if ((entry->flags & ENTRY_ID_IS_CHUNK) != 0) {
@@ -143,7 +145,9 @@ put_id(struct block_writer *writer, uint8_t *at, const struct entry *entry, uint
         writer->chunk_position = entry->chunk_position;
         return varint_write(at, varint_fold(step));
     }
-    if (uuid_parse(entry->id, at)) {
+    if (hint != NULL && hint->is_uuid)
+        memcpy(at, hint->uuid, UUID_SIZE);
+    if (hint != NULL ? hint->is_uuid : uuid_parse(entry->id, at)) {
         *code |= CODE_ID_UUID;
         return at + UUID_SIZE;
     }
@@ -249,14 +253,30 @@ put_pair_value(struct block_writer *writer, uint8_t *at, struct bytes item)
     return varint_write(at, (uint64_t)number + VALUE_FIRST_WORD);
 }
 
+static uint32_t
+pairs_find(struct block_writer *writer, const struct block_coming *coming)
+{
+    const struct entry *entry = &coming->entry;
+    const uint32_t number =
+        words_number(writer->words, entry->properties, entry->properties_count, coming->pairs_hash);
+    if (number != WORD_NONE && coming->hint != NULL && coming->hint->map > 0) {
+        *block_maps_at(writer->maps, coming->hint->map) =
+            (struct block_map){.number = coming->hint->map, .word = number};
+    }
+    return number;
+}
+
 // Maps that seldom come twice are not looked for every time: they would fill the chapter with words
 // that nobody uses again. One hit pays for PAIRS_LUCK_OF_HIT misses.
 static uint32_t
-pairs_word(struct block_writer *writer, const struct entry *entry, uint64_t hash)
+pairs_word(struct block_writer *writer, const struct block_coming *coming)
 {
-    if (writer->pairs_luck == 0 && writer->header.count % PAIRS_TRIED_EVERY != 0)
+    if (coming->map == WORD_NONE && writer->pairs_luck == 0 &&
+        writer->header.count % PAIRS_TRIED_EVERY != 0)
         return WORD_NONE;
-    uint32_t number = words_number(writer->words, entry->properties, entry->properties_count, hash);
+    uint32_t number = coming->map;
+    if (number == WORD_NONE)
+        number = pairs_find(writer, coming);
     if (number == WORD_NONE)
         writer->pairs_luck -= writer->pairs_luck > 0;
     else if (writer->pairs_luck < PAIRS_LUCK_MAX)
@@ -277,7 +297,7 @@ put_pairs(
         trace->map = 0;
         return varint_write(at, PAIRS_NONE);
     }
-    uint32_t number = pairs_word(writer, entry, coming->pairs_hash);
+    uint32_t number = pairs_word(writer, coming);
     if (number != WORD_NONE) {
         trace->map = number + 1;
         return varint_write(at, (uint64_t)number + PAIRS_FIRST_WORD);
@@ -323,7 +343,7 @@ put_event(
         at = put_text(writer, at, entry->source);
     writer->type = entry->type;
     writer->source = entry->source;
-    at = put_id(writer, at, entry, &code);
+    at = put_id(writer, at, coming, &code);
     if ((entry->flags & ENTRY_IS_BACKFILL) != 0) {
         code |= CODE_IS_BACKFILL;
         at = put_text(writer, at, entry->batch);
@@ -417,6 +437,26 @@ block_add_some(struct block_writer *writer, uint32_t count)
     buffer_commit(&writer->traces, count * sizeof *traces);
 }
 
+// What the front knows, or else is to be found out.
+static void
+coming_aim(const struct block_writer *writer, struct block_coming *out)
+{
+    const struct entry *entry = &out->entry;
+    const struct block_hint *hint = out->hint;
+    out->map = WORD_NONE;
+    out->subject_hash = hint != NULL ? hint->subject_hash : words_hash(entry->subject, 0);
+    words_prefetch(writer->words, out->subject_hash);
+    if (hint != NULL && hint->map > 0) {
+        const struct block_map *map = block_maps_at(writer->maps, hint->map);
+        if (map->number == hint->map)
+            out->map = map->word;
+    }
+    if (out->map != WORD_NONE)
+        return;
+    out->pairs_hash = words_hash(entry->properties, entry->properties_count);
+    words_prefetch(writer->words, out->pairs_hash);
+}
+
 static void
 coming_read(const struct block_writer *writer, struct cursor *in, struct block_coming *out)
 {
@@ -424,33 +464,50 @@ coming_read(const struct block_writer *writer, struct cursor *in, struct block_c
     const struct entry *entry = &out->entry;
     entry_view(in, &out->entry);
     out->raw = bytes_of(start, (size_t)(in->at - start));
-    if (entry->kind != ENTRY_EVENT)
-        return;
-    out->subject_hash = words_hash(entry->subject, 0);
-    out->pairs_hash = words_hash(entry->properties, entry->properties_count);
-    words_prefetch(writer->words, out->subject_hash);
-    words_prefetch(writer->words, out->pairs_hash);
+    if (entry->kind == ENTRY_EVENT)
+        coming_aim(writer, out);
 }
 
 // The words' table is larger than the nearest caches: some entries are read ahead, so that their
 // misses overlap.
-void
-block_add(struct block_writer *writer, struct bytes raw)
+static void
+block_add_all(struct block_writer *writer, struct bytes raw, const struct block_hint *hints)
 {
     struct cursor in = cursor_over(raw);
     struct block_coming *coming = writer->coming;
     while (cursor_left(&in) > 0 && !writer->has_failed) {
         uint32_t count = 0;
-        while (count < BLOCK_AHEAD && cursor_left(&in) > 0)
-            coming_read(writer, &in, &coming[count++]);
+        for (; count < BLOCK_AHEAD && cursor_left(&in) > 0; count++) {
+            coming[count].hint = hints != NULL ? hints++ : NULL;
+            coming_read(writer, &in, &coming[count]);
+        }
         for (uint32_t i = 0; i < count; i++) {
             if (coming[i].entry.kind != ENTRY_EVENT)
                 continue;
             words_prefetch_bytes(writer->words, coming[i].subject_hash);
-            words_prefetch_bytes(writer->words, coming[i].pairs_hash);
+            if (coming[i].map == WORD_NONE)
+                words_prefetch_bytes(writer->words, coming[i].pairs_hash);
         }
         block_add_some(writer, count);
     }
+}
+
+void
+block_add(struct block_writer *writer, struct bytes raw)
+{
+    block_add_all(writer, raw, NULL);
+}
+
+void
+block_add_known(
+    struct block_writer *writer,
+    struct bytes raw,
+    const struct block_hint *hints,
+    struct block_maps *maps)
+{
+    block_maps_begin(maps, writer->chapter);
+    writer->maps = maps;
+    block_add_all(writer, raw, hints);
 }
 
 // The words that the block's entries were the first to use.

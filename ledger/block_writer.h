@@ -5,6 +5,7 @@
 //     block_writer_resume(&writer, head, checksum);      // after the last block of the log
 //     block_begin(&writer, now_ns);                      // the next block, maybe of a new chapter
 //     block_add(&writer, raw);                           // one entry or more, as in ledger/entry.h
+//     block_add_known(&writer, raw, hints, maps);        // the same of who knows more about them
 //     size = block_end(&writer, &error);
 //     trace = block_trace(&writer, i);                   // of the i-th entry, until block_begin
 //     value = room of size bytes; block_write(&writer, value);
@@ -18,6 +19,7 @@
 // Owner: the shard. Thread: its writer.
 
 #include "ledger/block.h"
+#include "ledger/block_hint.h"
 
 enum { BLOCK_AHEAD = 16 };
 
@@ -25,8 +27,10 @@ enum { BLOCK_AHEAD = 16 };
 struct block_coming {
     struct entry entry;
     struct bytes raw;
+    const struct block_hint *hint;  // NULL: none
     uint64_t subject_hash;
-    uint64_t pairs_hash;
+    uint64_t pairs_hash;  // unless the map's word is known
+    uint32_t map;         // the word; WORD_NONE: it is to be found
 };
 
 // What coding an event found out, so that who folds it need not look at its bytes again. Small: one
@@ -60,8 +64,9 @@ struct block_writer {
     struct bytes type, source;
     int64_t time_ns;
     uint32_t chunk_position;
-    uint32_t pairs_luck;  // whether whole maps are looked for: they were found before
-    bool has_failed;      // no memory
+    uint32_t pairs_luck;      // whether whole maps are looked for: they were found before
+    bool has_failed;          // no memory
+    struct block_maps *maps;  // of the hints given to block_add_known
     struct block_coming coming[BLOCK_AHEAD];  // scratch
     struct bytes values[BLOCK_PAIRS_MAX];
     struct block_keys last_keys;
@@ -75,6 +80,12 @@ void block_writer_resume(struct block_writer *writer, uint64_t head, uint64_t ch
 void block_begin(struct block_writer *writer, int64_t now_ns);
 // Sound entries, whose bytes stay until block_end.
 void block_add(struct block_writer *writer, struct bytes raw);
+// hints: one for each entry. maps: of those who gave the hints' maps their numbers.
+void block_add_known(
+    struct block_writer *writer,
+    struct bytes raw,
+    const struct block_hint *hints,
+    struct block_maps *maps);
 // index: below the number of entries added.
 static inline const struct block_trace *
 block_trace(const struct block_writer *writer, uint32_t index)

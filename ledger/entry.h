@@ -132,9 +132,7 @@ struct hash128 identity_hash(struct bytes fields, const struct hash_secret *secr
 // Covers type, canonical value and properties, whatever the map order or integer width; not the
 // time.
 uint32_t entry_payload_hash(const struct entry *entry, const struct hash_secret *secret);
-// memo: of this secret; NULL: none.
-struct payload_memo;
+// The same in two steps, of which the first is that of the properties.
+uint64_t properties_hash(struct bytes properties, uint32_t count, const struct hash_secret *secret);
 uint32_t payload_hash(
-    const struct entry_payload *payload,
-    const struct hash_secret *secret,
-    struct payload_memo *memo);
+    const struct entry_payload *payload, uint64_t properties, const struct hash_secret *secret);

@@ -4,10 +4,13 @@
 #include "ledger/cells.h"
 #include "ledger/entry.h"
 #include "ledger/pages.h"
+#include "ledger/uuid.h"
 
 enum { DONE_CAPACITY = 8 };
 
-_Static_assert(sizeof(struct group_item) == 48, "the sum in group.h counts with it");
+_Static_assert(
+    sizeof(struct group_item) == 40 && sizeof(struct block_hint) == 32,
+    "the sum in group.h counts with them");
 _Static_assert(
     DONE_CAPACITY >= (int)LANE_GROUPS, "every group of a lane has room among the answered");
 
@@ -15,8 +18,8 @@ _Static_assert(
 static size_t
 group_memory(const struct group *group)
 {
-    return (size_t)group->count_max *
-               (sizeof *group->items + sizeof *group->receipts + sizeof *group->fates) +
+    return (size_t)group->count_max * (sizeof *group->items + sizeof *group->hints +
+                                       sizeof *group->receipts + sizeof *group->fates) +
            group->size_max;
 }
 
@@ -30,6 +33,8 @@ group_init(struct group *group, uint32_t size_max, uint32_t count_max)
         return false;
     group->items = (void *)memory;
     memory += (size_t)count_max * sizeof *group->items;
+    group->hints = (void *)memory;
+    memory += (size_t)count_max * sizeof *group->hints;
     group->receipts = (void *)memory;
     memory += (size_t)count_max * sizeof *group->receipts;
     group->fates = memory;
@@ -45,12 +50,14 @@ lane_init(struct lane *lane, uint32_t size_max, uint32_t count_max, struct error
     must(count_max > 0);
     enum status status = ring_init(&lane->done, DONE_CAPACITY);
     lane->memo = payload_memo_open();
-    if (lane->memo == NULL)
+    lane->maps = block_maps_open();
+    if (lane->memo == NULL || lane->maps == NULL)
         status = STATUS_NO_MEMORY;
     for (size_t i = 0; status == STATUS_OK && i < LANE_GROUPS; i++) {
         if (!group_init(&lane->groups[i], size_max, count_max))
             status = STATUS_NO_MEMORY;
         lane->groups[i].memo = lane->memo;
+        lane->groups[i].maps = lane->maps;
     }
     if (status)
         return error_set(error, status, "no memory for an intake's groups");
@@ -66,7 +73,9 @@ lane_done(struct lane *lane)
         group->items = NULL;
     }
     payload_memo_close(lane->memo);
+    block_maps_close(lane->maps);
     lane->memo = NULL;
+    lane->maps = NULL;
     ring_done(&lane->done);
 }
 
@@ -147,6 +156,30 @@ identity_finish(struct group *group)
     group->identity_size = 0;
 }
 
+static struct memo_slot *
+map_place(const struct group *group, struct bytes properties, const struct event *event)
+{
+    return payload_memo_place(group->memo, properties, event->properties_count);
+}
+
+static struct memo_map
+map_know(
+    const struct group *group,
+    struct memo_slot *place,
+    const struct entry_payload *payload,
+    const struct hash_secret *secret)
+{
+    const struct bytes properties = payload->properties;
+    const uint32_t count = payload->properties_count;
+    struct memo_map map = {0};
+    if (place != NULL && payload_memo_find(group->memo, place, properties, count, &map))
+        return map;
+    map.hash = properties_hash(properties, count, secret);
+    if (place != NULL)
+        map.number = payload_memo_keep(group->memo, place, properties, count, map.hash);
+    return map;
+}
+
 bool
 group_put(
     struct group *group,
@@ -159,6 +192,9 @@ group_put(
     size_t size = entry_size(event);
     if (group->count == group->count_max || size > group->size_max - group->size)
         return false;
+    // The place is asked for ahead of its use, unless the properties are still in pieces.
+    const bool is_one = event->properties_runs == 1;
+    struct memo_slot *place = is_one ? map_place(group, event->properties[0], event) : NULL;
     identity_finish(group);
     uint8_t *at = group->bytes + group->size;
     // What is hashed is what a recovery will read from the log.
@@ -168,8 +204,14 @@ group_put(
     (void)entry_reads_as;
     struct group_item *item = &group->items[group->count];
     item->has_identity = written.identity_size > 0;
-    item->payload = item->has_identity ? payload_hash(&payload, secret, group->memo) : 0;
-    item->subject_hash = cells_hash_of(subject_hash);
+    struct block_hint *hint = &group->hints[group->count];
+    hint->subject_hash = cells_hash_of(subject_hash);
+    hint->is_uuid = uuid_parse(event->id, hint->uuid);
+    if (!is_one)
+        place = map_place(group, payload.properties, event);
+    const struct memo_map map = map_know(group, place, &payload, secret);
+    hint->map = map.number & INT64_MAX;
+    item->payload = item->has_identity ? payload_hash(&payload, map.hash, secret) : 0;
     item->time_ns = written.time_ns;
     item->offset = group->size;
     item->size = (uint32_t)size;

@@ -20,11 +20,12 @@
 //
 // A lane has four groups: one being filled, one with the writer, one whose fates wait, one whose
 // block is still being folded. All memory is taken when the lane is made: 4 x (group_size_bytes +
-// group_events_max x 65 bytes), which is 48 MiB with the defaults, and 128 KiB of hashes, of which
+// group_events_max x 89 bytes), which is 54 MiB with the defaults, and 288 KiB of hashes, of which
 // only what is ever filled is touched. Threads: fields say whose they are; an item's fields are
 // handed over with the group.
 
 #include "base/ring.h"
+#include "ledger/block_hint.h"
 #include "ledger/entry.h"
 #include "ledger/ledger.h"
 #include "ledger/payload_memo.h"
@@ -33,7 +34,6 @@ enum { LANE_GROUPS = 4 };
 
 struct group_item {
     struct hash128 identity;
-    uint64_t subject_hash;  // cells_hash of the subject
     int64_t time_ns;
     uint32_t offset;  // of the entry in bytes
     uint32_t size;
@@ -46,6 +46,7 @@ struct group_item {
 struct group {
     uint8_t *bytes;  // entries, one after another
     struct group_item *items;
+    struct block_hint *hints;  // what coding needs to know of each
     struct receipt *receipts;
     uint8_t *fates;  // enum fate, written by the writer
     uint32_t size;
@@ -54,6 +55,7 @@ struct group {
     uint32_t count_max;
     uint64_t owner;             // front: which opening of the intake filled it
     struct payload_memo *memo;  // front: the lane's
+    struct block_maps *maps;    // writer: the lane's, of the memo's numbers
     // Front: bytes of the last item's entry that its identity's hash is still to be made of.
     const struct hash_secret *secret;
     uint32_t identity_size;  // 0: all hashes are made
@@ -69,6 +71,7 @@ struct lane {
     struct waker *writer;
     struct group *open;         // front: being filled or offered
     struct payload_memo *memo;  // front
+    struct block_maps *maps;    // writer
     bool is_offered;            // front
     struct group groups[LANE_GROUPS];
 };

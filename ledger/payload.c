@@ -10,7 +10,6 @@
 #include "base/assert.h"
 #include "base/unpack.h"
 #include "ledger/entry.h"
-#include "ledger/payload_memo.h"
 
 enum { TAG_NEVER = 0xc1, TAG_UINT16 = 0xcd };
 
@@ -253,31 +252,24 @@ hash_any(const struct payload_seeds *seeds, struct cursor *in, uint32_t depth)
     return 0;
 }
 
-static __attribute__((noinline)) uint64_t
-properties_hash(const struct payload_seeds *seeds, struct bytes properties, uint32_t count)
+uint64_t
+properties_hash(struct bytes properties, uint32_t count, const struct hash_secret *secret)
 {
+    struct payload_seeds seeds;
+    memcpy(&seeds, secret->bytes, sizeof seeds);
     // An empty view may be NULL.
     const struct cursor in = cursor_over(properties);
     const uint8_t *at = in.at;
-    uint64_t hash = hash_pairs(seeds, &at, in.end, count, 0);
-    return at != NULL ? hash : hash64(properties, seeds->text);
+    uint64_t hash = hash_pairs(&seeds, &at, in.end, count, 0);
+    return at != NULL ? hash : hash64(properties, seeds.text);
 }
 
 uint32_t
 payload_hash(
-    const struct entry_payload *payload,
-    const struct hash_secret *secret,
-    struct payload_memo *memo)
+    const struct entry_payload *payload, uint64_t properties, const struct hash_secret *secret)
 {
     struct payload_seeds seeds;
-    uint64_t properties = 0;
-    const uint32_t count = payload->properties_count;
     memcpy(&seeds, secret->bytes, sizeof seeds);
-    if (memo == NULL || !payload_memo_find(memo, payload->properties, count, &properties)) {
-        properties = properties_hash(&seeds, payload->properties, count);
-        if (memo != NULL)
-            payload_memo_keep(memo, payload->properties, count, properties);
-    }
     const uint128 units = (uint128)payload->value.units;
     const uint64_t value = hash_pair(&seeds, (uint64_t)units, (uint64_t)(units >> 64));
     uint64_t all = hash_pair(&seeds, hash_of_text(&seeds, UNPACK_STR, payload->type), value);
@@ -294,5 +286,7 @@ entry_payload_hash(const struct entry *entry, const struct hash_secret *secret)
         .properties_count = entry->properties_count,
         .properties = entry->properties,
     };
-    return payload_hash(&payload, secret, NULL);
+    const uint64_t properties =
+        properties_hash(payload.properties, payload.properties_count, secret);
+    return payload_hash(&payload, properties, secret);
 }

@@ -304,11 +304,12 @@ code_survivors(const struct group *group, struct block_writer *writer)
             i++;
             continue;
         }
+        const struct block_hint *hints = &group->hints[i];
         uint32_t from = group->items[i].offset;
         uint32_t run = 0;
         for (; i < group->count && group->fates[i] == FATE_STORED; i++)
             run += group->items[i].size;
-        block_add(writer, bytes_of(group->bytes + from, run));
+        block_add_known(writer, bytes_of(group->bytes + from, run), hints, group->maps);
     }
 }
 

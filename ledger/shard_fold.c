@@ -167,9 +167,10 @@ look_subject(struct shard *shard, struct fold_look *look, const struct fold_aim 
 {
     if (aim->is_known)
         return aim->node;
+    const struct group *group = look->group;
     const struct bytes subject = look_entry(look)->subject;
-    struct cells_subject *node =
-        cells_subject_guessed(shard->cells, aim->node, subject, look->item->subject_hash);
+    const uint64_t hash = group->hints[look->item - group->items].subject_hash;
+    struct cells_subject *node = cells_subject_guessed(shard->cells, aim->node, subject, hash);
     fold_words_keep(&shard->fold_words, look->trace->subject, node);
     return node;
 }
@@ -286,7 +287,7 @@ fold_aims(
     uint32_t index,
     struct fold_aim *aims)
 {
-    const struct group_item *items = group->items + at;
+    const struct block_hint *hints = group->hints + at;
     bool is_all_known = true;
     for (uint32_t i = 0; i < count; i++) {
         aims[i] = (struct fold_aim){0};
@@ -298,12 +299,12 @@ fold_aims(
         if (aims[i].is_known)
             cells_prefetch_subject(aims[i].node);
         else
-            cells_prefetch(shard->cells, items[i].subject_hash);
+            cells_prefetch(shard->cells, hints[i].subject_hash);
         is_all_known = is_all_known && aims[i].is_known;
     }
     for (uint32_t i = 0; i < count && !is_all_known; i++) {
         if (!aims[i].is_known)
-            aims[i].node = cells_guess(shard->cells, items[i].subject_hash);
+            aims[i].node = cells_guess(shard->cells, hints[i].subject_hash);
     }
     for (uint32_t i = 0; i < count; i++)
         cells_prefetch_newest(aims[i].node);
