@@ -179,29 +179,97 @@ call_log(const struct call *call, int64_t took_ns)
         LOG_TEXT("remote", call->client != NULL ? call->client : call->request->remote));
 }
 
+static void
+call_end(struct call *call)
+{
+    struct http_response *response = call->response;
+    if (response->status == 0)
+        call_problem(call, 500, "Nothing answered this request.");
+    if (buffer_failed(&response->body))
+        call_problem(call, 500, "The answer does not fit into memory.");
+    if (response->body.size > 0)
+        http_add(response, "X-Content-Type-Options", "nosniff");
+    coding_deflate(call);
+    int64_t took_ns = clock_monotonic_ns() - call->began_ns;
+    call_count(call, took_ns);
+    call_log(call, took_ns);
+    buffer_done(&call->inflated);
+}
+
 void
 api_handle(void *context, const struct http_request *request, struct http_response *response)
 {
-    int64_t began_ns = clock_monotonic_ns();
     struct call call = {
         .api = context,
         .request = request,
         .response = response,
         .arena = request->arena,
+        .began_ns = clock_monotonic_ns(),
     };
     id_give(&call);
     call_route(&call);
-    if (response->status == 0)
-        call_problem(&call, 500, "Nothing answered this request.");
-    if (buffer_failed(&response->body))
-        call_problem(&call, 500, "The answer does not fit into memory.");
-    if (response->body.size > 0)
-        http_add(response, "X-Content-Type-Options", "nosniff");
-    coding_deflate(&call);
-    int64_t took_ns = clock_monotonic_ns() - began_ns;
-    call_count(&call, took_ns);
-    call_log(&call, took_ns);
-    buffer_done(&call.inflated);
+    call_end(&call);
+}
+
+// --- requests that nobody waits for ---
+
+// Nothing in this call can make us wait: a route whose handler does not, a key that is known, a
+// body as it is.
+static bool
+is_quick(struct call *call)
+{
+    const char *fault = NULL;
+    char allowed[ROUTE_ALLOWED_MAX];
+    if (!target_parse(call->request->target, call->arena, &call->target, &fault))
+        return false;
+    const struct route *route =
+        route_find(call->request->method, &call->target, call->params, allowed);
+    return route != NULL && (route->scopes & ROUTE_QUICK) != 0 &&
+           http_field(call->request, "Content-Encoding") == NULL && caller_is_known(call);
+}
+
+enum http_turn
+api_begin(void *context, const struct http_request *request, struct http_response *response)
+{
+    struct call *call = arena_new(request->arena, struct call);
+    call->api = context;
+    call->request = request;
+    call->response = response;
+    call->arena = request->arena;
+    call->began_ns = clock_monotonic_ns();
+    if (!is_quick(call))
+        return HTTP_TO_WORKER;
+    call->is_quick = true;
+    id_give(call);
+    call_route(call);
+    // Behind call_later the call may be another's already, but not this.
+    if (call->resume != NULL)
+        return HTTP_LATER;
+    call_end(call);
+    return HTTP_ANSWERED;
+}
+
+static void
+call_finish(void *state)
+{
+    struct call *call = state;
+    call->resume(call);
+    call_end(call);
+}
+
+void
+call_later(struct call *call, void (*resume)(struct call *call), void *state)
+{
+    must(call->is_quick && call->response->status == 0);
+    call->resume = resume;
+    call->resume_state = state;
+    http_later(call->request, call_finish, call);
+}
+
+void
+call_continue(struct call *call)
+{
+    http_continue(call->request);
 }
 
 // --- metrics ---

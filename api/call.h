@@ -10,8 +10,10 @@
 //         struct json_out *out = call_json(call, 200); json_begin(out, '{'); ...
 //     }
 //
-// A handler answers exactly once; one that does not is answered 500. Owner: the worker's stack.
-// Thread: a worker's.
+// A handler answers exactly once; one that does not is answered 500. A call that is_quick is made
+// on a thread that must not wait: its handler may answer at once, or call_later and have whoever
+// knows the answer call call_continue.
+// Owner: whoever handles the request. Thread: a worker's, or a quick one a loop's.
 
 #include "api/http.h"
 #include "api/keys.h"
@@ -38,6 +40,10 @@ struct call {
     const char *key_id;                   // whose key it is; NULL: nobody's
     const char *once_key;                 // its Idempotency-Key, while it is the first with it
     const char *once_attempt;             // of api/idempotency.h
+    bool is_quick;
+    void (*resume)(struct call *call);  // of a quick one that is answered later
+    void *resume_state;                 // the handler's
+    int64_t began_ns;                   // by clock_monotonic_ns
     struct json_out json;
     struct http_request inflated_request;  // what request is when its body came compressed
     struct buffer inflated;
@@ -68,5 +74,10 @@ void call_faults(
 void call_failed(struct call *call, const struct error *error);
 // 503 with Retry-After.
 void call_away(struct call *call, const char *detail);
+
+// For the handler of a quick call: `resume` makes the answer, once call_continue was called, on any
+// thread. Nobody else uses the call until then.
+void call_later(struct call *call, void (*resume)(struct call *call), void *state);
+void call_continue(struct call *call);
 
 const char *call_reason(int status);

@@ -81,6 +81,22 @@ is_counted(const struct call *call)
 }
 
 bool
+caller_is_known(const struct call *call)
+{
+    struct keys_grant grant;
+    const char *token = bearer_of(call->request);
+    return token != NULL && keys_peek(call->api->keys, token, clock_now_ns(), &grant) == KEYS_GOOD;
+}
+
+static enum keys_verdict
+key_check(struct call *call, const char *token)
+{
+    struct keys *keys = call->api->keys;
+    return call->is_quick ? keys_peek(keys, token, clock_now_ns(), &call->grant)
+                          : keys_check(keys, token, clock_now_ns(), &call->grant);
+}
+
+bool
 caller_admit(struct call *call)
 {
     const struct settings *settings = call->api->settings;
@@ -94,7 +110,7 @@ caller_admit(struct call *call)
     const char *token = bearer_of(call->request);
     call->verdict = KEYS_UNKNOWN;
     if (token != NULL)
-        call->verdict = keys_check(call->api->keys, token, clock_now_ns(), &call->grant);
+        call->verdict = key_check(call, token);
     if (call->verdict == KEYS_GOOD) {
         call->key_id = call->grant.id;
         return limit_take(call, LIMIT_KEY, bytes_text(call->key_id), true);

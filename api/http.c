@@ -17,101 +17,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-// --- connections ---
-
-void
-http_deadline_set(struct visitor *visitor, int64_t from_now_ns)
-{
-    int64_t deadline_ns = from_now_ns > 0 ? clock_monotonic_ns() + from_now_ns : 0;
-    atomic_store_explicit(&visitor->deadline_ns, deadline_ns, memory_order_relaxed);
-}
-
-static void
-remote_read(struct MHD_Connection *connection, struct visitor *visitor)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    if (info == NULL || info->client_addr == NULL)
-        return;
-    socklen_t size = info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                              : sizeof(struct sockaddr_in);
-    if (getnameinfo(
-            info->client_addr,
-            size,
-            visitor->remote,
-            sizeof visitor->remote,
-            NULL,
-            0,
-            NI_NUMERICHOST) != 0)
-        visitor->remote[0] = '\0';
-}
-
-static void
-visitor_add(struct http *http, struct MHD_Connection *connection, void **out)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct visitor *visitor = pool_take(1, sizeof *visitor);
-    *out = visitor;
-    if (visitor == NULL || info == NULL)
-        return;
-    visitor->fd = info->connect_fd;
-    remote_read(connection, visitor);
-    http_deadline_set(visitor, http->options.idle_ns);
-    pthread_mutex_lock(&http->mutex);
-    visitor->next = http->visitors;
-    if (visitor->next != NULL)
-        visitor->next->previous = visitor;
-    http->visitors = visitor;
-    http->visitors_count++;
-    pthread_mutex_unlock(&http->mutex);
-}
-
-// The library tells us before it closes the socket, so under the mutex every fd in the list is
-// still this connection's.
-static void
-visitor_remove(struct http *http, struct visitor *visitor)
-{
-    if (visitor == NULL)
-        return;
-    pthread_mutex_lock(&http->mutex);
-    if (visitor->previous != NULL)
-        visitor->previous->next = visitor->next;
-    else if (http->visitors == visitor)
-        http->visitors = visitor->next;
-    if (visitor->next != NULL)
-        visitor->next->previous = visitor->previous;
-    http->visitors_count--;
-    pthread_mutex_unlock(&http->mutex);
-    pool_give(visitor);
-}
-
-static void
-on_connection(
-    void *context,
-    struct MHD_Connection *connection,
-    void **socket_context,
-    enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        visitor_add(context, connection, socket_context);
-    else
-        visitor_remove(context, *socket_context);
-}
-
-void
-http_watch(struct http *http)
-{
-    int64_t now_ns = clock_monotonic_ns();
-    pthread_mutex_lock(&http->mutex);
-    for (struct visitor *visitor = http->visitors; visitor != NULL; visitor = visitor->next) {
-        int64_t deadline_ns = atomic_load_explicit(&visitor->deadline_ns, memory_order_relaxed);
-        if (deadline_ns != 0 && now_ns > deadline_ns)
-            (void)shutdown(visitor->fd, SHUT_RDWR);
-    }
-    pthread_mutex_unlock(&http->mutex);
-}
-
 // --- requests ---
 
 // The library would take the parameters apart into its memory for heads, and when they do not fit
@@ -134,7 +39,7 @@ parameters_hide(const char *target)
 static void *
 on_target(void *context, const char *target, struct MHD_Connection *connection)
 {
-    struct http *http = context;
+    struct http *http = ((struct http_loop *)context)->http;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct exchange *exchange = pool_take(1, sizeof *exchange);
@@ -176,12 +81,12 @@ on_completed(
 {
     (void)connection;
     (void)reason;
-    struct http *http = context;
+    struct http *http = ((struct http_loop *)context)->http;
     struct exchange *exchange = *state;
     *state = NULL;
     if (exchange == NULL)
         return;
-    must(exchange->step != STEP_WORKING);
+    must(exchange->step != STEP_WORKING && exchange->step != STEP_LATER);
     http_deadline_set(exchange->visitor, http->options.idle_ns);
     bool is_stream = exchange->is_stream;
     body_release(exchange);
@@ -267,14 +172,28 @@ answer_send(struct exchange *exchange)
 }
 
 static void
+answer_made(struct exchange *exchange)
+{
+    must(exchange->response.status >= 200 && exchange->response.status <= 599);
+    body_release(exchange);
+    exchange->step = STEP_ANSWERED;
+}
+
+static void
 answer_make(struct exchange *exchange)
 {
     struct http *http = exchange->http;
     exchange->request.body = buffer_view(&exchange->body);
     http->options.handle(http->options.context, &exchange->request, &exchange->response);
-    must(exchange->response.status >= 200 && exchange->response.status <= 599);
-    body_release(exchange);
-    exchange->step = STEP_ANSWERED;
+    answer_made(exchange);
+}
+
+static enum MHD_Result
+answer_finish(struct exchange *exchange)
+{
+    exchange->finish(exchange->state);
+    answer_made(exchange);
+    return answer_send(exchange);
 }
 
 // On a worker's thread. The connection is the loop's again from the resuming on.
@@ -283,9 +202,18 @@ worker_do(void *context, void *item)
 {
     (void)context;
     struct exchange *exchange = item;
-    struct MHD_Connection *connection = exchange->connection;
     answer_make(exchange);
-    MHD_resume_connection(connection);
+    http_loop_resume(exchange);
+}
+
+static enum http_turn
+answer_begin(struct exchange *exchange)
+{
+    const struct http_options *options = &exchange->http->options;
+    if (options->begin == NULL || exchange->body.size > options->begin_max)
+        return HTTP_TO_WORKER;
+    exchange->request.body = buffer_view(&exchange->body);
+    return options->begin(options->context, &exchange->request, &exchange->response);
 }
 
 // The request is whole. Suspended before it is given away: the worker may be faster than we.
@@ -293,18 +221,22 @@ static enum MHD_Result
 exchange_give(struct exchange *exchange)
 {
     struct http *http = exchange->http;
-    struct MHD_Connection *connection = exchange->connection;
     if (exchange->request.refusal != HTTP_WELCOME) {
         answer_make(exchange);
         return answer_send(exchange);
     }
+    switch (answer_begin(exchange)) {
+    case HTTP_LATER: return MHD_YES;
+    case HTTP_ANSWERED: answer_made(exchange); return answer_send(exchange);
+    case HTTP_TO_WORKER: break;
+    }
     http_deadline_set(exchange->visitor, 0);
     exchange->step = STEP_WORKING;
-    MHD_suspend_connection(connection);
+    MHD_suspend_connection(exchange->connection);
     if (!workers_give(http->workers, exchange)) {
         exchange->request.refusal = HTTP_OVERLOADED;
         answer_make(exchange);
-        MHD_resume_connection(connection);
+        http_loop_resume(exchange);
     }
     return MHD_YES;
 }
@@ -379,6 +311,8 @@ on_request(  // NOLINT(readability-function-size): the library chose the paramet
     switch (exchange->step) {
     case STEP_HEAD: return head_take(exchange, method);
     case STEP_ANSWERED: return answer_send(exchange);
+    case STEP_SETTLED: return answer_finish(exchange);
+    case STEP_LATER:
     case STEP_WORKING:
     case STEP_SENT: return MHD_YES;
     case STEP_BODY: break;
@@ -401,11 +335,11 @@ unescape_nothing(void *context, struct MHD_Connection *connection, char *text)
 
 // --- start and stop ---
 
-static struct MHD_Daemon *
-daemon_start(int fd, struct http *http)
+// Connections are counted by http_accept.c, so the library's limit is never met.
+struct MHD_Daemon *
+http_daemon_start(struct http_loop *loop)
 {
-    // A pool of one is no pool for the library.
-    unsigned loops = http->options.loops > 1 ? http->options.loops : 0;
+    const struct http_options *options = &loop->http->options;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, NULL},
         {MHD_OPTION_HTTPS_PRIORITIES,    0, NULL},
@@ -416,32 +350,28 @@ daemon_start(int fd, struct http *http)
     certificate_function callback = certificate_callback();
     memcpy(&tls[0].ptr_value, &callback, sizeof callback);
     memcpy(&tls[1].ptr_value, &priorities, sizeof priorities);
-    struct MHD_OptionItem *extra = http->options.is_tls ? tls : &tls[2];
+    struct MHD_OptionItem *extra = options->is_tls ? tls : &tls[2];
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-            (http->options.is_tls ? (unsigned)MHD_USE_TLS : 0U),
+        (unsigned)MHD_USE_EPOLL | (unsigned)MHD_ALLOW_SUSPEND_RESUME |
+            (unsigned)MHD_USE_NO_LISTEN_SOCKET | (options->is_tls ? (unsigned)MHD_USE_TLS : 0U),
         0,
         NULL,
         NULL,
         on_request,
-        http,
-        MHD_OPTION_LISTEN_SOCKET,
-        fd,
-        MHD_OPTION_THREAD_POOL_SIZE,
-        loops,
+        loop,
         MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)http->options.connections_max,
+        (unsigned)options->connections_max + 1,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HTTP_HEAD_MAX,
         MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection,
-        http,
+        http_on_connection,
+        loop,
         MHD_OPTION_NOTIFY_COMPLETED,
         on_completed,
-        http,
+        loop,
         MHD_OPTION_URI_LOG_CALLBACK,
         on_target,
-        http,
+        loop,
         MHD_OPTION_UNESCAPE_CALLBACK,
         unescape_nothing,
         NULL,
@@ -455,10 +385,31 @@ daemon_start(int fd, struct http *http)
 static void
 http_free(struct http *http)
 {
+    if (http->listen_fd >= 0)
+        (void)close(http->listen_fd);
+    waker_done(&http->acceptor_waker);
     buffer_done(&http->news);
     pthread_mutex_destroy(&http->mutex);
     pthread_cond_destroy(&http->settled);
     pool_give(http);
+}
+
+// What runs already is stopped again when a later part cannot start.
+static enum status
+parts_start(struct http *http, struct error *error)
+{
+    const struct http_options *options = &http->options;
+    enum status status = workers_start(
+        options->workers, options->waiting_max, worker_do, http, &http->workers, error);
+    if (status == STATUS_OK)
+        status = http_loops_start(http, error);
+    if (status == STATUS_OK)
+        status = http_accept_start(http, error);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    workers_stop(http->workers);
+    http_loops_stop(http);
+    return status;
 }
 
 enum status
@@ -475,19 +426,14 @@ http_start(const struct http_options *options, struct http **out, struct error *
         return error_set(error, STATUS_NO_MEMORY, "no memory for the HTTP server");
     }
     http->options = *options;
+    http->listen_fd = fd;
     http->port = tcp_port(fd);
     pthread_mutex_init(&http->mutex, NULL);
     pthread_cond_init(&http->settled, NULL);
-    status = workers_start(
-        options->workers, options->waiting_max, worker_do, http, &http->workers, error);
-    if (status == STATUS_OK) {
-        http->daemon = daemon_start(fd, http);
-        if (http->daemon == NULL)
-            status = error_set(error, STATUS_IO, "cannot serve HTTP on %s", options->address);
-    }
+    status = waker_init(&http->acceptor_waker, error);
+    if (status == STATUS_OK)
+        status = parts_start(http, error);
     if (status) {
-        (void)close(fd);
-        workers_stop(http->workers);
         http_free(http);
         return status;
     }
@@ -533,14 +479,15 @@ http_stop(struct http *http, int64_t patience_ns)
     if (http == NULL)
         return;
     atomic_store(&http->is_stopping, true);
-    MHD_socket fd = MHD_quiesce_daemon(http->daemon);
-    if (fd != MHD_INVALID_SOCKET)
-        (void)close(fd);
+    http_accept_stop(http);
+    (void)close(http->listen_fd);
+    http->listen_fd = -1;
     http_streams_wake(http);
     exchanges_wait(http, patience_ns);
-    // Nothing is suspended any more when the workers are done, as the library demands.
+    // Nothing is suspended any more when these are done, as the library demands.
     workers_stop(http->workers);
-    MHD_stop_daemon(http->daemon);
+    http_laters_wait(http);
+    http_loops_stop(http);
     http_free(http);
 }
 

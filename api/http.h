@@ -6,16 +6,29 @@
 //     while (!stop) http_watch(http);          // some times a second: ends late connections
 //     http_stop(http, 10 * SECOND_NS);         // takes no more, finishes what it has, ends
 //
+// A request of which somebody else will say what became of it needs no worker that waits:
+//
+//     enum http_turn begin(context, request, response)      // on the loop's thread
+//     {
+//         if (!is_mine(request)) return HTTP_TO_WORKER;
+//         http_later(request, finish, state);
+//         send(state);                            // says http_continue(request) in the end
+//         return HTTP_LATER;
+//     }
+//     void finish(state) { response->status = ...; }        // on the loop's thread again
+//
 // 1. A request reaches a worker when all of it has arrived, so a slow client holds none.
 // 2. While a worker has it, its connection is suspended: no loop touches the request then.
-// 3. A request that no worker can take (body too large, too many waiting, stopping) is handed to
+// 3. `begin` sees a request before workers do, and must not wait: whatever it waits for, all other
+//    connections of its loop would wait for too.
+// 4. A request that no worker can take (body too large, too many waiting, stopping) is handed to
 //    `handle` on the loop's thread with `refusal` set, which must not wait.
-// 4. A connection that does not bring a request's head within idle_ns, its body within body_ns of
+// 5. A connection that does not bring a request's head within idle_ns, its body within body_ns of
 //    the head, or does not take the answer within answer_ns is ended by http_watch, however many
 //    single bytes it sends meanwhile.
 //
-// libmicrohttpd (known to http.c, http_stream.c and base/exporter.c only) itself answers what is no
-// HTTP (400), heads larger than HTTP_HEAD_MAX (431) and the like, without a request to us.
+// libmicrohttpd (known to api/http_*.c and base/exporter.c only) itself answers what is no HTTP
+// (400), heads larger than HTTP_HEAD_MAX (431) and the like, without a request to us.
 // Owner: main. Thread: handle runs on several at a time.
 
 #include "base/arena.h"
@@ -51,7 +64,7 @@ struct http_request {
     enum http_refusal refusal;
     const char *fault;          // of HTTP_MALFORMED
     struct arena *arena;        // lives until the answer is written
-    struct exchange *exchange;  // for http_hold and http_stream
+    struct exchange *exchange;  // for http_hold, http_later and http_stream
 };
 
 struct http_response {
@@ -65,6 +78,18 @@ struct http_response {
 // Fills response; texts live in the request's arena or for good.
 typedef void (*http_handle)(
     void *context, const struct http_request *request, struct http_response *response);
+
+enum http_turn {
+    HTTP_TO_WORKER,  // nothing was done: a worker makes the answer
+    HTTP_ANSWERED,   // the response is filled
+    HTTP_LATER,      // http_later was called; http_continue was, or will be
+};
+
+// Of a request that is welcome and no larger than begin_max.
+typedef enum http_turn (*http_begin)(
+    void *context, const struct http_request *request, struct http_response *response);
+// Fills the response that begin was given.
+typedef void (*http_finish)(void *state);
 
 struct http_options {
     const char *address;  // "HOST:PORT"; port 0: any free one
@@ -80,6 +105,8 @@ struct http_options {
     uint32_t streams_max;
     bool is_tls;  // with the certificate that is open (api/certificate.h)
     http_handle handle;
+    http_begin begin;  // NULL: all requests go to workers
+    size_t begin_max;  // bytes of the body
     void *context;
 };
 
@@ -101,6 +128,12 @@ void http_figures(struct http *http, struct http_figures *out);
 // Accepts nothing more and lets requests that are under way finish, at most so long; what comes on
 // open connections meanwhile is refused with HTTP_STOPPING. NULL is accepted.
 void http_stop(struct http *http, int64_t patience_ns);
+
+// For begin: the answer is made by finish(state), once somebody, on any thread, has called
+// http_continue. Until then the request, its arena and the response belong to neither loop nor
+// worker. http_stop waits for all of these, however long they take.
+void http_later(const struct http_request *request, http_finish finish, void *state);
+void http_continue(const struct http_request *request);
 
 // Makes the answer to this request a stream: what the response's body has is sent, then each text
 // of http_stream_send, until the client goes or the server stops. Who takes texts too slowly misses

@@ -1,22 +1,31 @@
 #pragma once
 // What the files of api/http share with each other, and nobody else includes.
 //
-//     http.c         connections, requests, answers
+//     http.c         requests and answers
+//     http_accept.c  connections: taken, counted, given to the loop that has least, ended when late
+//     http_loop.c    the threads that run the library
+//     http_later.c   answers that are made when somebody else has spoken
 //     http_stream.c  answers that go on: text for all who listen
 //
 // The only files beside base/exporter.c that know libmicrohttpd. Owner and thread: see each struct.
 
 #include "api/http.h"
+#include "base/ring.h"
 
 #include <microhttpd.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 // One TCP connection.
 struct visitor {
     struct visitor *next, *previous;
+    struct http_loop *loop;
+    struct visitor *next_new;  // until its loop has given it to the library
     int fd;
+    struct sockaddr_storage address;
+    socklen_t address_size;
     // When http_watch ends it, by clock_monotonic_ns; 0: never, for the next step is ours. Written
     // by the connection's loop, read by http_watch; a stale value is seen at the next look.
     _Atomic int64_t deadline_ns;
@@ -24,11 +33,20 @@ struct visitor {
 };
 
 // HEAD -> BODY -> WORKING -> ANSWERED -> SENT; what is refused goes from HEAD to SENT at once when
-// its body is not waited for, or from BODY to ANSWERED.
-enum step { STEP_HEAD, STEP_BODY, STEP_WORKING, STEP_ANSWERED, STEP_SENT };
+// its body is not waited for, or from BODY to ANSWERED. What is answered later goes from BODY to
+// LATER, and by http_continue to SETTLED.
+enum step {
+    STEP_HEAD,
+    STEP_BODY,
+    STEP_WORKING,
+    STEP_LATER,
+    STEP_SETTLED,
+    STEP_ANSWERED,
+    STEP_SENT,
+};
 
 // One request and its answer. Owner: the connection's loop, but for STEP_WORKING, when it is a
-// worker's.
+// worker's, and STEP_LATER, when it is nobody's of ours.
 struct exchange {
     struct http *http;
     struct MHD_Connection *connection;
@@ -38,16 +56,42 @@ struct exchange {
     struct http_response response;
     struct buffer body;
     int64_t held_bytes;  // counted in http->bodies_bytes
+    http_finish finish;  // with STEP_LATER, and its argument
+    void *state;
     // Of a stream: how much of response.body was taken, the text it is of, and whom it waits with.
     bool is_stream;
     size_t stream_at;
     uint64_t stream_serial;
     struct exchange *next_waiting;
+    struct exchange *next_resumed;  // until its loop has seen that it may go on
     struct arena arena;
 };
 
-struct http {
+// A thread and the library's daemon that it runs, which nobody else touches. Others leave what it
+// is to do in its inbox and wake it.
+struct http_loop {
+    struct http *http;
     struct MHD_Daemon *daemon;
+    int epoll_fd;  // the daemon's
+    pthread_t thread;
+    bool has_thread;
+    struct waker waker;
+    struct flag stop;
+    struct visitor *adding;  // the library has these, and has not yet told us that it began
+    int64_t connections;     // under the mutex of http
+    pthread_mutex_t mutex;   // for what follows
+    struct visitor *newcomers;
+    struct exchange *resumed;
+};
+
+struct http {
+    struct http_loop *loops;
+    uint32_t loops_count;
+    int listen_fd;
+    pthread_t acceptor;
+    bool has_acceptor;
+    struct waker acceptor_waker;
+    struct flag acceptor_stop;
     struct workers *workers;
     struct http_options options;
     uint16_t port;
@@ -57,16 +101,50 @@ struct http {
     pthread_cond_t settled;
     struct visitor *visitors;
     int64_t visitors_count;
+    bool is_full;  // as many as may be: the acceptor waits for one to go
     int64_t exchanges_count;
+    int64_t laters_count;  // exchanges at STEP_LATER
     int64_t streams_count;
     struct exchange *waiting;  // streams that have taken all there is, suspended
     struct buffer news;        // what streams are sent
     uint64_t news_serial;
 };
 
+// --- http.c: the library's callbacks
+
+// What the library is told to call, with the loop as context, and how it is to behave.
+struct MHD_Daemon *http_daemon_start(struct http_loop *loop);
+
+// --- http_accept.c
+
+enum status http_accept_start(struct http *http, struct error *error) CHECKED;
+// From then on nobody is taken; who waits in the kernel is refused when the socket is closed.
+void http_accept_stop(struct http *http);
+// The library's word that a connection begins or ends; context: the loop.
+void http_on_connection(
+    void *context,
+    struct MHD_Connection *connection,
+    void **socket_context,
+    enum MHD_ConnectionNotificationCode code);
+// It is closed, or never was the library's.
+void http_visitor_remove(struct visitor *visitor);
+
+// --- http_loop.c
+
+enum status http_loops_start(struct http *http, struct error *error) CHECKED;
+// Nobody has anything for them any more, but for what they have to finish.
+void http_loops_stop(struct http *http);
+void http_loop_add(struct http_loop *loop, struct visitor *visitor);
+// Lets a connection that was suspended go on. From then on the exchange is its loop's.
+void http_loop_resume(struct exchange *exchange);
+
+// --- http_later.c and http_stream.c
+
 // Moves the end of a visitor's time; 0: it has none.
 void http_deadline_set(struct visitor *visitor, int64_t from_now_ns);
 // The answer of an exchange that is a stream. NULL: no memory.
 struct MHD_Response *http_stream_response(struct exchange *exchange);
+// Waits until no exchange is at STEP_LATER.
+void http_laters_wait(struct http *http);
 // Lets all that wait go on. Without the mutex.
 void http_streams_wake(struct http *http);

@@ -82,7 +82,7 @@ http_streams_wake(struct http *http)
     pthread_mutex_unlock(&http->mutex);
     while (exchange != NULL) {
         struct exchange *next = exchange->next_waiting;
-        MHD_resume_connection(exchange->connection);
+        http_loop_resume(exchange);
         exchange = next;
     }
 }

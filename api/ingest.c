@@ -3,7 +3,6 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/pool.h"
-#include "base/ring.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,7 +16,7 @@ enum {
     SLOT_BITS = 10,
     IN_FLIGHT = 64,
     RETRY_MAX_MS = 500,
-    FLUSHES_MAX = 2,  // at a time: one is gathered while one is answered
+    FLUSHES_MAX = 2,  // threads: one gathers while one is answered
     OPEN_WAIT_MS = 2000,
     CLOSE_WAIT_MS = 5000,
 };
@@ -32,27 +31,18 @@ struct job_slot {
     struct ingest_job *job;  // NULL: free
 };
 
-// A job whose events were all sent, until tallyd has answered for them.
-struct waiter {
-    uint64_t ticket;
-    sem_t woken;
-    struct flag settled;  // why it was woken: it has its answer, and is on the list no more
-    struct flag asked;    // or to lead a flush
-    struct waiter *next;
-};
-
 struct ingest {
     struct tally *tally;
+    pthread_t threads[FLUSHES_MAX];
+    uint32_t threads_count;
     pthread_mutex_t mutex;  // for what follows
+    pthread_cond_t changed;
     struct job_slot slots[INGEST_JOBS_MAX];
     uint64_t slot_next;  // where to look for a free one first
-    // Jobs that come while others are flushed are flushed together: one batch, one answer, and only
-    // those are woken that have theirs.
-    struct waiter *waiters, **waiters_end;  // by ticket
-    uint64_t tickets;                       // given to jobs in the order in which they were sent
-    uint64_t covered;                       // tickets up to this one are being flushed
-    uint64_t settled;                       // tickets up to this one are answered
-    uint32_t flushes;                       // under way
+    // Jobs that nobody flushes for yet, in the order in which they came. All of them go with the
+    // next flush: one batch, one answer.
+    struct ingest_job *entered, **entered_end;
+    bool is_stopping;
 };
 
 // On libtally's thread.
@@ -93,11 +83,182 @@ connection_wait(struct ingest *ingest)
         (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
 }
 
+// ---- slots
+
+// False: there are as many jobs as may be.
+static bool
+job_slot_take(struct ingest *ingest, struct ingest_job *job)
+{
+    bool is_found = false;
+    pthread_mutex_lock(&ingest->mutex);
+    for (uint64_t k = 0; k < INGEST_JOBS_MAX && !is_found; k++) {
+        uint64_t i = (ingest->slot_next + k) & (INGEST_JOBS_MAX - 1);
+        struct job_slot *slot = &ingest->slots[i];
+        is_found = slot->job == NULL;
+        if (!is_found)
+            continue;
+        ingest->slot_next = i + 1;
+        slot->job = job;
+        slot->serial = (slot->serial + 1) & (UINT64_MAX >> (INDEX_BITS + SLOT_BITS));
+        job->tag = slot->serial << (INDEX_BITS + SLOT_BITS) | i << INDEX_BITS;
+    }
+    pthread_mutex_unlock(&ingest->mutex);
+    return is_found;
+}
+
+// With the mutex.
+static void
+job_slot_give(struct ingest *ingest, uint64_t tag)
+{
+    struct job_slot *slot = &ingest->slots[(tag >> INDEX_BITS) & (INGEST_JOBS_MAX - 1)];
+    must(slot->job != NULL);
+    slot->job = NULL;
+}
+
+static uint32_t
+left_ms(int64_t deadline_ns)
+{
+    int64_t left_ns = deadline_ns - clock_monotonic_ns();
+    return left_ns > 0 ? (uint32_t)(left_ns / (SECOND_NS / 1000)) : 0;
+}
+
+// ---- sending
+
+// Sends what is left of a job. TALLY_FULL: libtally has no room (is_patient: had none until the
+// job's time was over).
+static enum tally_result
+job_send(struct ingest *ingest, struct ingest_job *job, bool is_patient)
+{
+    for (; job->sent < job->count; job->sent++) {
+        struct tally_event event = job->events[job->sent];
+        event.tag = job->tag | job->sent;
+        enum tally_result result = tally_send(ingest->tally, &event);
+        if (result == TALLY_FULL && is_patient)
+            result = tally_send_wait(ingest->tally, &event, left_ms(job->deadline_ns));
+        if (result != TALLY_OK)
+            return result;
+    }
+    return TALLY_OK;
+}
+
+// ---- waiting for answers
+
+// What became of these. A job is its owner's again from the moment it is told.
+static void
+jobs_settle(struct ingest *ingest, struct ingest_job *jobs, enum tally_result result)
+{
+    pthread_mutex_lock(&ingest->mutex);
+    for (struct ingest_job *job = jobs; job != NULL; job = job->next)
+        job_slot_give(ingest, job->tag);
+    pthread_mutex_unlock(&ingest->mutex);
+    while (jobs != NULL) {
+        struct ingest_job *job = jobs;
+        jobs = job->next;
+        job->result = result;
+        job->settled(job);
+    }
+}
+
+// Takes those off the list that found no room before, and find none now.
+static void
+rests_send(struct ingest *ingest, struct ingest_job **jobs)
+{
+    for (struct ingest_job **place = jobs; *place != NULL;) {
+        struct ingest_job *job = *place;
+        enum tally_result result = job_send(ingest, job, true);
+        if (result == TALLY_OK) {
+            place = &job->next;
+            continue;
+        }
+        *place = job->next;
+        job->next = NULL;
+        jobs_settle(ingest, job, result);
+    }
+}
+
+// Cuts off the jobs in front whose time is over, the first in any case.
+static struct ingest_job *
+late_cut(struct ingest_job **jobs)
+{
+    struct ingest_job *late = *jobs, *last = late;
+    int64_t now_ns = clock_monotonic_ns();
+    while (last->next != NULL && last->next->deadline_ns <= now_ns)
+        last = last->next;
+    *jobs = last->next;
+    last->next = NULL;
+    return late;
+}
+
+// Until each has its answer, or its time is over. Those who came later have more time than the
+// first had.
+static void
+jobs_flush(struct ingest *ingest, struct ingest_job *jobs)
+{
+    rests_send(ingest, &jobs);
+    while (jobs != NULL) {
+        enum tally_result result = tally_flush(ingest->tally, left_ms(jobs->deadline_ns));
+        struct ingest_job *answered = jobs;
+        if (result == TALLY_OK)
+            jobs = NULL;
+        else
+            answered = late_cut(&jobs);
+        jobs_settle(ingest, answered, result);
+    }
+}
+
+static void *
+flusher_run(void *argument)
+{
+    struct ingest *ingest = argument;
+    pthread_mutex_lock(&ingest->mutex);
+    while (ingest->entered != NULL || !ingest->is_stopping) {
+        struct ingest_job *jobs = ingest->entered;
+        if (jobs == NULL) {
+            pthread_cond_wait(&ingest->changed, &ingest->mutex);
+            continue;
+        }
+        ingest->entered = NULL;
+        ingest->entered_end = &ingest->entered;
+        pthread_mutex_unlock(&ingest->mutex);
+        jobs_flush(ingest, jobs);
+        pthread_mutex_lock(&ingest->mutex);
+    }
+    pthread_mutex_unlock(&ingest->mutex);
+    return NULL;
+}
+
+// ---- open and close
+
+// Ends the threads when nothing is left to flush for.
+static void
+flushers_stop(struct ingest *ingest)
+{
+    pthread_mutex_lock(&ingest->mutex);
+    ingest->is_stopping = true;
+    pthread_cond_broadcast(&ingest->changed);
+    pthread_mutex_unlock(&ingest->mutex);
+    for (uint32_t i = 0; i < ingest->threads_count; i++)
+        pthread_join(ingest->threads[i], NULL);
+}
+
+static enum status
+flushers_start(struct ingest *ingest, struct error *error)
+{
+    for (uint32_t i = 0; i < FLUSHES_MAX; i++) {
+        errno = pthread_create(&ingest->threads[i], NULL, flusher_run, ingest);
+        if (errno != 0)
+            return error_set_errno(error, "cannot start a thread");
+        ingest->threads_count++;
+    }
+    return STATUS_OK;
+}
+
 static void
 ingest_free(struct ingest *ingest)
 {
-    must(ingest->waiters == NULL);
+    must(ingest->entered == NULL);
     pthread_mutex_destroy(&ingest->mutex);
+    pthread_cond_destroy(&ingest->changed);
     pool_give(ingest);
 }
 
@@ -111,7 +272,8 @@ ingest_open(const char *unix_path, const char *backfill, struct ingest **out, st
     if (ingest == NULL)
         return error_set(error, STATUS_NO_MEMORY, "no memory for ingest");
     pthread_mutex_init(&ingest->mutex, NULL);
-    ingest->waiters_end = &ingest->waiters;
+    pthread_cond_init(&ingest->changed, NULL);
+    ingest->entered_end = &ingest->entered;
     struct tally_options options = {
         .server = server,
         .in_flight_batches = IN_FLIGHT,
@@ -125,6 +287,11 @@ ingest_open(const char *unix_path, const char *backfill, struct ingest **out, st
         ingest_free(ingest);
         return error_set(error, STATUS_IO, "libtally: %s", text);
     }
+    enum status status = flushers_start(ingest, error);
+    if (status) {
+        ingest_close(ingest);
+        return status;
+    }
     connection_wait(ingest);
     *out = ingest;
     return STATUS_OK;
@@ -135,234 +302,17 @@ ingest_close(struct ingest *ingest)
 {
     if (ingest == NULL)
         return;
+    flushers_stop(ingest);
     // What is left is of clients that were told to send it again.
     (void)tally_close(ingest->tally, CLOSE_WAIT_MS);
     ingest_free(ingest);
 }
 
-// False: there are as many jobs as may be. *out_tag is that of the job's first event.
-static bool
-job_slot_take(struct ingest *ingest, struct ingest_job *job, uint64_t *out_tag)
+// ---- jobs
+
+static enum status
+result_error(enum tally_result result, struct error *error)
 {
-    bool is_found = false;
-    pthread_mutex_lock(&ingest->mutex);
-    for (uint64_t k = 0; k < INGEST_JOBS_MAX && !is_found; k++) {
-        uint64_t i = (ingest->slot_next + k) & (INGEST_JOBS_MAX - 1);
-        struct job_slot *slot = &ingest->slots[i];
-        is_found = slot->job == NULL;
-        if (!is_found)
-            continue;
-        ingest->slot_next = i + 1;
-        slot->job = job;
-        slot->serial = (slot->serial + 1) & (UINT64_MAX >> (INDEX_BITS + SLOT_BITS));
-        *out_tag = slot->serial << (INDEX_BITS + SLOT_BITS) | i << INDEX_BITS;
-    }
-    pthread_mutex_unlock(&ingest->mutex);
-    return is_found;
-}
-
-static void
-job_slot_give(struct ingest *ingest, uint64_t tag)
-{
-    pthread_mutex_lock(&ingest->mutex);
-    ingest->slots[(tag >> INDEX_BITS) & (INGEST_JOBS_MAX - 1)].job = NULL;
-    pthread_mutex_unlock(&ingest->mutex);
-}
-
-static uint32_t
-left_ms(int64_t deadline_ns)
-{
-    int64_t left_ns = deadline_ns - clock_monotonic_ns();
-    return left_ns > 0 ? (uint32_t)(left_ns / (SECOND_NS / 1000)) : 0;
-}
-
-// ---- waiting for answers
-
-// Under the mutex: takes those off the list who have an answer, and asks the first who is not being
-// flushed for to lead. They are woken without the mutex, by waiters_wake, for it is what they would
-// wait for next.
-struct woken {
-    struct waiter *settled;
-    struct waiter *leader;
-};
-
-static struct woken
-waiters_take(struct ingest *ingest)
-{
-    struct woken woken = {0};
-    struct waiter **settled_end = &woken.settled, *waiter = ingest->waiters;
-    for (; waiter != NULL && waiter->ticket <= ingest->settled; waiter = waiter->next) {
-        flag_set(&waiter->settled, 1);
-        *settled_end = waiter;
-        settled_end = &waiter->next;
-    }
-    ingest->waiters = waiter;
-    if (waiter == NULL)
-        ingest->waiters_end = &ingest->waiters;
-    *settled_end = NULL;
-    while (waiter != NULL && waiter->ticket <= ingest->covered)
-        waiter = waiter->next;
-    if (waiter != NULL && ingest->flushes < FLUSHES_MAX && flag_get(&waiter->asked) == 0) {
-        flag_set(&waiter->asked, 1);
-        woken.leader = waiter;
-    }
-    return woken;
-}
-
-static void
-waiters_wake(const struct woken *woken)
-{
-    struct waiter *waiter = woken->settled;
-    if (woken->leader != NULL)
-        must(sem_post(&woken->leader->woken) == 0);
-    while (waiter != NULL) {
-        struct waiter *next = waiter->next;
-        must(sem_post(&waiter->woken) == 0);  // from here on it may be gone
-        waiter = next;
-    }
-}
-
-static void
-waiter_enter(struct ingest *ingest, struct waiter *waiter)
-{
-    must(sem_init(&waiter->woken, 0, 0) == 0);
-    waiter->ticket = ++ingest->tickets;
-    *ingest->waiters_end = waiter;
-    ingest->waiters_end = &waiter->next;
-}
-
-static void
-waiter_leave(struct ingest *ingest, struct waiter *waiter)
-{
-    struct waiter **place = &ingest->waiters;
-    while (*place != waiter)
-        place = &(*place)->next;
-    *place = waiter->next;
-    if (waiter->next == NULL)
-        ingest->waiters_end = place;
-}
-
-// False: the deadline (INT64_MAX: none) has passed.
-static bool
-waiter_sleep(struct waiter *waiter, int64_t deadline_ns)
-{
-    const struct timespec deadline = {deadline_ns / SECOND_NS, deadline_ns % SECOND_NS};
-    int rc;
-    do
-        rc = sem_clockwait(&waiter->woken, CLOCK_MONOTONIC, &deadline);
-    while (rc < 0 && errno == EINTR);
-    return rc == 0;
-}
-
-// Waits for whoever wakes it, once for each reason, to have done so: after that nobody knows the
-// waiter any more. taken: how often it was woken already since it was asked.
-static void
-waiter_done(struct waiter *waiter, uint32_t is_settled, uint32_t taken)
-{
-    uint32_t posts = is_settled + flag_get(&waiter->asked);
-    for (; taken < posts; taken++)
-        (void)waiter_sleep(waiter, INT64_MAX);
-    must(sem_destroy(&waiter->woken) == 0);
-}
-
-// Flushes for all that were sent until now. With the mutex, which is free meanwhile.
-static enum tally_result
-flush_lead(struct ingest *ingest, int64_t deadline_ns)
-{
-    uint64_t upto = ingest->tickets;
-    ingest->covered = upto;
-    ingest->flushes++;
-    pthread_mutex_unlock(&ingest->mutex);
-    enum tally_result result = tally_flush(ingest->tally, left_ms(deadline_ns));
-    pthread_mutex_lock(&ingest->mutex);
-    ingest->flushes--;
-    // Those who came later have more time than this one had: one of them tries again.
-    if (result != TALLY_OK)
-        ingest->covered = ingest->settled;
-    else if (upto > ingest->settled)
-        ingest->settled = upto;
-    struct woken woken = waiters_take(ingest);
-    pthread_mutex_unlock(&ingest->mutex);
-    waiters_wake(&woken);
-    pthread_mutex_lock(&ingest->mutex);
-    return result;
-}
-
-// With the mutex: the time is over, or tallyd is. Who was asked to lead passes it on.
-static void
-waiter_give_up(struct ingest *ingest, struct waiter *waiter)
-{
-    waiter_leave(ingest, waiter);
-    struct woken woken = waiters_take(ingest);
-    pthread_mutex_unlock(&ingest->mutex);
-    waiters_wake(&woken);
-    waiter_done(waiter, 0, 0);
-}
-
-// Until tallyd has answered for everything that this thread has sent.
-static enum tally_result
-events_settle(struct ingest *ingest, int64_t deadline_ns)
-{
-    struct waiter waiter = {0};
-    enum tally_result result = TALLY_OK;
-    pthread_mutex_lock(&ingest->mutex);
-    waiter_enter(ingest, &waiter);
-    while (result == TALLY_OK && flag_get(&waiter.settled) == 0) {
-        if (waiter.ticket > ingest->covered && ingest->flushes < FLUSHES_MAX) {
-            result = flush_lead(ingest, deadline_ns);
-            continue;
-        }
-        pthread_mutex_unlock(&ingest->mutex);
-        uint32_t taken = waiter_sleep(&waiter, deadline_ns);
-        // Once settled it is on no list, and asked no more: no need for the mutex.
-        if (flag_get(&waiter.settled) != 0) {
-            waiter_done(&waiter, 1, taken);
-            return TALLY_OK;
-        }
-        pthread_mutex_lock(&ingest->mutex);
-        if (taken != 0)
-            flag_set(&waiter.asked, 0);
-        else
-            result = TALLY_TIMEOUT;
-    }
-    if (flag_get(&waiter.settled) == 0) {
-        waiter_give_up(ingest, &waiter);
-        return result;
-    }
-    pthread_mutex_unlock(&ingest->mutex);
-    waiter_done(&waiter, 1, 0);
-    return TALLY_OK;
-}
-
-static enum tally_result
-events_send(struct ingest *ingest, const struct ingest_job *job, uint64_t tag)
-{
-    int64_t deadline_ns = clock_monotonic_ns() + INGEST_TIMEOUT_MS * (SECOND_NS / 1000);
-    for (uint32_t i = 0; i < job->count; i++) {
-        struct tally_event event = job->events[i];
-        event.tag = tag | i;
-        enum tally_result result = tally_send(ingest->tally, &event);
-        if (result == TALLY_FULL)
-            result = tally_send_wait(ingest->tally, &event, left_ms(deadline_ns));
-        if (result != TALLY_OK)
-            return result;
-    }
-    return events_settle(ingest, deadline_ns);
-}
-
-enum status
-ingest_send(struct ingest *ingest, struct ingest_job *job, struct error *error)
-{
-    uint64_t tag;
-    must(job->count <= INGEST_EVENTS_MAX);
-    if (!ingest_is_connected(ingest))
-        return error_set(error, STATUS_CLOSED, "tallyd is away; nothing was taken");
-    job->refusals_count = 0;
-    job->refusals = arena_array(job->arena, (size_t)job->count + 1, struct ingest_refusal);
-    if (!job_slot_take(ingest, job, &tag))
-        return error_set(error, STATUS_BUSY, "too many requests send events; nothing was taken");
-    enum tally_result result = events_send(ingest, job, tag);
-    job_slot_give(ingest, tag);
     switch (result) {
     case TALLY_OK: return STATUS_OK;
     case TALLY_FULL:
@@ -374,4 +324,77 @@ ingest_send(struct ingest *ingest, struct ingest_job *job, struct error *error)
     }
     return error_set(
         error, STATUS_TIMEOUT, "tallyd has not answered in time; send the same events again");
+}
+
+enum status
+ingest_outcome(const struct ingest_job *job, struct error *error)
+{
+    return result_error(job->result, error);
+}
+
+// Whoever is to be woken was told already when others came before.
+static void
+job_enter(struct ingest *ingest, struct ingest_job *job)
+{
+    job->next = NULL;
+    pthread_mutex_lock(&ingest->mutex);
+    bool is_first = ingest->entered == NULL;
+    *ingest->entered_end = job;
+    ingest->entered_end = &job->next;
+    pthread_mutex_unlock(&ingest->mutex);
+    if (is_first)
+        pthread_cond_signal(&ingest->changed);
+}
+
+static enum status
+job_begin(struct ingest *ingest, struct ingest_job *job, bool is_patient, struct error *error)
+{
+    must(job->count <= INGEST_EVENTS_MAX && job->settled != NULL);
+    if (!ingest_is_connected(ingest))
+        return error_set(error, STATUS_CLOSED, "tallyd is away; nothing was taken");
+    job->sent = 0;
+    job->refusals_count = 0;
+    job->refusals = arena_array(job->arena, (size_t)job->count + 1, struct ingest_refusal);
+    job->deadline_ns = clock_monotonic_ns() + INGEST_TIMEOUT_MS * (SECOND_NS / 1000);
+    if (!job_slot_take(ingest, job))
+        return error_set(error, STATUS_BUSY, "too many requests send events; nothing was taken");
+    enum tally_result result = job_send(ingest, job, is_patient);
+    // Who must not wait leaves the rest to who flushes.
+    if (result == TALLY_OK || (result == TALLY_FULL && !is_patient)) {
+        job_enter(ingest, job);
+        return STATUS_OK;
+    }
+    pthread_mutex_lock(&ingest->mutex);
+    job_slot_give(ingest, job->tag);
+    pthread_mutex_unlock(&ingest->mutex);
+    return result_error(result, error);
+}
+
+enum status
+ingest_begin(struct ingest *ingest, struct ingest_job *job, struct error *error)
+{
+    return job_begin(ingest, job, false, error);
+}
+
+static void
+sender_wake(struct ingest_job *job)
+{
+    must(sem_post(job->context) == 0);
+}
+
+enum status
+ingest_send(struct ingest *ingest, struct ingest_job *job, struct error *error)
+{
+    sem_t woken;
+    must(sem_init(&woken, 0, 0) == 0);
+    job->settled = sender_wake;
+    job->context = &woken;
+    enum status status = job_begin(ingest, job, true, error);
+    if (status == STATUS_OK) {
+        while (sem_wait(&woken) != 0)
+            must(errno == EINTR);
+        status = ingest_outcome(job, error);
+    }
+    must(sem_destroy(&woken) == 0);
+    return status;
 }

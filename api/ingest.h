@@ -1,13 +1,20 @@
 #pragma once
-// Events to tallyd, and what became of them: libtally over the unix socket, shared by the workers.
+// Events to tallyd, and what became of them: libtally over the unix socket, shared by all.
 //
 //     struct ingest_job job = {.events = events, .count = count, .arena = &arena};
 //     status = ingest_send(ingest, &job, &error);
 //     // job.refusals[i].index, .reason: what was not counted; everything else is durable
 //
+// Or without a thread that waits:
+//
+//     job->settled = answer_later;                        // on a thread of ours, once
+//     status = ingest_begin(ingest, job, &error);         // STATUS_OK: it will be called
+//     void answer_later(job) { status = ingest_outcome(job, &error); ... }
+//
 // STATUS_OK means that tallyd has answered for every event. After STATUS_CLOSED nothing was sent.
 // After STATUS_TIMEOUT or STATUS_FULL some may be stored, now or later: who sends the same events
-// again has them counted once, for each has an id. Owner: main. Thread: ingest_send from any.
+// again has them counted once, for each has an id. Owner: main. Thread: ingest_send and
+// ingest_begin from any; two of its own flush, each for all jobs that came while both were busy.
 
 #include "base/arena.h"
 #include "base/status.h"
@@ -26,10 +33,20 @@ struct ingest_refusal {
 struct ingest_job {
     const struct tally_event *events;  // each with an id; tags are ours
     uint32_t count;                    // at most INGEST_EVENTS_MAX
-    struct arena *arena;
+    struct arena *arena;               // nobody else's until the job is settled
+    // With ingest_begin: the job is over, and the caller's again. Must not wait; the context is the
+    // caller's too.
+    void (*settled)(struct ingest_job *job);
+    void *context;
     // Filled:
     struct ingest_refusal *refusals;  // room for count, in no order
     uint32_t refusals_count;
+    // Of ingest.c:
+    enum tally_result result;
+    uint32_t sent;  // events that libtally has
+    uint64_t tag;   // of its first event
+    int64_t deadline_ns;
+    struct ingest_job *next;
 };
 
 // backfill: the id of the open one that the events belong to; NULL: none, they are live.
@@ -38,4 +55,10 @@ enum status ingest_open(
 // No job is under way. NULL is accepted.
 void ingest_close(struct ingest *ingest);
 enum status ingest_send(struct ingest *ingest, struct ingest_job *job, struct error *error) CHECKED;
+// Does not wait. STATUS_OK: job->settled will be called, perhaps before this returns; otherwise as
+// ingest_send, and it will not.
+enum status
+ingest_begin(struct ingest *ingest, struct ingest_job *job, struct error *error) CHECKED;
+// Of a job that is settled: as ingest_send.
+enum status ingest_outcome(const struct ingest_job *job, struct error *error) CHECKED;
 bool ingest_is_connected(struct ingest *ingest);

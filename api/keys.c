@@ -216,6 +216,13 @@ copy_check(
 }
 
 enum keys_verdict
+keys_peek(struct keys *keys, const char *text, int64_t now_ns, struct keys_grant *out)
+{
+    char id[API_KEY_ID_SIZE + 1];
+    return api_key_id(text, id) ? copy_check(keys, id, text, now_ns, out) : KEYS_UNKNOWN;
+}
+
+enum keys_verdict
 keys_check(struct keys *keys, const char *text, int64_t now_ns, struct keys_grant *out)
 {
     char id[API_KEY_ID_SIZE + 1];

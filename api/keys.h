@@ -9,7 +9,7 @@
 // is not known is looked for at once, KEYS_LOOKS_MAX times between two readings. While the database
 // is away the copy serves, so that ingest goes on; a key that was revoked meanwhile works until it
 // is back.
-// Owner: main. Thread: keys_check from any.
+// Owner: main. Thread: keys_check and keys_peek from any.
 
 #include "api/database.h"
 #include "billing/api_key.h"
@@ -34,3 +34,6 @@ enum status keys_start(struct database *database, struct keys **out, struct erro
 void keys_stop(struct keys *keys);
 enum keys_verdict
 keys_check(struct keys *keys, const char *text, int64_t now_ns, struct keys_grant *out) CHECKED;
+// The same by the copy alone, without a look into the database: does not wait.
+enum keys_verdict
+keys_peek(struct keys *keys, const char *text, int64_t now_ns, struct keys_grant *out) CHECKED;

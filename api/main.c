@@ -72,6 +72,8 @@ http_open(struct server *server, struct error *error)
         .streams_max = (uint32_t)settings->streams_max,
         .is_tls = api->certificate != NULL,
         .handle = api_handle,
+        .begin = api_begin,
+        .begin_max = API_QUICK_MAX,
         .context = api,
     };
     enum status status = http_start(&options, &api->http, error);

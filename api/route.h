@@ -24,7 +24,9 @@ enum {
     ROUTE_UNCOUNTED = 1 << 16,
     // Beside scopes: takes Idempotency-Key (api/idempotency.h).
     ROUTE_CREATES = 1 << 17,
-    ROUTE_FLAGS = ROUTE_UNCOUNTED | ROUTE_CREATES,
+    // Beside scopes: its handler takes quick calls (api/call.h).
+    ROUTE_QUICK = 1 << 18,
+    ROUTE_FLAGS = ROUTE_UNCOUNTED | ROUTE_CREATES | ROUTE_QUICK,
 };
 
 // HEAD finds the route of GET. params: the parts in braces. out_allowed: "GET, HEAD, OPTIONS", the

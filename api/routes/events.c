@@ -25,6 +25,11 @@ struct intake {
     struct outcome *outcomes;  // of each event
     uint32_t rejected;
     uint32_t conflicts;
+    bool is_strict, is_by_item, is_lenient;
+    struct ingest_job job;  // of those that have no fault
+    uint32_t *indexes;      // of its events, in the list
+    enum status begun;      // of a quick call: whether it was taken, and why not
+    struct error error;
 };
 
 // As OpenMeter has it: version 1 takes the type to the letter, version 3 without its parameters and
@@ -100,33 +105,38 @@ event_fill(const struct event_item *item, struct arena *arena, struct tally_even
     out->properties_count = 1;
 }
 
-// Sends what has no fault and takes down what tallyd says of it.
-static enum status
-events_send(struct call *call, struct ingest *ingest, struct intake *intake, struct error *error)
+// What tallyd said of those that were sent.
+static void
+refusals_take(struct intake *intake)
 {
-    uint32_t count = intake->list.count, sent = 0;
-    struct tally_event *events = arena_array(call->arena, (size_t)count + 1, struct tally_event);
-    uint32_t *indexes = arena_array(call->arena, (size_t)count + 1, uint32_t);
-    for (uint32_t i = 0; i < count; i++) {
-        if (intake->list.items[i].fault != NULL)
-            continue;
-        event_fill(&intake->list.items[i], call->arena, &events[sent]);
-        indexes[sent++] = i;
-    }
-    struct ingest_job job = {.events = events, .count = sent, .arena = call->arena};
-    enum status status = sent > 0 ? ingest_send(ingest, &job, error) : STATUS_OK;
-    for (uint32_t i = 0; status == STATUS_OK && i < job.refusals_count; i++) {
-        const struct ingest_refusal *refusal = &job.refusals[i];
-        uint32_t index = indexes[refusal->index];
+    const struct ingest_job *job = &intake->job;
+    for (uint32_t i = 0; i < job->refusals_count; i++) {
+        const struct ingest_refusal *refusal = &job->refusals[i];
+        uint32_t index = intake->indexes[refusal->index];
         struct outcome outcome = {
-            .place = arena_format(call->arena, "[%u]", index),
+            .place = arena_format(job->arena, "[%u]", index),
             .reason =
                 refusal->is_conflict ? "this id was used before with other data" : refusal->reason,
             .is_conflict = refusal->is_conflict,
         };
         outcome_set(intake, index, outcome);
     }
-    return status;
+}
+
+// What has no fault, to be sent.
+static void
+job_make(struct intake *intake, struct arena *arena)
+{
+    uint32_t count = intake->list.count, sent = 0;
+    struct tally_event *events = arena_array(arena, (size_t)count + 1, struct tally_event);
+    intake->indexes = arena_array(arena, (size_t)count + 1, uint32_t);
+    for (uint32_t i = 0; i < count; i++) {
+        if (intake->list.items[i].fault != NULL)
+            continue;
+        event_fill(&intake->list.items[i], arena, &events[sent]);
+        intake->indexes[sent++] = i;
+    }
+    intake->job = (struct ingest_job){.events = events, .count = sent, .arena = arena};
 }
 
 static void
@@ -193,52 +203,103 @@ items_answer(struct call *call, const struct intake *intake)
     json_end(out, '}');
 }
 
-void
-events_take(struct call *call, struct ingest *ingest, bool is_strict)
+// All is known of every event.
+static void
+intake_answer(struct call *call, struct intake *intake)
+{
+    refusals_take(intake);
+    if (intake->is_by_item)
+        items_answer(call, intake);
+    else if (intake->rejected > 0 || (intake->conflicts > 0 && !intake->is_lenient))
+        problem_answer(call, intake, "and the others are stored");
+    else
+        call_empty(call, intake->is_strict ? 202 : 204);
+}
+
+static void
+outcome_answer(struct call *call)
+{
+    struct intake *intake = call->resume_state;
+    enum status status = intake->begun;
+    if (status == STATUS_OK)
+        status = ingest_outcome(&intake->job, &intake->error);
+    if (status)
+        call_failed(call, &intake->error);
+    else
+        intake_answer(call, intake);
+}
+
+static void
+job_settled(struct ingest_job *job)
+{
+    call_continue(job->context);
+}
+
+static void
+events_begin(struct call *call, struct ingest *ingest, struct intake *intake)
+{
+    intake->job.settled = job_settled;
+    intake->job.context = call;
+    call_later(call, outcome_answer, intake);
+    intake->begun = ingest_begin(ingest, &intake->job, &intake->error);
+    if (intake->begun)
+        call_continue(call);
+}
+
+// False: it was answered.
+static bool
+events_read(struct call *call, struct intake *intake)
 {
     struct error error = {0};
-    struct intake intake = {0};
     enum event_form form;
     const char *type = http_field(call->request, "Content-Type");
-    bool is_by_item = is_preferred(call, "return=representation");
-    bool is_lenient = is_preferred(call, "handling=lenient");
-    if (!form_of(type, is_strict, &form)) {
+    if (!form_of(type, intake->is_strict, &form)) {
         call_problem(
             call,
             400,
             "Content-Type %s is not taken; send application/json, application/cloudevents+json, "
             "application/cloudevents-batch+json or application/x-ndjson.",
             type != NULL ? type : "(none)");
-        return;
+        return false;
     }
+    struct bytes body = call->request->body;
     enum status status =
-        is_strict
-            ? event_list_read_strict(call->request->body, form, call->arena, &intake.list, &error)
-            : event_list_read(call->request->body, form, call->arena, &intake.list, &error);
-    if (status) {
+        intake->is_strict ? event_list_read_strict(body, form, call->arena, &intake->list, &error)
+                          : event_list_read(body, form, call->arena, &intake->list, &error);
+    if (status)
         call_problem(call, 400, "The body cannot be read: %s.", error.text);
+    return status == STATUS_OK;
+}
+
+void
+events_take(struct call *call, struct ingest *ingest, bool is_strict)
+{
+    struct error error = {0};
+    struct intake *intake = arena_new(call->arena, struct intake);
+    intake->is_strict = is_strict;
+    intake->is_by_item = is_preferred(call, "return=representation");
+    intake->is_lenient = is_preferred(call, "handling=lenient");
+    if (!events_read(call, intake))
+        return;
+    intake->outcomes = arena_array(call->arena, (size_t)intake->list.count + 1, struct outcome);
+    faults_take(intake);
+    if (intake->rejected > 0 && !intake->is_by_item) {
+        problem_answer(call, intake, "and none was stored");
         return;
     }
-    intake.outcomes = arena_array(call->arena, (size_t)intake.list.count + 1, struct outcome);
-    faults_take(&intake);
-    if (intake.rejected > 0 && !is_by_item) {
-        problem_answer(call, &intake, "and none was stored");
-        return;
-    }
-    if (intake.list.count > INGEST_EVENTS_MAX) {
+    if (intake->list.count > INGEST_EVENTS_MAX) {
         call_problem(call, 413, "A request has at most %d events.", INGEST_EVENTS_MAX);
         return;
     }
-    if (events_send(call, ingest, &intake, &error)) {
+    job_make(intake, call->arena);
+    if (intake->job.count == 0)
+        intake_answer(call, intake);
+    else if (call->is_quick)
+        events_begin(call, ingest, intake);
+    else if (ingest_send(ingest, &intake->job, &error))
         call_failed(call, &error);
-        return;
-    }
-    if (is_by_item)
-        items_answer(call, &intake);
-    else if (intake.rejected > 0 || (intake.conflicts > 0 && !is_lenient))
-        problem_answer(call, &intake, "and the others are stored");
     else
-        call_empty(call, is_strict ? 202 : 204);
+        intake_answer(call, intake);
 }
 
 void

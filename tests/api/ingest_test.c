@@ -23,7 +23,8 @@ struct tally {
 static struct tally played;
 static atomic_uint_fast64_t sent, flushed, flushes, failures_left, at_a_time, at_most;
 static atomic_uint_fast64_t refused_tags[THREADS * JOBS * EVENTS_MAX], refused_count, told_count;
-static _Thread_local uint_fast64_t sent_last;  // by this thread: how many there were then
+static _Thread_local uint_fast64_t sent_last;      // by this thread: how many there were then
+static atomic_int_fast64_t room_left = INT64_MAX;  // for events of those who do not wait
 static pthread_mutex_t telling = PTHREAD_MUTEX_INITIALIZER;
 
 struct tally *
@@ -48,10 +49,9 @@ tally_stats(struct tally *tally, struct tally_stats *out)
     *out = (struct tally_stats){.is_connected = true};
 }
 
-enum tally_result
-tally_send(struct tally *tally, const struct tally_event *event)
+static enum tally_result
+event_take(const struct tally_event *event)
 {
-    (void)tally;
     if (event->subject[0] == 'x')
         atomic_store(&refused_tags[atomic_fetch_add(&refused_count, 1)], event->tag + 1);
     sent_last = atomic_fetch_add(&sent, 1) + 1;
@@ -59,10 +59,17 @@ tally_send(struct tally *tally, const struct tally_event *event)
 }
 
 enum tally_result
+tally_send(struct tally *tally, const struct tally_event *event)
+{
+    (void)tally;
+    return atomic_fetch_sub(&room_left, 1) > 0 ? event_take(event) : TALLY_FULL;
+}
+
+enum tally_result
 tally_send_wait(struct tally *tally, const struct tally_event *event, uint32_t timeout_ms)
 {
-    (void)timeout_ms;
-    return tally_send(tally, event);
+    (void)tally, (void)timeout_ms;
+    return event_take(event);
 }
 
 static void
@@ -172,11 +179,83 @@ Test(ingest, gathers_the_jobs_of_many_threads, .timeout = 120)
     cr_assert_lt(atomic_load(&flushes), THREADS * JOBS / 2);
 }
 
-// A flush that fails is the failure of who led it at most (another's that ran beside it may have
-// answered him); the others are answered by one of theirs.
+// A flush that fails is the failure of the first it was for; the others are answered by a later
+// one.
 Test(ingest, a_failed_flush_is_not_everybodys, .timeout = 120)
 {
     atomic_store(&failures_left, 25);
     cr_assert_leq(crews_run(), 25);
     cr_assert_eq(atomic_load(&failures_left), 0);
+}
+
+// ---- without a thread that waits
+
+struct later {
+    struct ingest_job job;
+    struct tally_event event;
+    struct arena arena;
+    atomic_int told;
+};
+
+static void
+later_settled(struct ingest_job *job)
+{
+    struct later *later = job->context;
+    struct error error;
+    cr_assert_eq(ingest_outcome(job, &error), STATUS_OK, "%s", error.text);
+    atomic_fetch_add(&later->told, 1);
+}
+
+// More than a thread could bring one after the other while a flush lasts: few flushes for all.
+Test(ingest, tells_each_job_once_when_nobody_waits, .timeout = 120)
+{
+    enum { LATERS = 1000 };
+    static struct later laters[LATERS];
+    struct ingest *ingest = NULL;
+    struct error error;
+    cr_assert_eq(ingest_open("/nowhere", NULL, &ingest, &error), STATUS_OK);
+    for (size_t i = 0; i < LATERS; i++) {
+        struct later *later = &laters[i];
+        later->event.subject = i % REFUSED_EVERY == 0 ? "x" : "good";
+        later->job = (struct ingest_job){
+            .events = &later->event,
+            .count = 1,
+            .arena = &later->arena,
+            .settled = later_settled,
+            .context = later,
+        };
+        cr_assert_eq(ingest_begin(ingest, &later->job, &error), STATUS_OK, "%s", error.text);
+    }
+    // Ends when all are told.
+    ingest_close(ingest);
+    for (size_t i = 0; i < LATERS; i++) {
+        cr_assert_eq(atomic_load(&laters[i].told), 1);
+        cr_assert_eq(laters[i].job.refusals_count, i % REFUSED_EVERY == 0);
+        arena_done(&laters[i].arena);
+    }
+    cr_assert_lt(atomic_load(&flushes), LATERS / 2);
+}
+
+// libtally has no room for a while: who must not wait leaves the rest to who flushes.
+Test(ingest, sends_the_rest_of_a_job_when_there_is_room, .timeout = 120)
+{
+    struct tally_event events[EVENTS_MAX] = {0};
+    struct later later = {
+        .job = {.events = events, .count = EVENTS_MAX}
+    };
+    struct ingest *ingest = NULL;
+    struct error error;
+    for (size_t i = 0; i < EVENTS_MAX; i++)
+        events[i].subject = "good";
+    later.job.arena = &later.arena;
+    later.job.settled = later_settled;
+    later.job.context = &later;
+    cr_assert_eq(ingest_open("/nowhere", NULL, &ingest, &error), STATUS_OK);
+    atomic_store(&room_left, 2);
+    cr_assert_eq(ingest_begin(ingest, &later.job, &error), STATUS_OK, "%s", error.text);
+    ingest_close(ingest);
+    cr_assert_eq(atomic_load(&later.told), 1);
+    cr_assert_eq(atomic_load(&sent), EVENTS_MAX);
+    cr_assert_eq(atomic_load(&flushed), EVENTS_MAX);
+    arena_done(&later.arena);
 }

@@ -9,7 +9,7 @@ import support
 SCOPES = {
     "ANYBODY": (), "HEALTH": (), "INGEST": ("ingest",), "READ": ("read",), "BILLING": ("billing",),
     "ADMIN": ("admin",), "EITHER": ("read", "billing"), "MAKES": ("billing",),
-    "DEFINES": ("admin",),
+    "DEFINES": ("admin",), "EVENTS": ("ingest",),
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 
