@@ -254,6 +254,7 @@ line_add(
     } else {
         list_add(list, root, is_strict, arena);
     }
+    item->line = number;
     if (item->fault != NULL)
         item->place = arena_format(
             arena, "line %u%s%s", number, item->place[0] != '\0' ? ", " : "", item->place);
@@ -319,7 +320,10 @@ list_read(
         return error_set(
             error, STATUS_INVALID, "application/cloudevents-batch+json is a list of events");
     uint32_t count = is_many ? root->count : 1;
-    *out = (struct event_list){.items = arena_array(arena, (size_t)count + 1, struct event_item)};
+    *out = (struct event_list){
+        .items = arena_array(arena, (size_t)count + 1, struct event_item),
+        .is_one = !is_many,
+    };
     const struct json *object = is_many ? root->first : root;
     for (uint32_t i = 0; i < count; i++, object = object->next)
         list_add(out, object, is_strict, arena);

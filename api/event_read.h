@@ -25,12 +25,14 @@ struct event_item {
     struct bytes data;                         // a msgpack map; size 0: none
     const char *fault;                         // NULL: it can be sent
     const char *place;                         // "[3].subject"; of the fault
+    uint32_t line;                             // of EVENT_FORM_LINES, from 1; else 0
 };
 
 struct event_list {
     struct event_item *items;
     uint32_t count;
     uint32_t faults_count;
+    bool is_one;  // the body is an event, no list
 };
 
 // Views and texts live in the arena. STATUS_INVALID: the body is not JSON, or not of this form.

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define AGGREGATIONS_UPPER "COUNT, SUM, MIN, MAX, AVG, UNIQUE_COUNT, LATEST or WEIGHTED_SUM"
+
 const struct meter_words METER_V1 = {
     .key = "slug",
     .event_type = "eventType",
@@ -143,19 +145,49 @@ value_read(
     return is_count ? STATUS_OK : path_read(name, value, arena, &meter->value_property, error);
 }
 
+static const char *
+text_upper(const char *text, struct arena *arena)
+{
+    char *copy = arena_text(arena, text);
+    for (char *at = copy; *at != '\0'; at++)
+        if (*at >= 'a' && *at <= 'z')
+            *at = (char)(*at - 'a' + 'A');
+    return copy;
+}
+
+// "UNIQUE_COUNT", or "unique_count".
+static const char *
+aggregation_text(enum aggregation aggregation, const struct meter_words *words, struct arena *arena)
+{
+    const char *name = aggregation_name(aggregation);
+    return words->is_upper ? text_upper(name, arena) : name;
+}
+
 static enum status
 aggregation_read(
-    const struct json *object, struct arena *arena, struct meter *meter, struct error *error)
+    const struct json *object,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct meter *meter,
+    struct error *error)
 {
     const char *text = NULL;
     enum status status = body_text(object, "aggregation", true, arena, &text, error);
     if (status)
         return status;
     must(text != NULL);
-    return aggregation_parse(bytes_text(text), &meter->aggregation)
-               ? STATUS_OK
-               : error_set(
-                     error, STATUS_INVALID, "aggregation %s is none of " AGGREGATION_NAMES, text);
+    for (int i = 0; i < AGGREGATION_KINDS; i++) {
+        const char *name = aggregation_text((enum aggregation)i, words, arena);
+        if (strcmp(name, text) == 0) {
+            meter->aggregation = (enum aggregation)i;
+            return STATUS_OK;
+        }
+    }
+    return error_set(
+        error,
+        STATUS_INVALID,
+        "aggregation must be %s",
+        words->is_upper ? AGGREGATIONS_UPPER : AGGREGATION_NAMES);
 }
 
 enum status
@@ -188,12 +220,32 @@ meter_json_read(
     if (status == STATUS_OK && words->is_name_required && meter.name == NULL)
         status = error_set(error, STATUS_INVALID, "name is required");
     if (status == STATUS_OK)
-        status = aggregation_read(root, arena, &meter, error);
+        status = aggregation_read(root, words, arena, &meter, error);
     if (status == STATUS_OK)
         status = value_read(root, words, arena, &meter, error);
     if (status == STATUS_OK)
         status = dimensions_read(root, words, arena, &meter, error);
     *out = meter;
+    return status;
+}
+
+// meter_check says what is wrong in our words; a client knows its own.
+enum status
+meter_json_check(const struct meter *meter, const struct meter_words *words, struct error *error)
+{
+    const char *const names[][2] = {
+        {"key",            words->key           },
+        {"event_type",     words->event_type    },
+        {"value_property", words->value_property},
+        {"dimensions",     words->dimensions    },
+    };
+    enum status status = meter_check(meter, error);
+    for (size_t i = 0; status && i < sizeof names / sizeof names[0]; i++) {
+        size_t size = strlen(names[i][0]);
+        struct error ours = *error;
+        if (strncmp(ours.text, names[i][0], size) == 0 && strchr(" :", ours.text[size]) != NULL)
+            return error_set(error, status, "%s%s", names[i][1], ours.text + size);
+    }
     return status;
 }
 
@@ -235,17 +287,6 @@ member_time(struct json_out *out, const char *key, int64_t time_ns)
     member_text(out, key, text);
 }
 
-// "UNIQUE_COUNT".
-static const char *
-aggregation_upper(enum aggregation aggregation, struct arena *arena)
-{
-    char *text = arena_text(arena, aggregation_name(aggregation));
-    for (char *at = text; *at != '\0'; at++)
-        if (*at >= 'a' && *at <= 'z')
-            *at = (char)(*at - 'a' + 'A');
-    return text;
-}
-
 void
 meter_json_write(
     const struct meter *meter,
@@ -265,11 +306,7 @@ meter_json_write(
         json_key(out, words->metadata);
         json_raw(out, meter->metadata);
     }
-    member_text(
-        out,
-        "aggregation",
-        words->is_upper ? aggregation_upper(meter->aggregation, arena)
-                        : aggregation_name(meter->aggregation));
+    member_text(out, "aggregation", aggregation_text(meter->aggregation, words, arena));
     member_text(out, words->event_type, meter->event_type);
     if (meter->value_property != NULL)
         member_text(out, words->value_property, meter->value_property);

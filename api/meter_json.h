@@ -27,6 +27,9 @@ enum status meter_json_read(
     struct arena *arena,
     struct meter *out,
     struct error *error) CHECKED;
+// The ledger's rules (meter_check), said in these words.
+enum status meter_json_check(
+    const struct meter *meter, const struct meter_words *words, struct error *error) CHECKED;
 // The members that may change: name, description, metadata and dimensions; those that are absent
 // stay.
 enum status meter_json_change(

@@ -5,29 +5,92 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { WORDS_TEXT_MAX = 200 };
 
 enum status
-param_int(
-    const struct target *target,
-    const char *name,
-    int64_t min,
-    int64_t max,
-    int64_t *out,
-    struct error *error)
+param_once(const struct target *target, const char *name, const char **out, struct error *error)
 {
-    const char *text = target_value(target, name);
+    size_t at = 0;
+    const char *text = target_next(target, name, &at);
     if (text == NULL)
         return STATUS_OK;
-    size_t digits = strspn(text, "0123456789");
-    int64_t value = digits > 0 && digits < 16 ? strtoll(text, NULL, 10) : INT64_MIN;
-    if (text[digits] != '\0' || value < min || value > max)
+    if (target_next(target, name, &at) != NULL)
+        return error_set(error, STATUS_INVALID, "%s is given more than once", name);
+    *out = text;
+    return STATUS_OK;
+}
+
+enum status
+param_check(const struct target *target, const char *const *names, struct error *error)
+{
+    for (size_t i = 0; i < target->pairs_count; i++) {
+        const char *name = target->pairs[i].name;
+        const char *const *known = names;
+        while (*known != NULL && strcmp(*known, name) != 0)
+            known++;
+        if (*known == NULL)
+            return error_set(
+                error, STATUS_INVALID, "there is no parameter %.64s for this path", name);
+        const char *ignored = NULL;
+        enum status status = param_once(target, name, &ignored, error);
+        if (status)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+enum status
+param_text(
+    const struct target *target,
+    const char *name,
+    size_t size_max,
+    const char **out,
+    struct error *error)
+{
+    const char *text = NULL;
+    enum status status = param_once(target, name, &text, error);
+    if (status || text == NULL)
+        return status;
+    if (text[0] == '\0' || strlen(text) > size_max)
+        return error_set(error, STATUS_INVALID, "%s must have 1 to %zu bytes", name, size_max);
+    *out = text;
+    return STATUS_OK;
+}
+
+// False: no digits, something else behind them, or more than UINT64_MAX.
+static bool
+digits_take(const char **at, uint64_t *out)
+{
+    uint64_t number = 0;
+    const char *begin = *at;
+    for (; **at >= '0' && **at <= '9'; ++*at)
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, (uint64_t)(**at - '0'), &number))
+            return false;
+    *out = number;
+    return *at > begin;
+}
+
+enum status
+param_number(
+    const struct target *target,
+    const char *name,
+    uint32_t min,
+    uint32_t max,
+    uint32_t *out,
+    struct error *error)
+{
+    const char *at = NULL;
+    uint64_t number = 0;
+    enum status status = param_once(target, name, &at, error);
+    if (status || at == NULL)
+        return status;
+    if (!digits_take(&at, &number) || *at != '\0' || number < min || number > max)
         return error_set(
-            error, STATUS_INVALID, "%s must be %" PRId64 " to %" PRId64, name, min, max);
-    *out = value;
+            error, STATUS_INVALID, "%s must be %" PRIu32 " to %" PRIu32, name, min, max);
+    *out = (uint32_t)number;
     return STATUS_OK;
 }
 
@@ -39,16 +102,18 @@ param_time_text(const char *name, const char *text, int64_t *out_ns, struct erro
         return error_set(
             error,
             STATUS_INVALID,
-            "%s must be a date-time of RFC 3339: 2026-11-22T10:00:00Z",
-            name);
+            "%s must be a date-time of RFC 3339: 2026-11-22T10:00:00Z%s",
+            name,
+            strchr(text, ' ') != NULL ? "; in a query string + is written %2B" : "");
     return STATUS_OK;
 }
 
 enum status
 param_time(const struct target *target, const char *name, int64_t *out_ns, struct error *error)
 {
-    const char *text = target_value(target, name);
-    return text != NULL ? param_time_text(name, text, out_ns, error) : STATUS_OK;
+    const char *text = NULL;
+    enum status status = param_once(target, name, &text, error);
+    return status || text == NULL ? status : param_time_text(name, text, out_ns, error);
 }
 
 enum status
@@ -59,11 +124,12 @@ param_word(
     size_t *out,
     struct error *error)
 {
-    const char *text = target_value(target, name);
+    const char *text = NULL;
     char list[WORDS_TEXT_MAX] = "";
     size_t size = 0;
-    if (text == NULL)
-        return STATUS_OK;
+    enum status status = param_once(target, name, &text, error);
+    if (status || text == NULL)
+        return status;
     for (size_t i = 0; words[i] != NULL; i++) {
         if (strcmp(words[i], text) == 0) {
             *out = i;
@@ -75,4 +141,16 @@ param_word(
         size += (size_t)printed;
     }
     return error_set(error, STATUS_INVALID, "%s must be one of %s", name, list);
+}
+
+bool
+param_dashed(const char *text, uint64_t *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0 && *text++ != '-')
+            return false;
+        if (!digits_take(&text, &out[i]))
+            return false;
+    }
+    return *text == '\0';
 }

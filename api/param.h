@@ -1,21 +1,38 @@
 #pragma once
-// Parameters of a query string, read and checked.
+// Parameters of a query string, checked.
 //
-//     int64_t limit = 100;
-//     status = param_int(&call->target, "limit", 1, 100, &limit, &error);
+//     static const char *const names[] = {"subject", "limit", "cursor", NULL};
+//     status = param_check(&call->target, names, &error);      // routes of our own: no others
+//     status = param_text(&call->target, "subject", 255, &subject, &error);
+//     status = param_number(&call->target, "limit", 1, 100, &limit, &error);
 //
-// A parameter that is not there leaves *out as it is. STATUS_INVALID says what it must be. Thread:
-// any.
+// What is absent leaves *out as it is; what is given twice is refused, but for lists, which are
+// read with target_next. STATUS_INVALID names the parameter and what it must be. Thread: any.
 
 #include "api/target.h"
 #include "base/status.h"
 
-enum status param_int(
+#include <stdint.h>
+
+// Any text; *out is borrowed from the target.
+enum status param_once(
+    const struct target *target, const char *name, const char **out, struct error *error) CHECKED;
+// Every parameter is one of the names, and there once.
+enum status
+param_check(const struct target *target, const char *const *names, struct error *error) CHECKED;
+// Not empty, at most size_max bytes. *out: borrowed from the target.
+enum status param_text(
     const struct target *target,
     const char *name,
-    int64_t min,
-    int64_t max,
-    int64_t *out,
+    size_t size_max,
+    const char **out,
+    struct error *error) CHECKED;
+enum status param_number(
+    const struct target *target,
+    const char *name,
+    uint32_t min,
+    uint32_t max,
+    uint32_t *out,
     struct error *error) CHECKED;
 // RFC 3339, a date and a time.
 enum status param_time(
@@ -29,3 +46,6 @@ enum status param_word(
     const char *const *words,
     size_t *out,
     struct error *error) CHECKED;
+// Numbers with a dash between them, exactly count of them: "12-0-3", for cursors and ids. False: it
+// is something else.
+bool param_dashed(const char *text, uint64_t *out, size_t count) CHECKED;

@@ -1,6 +1,7 @@
 #include "api/question.h"
 
 #include "api/body.h"
+#include "api/param.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -21,11 +22,8 @@ time_read(const char *name, const char *text, bool *out_has, int64_t *out_ns, st
 {
     if (text == NULL)
         return STATUS_OK;
-    bool is_time = strchr(text, 'T') != NULL || strchr(text, 't') != NULL;
-    if (!is_time || clock_parse(bytes_text(text), out_ns) != STATUS_OK)
-        return invalid(error, name, "must be a date-time of RFC 3339: 2026-11-22T10:00:00Z");
     *out_has = true;
-    return STATUS_OK;
+    return param_time_text(name, text, out_ns, error);
 }
 
 static enum status
@@ -138,49 +136,79 @@ static bool
 pairs_from_target(
     const struct target *target, struct arena *arena, struct usage_pair *out, uint32_t *out_count)
 {
-    static const char prefix[] = "filterGroupBy[";
+    static const char prefix[] = "filterGroupBy";
     for (size_t i = 0; i < target->pairs_count; i++) {
         const char *name = target->pairs[i].name;
-        size_t size = strlen(name);
         if (strncmp(name, prefix, sizeof prefix - 1) != 0)
             continue;
-        if (size < sizeof prefix + 1 || name[size - 1] != ']')
+        const char *key = name + sizeof prefix - 1;
+        size_t size = strlen(key);
+        if (size < 3 || key[0] != '[' || key[size - 1] != ']')
             return false;
-        struct bytes key = bytes_of(name + sizeof prefix - 1, size - sizeof prefix);
-        out[*out_count].dimension = arena_text_of(arena, key);
+        out[*out_count].dimension = arena_text_of(arena, bytes_of(key + 1, size - 2));
         out[(*out_count)++].value = bytes_text(target->pairs[i].value);
     }
     return true;
+}
+
+// What is given once.
+struct texts {
+    const char *from, *to, *window, *advanced;
+};
+
+static enum status
+texts_from_target(
+    const struct target *target, struct texts *texts, struct question *out, struct error *error)
+{
+    const struct {
+        const char *name;
+        const char **text;
+    } rows[] = {
+        {"from",                        &texts->from    },
+        {"to",                          &texts->to      },
+        {"windowSize",                  &texts->window  },
+        {"windowTimeZone",              &out->zone      },
+        {"clientId",                    &out->client_id },
+        {"advancedMeterGroupByFilters", &texts->advanced},
+    };
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < sizeof rows / sizeof rows[0]; i++)
+        status = param_once(target, rows[i].name, rows[i].text, error);
+    return status;
+}
+
+static enum status
+texts_read(const struct texts *texts, struct question *out, struct error *error)
+{
+    enum status status = client_check(out->client_id, error);
+    if (status == STATUS_OK)
+        status = time_read("from", texts->from, &out->has_from, &out->from_ns, error);
+    if (status == STATUS_OK)
+        status = time_read("to", texts->to, &out->has_to, &out->to_ns, error);
+    return status ? status : window_read(texts->window, out, error);
 }
 
 enum status
 question_from_target(
     const struct target *target, struct arena *arena, struct question *out, struct error *error)
 {
-    const char *advanced = target_value(target, "advancedMeterGroupByFilters");
     struct usage_pair *pairs = arena_array(arena, target->pairs_count + 1, struct usage_pair);
+    struct texts texts = {.from = NULL};
     uint32_t pairs_count = 0;
     question_begin(arena, out);
-    out->zone = target_value(target, "windowTimeZone");
-    out->client_id = target_value(target, "clientId");
-    enum status status =
-        time_read("from", target_value(target, "from"), &out->has_from, &out->from_ns, error);
+    enum status status = texts_from_target(target, &texts, out, error);
     if (status == STATUS_OK)
-        status = time_read("to", target_value(target, "to"), &out->has_to, &out->to_ns, error);
-    if (status == STATUS_OK)
-        status = window_read(target_value(target, "windowSize"), out, error);
-    if (status == STATUS_OK)
-        status = client_check(out->client_id, error);
+        status = texts_read(&texts, out, error);
     if (status == STATUS_OK)
         status = lists_from_target(target, out, error);
     if (status == STATUS_OK && !pairs_from_target(target, arena, pairs, &pairs_count))
         status = invalid(error, "filterGroupBy", "must be filterGroupBy[KEY]=VALUE");
     if (status == STATUS_OK)
-        status = question_check(out, pairs_count > 0, advanced != NULL, error);
+        status = question_check(out, pairs_count > 0, texts.advanced != NULL, error);
     if (status)
         return status;
-    if (advanced != NULL)
-        return usage_filter_parse(bytes_text(advanced), arena, &out->filter, error);
+    if (texts.advanced != NULL)
+        return usage_filter_parse(bytes_text(texts.advanced), arena, &out->filter, error);
     out->filter = usage_filter_of_pairs(pairs, pairs_count, arena);
     return STATUS_OK;
 }
@@ -300,30 +328,24 @@ question_from_body(
     struct bytes body, struct arena *arena, struct question *out, struct error *error)
 {
     struct json *root;
-    const char *from = NULL, *to = NULL, *window = NULL;
+    struct texts texts = {.from = NULL};
     question_begin(arena, out);
     enum status status = json_parse(body, NULL, arena, &root, error);
     if (status)
         return error_prefix(error, "the body cannot be read");
     if (root->type != JSON_OBJECT)
         return invalid(error, "the body", "must be an object");
-    status = member_text(root, "from", arena, &from, error);
+    status = member_text(root, "from", arena, &texts.from, error);
     if (status == STATUS_OK)
-        status = member_text(root, "to", arena, &to, error);
+        status = member_text(root, "to", arena, &texts.to, error);
     if (status == STATUS_OK)
-        status = member_text(root, "windowSize", arena, &window, error);
+        status = member_text(root, "windowSize", arena, &texts.window, error);
     if (status == STATUS_OK)
         status = member_text(root, "windowTimeZone", arena, &out->zone, error);
     if (status == STATUS_OK)
         status = member_text(root, "clientId", arena, &out->client_id, error);
     if (status == STATUS_OK)
-        status = client_check(out->client_id, error);
-    if (status == STATUS_OK)
-        status = time_read("from", from, &out->has_from, &out->from_ns, error);
-    if (status == STATUS_OK)
-        status = time_read("to", to, &out->has_to, &out->to_ns, error);
-    if (status == STATUS_OK)
-        status = window_read(window, out, error);
+        status = texts_read(&texts, out, error);
     if (status == STATUS_OK)
         status = lists_from_body(root, arena, out, error);
     return status ? status : filters_from_body(root, arena, out, error);

@@ -2,12 +2,12 @@
 // together.
 
 #include "api/api.h"
-#include "api/asked.h"
 #include "api/call.h"
 #include "api/change.h"
 #include "api/events_take.h"
 #include "api/form.h"
 #include "api/member.h"
+#include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "client/uuid7.h"
@@ -278,11 +278,11 @@ backfills_get(struct call *call)
     struct backfill_row *rows = NULL;
     size_t count = 0;
     struct list_query query = {.limit = LIMIT_DEFAULT};
-    enum status status = asked_check(&call->target, names, &error);
+    enum status status = param_check(&call->target, names, &error);
     if (status == STATUS_OK)
         status = state_read(target_value(&call->target, "state"), &query, &error);
     if (status == STATUS_OK)
-        status = asked_number(&call->target, "limit", 1, LIMIT_MAX, &query.limit, &error);
+        status = param_number(&call->target, "limit", 1, LIMIT_MAX, &query.limit, &error);
     if (status == STATUS_OK)
         status = backfill_list(call->api->settings->data, call->arena, &rows, &count, &error);
     if (status == STATUS_OK)

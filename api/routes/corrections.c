@@ -1,13 +1,13 @@
 // /api/v1/corrections: events that are taken out or get another payload, by whom and why.
 
 #include "api/api.h"
-#include "api/asked.h"
 #include "api/call.h"
 #include "api/change.h"
 #include "api/form.h"
 #include "api/json_pack.h"
 #include "api/json_unpack.h"
 #include "api/member.h"
+#include "api/param.h"
 #include "api/routes.h"
 #include "base/hash.h"
 #include "base/pack.h"
@@ -35,7 +35,7 @@ static bool
 id_parse(const char *text, struct audit_place *out)
 {
     uint64_t numbers[ID_NUMBERS];
-    if (!asked_dashed(text, numbers, ID_NUMBERS) || numbers[0] > UINT32_MAX ||
+    if (!param_dashed(text, numbers, ID_NUMBERS) || numbers[0] > UINT32_MAX ||
         numbers[2] > UINT32_MAX)
         return false;
     *out = (struct audit_place){
@@ -54,7 +54,7 @@ cursor_parse(const char *text, struct audit_place *out)
 {
     uint64_t numbers[PLACE_NUMBERS];
     const char *id = strchr(text, '-');
-    if (id == NULL || !asked_dashed(text, numbers, PLACE_NUMBERS) || numbers[0] > INT64_MAX ||
+    if (id == NULL || !param_dashed(text, numbers, PLACE_NUMBERS) || numbers[0] > INT64_MAX ||
         !id_parse(id + 1, out))
         return false;
     out->made_ns = (int64_t)numbers[0];
@@ -248,15 +248,15 @@ query_read(struct call *call, struct audit_query *out, struct error *error)
     const char *cursor = target_value(target, "cursor");
     *out = AUDIT_ALL;
     out->limit = LIMIT_DEFAULT;
-    enum status status = asked_check(target, names, error);
+    enum status status = param_check(target, names, error);
     if (status == STATUS_OK)
-        status = asked_text(target, "subject", ENCODE_SUBJECT_MAX, &subject, error);
+        status = param_text(target, "subject", ENCODE_SUBJECT_MAX, &subject, error);
     if (status == STATUS_OK)
-        status = asked_time(target, "from", &out->from_ns, error);
+        status = param_time(target, "from", &out->from_ns, error);
     if (status == STATUS_OK)
-        status = asked_time(target, "to", &out->to_ns, error);
+        status = param_time(target, "to", &out->to_ns, error);
     if (status == STATUS_OK)
-        status = asked_number(target, "limit", 1, LIMIT_MAX, &out->limit, error);
+        status = param_number(target, "limit", 1, LIMIT_MAX, &out->limit, error);
     if (status)
         return status;
     out->subject = subject != NULL ? bytes_text(subject) : bytes_of(NULL, 0);

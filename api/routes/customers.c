@@ -17,7 +17,7 @@ filter_read(const struct target *target, struct customer_filter *out, struct err
 {
     static const char *const orders[] = {"id", "name", "createdAt", NULL};
     static const char *const directions[] = {"ASC", "DESC", NULL};
-    int64_t page = 1;
+    uint32_t page = 1, size = PAGE_SIZE;
     size_t order = CUSTOMER_BY_ID, direction = 0;
     *out = (struct customer_filter){
         .id = target_value(target, "key"),
@@ -25,16 +25,16 @@ filter_read(const struct target *target, struct customer_filter *out, struct err
         .email = target_value(target, "primaryEmail"),
         .subject = target_value(target, "subject"),
         .plan = target_value(target, "planKey"),
-        .limit = PAGE_SIZE,
     };
-    enum status status = param_int(target, "page", 1, PAGES_MAX, &page, error);
+    enum status status = param_number(target, "page", 1, PAGES_MAX, &page, error);
     if (status == STATUS_OK)
-        status = param_int(target, "pageSize", 1, PAGE_SIZE_MAX, &out->limit, error);
+        status = param_number(target, "pageSize", 1, PAGE_SIZE_MAX, &size, error);
     if (status == STATUS_OK)
         status = param_word(target, "orderBy", orders, &order, error);
     if (status == STATUS_OK)
         status = param_word(target, "order", directions, &direction, error);
-    out->offset = (page - 1) * out->limit;
+    out->limit = size;
+    out->offset = (page - 1) * (int64_t)size;
     out->order = (enum customer_order)order;
     out->is_descending = direction == 1;
     return status;

@@ -3,11 +3,11 @@
 #include "ledger/cuts.h"
 
 #include "api/api.h"
-#include "api/asked.h"
 #include "api/call.h"
 #include "api/change.h"
 #include "api/form.h"
 #include "api/member.h"
+#include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "ledger/cut_list.h"
@@ -70,11 +70,11 @@ cuts_get(struct call *call)
     struct error error = {0};
     struct cut_row *rows = NULL;
     uint32_t count = 0, limit = LIMIT_DEFAULT, before = UINT32_MAX;
-    enum status status = asked_check(&call->target, names, &error);
+    enum status status = param_check(&call->target, names, &error);
     if (status == STATUS_OK)
-        status = asked_number(&call->target, "limit", 1, LIMIT_MAX, &limit, &error);
+        status = param_number(&call->target, "limit", 1, LIMIT_MAX, &limit, &error);
     if (status == STATUS_OK)
-        status = asked_number(&call->target, "cursor", 1, UINT32_MAX, &before, &error);
+        status = param_number(&call->target, "cursor", 1, UINT32_MAX, &before, &error);
     if (status == STATUS_OK)
         status = readers_take(call->api->readers, &loan, &error);
     if (status == STATUS_OK)

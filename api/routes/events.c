@@ -13,10 +13,13 @@
 
 enum { FAULTS_SHOWN_MAX = 100 };
 
+#define CONFLICT "this id was used before with other data"
+
 // One event's outcome; NULL: it counts, now or since before.
 struct outcome {
     const char *place;
     const char *reason;
+    bool is_tallyds;  // what tallyd says, which is no end of a sentence
     bool is_conflict;
 };
 
@@ -105,6 +108,16 @@ event_fill(const struct event_item *item, struct arena *arena, struct tally_even
     out->properties_count = 1;
 }
 
+// "[3]" of a list, "line 4" of lines, nothing of an event alone.
+static const char *
+event_place(const struct event_list *list, uint32_t index, struct arena *arena)
+{
+    uint32_t line = list->items[index].line;
+    if (line > 0)
+        return arena_format(arena, "line %u", line);
+    return list->is_one ? "" : arena_format(arena, "[%u]", index);
+}
+
 // What tallyd said of those that were sent.
 static void
 refusals_take(struct intake *intake)
@@ -114,9 +127,9 @@ refusals_take(struct intake *intake)
         const struct ingest_refusal *refusal = &job->refusals[i];
         uint32_t index = intake->indexes[refusal->index];
         struct outcome outcome = {
-            .place = arena_format(job->arena, "[%u]", index),
-            .reason =
-                refusal->is_conflict ? "this id was used before with other data" : refusal->reason,
+            .place = event_place(&intake->list, index, job->arena),
+            .reason = refusal->is_conflict ? CONFLICT : refusal->reason,
+            .is_tallyds = true,
             .is_conflict = refusal->is_conflict,
         };
         outcome_set(intake, index, outcome);
@@ -139,26 +152,47 @@ job_make(struct intake *intake, struct arena *arena)
     intake->job = (struct ingest_job){.events = events, .count = sent, .arena = arena};
 }
 
+// What to do about what tallyd refuses.
+static const char *
+reason_advice(const char *reason)
+{
+    if (strcmp(reason, "time too old") == 0)
+        return " (older events go into a backfill: /api/v1/backfills)";
+    if (strcmp(reason, "time too far ahead") == 0)
+        return " (see the clock of who sent it)";
+    if (strcmp(reason, CONFLICT) == 0)
+        return " (send it with an id of its own, or with Prefer: handling=lenient)";
+    return "";
+}
+
+// rest: what became of the other events.
 static void
 problem_answer(struct call *call, const struct intake *intake, const char *rest)
 {
+    uint32_t refused = intake->rejected + intake->conflicts;
     struct call_fault faults[FAULTS_SHOWN_MAX];
+    const char *colon = "";
     size_t count = 0;
     for (uint32_t i = 0; i < intake->list.count && count < FAULTS_SHOWN_MAX; i++) {
         const struct outcome *outcome = &intake->outcomes[i];
-        if (outcome->reason != NULL)
-            faults[count++] = (struct call_fault){.place = outcome->place, .text = outcome->reason};
+        if (outcome->reason == NULL)
+            continue;
+        if (count == 0 && outcome->is_tallyds)
+            colon = ":";
+        faults[count++] = (struct call_fault){.place = outcome->place, .text = outcome->reason};
     }
     must(count > 0);
     const char *detail = arena_format(
         call->arena,
-        "%s%s%s; of %u events %u are refused, %s.",
-        faults[0].place,
-        faults[0].place[0] != '\0' ? " " : "The event ",
+        "%s%s %s%s; %s.",
+        faults[0].place[0] != '\0' ? faults[0].place : "the event",
+        colon,
         faults[0].text,
-        intake->list.count,
-        intake->rejected + intake->conflicts,
-        rest);
+        reason_advice(faults[0].text),
+        intake->list.count == 1
+            ? "it was not stored"
+            : arena_format(
+                  call->arena, "of %u events %u refused, %s", intake->list.count, refused, rest));
     call_faults(call, intake->rejected > 0 ? 400 : 409, detail, faults, count);
 }
 
@@ -211,7 +245,7 @@ intake_answer(struct call *call, struct intake *intake)
     if (intake->is_by_item)
         items_answer(call, intake);
     else if (intake->rejected > 0 || (intake->conflicts > 0 && !intake->is_lenient))
-        problem_answer(call, intake, "and the others are stored");
+        problem_answer(call, intake, "the others are stored");
     else
         call_empty(call, intake->is_strict ? 202 : 204);
 }
@@ -284,7 +318,7 @@ events_take(struct call *call, struct ingest *ingest, bool is_strict)
     intake->outcomes = arena_array(call->arena, (size_t)intake->list.count + 1, struct outcome);
     faults_take(intake);
     if (intake->rejected > 0 && !intake->is_by_item) {
-        problem_answer(call, intake, "and none was stored");
+        problem_answer(call, intake, "none was stored");
         return;
     }
     if (intake->list.count > INGEST_EVENTS_MAX) {

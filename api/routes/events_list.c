@@ -5,6 +5,7 @@
 #include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
+#include "client/encode.h"
 
 static void
 member_time(struct json_out *out, const char *key, int64_t time_ns)
@@ -45,13 +46,6 @@ rows_write(const struct events_page *page, struct json_out *out)
 
 // --- version 1 ---
 
-static struct bytes
-text_take(struct call *call, const char *name)
-{
-    const char *text = target_value(&call->target, name);
-    return text != NULL ? bytes_text(text) : bytes_of(NULL, 0);
-}
-
 static enum status
 customers_take(struct call *call, struct event_filter *out, struct error *error)
 {
@@ -67,16 +61,12 @@ customers_take(struct call *call, struct event_filter *out, struct error *error)
     return STATUS_OK;
 }
 
+// Times of the events, and of their arrival.
 static enum status
-page_take(struct call *call, struct events_page *out, struct error *error)
+ranges_take(const struct target *target, struct events_query *query, struct error *error)
 {
-    int64_t earliest_ns = clock_now_ns() - EVENTS_PAGE_DAYS_BACK * DAY_NS, limit = EVENTS_PAGE_MAX;
-    struct events_query *query = &out->query;
-    const struct target *target = &call->target;
-    *out = (struct events_page){.query = EVENTS_ALL, .filter.from_ns = INT64_MIN};
+    int64_t earliest_ns = clock_now_ns() - EVENTS_PAGE_DAYS_BACK * DAY_NS;
     query->from_ns = earliest_ns;
-    query->id_part = text_take(call, "id");
-    query->subject = text_take(call, "subject");
     enum status status = param_time(target, "from", &query->from_ns, error);
     if (status == STATUS_OK)
         status = param_time(target, "to", &query->to_ns, error);
@@ -84,14 +74,43 @@ page_take(struct call *call, struct events_page *out, struct error *error)
         status = param_time(target, "ingestedAtFrom", &query->arrived_from_ns, error);
     if (status == STATUS_OK)
         status = param_time(target, "ingestedAtTo", &query->arrived_to_ns, error);
+    if (status)
+        return status;
+    if (query->from_ns < earliest_ns)
+        return error_set(
+            error, STATUS_INVALID, "from must be at most %d days ago", EVENTS_PAGE_DAYS_BACK);
+    if (query->arrived_from_ns > query->arrived_to_ns)
+        return error_set(error, STATUS_INVALID, "ingestedAtFrom must not be after ingestedAtTo");
+    return query->from_ns <= query->to_ns
+               ? STATUS_OK
+               : error_set(
+                     error,
+                     STATUS_INVALID,
+                     "from (without it %d days ago) must not be after to",
+                     EVENTS_PAGE_DAYS_BACK);
+}
+
+static enum status
+page_take(struct call *call, struct events_page *out, struct error *error)
+{
+    struct events_query *query = &out->query;
+    const struct target *target = &call->target;
+    const char *id = NULL, *subject = NULL;
+    *out = (struct events_page){.query = EVENTS_ALL, .filter.from_ns = INT64_MIN};
+    query->limit = EVENTS_PAGE_MAX;
+    enum status status = ranges_take(target, query, error);
     if (status == STATUS_OK)
-        status = param_int(target, "limit", 1, EVENTS_PAGE_MAX, &limit, error);
+        status = param_text(target, "id", ENCODE_ID_MAX, &id, error);
+    if (status == STATUS_OK)
+        status = param_text(target, "subject", ENCODE_SUBJECT_MAX, &subject, error);
+    if (status == STATUS_OK)
+        status = param_number(target, "limit", 1, EVENTS_PAGE_MAX, &query->limit, error);
     if (status == STATUS_OK)
         status = customers_take(call, &out->filter, error);
-    query->limit = (uint32_t)limit;
-    if (status == STATUS_OK && query->from_ns < earliest_ns)
-        status = error_set(
-            error, STATUS_INVALID, "from must be at most %d days ago", EVENTS_PAGE_DAYS_BACK);
+    if (id != NULL)
+        query->id_part = bytes_text(id);
+    if (subject != NULL)
+        query->subject = bytes_text(subject);
     return status;
 }
 
@@ -116,14 +135,17 @@ events_get(struct call *call)
 static enum status
 page_take_v2(struct call *call, struct events_page *out, struct error *error)
 {
-    int64_t limit = EVENTS_PAGE_MAX;
-    const char *filter = target_value(&call->target, "filter");
+    const char *filter = NULL;
+    uint32_t *limit = &out->query.limit;
     *out = (struct events_page){.query = EVENTS_ALL, .filter.from_ns = INT64_MIN};
-    enum status status = param_int(&call->target, "limit", 1, EVENTS_PAGE_MAX, &limit, error);
+    *limit = EVENTS_PAGE_MAX;
+    enum status status = param_number(&call->target, "limit", 1, EVENTS_PAGE_MAX, limit, error);
+    if (status == STATUS_OK)
+        status = param_once(&call->target, "cursor", &out->query.after, error);
+    if (status == STATUS_OK)
+        status = param_once(&call->target, "filter", &filter, error);
     if (status == STATUS_OK && filter != NULL)
         status = event_filter_parse(bytes_text(filter), call->arena, &out->filter, error);
-    out->query.limit = (uint32_t)limit;
-    out->query.after = target_value(&call->target, "cursor");
     if (out->filter.from_ns == INT64_MIN)
         out->query.from_ns = clock_now_ns() - EVENTS_PAGE_DAYS_BACK * DAY_NS;
     return status;

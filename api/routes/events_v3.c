@@ -276,10 +276,12 @@ static enum status
 page_take(struct call *call, struct events_page *out, struct error *error)
 {
     static const char *const sorts[] = {"time desc", "-time", NULL};
-    int64_t size = EVENTS_PAGE_MAX;
     size_t sort = 0;
+    uint32_t *limit = &out->query.limit;
     *out = (struct events_page){.query = EVENTS_ALL};
-    enum status status = param_int(&call->target, "page[size]", 1, EVENTS_PAGE_MAX, &size, error);
+    *limit = EVENTS_PAGE_MAX;
+    enum status status =
+        param_number(&call->target, "page[size]", 1, EVENTS_PAGE_MAX, limit, error);
     if (status == STATUS_OK)
         status = param_word(&call->target, "sort", sorts, &sort, error);
     if (status == STATUS_OK && target_value(&call->target, "page[before]") != NULL)
@@ -287,8 +289,8 @@ page_take(struct call *call, struct events_page *out, struct error *error)
             error_set(error, STATUS_INVALID, "page[before] is not taken: ask with page[after]");
     if (status == STATUS_OK)
         status = filter_read(call, &out->filter, error);
-    out->query.limit = (uint32_t)size;
-    out->query.after = target_value(&call->target, "page[after]");
+    if (status == STATUS_OK)
+        status = param_once(&call->target, "page[after]", &out->query.after, error);
     if (out->filter.from_ns == INT64_MIN)
         out->query.from_ns = clock_now_ns() - EVENTS_PAGE_DAYS_BACK * DAY_NS;
     return status;

@@ -4,8 +4,11 @@
 #include "api/call.h"
 #include "api/meter_calls.h"
 #include "api/meter_find.h"
+#include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
+
+static const char *const BOOLEANS[] = {"true", "false", NULL};
 
 void
 meters_get(struct call *call)
@@ -14,7 +17,11 @@ meters_get(struct call *call)
     struct error error = {0};
     struct meter *meters = NULL;
     uint32_t count = 0;
-    enum status status = readers_take(call->api->readers, &loan, &error);
+    size_t ignored = 0;
+    // A meter that was removed is not kept, so there is none to include.
+    enum status status = param_word(&call->target, "includeDeleted", BOOLEANS, &ignored, &error);
+    if (status == STATUS_OK)
+        status = readers_take(call->api->readers, &loan, &error);
     if (status == STATUS_OK)
         status = registry_list(reader_registry(loan.reader), call->arena, &meters, &count, &error);
     if (status) {
@@ -42,7 +49,7 @@ meter_make(
     struct meter there;
     enum status status = meter_json_read(call->request->body, words, call->arena, out, error);
     if (status == STATUS_OK)
-        status = meter_check(out, error);
+        status = meter_json_check(out, words, error);
     if (status == STATUS_OK)
         status = readers_take(call->api->readers, &loan, error);
     if (status)
@@ -74,6 +81,8 @@ meter_update(
         status = meter_find(loan.reader, call->params[0], call->arena, out, error);
     if (status == STATUS_OK)
         status = meter_json_change(call->request->body, words, call->arena, out, error);
+    if (status == STATUS_OK)
+        status = meter_json_check(out, words, error);
     if (status == STATUS_OK)
         status = registry_put(reader_registry(loan.reader), out, clock_now_ns(), NULL, error);
     if (status == STATUS_OK)

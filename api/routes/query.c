@@ -2,8 +2,8 @@
 
 #include "api/answer_write.h"
 #include "api/api.h"
-#include "api/asked.h"
 #include "api/call.h"
+#include "api/param.h"
 #include "api/question_calls.h"
 #include "api/routes.h"
 #include "base/clock.h"
@@ -100,7 +100,7 @@ static enum status
 cut_take(struct call *call, struct question *question, struct error *error)
 {
     enum status status =
-        asked_number(&call->target, "atCut", 1, UINT32_MAX, &question->at_cut, error);
+        param_number(&call->target, "atCut", 1, UINT32_MAX, &question->at_cut, error);
     if (status == STATUS_OK && question->at_cut != 0 && !question->has_to)
         return error_set(error, STATUS_INVALID, "atCut needs to, up to which the cut seals usage");
     return status;

@@ -1,10 +1,10 @@
 // /api/v1/thresholds: how much may be used, and /api/v1/fired-thresholds: what fired.
 
 #include "api/api.h"
-#include "api/asked.h"
 #include "api/call.h"
 #include "api/form.h"
 #include "api/member.h"
+#include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "ledger/fired.h"
@@ -190,15 +190,15 @@ list_query_read(struct call *call, struct list_query *out, struct error *error)
     static const char *const names[] = {"meter", "subject", "limit", "cursor", NULL};
     const struct target *target = &call->target;
     *out = (struct list_query){.limit = LIMIT_DEFAULT};
-    enum status status = asked_check(target, names, error);
+    enum status status = param_check(target, names, error);
     if (status == STATUS_OK)
-        status = asked_text(target, "meter", METER_KEY_MAX, &out->meter, error);
+        status = param_text(target, "meter", METER_KEY_MAX, &out->meter, error);
     if (status == STATUS_OK)
-        status = asked_text(target, "subject", SUBJECT_MAX, &out->subject, error);
+        status = param_text(target, "subject", SUBJECT_MAX, &out->subject, error);
     if (status == STATUS_OK)
-        status = asked_text(target, "cursor", METER_KEY_MAX, &out->cursor, error);
+        status = param_text(target, "cursor", METER_KEY_MAX, &out->cursor, error);
     if (status == STATUS_OK)
-        status = asked_number(target, "limit", 1, LIMIT_MAX, &out->limit, error);
+        status = param_number(target, "limit", 1, LIMIT_MAX, &out->limit, error);
     return status;
 }
 
@@ -325,16 +325,16 @@ marks_begin(struct call *call, struct marks *out, struct error *error)
     struct ledger_conf conf;
     const char *cursor = target_value(&call->target, "cursor");
     out->left = LIMIT_DEFAULT;
-    enum status status = asked_check(&call->target, names, error);
+    enum status status = param_check(&call->target, names, error);
     if (status == STATUS_OK)
-        status = asked_number(&call->target, "limit", 1, LIMIT_MAX, &out->left, error);
+        status = param_number(&call->target, "limit", 1, LIMIT_MAX, &out->left, error);
     if (status == STATUS_OK)
         status = ledger_shape_read(call->api->settings->data, &conf, error);
     if (status)
         return status;
     out->shards = conf.shards;
     out->since = arena_array(call->arena, conf.shards, uint64_t);
-    if (cursor != NULL && !asked_dashed(cursor, out->since, conf.shards))
+    if (cursor != NULL && !param_dashed(cursor, out->since, conf.shards))
         return error_set(error, STATUS_INVALID, "cursor must be the nextCursor of a page");
     status = readers_take(call->api->readers, &loan, error);
     return status ? status : thresholds_read(call, loan.reader, &out->thresholds, error);

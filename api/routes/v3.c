@@ -11,22 +11,47 @@
 #include "api/question_v3.h"
 #include "api/routes.h"
 
+#include <string.h>
+
 enum { PAGE_SIZE = 20, PAGE_SIZE_MAX = 1000, PAGES_MAX = 1000000 };
 
 // --- pages ---
 
 struct page {
-    int64_t size, number;
+    uint32_t size, number;
 };
 
+// A filter or an order that is not known would answer with what nobody asked for. filters: those
+// that are, with NULL at the end.
 static enum status
-page_take(struct call *call, struct page *out, struct error *error)
+filters_check(struct call *call, const char *const *filters, struct error *error)
+{
+    const char *list = filters[0];
+    for (size_t i = 1; filters[i] != NULL; i++)
+        list = arena_format(call->arena, "%s, %s", list, filters[i]);
+    for (size_t i = 0; i < call->target.pairs_count; i++) {
+        const char *name = call->target.pairs[i].name;
+        const char *const *known = filters;
+        if (strncmp(name, "filter", 6) != 0 && strcmp(name, "sort") != 0)
+            continue;
+        while (*known != NULL && strcmp(*known, name) != 0)
+            known++;
+        if (*known == NULL)
+            return error_set(
+                error, STATUS_INVALID, "%.64s is not taken here, which has %s", name, list);
+    }
+    return STATUS_OK;
+}
+
+static enum status
+page_take(struct call *call, const char *const *filters, struct page *out, struct error *error)
 {
     *out = (struct page){PAGE_SIZE, 1};
-    enum status status =
-        param_int(&call->target, "page[size]", 1, PAGE_SIZE_MAX, &out->size, error);
+    enum status status = filters_check(call, filters, error);
     if (status == STATUS_OK)
-        status = param_int(&call->target, "page[number]", 1, PAGES_MAX, &out->number, error);
+        status = param_number(&call->target, "page[size]", 1, PAGE_SIZE_MAX, &out->size, error);
+    if (status == STATUS_OK)
+        status = param_number(&call->target, "page[number]", 1, PAGES_MAX, &out->number, error);
     return status;
 }
 
@@ -61,15 +86,50 @@ page_end(const struct page *page, int64_t total, struct json_out *out)
 
 // --- meters ---
 
+// filter[NAME], filter[NAME][eq] and filter[NAME][contains]; each may be given, all must hold.
+static bool
+text_passes(const struct call *call, const char *name, const char *text)
+{
+    const struct target *target = &call->target;
+    const char *same = target_value(target, arena_format(call->arena, "filter[%s]", name));
+    const char *equal = target_value(target, arena_format(call->arena, "filter[%s][eq]", name));
+    const char *part =
+        target_value(target, arena_format(call->arena, "filter[%s][contains]", name));
+    return (same == NULL || strcmp(same, text) == 0) &&
+           (equal == NULL || strcmp(equal, text) == 0) &&
+           (part == NULL || strcasestr(text, part) != NULL);
+}
+
+static uint32_t
+meters_filter(const struct call *call, struct meter *meters, uint32_t count)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const char *name = meters[i].name != NULL ? meters[i].name : meters[i].key;
+        if (text_passes(call, "key", meters[i].key) && text_passes(call, "name", name))
+            meters[kept++] = meters[i];
+    }
+    return kept;
+}
+
 void
 meters_v3_get(struct call *call)
 {
+    static const char *const filters[] = {
+        "filter[key]",
+        "filter[key][eq]",
+        "filter[key][contains]",
+        "filter[name]",
+        "filter[name][eq]",
+        "filter[name][contains]",
+        NULL,
+    };
     scoped(readers_return) struct readers_loan loan = {0};
     struct error error = {0};
     struct meter *meters = NULL;
     struct page page;
     uint32_t count = 0;
-    enum status status = page_take(call, &page, &error);
+    enum status status = page_take(call, filters, &page, &error);
     if (status == STATUS_OK)
         status = readers_take(call->api->readers, &loan, &error);
     if (status == STATUS_OK)
@@ -78,8 +138,9 @@ meters_v3_get(struct call *call)
         call_failed(call, &error);
         return;
     }
+    count = meters_filter(call, meters, count);
     struct json_out *out = page_begin(call);
-    int64_t first = (page.number - 1) * page.size;
+    int64_t first = (page.number - 1) * (int64_t)page.size;
     for (int64_t i = first; i < first + page.size && i < (int64_t)count; i++)
         meter_json_write(&meters[i], &METER_V3, call->arena, out);
     page_end(&page, count, out);
@@ -214,11 +275,19 @@ meter_v3_query_post(struct call *call)
 void
 customers_v3_get(struct call *call)
 {
+    static const char *const filters[] = {
+        "filter[key][contains]",
+        "filter[name][contains]",
+        "filter[primary_email][contains]",
+        "filter[usage_attribution_subject_key][contains]",
+        "filter[plan_key]",
+        NULL,
+    };
     scoped(database_return) struct database_loan loan = {0};
     struct customer_page customers;
     struct error error = {0};
     struct page page;
-    enum status status = page_take(call, &page, &error);
+    enum status status = page_take(call, filters, &page, &error);
     if (status == STATUS_OK)
         status = database_take(call->api->database, &loan, &error);
     const struct customer_filter filter = {
@@ -227,7 +296,7 @@ customers_v3_get(struct call *call)
         .email = target_value(&call->target, "filter[primary_email][contains]"),
         .subject = target_value(&call->target, "filter[usage_attribution_subject_key][contains]"),
         .plan = target_value(&call->target, "filter[plan_key]"),
-        .offset = (page.number - 1) * page.size,
+        .offset = (page.number - 1) * (int64_t)page.size,
         .limit = page.size,
     };
     if (status == STATUS_OK)

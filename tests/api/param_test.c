@@ -21,14 +21,14 @@ Test(param, numbers_are_taken_within_their_bounds)
 {
     static const struct {
         const char *query;
-        int64_t value;  // -1: refused
+        int value;  // -1: refused
     } rows[] = {
         {"",                      7  },
         {"m=3",                   7  },
         {"n=1",                   1  },
         {"n=100",                 100},
         {"n=007",                 7  },
-        {"n=5&n=x",               5  },
+        {"n=5&n=5",               -1 },
         {"n=0",                   -1 },
         {"n=101",                 -1 },
         {"n=",                    -1 },
@@ -44,10 +44,11 @@ Test(param, numbers_are_taken_within_their_bounds)
         scoped(arena_done) struct arena arena = {0};
         struct target target = target_of(rows[i].query, &arena);
         struct error error = {0};
-        int64_t value = 7;
-        enum status status = param_int(&target, "n", 1, 100, &value, &error);
+        uint32_t value = 7;
+        enum status status = param_number(&target, "n", 1, 100, &value, &error);
         cr_assert_eq(status == STATUS_OK, rows[i].value >= 0, "%s", rows[i].query);
-        cr_assert_eq(value, rows[i].value >= 0 ? rows[i].value : 7, "%s", rows[i].query);
+        int kept = rows[i].value >= 0 ? rows[i].value : 7;
+        cr_assert_eq((int)value, kept, "%s", rows[i].query);
     }
 }
 
@@ -89,6 +90,76 @@ Test(param, words_are_those_of_the_list)
     cr_assert_eq(index, 1);
     cr_assert_eq(param_word(&target, "b", words, &index, &error), STATUS_INVALID);
     cr_assert_str_eq(error.text, "b must be one of ASC, DESC");
+}
+
+Test(param, what_is_given_twice_is_refused)
+{
+    scoped(arena_done) struct arena arena = {0};
+    const char *const names[] = {"a", "b", NULL};
+    struct target target = target_of("a=1&b=2&b=3", &arena);
+    struct error error = {0};
+    const char *text = "as it was";
+    size_t index = 0;
+    int64_t time_ns = 0;
+    cr_assert_eq(param_once(&target, "a", &text, &error), STATUS_OK);
+    cr_assert_str_eq(text, "1");
+    cr_assert_eq(param_once(&target, "b", &text, &error), STATUS_INVALID);
+    cr_assert_str_eq(text, "1");
+    cr_assert_str_eq(error.text, "b is given more than once");
+    cr_assert_eq(param_text(&target, "b", 9, &text, &error), STATUS_INVALID);
+    cr_assert_eq(param_time(&target, "b", &time_ns, &error), STATUS_INVALID);
+    cr_assert_eq(param_word(&target, "b", names, &index, &error), STATUS_INVALID);
+    cr_assert_eq(param_check(&target, names, &error), STATUS_INVALID);
+    target = target_of("b=2", &arena);
+    cr_assert_eq(param_check(&target, names, &error), STATUS_OK);
+    target = target_of("b=2&c=1", &arena);
+    cr_assert_eq(param_check(&target, names, &error), STATUS_INVALID);
+    cr_assert_str_eq(error.text, "there is no parameter c for this path");
+}
+
+Test(param, texts_have_bounds)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct target target = target_of("a=xyz&b=", &arena);
+    struct error error = {0};
+    const char *text = NULL;
+    cr_assert_eq(param_text(&target, "a", 3, &text, &error), STATUS_OK);
+    cr_assert_str_eq(text, "xyz");
+    cr_assert_eq(param_text(&target, "a", 2, &text, &error), STATUS_INVALID);
+    cr_assert_eq(param_text(&target, "b", 2, &text, &error), STATUS_INVALID);
+    cr_assert_str_eq(error.text, "b must have 1 to 2 bytes");
+}
+
+Test(param, a_plus_that_became_a_space_is_told)
+{
+    scoped(arena_done) struct arena arena = {0};
+    struct target target = target_of("t=2026-11-22T10:00:00+01:00", &arena);
+    struct error error = {0};
+    int64_t time_ns = 0;
+    cr_assert_eq(param_time(&target, "t", &time_ns, &error), STATUS_INVALID);
+    cr_assert(strstr(error.text, "%2B") != NULL, "%s", error.text);
+}
+
+Test(param, dashed_numbers_are_all_there)
+{
+    static const struct {
+        const char *text;
+        bool is_good;
+    } rows[] = {
+        {"12-0-3",                   true },
+        {"18446744073709551615-0-3", true },
+        {"18446744073709551616-0-3", false},
+        {"12-0",                     false},
+        {"12-0-3-4",                 false},
+        {"12-0-",                    false},
+        {"-1-0-3",                   false},
+        {"12 -0-3",                  false},
+        {"",                         false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint64_t numbers[3];
+        cr_assert_eq(param_dashed(rows[i].text, numbers, 3), rows[i].is_good, "%s", rows[i].text);
+    }
 }
 
 Test(ulid, sorts_by_time_and_is_another_each_time)

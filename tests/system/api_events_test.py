@@ -116,9 +116,24 @@ class Events(unittest.TestCase):
             sorted((fault["field"], fault["message"])
                    for fault in answer.json["extensions"]["validationErrors"]),
             [("[1]", "time too old"), ("[2]", "time too far ahead")])
+        self.assertIn("backfill", answer.json["detail"])
+        self.assertIn("of 3 events 2 refused, the others are stored", answer.json["detail"])
         self.assertEqual(self.used("calls", subject), "1")
         answer = self.post([event(1, subject=subject, data={"value": 1})])
         self.assertEqual(answer.status, 409, answer)
+        self.assertIn("[0]: this id was used before", answer.json["detail"])
+
+    def test_an_event_alone_has_no_place(self):
+        """And one of several lines has its line, as the faults of lines have."""
+        lines = "\n".join(json.dumps(one) for one in (
+            event(1, subject="lines"), event(2, subject="lines", time=moment(-9e6))))
+        for body, kind, place in ((json.dumps(event(1, time=moment(-9e6))), ONE, ""),
+                                  ("\n" + lines, "application/x-ndjson", "line 3")):
+            answer = self.post(body, kind)
+            self.assertEqual(answer.status, 400)
+            self.assertEqual(answer.json["extensions"]["validationErrors"],
+                             [{"field": place, "message": "time too old"}])
+            self.assertIn(f"{place or 'the event'}: time too old", answer.json["detail"])
 
     def test_a_conflict_is_no_error_to_who_is_lenient(self):
         first, other = (event(1, subject="lenient", data={"value": value}) for value in (1, 2))

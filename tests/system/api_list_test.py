@@ -74,6 +74,14 @@ class List(unittest.TestCase):
         self.listed(status=404, customerId=["c1", "nobody"])
         self.listed(status=400, customerId=[f"c{number}" for number in range(101)])
 
+    def test_lists_that_make_no_sense(self):
+        for parameters in ({"subject": ""}, {"id": ""}, {"subject": ["l-1", "l-2"]},
+                           {"limit": [1, 1]}, {"limit": 0}, {"limit": 101}, {"from": "now"},
+                           {"from": moment(NOW - 100), "to": moment(NOW - 200)},
+                           {"to": moment(NOW - 40 * 86400)}, {"from": moment(NOW - 40 * 86400)},
+                           {"ingestedAtFrom": moment(NOW), "ingestedAtTo": moment(NOW - 1)}):
+            self.listed(status=400, **parameters)
+
     def test_version_2_goes_through_pages(self):
         seen, cursor = [], None
         for _ in range(10):

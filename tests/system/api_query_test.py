@@ -200,10 +200,15 @@ class Query(unittest.TestCase):
                 {"groupBy": ["nothing"]}, {"filterGroupBy": {"nothing": ["x"]}},
                 {"subject": [""]}):
             self.query("grouped", status=400, **parameters)
+        problem = self.api.get("/api/v1/meters/grouped/query?from=2026-11-20T10:00:00+01:00")
+        self.assertIn("%2B", problem.json["detail"])
         self.query("none", status=404)
         advanced = "advancedMeterGroupByFilters="
         both = "filterGroupBy[method]=a&" + advanced + urllib.parse.quote('{"method":{"$eq":"b"}}')
-        for target in ("filterGroupBy[method=x", "filterGroupBy[]=x", advanced + "{", both):
+        for target in ("filterGroupBy[method=x", "filterGroupBy[]=x", "filterGroupBy=x",
+                       advanced + "{", both, "windowSize=DAY&windowSize=DAY",
+                       "from=2026-11-20T10:00:00%2B01:00&from=2026-11-20T10:00:00Z",
+                       "windowTimeZone=", "clientId=a&clientId=a"):
             self.assertEqual(
                 self.api.get("/api/v1/meters/grouped/query?" + target).status, 400, target)
         for body in ("", "[]", '{"from": 7}', '{"subject": "s1"}', '{"subject": [7]}',
@@ -212,6 +217,9 @@ class Query(unittest.TestCase):
             self.assertEqual(self.api.post("/api/v1/meters/grouped/query", body).status, 400, body)
 
     def test_meters(self):
+        for query, status in (("", 200), ("?includeDeleted=true", 200),
+                              ("?includeDeleted=perhaps", 400)):
+            self.assertEqual(self.api.get("/api/v1/meters" + query).status, status, query)
         listed = self.api.get("/api/v1/meters").json
         slugs = [meter["slug"] for meter in listed]
         self.assertEqual(slugs, sorted(slugs))
@@ -241,9 +249,11 @@ class Query(unittest.TestCase):
                         {"eventType": None}, {"groupBy": {"a": "$.v"}}, {"groupBy": {"1": "$.b"}},
                         {"groupBy": {"a": "b"}}, {"groupBy": ["a"]}, {"metadata": {"a": 1}},
                         {"metadata": "a"}, {"name": ""},
-                        {"eventFrom": "2026-01-01T00:00:00Z"}):
+                        {"aggregation": "sum"}, {"eventFrom": "2026-01-01T00:00:00Z"}):
             answer = self.api.post("/api/v1/meters", {**good, **members})
             self.assertEqual(answer.status, 400, members)
+            self.assertIn(next(iter(members)), answer.json["detail"] + "aggregation"
+                          if members == {"aggregation": "COUNT"} else answer.json["detail"])
         self.assertEqual(self.api.post("/api/v1/meters", {**good, "slug": "sum"}).status, 409)
         self.assertEqual(self.api.get("/api/v1/meters/wrong").status, 404)
 

@@ -99,6 +99,14 @@ class V3(unittest.TestCase):
         page = self.api.get(BASE + "/meters?page[size]=1&page[number]=2").json
         self.assertEqual(page["meta"], {"page": {"number": 2, "size": 1, "total": 2}})
         self.assertEqual([meter["key"] for meter in page["data"]], ["v3_sum"])
+        for query, keys in (
+                ("filter[key]=v3_sum", ["v3_sum"]), ("filter[key][eq]=v3_other", ["v3_other"]),
+                ("filter[key]=v3", []), ("filter[key][contains]=v3", ["v3_other", "v3_sum"]),
+                ("filter[name][contains]=SUM", ["v3_sum"]), ("filter[name]=Renamed", ["v3_other"]),
+                ("filter[key]=v3_sum&filter[name]=Renamed", [])):
+            page = self.api.get(f"{BASE}/meters?{query}").json
+            self.assertEqual([meter["key"] for meter in page["data"]], keys, query)
+            self.assertEqual(page["meta"]["page"]["total"], len(keys), query)
         self.assertEqual(self.api.ask("DELETE", f"{BASE}/meters/v3_other").status, 204)
         self.assertEqual(self.api.get(f"{BASE}/meters/v3_other").status, 404)
         self.assertEqual(self.api.get(BASE + "/meters?page[number]=2").json["data"], [])
@@ -107,12 +115,14 @@ class V3(unittest.TestCase):
         good = {"key": "wrong", "name": "Wrong", "aggregation": "sum", "event_type": "x",
                 "value_property": "$.v"}
         for members in ({"name": None}, {"name": ""}, {"key": "Wrong"}, {"aggregation": "median"},
+                        {"aggregation": "SUM"},
                         {"slug": "wrong"}, {"labels": {"a": 1}}, {"dimensions": {"a": "$.v"}},
                         {"events_from": "2026-01-01T00:00:00Z"}):
             self.assertEqual(self.api.post(BASE + "/meters", {**good, **members}).status, 400,
                              members)
         self.assertEqual(self.api.post(BASE + "/meters", {**good, "key": "v3_sum"}).status, 409)
-        for query in ("page[size]=0", "page[size]=x", "page[number]=0"):
+        for query in ("page[size]=0", "page[size]=x", "page[number]=0", "sort=name",
+                      "page[size]=1&page[size]=2", "filter[event_type]=x", "filter[key][neq]=x"):
             self.assertEqual(self.api.get(f"{BASE}/meters?{query}").status, 400, query)
 
     def test_a_total_and_its_form(self):
