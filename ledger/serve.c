@@ -171,7 +171,12 @@ connection_queue_change(struct serve *serve, struct connection *connection, stru
     }
     if (connection->is_owner)
         return true;
-    (void)error_set(&error, STATUS_INVALID, "only the user that runs tallyd may change the ledger");
+    // Nothing is wrong with the request: it may succeed when who runs the programs mended this.
+    (void)error_set(
+        &error,
+        STATUS_BUSY,
+        "tallyd lets only its own user change the ledger: run this program as uid %u too",
+        (unsigned)geteuid());
     job_answer(serve, connection, &none, &error);
     return false;
 }

@@ -465,7 +465,7 @@ Test(control, only_the_user_that_runs_the_ledger_may_change_it)
         cr_skip_test("another user can be had by root only");
     begin(&writing);
     cr_assert_eq(chmod(writing.dir, 02770), 0);
-    cr_assert_eq(ask_in_child(writing.dir, writing_now_ns, 65534), 100 + STATUS_INVALID);
+    cr_assert_eq(ask_in_child(writing.dir, writing_now_ns, 65534), 100 + STATUS_BUSY);
     cr_assert_eq(ask_in_child(writing.dir, writing_now_ns, 0), 1);
     writing_close(&writing);
     writing_end(&writing);
