@@ -83,6 +83,9 @@ struct question_sources {
     struct progress *progress;
 };
 
+// The ledger's question for it, of the meter with this key; without its customers.
+struct usage_query
+question_query(const struct question *question, const char *meter, struct arena *arena);
 // STATUS_NOT_FOUND: no such meter, or no such customer.
 enum status question_ask(
     const struct question_sources *sources,

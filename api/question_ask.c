@@ -185,6 +185,28 @@ row_compare(const void *a, const void *b)
     return left->order < right->order ? -1 : left->order > right->order;
 }
 
+struct usage_query
+question_query(const struct question *question, const char *meter, struct arena *arena)
+{
+    struct bytes *subjects = arena_array(arena, question->subjects.count + 1, struct bytes);
+    for (size_t i = 0; i < question->subjects.count; i++)
+        subjects[i] = bytes_text(question->subjects.items[i]);
+    return (struct usage_query){
+        .meter = meter,
+        .subjects = subjects,
+        .subjects_count = (uint32_t)question->subjects.count,
+        .is_merged = !question->is_by_subject,
+        .from_ns = question->from_ns,
+        .to_ns = question->to_ns,
+        .at_cut = question->at_cut,
+        .window = question->window,
+        .zone = question->zone,
+        .group_by = question->group_by.items,
+        .group_by_count = (uint32_t)question->group_by.count,
+        .filter = question->filter,
+    };
+}
+
 enum status
 question_ask(
     const struct question_sources *sources,
@@ -198,23 +220,7 @@ question_ask(
     enum status status = meter_find(sources->reader, sources->meter, arena, &out->meter, error);
     if (status)
         return status;
-    struct bytes *subjects = arena_array(arena, question->subjects.count + 1, struct bytes);
-    for (size_t i = 0; i < question->subjects.count; i++)
-        subjects[i] = bytes_text(question->subjects.items[i]);
-    struct usage_query query = {
-        .meter = out->meter.key,
-        .subjects = subjects,
-        .subjects_count = (uint32_t)question->subjects.count,
-        .is_merged = !question->is_by_subject,
-        .from_ns = question->from_ns,
-        .to_ns = question->to_ns,
-        .at_cut = question->at_cut,
-        .window = question->window,
-        .zone = question->zone,
-        .group_by = question->group_by.items,
-        .group_by_count = (uint32_t)question->group_by.count,
-        .filter = question->filter,
-    };
+    const struct usage_query query = question_query(question, out->meter.key, arena);
     if (question->client_id != NULL)
         progress_begin(
             sources->progress,

@@ -56,6 +56,7 @@ const struct route ROUTES[] = {
     {"PUT",    "/api/v1/meters/{meter}",                           ADMIN,   meter_put},
     {"DELETE", "/api/v1/meters/{meter}",                           ADMIN,   meter_delete},
     {"GET",    "/api/v1/meters/{meter}/group-by/{key}/values",     READ,    meter_group_values_get},
+    {"GET",    "/api/v1/meters/{meter}/late-usage",                READ,    meter_late_usage_get},
     {"GET",    "/api/v1/meters/{meter}/query",                     READ,    meter_query_get},
     {"POST",   "/api/v1/meters/{meter}/query",                     READ,    meter_query_post},
     {"GET",    "/api/v1/meters/{meter}/subjects",                  READ,    meter_subjects_get},

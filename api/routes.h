@@ -47,6 +47,7 @@ void meter_put(struct call *call);
 void meter_delete(struct call *call);
 
 // routes/query.c
+void meter_late_usage_get(struct call *call);
 void meter_query_get(struct call *call);
 void meter_query_post(struct call *call);
 void meter_subjects_get(struct call *call);

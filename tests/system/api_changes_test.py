@@ -305,6 +305,46 @@ class Cuts(Talk):
                           for cut in self.pages(CUTS)[0][:2]],
                          [(second, day, True), (first, day, True)])
 
+    def test_what_came_late_for_a_cut(self):
+        day = "2026-11-18T00:00:00Z"
+        self.send(*(event(n, subject, time=f"2026-11-17T1{n}:00:00Z")
+                    for n, subject in ((1, "late-a"), (2, "late-a"), (4, "late-b"))))
+        cut = self.api.post(CUTS, {"at": day}).json["number"]
+        self.send(event(5, "late-a", time="2026-11-17T11:30:00Z"),
+                  event(7, "late-c", time="2026-11-17T11:00:00Z"),
+                  event(8, "late-a", time="2026-11-18T00:00:00Z"))
+        self.correct(201, subject="late-b", id="c4")
+
+        def late(status=200, meter="total", **asked):
+            query = urllib.parse.urlencode(
+                {"sinceCut": cut, "from": "2026-11-17T00:00:00Z", "to": day, **asked}, doseq=True)
+            answer = self.api.get(f"/api/v1/meters/{meter}/late-usage?{query}", key="read")
+            self.assertEqual(answer.status, status, (asked, answer))
+            return answer.json
+
+        def rows(**asked):
+            return [(row["subject"], row["value"], row["before"], row["now"], row["count"])
+                    for row in late(**asked)["data"]]
+        self.assertEqual(rows(groupBy="subject"), [
+            ("late-a", 5, 3, 8, 1), ("late-b", -4, 4, None, -1), ("late-c", 7, None, 7, 1)])
+        self.assertEqual(rows(subject="late-a"), [("late-a", 5, 3, 8, 1)])
+        self.assertEqual(rows(), [(None, 8, 7, 15, 1)])
+        found = late(subject="late-a", windowSize="HOUR")
+        self.assertEqual(found, {"sinceCut": cut, "data": [
+            {"value": 5, "before": 1, "now": 6, "count": 1, "subject": "late-a", "groupBy": {},
+             "windowStart": "2026-11-17T11:00:00Z", "windowEnd": "2026-11-17T12:00:00Z"}]})
+        self.assertEqual(rows(subject="nobody"), [])
+        for wrong in ({"sinceCut": 0}, {"sinceCut": "x"}, {"sinceCut": [cut, cut]},
+                      {"to": "2026-11-18T00:00:01Z"}, {"filterCustomerId": "late-a"},
+                      {"groupBy": "nothing"}, {"windowSize": "WEEK"}):
+            late(status=400, **wrong)
+        late(status=404, sinceCut=cut + 1000)
+        late(status=404, meter="none")
+        for query, word in (("to=" + day, "sinceCut"), (f"sinceCut={cut}", "to is required")):
+            answer = self.api.get("/api/v1/meters/total/late-usage?" + query)
+            self.assertEqual(answer.status, 400)
+            self.assertIn(word, answer.json["detail"])
+
     def test_cuts_that_make_no_sense(self):
         for body, text in (("", "cannot be read"), ({}, "at is required"),
                            ({"at": 1}, "at must be a date-time"),

@@ -52,6 +52,7 @@ STATUSES = {
     ("GET", "/api/v1/meters/{meter}"): (401, 403, 404, 403, 404),
     ("PUT", "/api/v1/meters/{meter}"): (401, 403, 403, 403, 404),
     ("DELETE", "/api/v1/meters/{meter}"): (401, 403, 403, 403, 404),
+    ("GET", "/api/v1/meters/{meter}/late-usage"): (401, 403, 400, 403, 400),
     ("GET", "/api/v1/meters/{meter}/query"): (401, 403, 404, 403, 404),
     ("POST", "/api/v1/meters/{meter}/query"): (401, 403, 400, 403, 400),
     ("GET", "/api/v1/meters/{meter}/subjects"): (401, 403, 404, 403, 404),
