@@ -1,6 +1,7 @@
 #include "api/meter_json.h"
 
 #include "api/body.h"
+#include "api/param.h"
 #include "api/ulid.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 const struct meter_words METER_V1 = {
     .key = "slug",
     .event_type = "eventType",
+    .events_from = "eventFrom",
     .value_property = "valueProperty",
     .dimensions = "groupBy",
     .metadata = "metadata",
@@ -23,6 +25,7 @@ const struct meter_words METER_V1 = {
 const struct meter_words METER_V3 = {
     .key = "key",
     .event_type = "event_type",
+    .events_from = "events_from",
     .value_property = "value_property",
     .dimensions = "dimensions",
     .metadata = "labels",
@@ -145,6 +148,25 @@ value_read(
     return is_count ? STATUS_OK : path_read(name, value, arena, &meter->value_property, error);
 }
 
+static enum status
+events_from_read(
+    const struct json *object,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct meter *meter,
+    struct error *error)
+{
+    const char *text = NULL;
+    enum status status = body_text(object, words->events_from, false, arena, &text, error);
+    if (status || text == NULL)
+        return status;
+    status = param_time_text(words->events_from, text, &meter->events_from_ns, error);
+    if (status == STATUS_OK && meter->events_from_ns <= 0)
+        return error_set(
+            error, STATUS_INVALID, "%s must be after the beginning of 1970", words->events_from);
+    return status;
+}
+
 static const char *
 text_upper(const char *text, struct arena *arena)
 {
@@ -205,6 +227,7 @@ meter_json_read(
         words->metadata,
         "aggregation",
         words->event_type,
+        words->events_from,
         words->value_property,
         words->dimensions,
         NULL};
@@ -215,6 +238,8 @@ meter_json_read(
         status = body_text(root, words->key, true, arena, &meter.key, error);
     if (status == STATUS_OK)
         status = body_text(root, words->event_type, true, arena, &meter.event_type, error);
+    if (status == STATUS_OK)
+        status = events_from_read(root, words, arena, &meter, error);
     if (status == STATUS_OK)
         status = facts_read(root, words, arena, &meter, error);
     if (status == STATUS_OK && words->is_name_required && meter.name == NULL)
@@ -308,6 +333,8 @@ meter_json_write(
     }
     member_text(out, "aggregation", aggregation_text(meter->aggregation, words, arena));
     member_text(out, words->event_type, meter->event_type);
+    if (meter->events_from_ns != 0)
+        member_time(out, words->events_from, meter->events_from_ns);
     if (meter->value_property != NULL)
         member_text(out, words->value_property, meter->value_property);
     json_key(out, words->dimensions);

@@ -13,7 +13,8 @@
 #include "ledger/meter.h"
 
 struct meter_words {
-    const char *key, *event_type, *value_property, *dimensions, *metadata, *created, *updated;
+    const char *key, *event_type, *events_from, *value_property, *dimensions, *metadata;
+    const char *created, *updated;
     bool is_upper;          // the aggregation
     bool is_name_required;  // of a new meter
 };

@@ -77,7 +77,7 @@ meter_set_add(
         rule->dimension_paths[i] = path_split(meter->dimensions[i].path);
     rule->passes = passes_make(meter, arena);
     rule->is_plain = meter->filters_count == 0 && meter->dimensions_count == 0 &&
-                     meter->aggregation != AGGREGATION_UNIQUE_COUNT;
+                     meter->events_from_ns == 0 && meter->aggregation != AGGREGATION_UNIQUE_COUNT;
     rule->meter_id = meter->id;
     rule->is_sum = meter->aggregation == AGGREGATION_SUM || meter->aggregation == AGGREGATION_AVG;
     rule->is_quick = rule->is_plain && (rule->is_sum || meter->aggregation == AGGREGATION_COUNT);
@@ -307,6 +307,8 @@ pass_accepts(const struct meter_pass *pass, const struct entry *entry)
 static bool
 rule_accepts(const struct meter_rule *rule, const struct entry *entry)
 {
+    if (entry->time_ns < rule->meter->events_from_ns)
+        return false;
     for (uint32_t i = 0; i < rule->meter->filters_count; i++) {
         if (!pass_accepts(&rule->passes[i], entry))
             return false;

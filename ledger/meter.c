@@ -308,6 +308,8 @@ meter_check(const struct meter *meter, struct error *error)
     }
     if (meter->event_type == NULL || meter->event_type[0] == '\0')
         return error_set(error, STATUS_INVALID, "event_type is required");
+    if (meter->events_from_ns < 0)
+        return error_set(error, STATUS_INVALID, "events_from must not be before 1970");
     enum status status = check_text("event_type", meter->event_type, METER_TYPE_MAX, error);
     if (status == STATUS_OK)
         status = check_value(meter, error);
@@ -404,6 +406,8 @@ meter_counts_same(const struct meter *a, const struct meter *b)
     if (strcmp(a->event_type, b->event_type) != 0 || a->aggregation != b->aggregation)
         return false;
     if (!path_is_same(a->value_property, b->value_property))
+        return false;
+    if (a->events_from_ns != b->events_from_ns)
         return false;
     if (a->dimensions_count != b->dimensions_count)
         return false;

@@ -9,8 +9,9 @@
 //
 // The registry is one LMDB environment (DIR/meters), written by tools, api or tests under LMDB's
 // own lock and polled by tallyd. A definition's change that alters what it counts (event_type,
-// aggregation, value_property, dimensions, filters) makes a new version with a new id; cells of the
-// old id are never read again. Other changes (unit, description, name) keep the id.
+// aggregation, value_property, dimensions, filters, events_from_ns) makes a new version with a new
+// id; cells of the old id are never read again. Other changes (unit, description, name) keep the
+// id.
 
 #include "base/arena.h"
 #include "base/status.h"
@@ -57,8 +58,10 @@ struct meter {
     const char *event_type;  // 1-100 bytes
     enum aggregation aggregation;
     const char *value_property;  // path, or NULL: the event's value; NULL for COUNT
-    const char *unit;            // or NULL
-    const char *description;     // or NULL
+    // Of the events' own time: those before it do not count. 0: all do.
+    int64_t events_from_ns;
+    const char *unit;         // or NULL
+    const char *description;  // or NULL
     // What an API's clients call it and say of it besides: a JSON object. NULL keeps what is there
     // when the meter is written.
     const char *name;

@@ -180,6 +180,8 @@ meter_write_json(const struct meter *meter, struct buffer *buffer)
     }
     json_end(&out, '}');
     write_filters(&out, meter);
+    if (meter->events_from_ns != 0)
+        write_number(&out, "events_from_ns", meter->events_from_ns);
     write_number(&out, "id", meter->id);
     write_number(&out, "version", meter->version);
     write_number(&out, "created_ns", meter->created_ns);
@@ -238,6 +240,15 @@ filter_read(const struct json *node, struct arena *arena, struct meter *meter)
     return true;
 }
 
+// Seldom given.
+static bool
+meter_read_events_from(const struct json *root, struct meter *meter)
+{
+    static const char key[] = "events_from_ns";
+    return json_member(root, key) == NULL ||
+           member_number(root, key, 1, INT64_MAX, &meter->events_from_ns);
+}
+
 // Definitions older than filters have none.
 static bool
 meter_read_filters(const struct json *root, struct arena *arena, struct meter *meter)
@@ -266,15 +277,15 @@ meter_read_json(const struct json *root, struct arena *arena, struct meter *out)
     const struct json *aggregation = json_member(root, "aggregation");
     int64_t id = 0;
     int64_t version = 0;
-    bool is_sound = meter.key != NULL && meter.event_type != NULL && aggregation != NULL &&
-                    aggregation->type == JSON_STRING &&
-                    aggregation_parse(aggregation->text, &meter.aggregation) &&
-                    meter_read_dimensions(root, arena, &meter) &&
-                    meter_read_filters(root, arena, &meter) &&
-                    member_number(root, "id", 1, UINT32_MAX, &id) &&
-                    member_number(root, "version", 1, UINT32_MAX, &version) &&
-                    member_number(root, "created_ns", INT64_MIN, INT64_MAX, &meter.created_ns) &&
-                    member_number(root, "updated_ns", INT64_MIN, INT64_MAX, &meter.updated_ns);
+    bool is_sound =
+        meter.key != NULL && meter.event_type != NULL && aggregation != NULL &&
+        aggregation->type == JSON_STRING &&
+        aggregation_parse(aggregation->text, &meter.aggregation) &&
+        meter_read_dimensions(root, arena, &meter) && meter_read_filters(root, arena, &meter) &&
+        meter_read_events_from(root, &meter) && member_number(root, "id", 1, UINT32_MAX, &id) &&
+        member_number(root, "version", 1, UINT32_MAX, &version) &&
+        member_number(root, "created_ns", INT64_MIN, INT64_MAX, &meter.created_ns) &&
+        member_number(root, "updated_ns", INT64_MIN, INT64_MAX, &meter.updated_ns);
     if (!is_sound)
         return false;
     meter.id = (uint32_t)id;

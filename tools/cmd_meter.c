@@ -18,6 +18,7 @@ struct settings {
     const char *value;
     struct option_texts dimensions;
     struct option_texts filters;
+    const char *events_from;
     const char *unit;
     const char *description;
 };
@@ -67,6 +68,11 @@ static const struct option_row add_rows[] = {
      .offset = offsetof(struct settings, filters),
      .value_name = "PATH=VALUE",
      .help = "counts only events with this text there; several of one path: any of them"},
+    {.name = "events-from",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, events_from),
+     .value_name = "TIME",
+     .help = "counts no event of a time before this one (2026-11-01T00:00:00Z)"},
     {.name = "unit",
      .type = OPTION_TEXT,
      .offset = offsetof(struct settings, unit),
@@ -174,6 +180,8 @@ members_write(struct json_out *out, const struct meter *meter)
         member_text(out, meter->dimensions[i].name, meter->dimensions[i].path);
     json_end(out, '}');
     filters_write(out, meter);
+    if (meter->events_from_ns != 0)
+        member_time(out, "events_from", meter->events_from_ns);
     member_text(out, "unit", meter->unit);
     member_text(out, "description", meter->description);
     json_key(out, "id");
@@ -369,6 +377,13 @@ run_add(const struct call *call, struct error *error)
     };
     if (!aggregation_parse(bytes_text(settings->aggregation), &meter.aggregation))
         return error_set(error, STATUS_INVALID, "--aggregation is " AGGREGATION_NAMES);
+    if (settings->events_from != NULL &&
+        clock_parse(bytes_text(settings->events_from), &meter.events_from_ns) != STATUS_OK)
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "--events-from %s is no time: 2026-11-01T00:00:00Z",
+            settings->events_from);
     enum status status = dimensions_read(&settings->dimensions, call->arena, &meter, error);
     if (!status)
         status = filters_read(&settings->filters, call->arena, &meter, error);

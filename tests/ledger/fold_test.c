@@ -315,6 +315,39 @@ static const char filtered[] = "\xa6region\xa2"
                                "b\xa1"
                                "c";
 
+Test(fold, counts_nothing_before_the_moment_from_which_it_counts)
+{
+    static const struct {
+        int64_t from_ns, time_ns;
+        bool counts;
+    } rows[] = {
+        {0,   0,   true },
+        {0,   5,   true },
+        {100, 99,  false},
+        {100, 100, true },
+        {100, 101, true },
+        {100, 0,   false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        const struct meter meter = {
+            .key = "m",
+            .event_type = "llm",
+            .aggregation = AGGREGATION_COUNT,
+            .events_from_ns = rows[i].from_ns,
+            .id = 1};
+        struct meter_set *set = meter_set_make(&meter, 1, &arena);
+        const struct meter_rule *rule = meter_set_first(set, bytes_text("llm"));
+        const struct entry entry = {
+            .subject = bytes_text("s"), .type = bytes_text("llm"), .time_ns = rows[i].time_ns};
+        struct fold_scratch scratch;
+        struct fold_step step;
+        cr_assert_eq(rule->is_plain, rows[i].from_ns == 0, "row %zu", i);
+        bool counts = meter_rule_apply(rule, &entry, &place, &scratch, &step);
+        cr_assert_eq(counts, rows[i].counts, "row %zu", i);
+    }
+}
+
 Test(fold, counts_only_what_passes_every_filter)
 {
     static const struct {

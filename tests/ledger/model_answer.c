@@ -144,10 +144,12 @@ dimension_of(const struct fold *fold, const struct model_event *event, const cha
     return bytes_of(NULL, 0);
 }
 
-// Every part of the filter wants one of some values.
+// The meter counts at that time, and every part of the filter wants one of some values.
 static bool
 is_accepted(const struct fold *fold, const struct model_event *event)
 {
+    if (event->time_ns < fold->meter->events_from_ns)
+        return false;
     const struct usage_filter *filter = fold->query->filter;
     for (uint32_t i = 0; filter != NULL && i < filter->parts_count; i++) {
         const struct usage_filter *part = &filter->parts[i];

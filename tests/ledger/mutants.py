@@ -128,6 +128,12 @@ MUTANTS = [
     ("plain-with-groups", "a meter with dimensions is not folded without them", "ledger/fold.c",
      "meter->filters_count == 0 && meter->dimensions_count == 0 &&",
      "meter->filters_count == 0 && meter->dimensions_count <= 1 &&"),
+    ("plain-from-the-start", "a meter does not count what was before its beginning",
+     "ledger/fold.c", "                     meter->events_from_ns == 0 && ",
+     "                     "),
+    ("events-from-edge", "an event of the very moment counts", "ledger/fold.c",
+     "    if (entry->time_ns < rule->meter->events_from_ns)",
+     "    if (rule->meter->events_from_ns > 0 && entry->time_ns <= rule->meter->events_from_ns)"),
     ("plain-epoch", "an event for a sealed window counts in the next epoch", "ledger/shard_fold.c",
      "    window.epoch = cuts_epoch(&shard->cuts, "
      "window.start_s + QUARTER_HOUR_S, event->after);\n",

@@ -110,6 +110,13 @@ Test(registry, tells_a_new_version_from_new_words)
     cr_assert_str_eq(read.filters[0].values[1], "b");
     changed.filters[0].values_count = 1;
     cr_assert_eq(put(registry, &changed, 7), METER_REDEFINED);
+    changed.events_from_ns = 1795348800000000001;
+    cr_assert_eq(put(registry, &changed, 8), METER_REDEFINED);
+    cr_assert_eq(put(registry, &changed, 9), METER_UNCHANGED);
+    succeed(registry_find(registry, "tokens", &arena, &read, &error), &error);
+    cr_assert_eq(read.events_from_ns, 1795348800000000001);
+    changed.events_from_ns = -1;
+    cr_assert_eq(registry_put(registry, &changed, 10, NULL, &error), STATUS_INVALID, "before 1970");
     registry_close(registry);
     writing_end(&writing);
 }

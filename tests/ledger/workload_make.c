@@ -506,6 +506,9 @@ make_meter(struct workload *workload, uint32_t index)
     }
     if (meter.aggregation == AGGREGATION_COUNT)
         meter.value_property = NULL;
+    if (chance(workload, 10) && workload->model.count > 0)
+        meter.events_from_ns =
+            workload->model.events[draw(workload, workload->model.count)].time_ns;
     uint64_t dimensions = draw(workload, 8);
     for (uint32_t i = 0; i < MODEL_DIMENSIONS; i++) {
         if (dimensions & (1U << i))

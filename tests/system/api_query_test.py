@@ -241,6 +241,35 @@ class Query(unittest.TestCase):
         self.stack.tally("catalog", "apply", support.CATALOG)
         self.assertEqual(self.api.ask("DELETE", "/api/v1/meters/context_tokens").status, 409)
 
+    def test_a_meter_counts_from_its_beginning(self):
+        """The later one of it and the question's own beginning holds."""
+        begin = FIRST + "30Z"
+        self.api.post("/api/v1/events", [
+            {"id": f"from-{number}", "source": "test", "specversion": "1.0", "type": "from",
+             "subject": "s1", "time": f"{FIRST}{second}Z", "data": {"value": number}}
+            for number, second in ((1, "29.999"), (2, "30"), (4, "31"), (8, "50"))])
+        made = self.api.post("/api/v1/meters", {
+            "slug": "since", "aggregation": "SUM", "eventType": "from", "valueProperty": "$.value",
+            "eventFrom": "2026-11-20T11:00:30+01:00"}).json
+        self.assertEqual(made["eventFrom"], begin)
+        self.assertEqual(self.api.get("/api/v1/meters/since").json, made)
+        self.assertEqual(self.api.get("/api/v3/openmeter/meters/since").json["events_from"], begin)
+        self.assertIn(f'"events_from": "{begin}"', self.stack.tally("meter", "show", "since"))
+        for asked, value in (({}, 14), ({"from": FIRST + "00Z"}, 14), ({"from": FIRST + "31Z"}, 12),
+                             ({"to": FIRST + "31Z"}, 2), ({"to": FIRST + "50Z"}, 6),
+                             ({"windowSize": "MINUTE"}, 14), ({"windowSize": "DAY"}, 14)):
+            self.assertEqual(self.values("since", **asked), [value], asked)
+        self.assertEqual(self.values("since", to=begin), [])
+        self.assertNotIn("eventFrom", self.api.get("/api/v1/meters/sum").json)
+        # What changes besides does not change it.
+        changed = self.api.ask("PUT", "/api/v1/meters/since", body={"groupBy": {"a": "$.a"}}).json
+        self.assertEqual(changed["eventFrom"], begin)
+        self.assertEqual(self.values("since"), [14])
+        self.stack.tally("meter", "add", "since", "--event-type", "from", "--value", "$.value",
+                         "--events-from", FIRST + "50Z")
+        self.assertEqual(self.values("since"), [8])
+        self.api.ask("DELETE", "/api/v1/meters/since")
+
     def test_meters_that_make_no_sense(self):
         good = {"slug": "wrong", "aggregation": "SUM", "eventType": "x", "valueProperty": "$.v"}
         for members in ({"slug": "Wrong"}, {"slug": "a__b"}, {"slug": ""}, {"slug": "x" * 65},
@@ -249,7 +278,8 @@ class Query(unittest.TestCase):
                         {"eventType": None}, {"groupBy": {"a": "$.v"}}, {"groupBy": {"1": "$.b"}},
                         {"groupBy": {"a": "b"}}, {"groupBy": ["a"]}, {"metadata": {"a": 1}},
                         {"metadata": "a"}, {"name": ""},
-                        {"aggregation": "sum"}, {"eventFrom": "2026-01-01T00:00:00Z"}):
+                        {"aggregation": "sum"}, {"eventFrom": "2026-01-01"}, {"eventFrom": 7},
+                        {"eventFrom": "1969-12-31T00:00:00Z"}, {"windowSize": "MINUTE"}):
             answer = self.api.post("/api/v1/meters", {**good, **members})
             self.assertEqual(answer.status, 400, members)
             self.assertIn(next(iter(members)), answer.json["detail"] + "aggregation"

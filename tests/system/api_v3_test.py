@@ -117,7 +117,7 @@ class V3(unittest.TestCase):
         for members in ({"name": None}, {"name": ""}, {"key": "Wrong"}, {"aggregation": "median"},
                         {"aggregation": "SUM"},
                         {"slug": "wrong"}, {"labels": {"a": 1}}, {"dimensions": {"a": "$.v"}},
-                        {"events_from": "2026-01-01T00:00:00Z"}):
+                        {"events_from": "2026-01-01"}, {"eventFrom": "2026-01-01T00:00:00Z"}):
             self.assertEqual(self.api.post(BASE + "/meters", {**good, **members}).status, 400,
                              members)
         self.assertEqual(self.api.post(BASE + "/meters", {**good, "key": "v3_sum"}).status, 409)
