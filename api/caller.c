@@ -60,13 +60,14 @@ limit_refuse(struct call *call, enum limit_kind kind, const struct limit_verdict
     http_add(call->response, "Retry-After", number_text(call->arena, verdict->retry_s));
 }
 
-// False: it was answered. The headers tell of the narrowest rule: is_told.
+// False: it was answered. Headers tell of an address's own rule only when it is beyond it: they
+// are for the narrower one.
 static bool
-limit_take(struct call *call, enum limit_kind kind, struct bytes who, bool is_told)
+limit_take(struct call *call, enum limit_kind kind, const struct limit_rule *own, struct bytes who)
 {
     struct limit_verdict verdict;
-    limits_take(call->api->limits, kind, who, clock_monotonic_ns(), &verdict);
-    if (verdict.is_limited && (is_told || !verdict.is_allowed))
+    limits_take(call->api->limits, kind, own, who, clock_monotonic_ns(), &verdict);
+    if (verdict.is_limited && (kind != LIMIT_ADDRESS || !verdict.is_allowed))
         limit_fields(call, &verdict);
     if (!verdict.is_allowed)
         limit_refuse(call, kind, &verdict);
@@ -105,7 +106,7 @@ caller_admit(struct call *call)
     if (address_parse(call->client, &address))
         address = address_group(address);
     struct bytes group = bytes_of(address.bytes, sizeof address.bytes);
-    if (!limit_take(call, LIMIT_ADDRESS, group, false))
+    if (!limit_take(call, LIMIT_ADDRESS, NULL, group))
         return false;
     const char *token = bearer_of(call->request);
     call->verdict = KEYS_UNKNOWN;
@@ -113,9 +114,10 @@ caller_admit(struct call *call)
         call->verdict = key_check(call, token);
     if (call->verdict == KEYS_GOOD) {
         call->key_id = call->grant.id;
-        return limit_take(call, LIMIT_KEY, bytes_text(call->key_id), true);
+        const struct limit_rule *own = call->grant.has_limit ? &call->grant.limit : NULL;
+        return limit_take(call, LIMIT_KEY, own, bytes_text(call->key_id));
     }
-    return !is_counted(call) || limit_take(call, LIMIT_ANONYMOUS, group, true);
+    return !is_counted(call) || limit_take(call, LIMIT_ANONYMOUS, NULL, group);
 }
 
 static void

@@ -209,6 +209,8 @@ copy_check(
         verdict = is_over ? KEYS_EXPIRED : KEYS_GOOD;
         memcpy(out->id, key->id, sizeof out->id);
         out->scopes = key->scopes;
+        out->has_limit = key->limit != NULL;
+        out->limit = key->rule;
         atomic_store_explicit(&copy->used_ns[index], now_ns, memory_order_relaxed);
     }
     pthread_rwlock_unlock(&keys->lock);

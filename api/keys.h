@@ -28,6 +28,8 @@ enum keys_verdict {
 struct keys_grant {
     char id[API_KEY_ID_SIZE + 1];
     unsigned scopes;
+    bool has_limit;  // of its own
+    struct limit_rule limit;
 };
 
 enum status keys_start(struct database *database, struct keys **out, struct error *error) CHECKED;

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WAYS = 8, SETS = LIMIT_ENTRIES / WAYS, LOCKS = 64, DIGITS_MAX = 9 };
+enum { WAYS = 8, SETS = LIMIT_ENTRIES / WAYS, LOCKS = 64 };
 
 // who: a keyed hash that no two share in practice; full_ns: when all requests are back.
 struct entry {
@@ -26,65 +26,6 @@ struct limits {
     struct entry *entries[LIMIT_KINDS];
     _Atomic int64_t refused[LIMIT_KINDS];
 };
-
-// --- rules ---
-
-static bool
-digits_read(const char **at, int64_t *out)
-{
-    size_t count = strspn(*at, "0123456789");
-    if (count == 0 || count > DIGITS_MAX)
-        return false;
-    *out = strtoll(*at, NULL, 10);
-    *at += count;
-    return *out > 0;
-}
-
-static int64_t
-unit_ns(const char *text)
-{
-    static const struct {
-        const char *name;
-        int64_t seconds;
-    } units[] = {
-        {"s", 1    },
-        {"m", 60   },
-        {"h", 3600 },
-        {"d", 86400}
-    };
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (strcmp(text, units[i].name) == 0)
-            return units[i].seconds * SECOND_NS;
-    return 0;
-}
-
-bool
-limit_rule_parse(const char *text, struct limit_rule *out)
-{
-    struct limit_rule rule = {0};
-    int64_t units;
-    if (strcmp(text, "none") == 0) {
-        *out = rule;
-        return true;
-    }
-    if (!digits_read(&text, &rule.count) || *text++ != '/' || !digits_read(&text, &units))
-        return false;
-    int64_t unit = unit_ns(text);
-    if (unit == 0 || units > DAY_NS / unit)
-        return false;
-    rule.window_ns = units * unit;
-    if (rule.window_ns / rule.count < SECOND_NS / 1000000)
-        return false;
-    (void)snprintf(rule.limit, sizeof rule.limit, "%" PRId64, rule.count);
-    (void)snprintf(
-        rule.policy,
-        sizeof rule.policy,
-        "%" PRId64 ";w=%" PRId64,
-        rule.count,
-        rule.window_ns / SECOND_NS);
-    *out = rule;
-    return true;
-}
 
 const char *
 limit_name(enum limit_kind kind)
@@ -173,11 +114,12 @@ void
 limits_take(
     struct limits *limits,
     enum limit_kind kind,
+    const struct limit_rule *own,
     struct bytes who,
     int64_t now_ns,
     struct limit_verdict *out)
 {
-    const struct limit_rule *rule = &limits->rules[kind];
+    const struct limit_rule *rule = own != NULL ? own : &limits->rules[kind];
     *out = (struct limit_verdict){.is_allowed = true, .rule = rule};
     if (rule->count == 0)
         return;

@@ -3,7 +3,7 @@
 //
 //     limit_rule_parse("100/15m", &rules[LIMIT_ANONYMOUS]);
 //     limits_open(rules, &limits, &error);
-//     limits_take(limits, LIMIT_KEY, bytes_text(id), clock_monotonic_ns(), &verdict);
+//     limits_take(limits, LIMIT_KEY, NULL, bytes_text(id), clock_monotonic_ns(), &verdict);
 //     if (!verdict.is_allowed) 429, Retry-After: verdict.retry_s
 //
 // A rule N/TIME lets N requests through at once, and gives one back each TIME / N: whoever stays
@@ -15,20 +15,14 @@
 // Owner: main. Thread: limits_take from any.
 
 #include "base/bytes.h"
+#include "base/limit_rule.h"
 #include "base/status.h"
 
 #include <stdint.h>
 
 enum limit_kind { LIMIT_ANONYMOUS, LIMIT_ADDRESS, LIMIT_KEY, LIMIT_KINDS };
 
-enum { LIMIT_ENTRIES = 1 << 16, LIMIT_TEXT_MAX = 32 };
-
-struct limit_rule {
-    int64_t count;  // 0: no limit
-    int64_t window_ns;
-    char policy[LIMIT_TEXT_MAX];  // "100;w=900", of the header RateLimit-Policy
-    char limit[LIMIT_TEXT_MAX];   // "100", of RateLimit-Limit
-};
+enum { LIMIT_ENTRIES = 1 << 16 };
 
 struct limit_verdict {
     bool is_allowed;
@@ -39,9 +33,6 @@ struct limit_verdict {
     int64_t reset_s;  // until all may
 };
 
-// "N/TIME" with TIME a number of s, m, h or d, at most a day and at most a million in a second; or
-// "none".
-bool limit_rule_parse(const char *text, struct limit_rule *out) CHECKED;
 const char *limit_name(enum limit_kind kind);
 
 struct limits;
@@ -51,10 +42,12 @@ enum status
 limits_open(const struct limit_rule *rules, struct limits **out, struct error *error) CHECKED;
 // NULL is accepted.
 void limits_close(struct limits *limits);
-// Counts one request of who it is, unless there is none left.
+// Counts one request of who it is, unless there is none left. own: a rule that holds instead of the
+// kind's, or NULL; out borrows it.
 void limits_take(
     struct limits *limits,
     enum limit_kind kind,
+    const struct limit_rule *own,
     struct bytes who,
     int64_t now_ns,
     struct limit_verdict *out);

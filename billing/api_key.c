@@ -139,15 +139,16 @@ api_key_add(struct sql *sql, const struct api_key *key, int64_t now_ns, struct e
     char created[CLOCK_TEXT_MAX], expires[CLOCK_TEXT_MAX];
     const char *hash = arena_text_of(&arena, bytes_of(key->hash, sizeof key->hash));
     struct sql_query query = {
-        "INSERT INTO api_keys (id, name, hash, scopes, created_at, expires_at) "
-        "VALUES ($1, $2, $3, string_to_array($4, ','), $5::timestamptz, $6::timestamptz)",
+        "INSERT INTO api_keys (id, name, hash, scopes, created_at, expires_at, rate_limit) "
+        "VALUES ($1, $2, $3, string_to_array($4, ','), $5::timestamptz, $6::timestamptz, $7)",
         SQL_PARAMS(
             key->id,
             key->name,
             hash,
             api_scopes_print(key->scopes, &arena),
             time_param(now_ns, created),
-            time_param(key->expires_ns, expires)),
+            time_param(key->expires_ns, expires),
+            key->limit),
         SQL_NO_ROWS,
         0};
     return sql_run(sql, &query, NULL, NULL, error);
@@ -187,7 +188,7 @@ api_key_touch(struct sql *sql, const char *id, int64_t used_ns, struct error *er
 static const char SELECT_KEYS[] =
     "SELECT id, name, hash, array_to_string(scopes, ','), " SQL_EPOCH_US("created_at") ", "
     SQL_EPOCH_US("expires_at") ", " SQL_EPOCH_US("revoked_at") ", " SQL_EPOCH_US("last_used_at")
-    " FROM api_keys WHERE $1::boolean OR revoked_at IS NULL ORDER BY id";
+    ", rate_limit FROM api_keys WHERE $1::boolean OR revoked_at IS NULL ORDER BY id";
 // clang-format on
 
 static enum status
@@ -208,6 +209,11 @@ row_read(
     out->expires_ns = sql_time_ns(rows, row, 5, 0);
     out->revoked_ns = sql_time_ns(rows, row, 6, 0);
     out->used_ns = sql_time_ns(rows, row, 7, 0);
+    const char *limit = sql_cell(rows, row, 8);
+    if (limit != NULL && !limit_rule_parse(limit, &out->rule))
+        return error_set(
+            error, STATUS_CORRUPT, "key %s has the limit %s, which is none", id, limit);
+    out->limit = limit != NULL ? arena_text(arena, limit) : NULL;
     return api_scopes_parse(sql_cell(rows, row, 3), &out->scopes, error);
 }
 
@@ -221,7 +227,7 @@ api_keys_read(
 {
     struct sql_rows rows;
     struct sql_query query = {
-        SELECT_KEYS, SQL_PARAMS(with_revoked ? "true" : "false"), SQL_ANY_ROWS, 8};
+        SELECT_KEYS, SQL_PARAMS(with_revoked ? "true" : "false"), SQL_ANY_ROWS, 9};
     enum status status = sql_run(sql, &query, arena, &rows, error);
     if (status)
         return status;

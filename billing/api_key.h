@@ -10,6 +10,7 @@
 // Thread: the connection's.
 
 #include "base/digest.h"
+#include "base/limit_rule.h"
 #include "base/sql.h"
 
 #include <stdint.h>
@@ -40,7 +41,9 @@ struct api_key {
     unsigned scopes;
     // 0: none, never.
     int64_t created_ns, expires_ns, revoked_ns, used_ns;
-    const char *name;  // in the arena
+    const char *name;        // in the arena
+    const char *limit;       // likewise, as it was given; NULL: that of all keys
+    struct limit_rule rule;  // what it means
 };
 
 struct api_keys {
@@ -48,7 +51,8 @@ struct api_keys {
     size_t count;
 };
 
-// Fills id, hash and scopes; text is the key itself. STATUS_NO_MEMORY: the hash could not be made.
+// Fills id, hash and scopes and nothing else; text is the key itself. STATUS_NO_MEMORY: the hash
+// could not be made.
 enum status api_key_make(
     unsigned scopes,
     struct api_key *out,
@@ -59,6 +63,7 @@ bool api_key_id(const char *text, char out_id[API_KEY_ID_SIZE + 1]);
 // Whether text is this key, in a time that does not depend on where they differ.
 bool api_key_is(const struct api_key *key, const char *text);
 
+// The limit must be one that limit_rule_parse takes.
 enum status api_key_add(
     struct sql *sql, const struct api_key *key, int64_t now_ns, struct error *error) CHECKED;
 // STATUS_NOT_FOUND: no such key. A second time changes nothing.

@@ -14,6 +14,7 @@ struct settings {
     const char *scopes;
     const char *name;
     const char *expires;
+    const char *limit;
     const char *format;
     bool is_all;
 };
@@ -36,6 +37,12 @@ static const struct option_row rows[] = {
      .offset = offsetof(struct settings, expires),
      .value_name = "TIME",
      .help = "create: until when it works (2027-01-01); without it for good"},
+    {.name = "limit",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct settings, limit),
+     .value_name = "N/TIME",
+     .help = "create: how often it may ask (100/15m), or none; without it as tally-api "
+             "--limit-key says"},
     {.name = "all",
      .type = OPTION_FLAG,
      .offset = offsetof(struct settings, is_all),
@@ -58,6 +65,7 @@ static const struct option_spec spec = {
                "at once, and forgets a revoked one within seconds.\n"
                "\n"
                "  tally key create --scopes ingest,read --name 'checkout service'\n"
+               "  tally key create --scopes read --name report --expires 2027-01-01 --limit 60/1m\n"
                "  tally key revoke 1f2e3d4c5b6a\n"
                "\n"
                "Exit codes: 0 done; 1 failed; 2 usage.",
@@ -80,6 +88,9 @@ create_check(const struct settings *settings, struct api_key *out, struct error 
     status = command_time(settings->expires, "--expires", &out->expires_ns, error);
     if (!status && settings->expires != NULL && out->expires_ns <= clock_now_ns())
         status = error_set(error, STATUS_INVALID, "--expires %s is over", settings->expires);
+    out->limit = settings->limit;
+    if (!status && out->limit != NULL && !limit_rule_parse(out->limit, &out->rule))
+        status = error_set(error, STATUS_INVALID, "--limit %s is not " LIMIT_RULE_FORM, out->limit);
     return status;
 }
 
@@ -95,6 +106,7 @@ create(
     enum status status = api_key_make(wanted->scopes, &key, text, error);
     key.name = settings->name;
     key.expires_ns = wanted->expires_ns;
+    key.limit = wanted->limit;
     if (!status)
         status = api_key_add(sql, &key, clock_now_ns(), error);
     if (status)
@@ -123,6 +135,7 @@ list(struct sql *sql, const struct settings *settings, struct arena *arena, stru
         {"scopes",    TABLE_LEFT},
         {"created",   TABLE_LEFT},
         {"expires",   TABLE_LEFT},
+        {"limit",     TABLE_LEFT},
         {"last used", TABLE_LEFT},
         {"revoked",   TABLE_LEFT},
     };
@@ -145,6 +158,7 @@ list(struct sql *sql, const struct settings *settings, struct arena *arena, stru
                 api_scopes_print(key->scopes, arena),
                 time_text(key->created_ns, arena),
                 time_text(key->expires_ns, arena),
+                key->limit,
                 time_text(key->used_ns, arena),
                 time_text(key->revoked_ns, arena)});
     }

@@ -1,4 +1,4 @@
-// Rules as text, and who may ask how often, in a time that the test makes.
+// Who may ask how often, in a time that the test makes.
 
 #include "api/limits.h"
 
@@ -27,44 +27,8 @@ static struct limit_verdict
 taken(struct limits *limits, enum limit_kind kind, const char *who, int64_t now_ns)
 {
     struct limit_verdict verdict;
-    limits_take(limits, kind, bytes_text(who), now_ns, &verdict);
+    limits_take(limits, kind, NULL, bytes_text(who), now_ns, &verdict);
     return verdict;
-}
-
-Test(limits, reads_rules)
-{
-    static const struct {
-        const char *text;
-        int64_t count, window_s;
-        const char *policy;
-    } rows[] = {
-        {"100/15m",     100,      900,   "100;w=900"    },
-        {"1/1d",        1,        86400, "1;w=86400"    },
-        {"1000000/1s",  1000000,  1,     "1000000;w=1"  },
-        {"50000000/1m", 50000000, 60,    "50000000;w=60"},
-        {"7/24h",       7,        86400, "7;w=86400"    },
-        {"none",        0,        0,     ""             },
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct limit_rule rule;
-        cr_assert(limit_rule_parse(rows[i].text, &rule), "%s", rows[i].text);
-        cr_assert_eq(rule.count, rows[i].count);
-        cr_assert_eq(rule.window_ns, rows[i].window_s * SECOND_NS);
-        cr_assert_str_eq(rule.policy, rows[i].policy);
-        cr_assert_eq(strtoll(rule.limit, NULL, 10), rows[i].count);
-    }
-}
-
-Test(limits, refuses_what_is_no_rule)
-{
-    static const char *const rows[] = {
-        "",      "0/1s", "1",    "1/",     "1/s",           "1/0s",         "/1s",
-        "-1/1s", "1/1",  "1/1w", "1/2d",   "1/25h",         "1000001/1s",   "1 /1s",
-        "1/1s ", "x",    "None", "1/1m1s", "9999999999/1d", "1/9999999999s"};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct limit_rule rule;
-        cr_assert_not(limit_rule_parse(rows[i], &rule), "%s", rows[i]);
-    }
 }
 
 Test(limits, lets_a_number_through_and_gives_them_back_one_by_one)
@@ -114,6 +78,28 @@ Test(limits, counts_each_kind_for_itself_and_none_has_no_end)
 }
 
 // More callers than there is room for: those who are out of requests stay known.
+Test(limits, a_rule_of_ones_own_goes_before_the_kinds)
+{
+    struct limit_rule rules[LIMIT_KINDS], own, none;
+    struct limits *limits = opened(rules, "5/1s", "100/1s");
+    cr_assert(limit_rule_parse("2/1s", &own));
+    cr_assert(limit_rule_parse("none", &none));
+    struct limit_verdict verdict;
+    for (int i = 0; i < 3; i++) {
+        limits_take(limits, LIMIT_KEY, &own, bytes_text("a"), SECOND_NS, &verdict);
+        cr_assert_eq(verdict.is_allowed, i < 2);
+        cr_assert_eq(verdict.rule, &own);
+    }
+    for (int i = 0; i < 200; i++) {
+        limits_take(limits, LIMIT_KEY, &none, bytes_text("b"), SECOND_NS, &verdict);
+        cr_assert(verdict.is_allowed && !verdict.is_limited);
+    }
+    verdict = taken(limits, LIMIT_KEY, "c", SECOND_NS);
+    cr_assert_eq(verdict.rule, &rules[LIMIT_KEY]);
+    cr_assert_eq(limits_refused(limits, LIMIT_KEY), 1);
+    limits_close(limits);
+}
+
 Test(limits, forgets_who_asked_least)
 {
     enum { CALLERS = 3 * LIMIT_ENTRIES };

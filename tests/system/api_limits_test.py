@@ -53,6 +53,25 @@ class Limits(unittest.TestCase):
         self.refused(self.ask("/metrics", "2001:db8::ffff:1"))
         self.assertEqual(self.ask("/metrics", "2001:db8:0:1::1").status, 401)
 
+    def test_a_key_with_a_limit_of_its_own(self):
+        def made(limit):
+            return self.stack.tally("key", "create", "--scopes", "read", "--name", "own",
+                                    "--limit", limit).strip()
+        narrow, free = made("3/1d"), made("none")
+        for left in (2, 1, 0):
+            answer = self.ask("/metrics", "100.64.0.7", narrow)
+            self.assertEqual(answer.status, 200)
+            self.assertEqual(answer.fields["RateLimit-Policy"], "3;w=86400")
+            self.assertEqual(answer.fields["RateLimit-Remaining"], str(left))
+        self.refused(self.ask("/metrics", "100.64.0.8", narrow))
+        for i in range(30):
+            answer = self.ask("/metrics", f"100.64.0.{i}", free)
+            self.assertEqual(answer.status, 200)
+            self.assertNotIn("RateLimit-Policy", answer.fields)
+        listed = self.stack.tally("key", "list", "--format", "tsv").splitlines()
+        limits = {line.split("\t")[0]: line.split("\t")[5] for line in listed}
+        self.assertEqual([limits[key.split("_")[1]] for key in (narrow, free)], ["3/1d", "none"])
+
     def test_a_key_wherever_it_is_shown(self):
         for i in range(20):
             answer = self.ask("/metrics", f"198.51.100.{i}", "admin")

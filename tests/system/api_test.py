@@ -173,7 +173,8 @@ class Api(unittest.TestCase):
             f"SELECT last_used_at FROM api_keys WHERE id = '{key_id}'")[0][0])
         listed = self.stack.tally("key", "list", "--format", "tsv")
         row = next(line for line in listed.splitlines() if line.startswith(key_id)).split("\t")
-        self.assertRegex(row[5], r"^20\d\d-")
+        self.assertEqual(row[5], "")
+        self.assertRegex(row[6], r"^20\d\d-")
         self.stack.tally("key", "revoke", key_id)
         support.wait_for("its end", lambda: self.api.get("/metrics", key=key).status == 401)
         self.assertNotIn(key_id, self.stack.tally("key", "list"))
@@ -184,7 +185,9 @@ class Api(unittest.TestCase):
         for arguments in (("create",), ("create", "--scopes", "read"), ("list", "x"), ("revoke",),
                           ("create", "--scopes", "root", "--name", "x"), ("make",),
                           ("create", "--scopes", "read", "--name", ""),
-                          ("create", "--scopes", "read", "--name", "x", "--expires", "2000-01-01")):
+                          ("create", "--scopes", "read", "--name", "x", "--expires", "2000-01-01"),
+                          ("create", "--scopes", "read", "--name", "x", "--limit", "60"),
+                          ("create", "--scopes", "read", "--name", "x", "--limit", "1/2d")):
             self.stack.run("tally", "key", *arguments, code=2)
 
     def test_the_api_describes_itself(self):
