@@ -106,6 +106,10 @@ class Pools:
             lambda: self.made("/api/v1/thresholds", {
                 "key": f"pool_{self.number()}", "meter": self.pool_meter()[0], "limit": 5}), "key")
 
+    def pool_sinceCut(self):
+        return self.listed("/api/v1/cuts", lambda: self.made("/api/v1/cuts", {
+            "at": "2026-01-01T00:00:00Z"}), "number")
+
     def pool_clientId(self):
         self.api.get(f"/api/v1/meters/{self.pool_meter()[0]}/query?clientId=pool")
         return ["pool"]
@@ -220,6 +224,12 @@ class Pools:
         # A cursor is what an answer gave.
         pairs = [(name, month if name == "period" and value not in ("day", "month") else value)
                  for name, value in pairs if name not in ("cursor", "page[after]", "atCut")]
+        since = dict(pairs).get("sinceCut")
+        ends = [cut["at"] for cut in self.items("/api/v1/cuts")
+                if str(cut["number"]) == since] if since else []
+        if ends:
+            pairs = [(name, ends[0] if name == "to" else value) for name, value in pairs
+                     if name not in ("from", "windowTimeZone")]
         # One at most: not all of them go together.
         filters = [pair for pair in pairs if pair[0].startswith("filter[")]
         pairs = [pair for pair in pairs if pair not in filters[1:]]

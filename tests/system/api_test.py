@@ -190,6 +190,24 @@ class Api(unittest.TestCase):
                           ("create", "--scopes", "read", "--name", "x", "--limit", "1/2d")):
             self.stack.run("tally", "key", *arguments, code=2)
 
+    def test_every_operation_names_its_errors(self):
+        document = self.api.get("/api/openapi.json", key=None).json
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                named = set(operation["responses"])
+                wanted = {"400", "429", "503", "default"}
+                if operation["x-scopes"]:
+                    wanted |= {"401", "403"}
+                if "requestBody" in operation:
+                    wanted |= {"413", "415"}
+                if "{" in path and "usage" not in path:
+                    wanted.add("404")
+                if any("IdempotencyKey" in one.get("$ref", "")
+                       for one in operation.get("parameters", ())):
+                    wanted |= {"409", "422"}
+                self.assertLessEqual(wanted, named, (method, path))
+                self.assertTrue(named & {"200", "201", "202", "204"}, (method, path))
+
     def test_the_api_describes_itself(self):
         with open(os.path.join(support.SOURCE_DIR, "api", "openapi.yaml"), "rb") as file:
             self.assertEqual(self.api.get("/api/openapi.yaml", key=None).body, file.read())
