@@ -506,9 +506,11 @@ make_meter(struct workload *workload, uint32_t index)
     }
     if (meter.aggregation == AGGREGATION_COUNT)
         meter.value_property = NULL;
-    if (chance(workload, 10) && workload->model.count > 0)
-        meter.events_from_ns =
-            workload->model.events[draw(workload, workload->model.count)].time_ns;
+    const struct model *model = &workload->model;
+    if (chance(workload, 30))
+        meter.events_from_ns = model->count > 0
+                                   ? model->events[draw(workload, model->count)].time_ns
+                                   : workload_now_ns - draw_ns(workload, DAY_NS);
     uint64_t dimensions = draw(workload, 8);
     for (uint32_t i = 0; i < MODEL_DIMENSIONS; i++) {
         if (dimensions & (1U << i))
