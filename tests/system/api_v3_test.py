@@ -137,8 +137,10 @@ class V3(unittest.TestCase):
 
     def test_numbers_keep_their_digits(self):
         # As many decimals as a quantity has, and the most that fit before them.
-        for number, value in enumerate(("0.123456789012345678", "9007199254740993.5",
-                                        "-1234567890123456789.000000000000000001")):
+        for number, value in enumerate((
+                "0.123456789012345678", "9007199254740993.5",
+                "-1234567890123456789.000000000000000001", "0.1234567890123456789",
+                "0.0000000000000000005", "0.0000000000000000015", "1e-19")):
             data = json.dumps(event(f"digits{number}", subject="digits", type="digits",
                                     data={"n": str(number), "value": "V"}))
             sent = self.api.post(BASE + "/events", data.replace('"V"', value),
@@ -150,7 +152,14 @@ class V3(unittest.TestCase):
         rows = self.query(meter="digits", group_by_dimensions=["n"])["data"]
         self.assertEqual({row["dimensions"]["n"]: row["value"] for row in rows}, {
             "0": "0.123456789012345678", "1": "9007199254740993.5",
-            "2": "-1234567890123456789.000000000000000001"})
+            "2": "-1234567890123456789.000000000000000001",
+            # What is beyond is rounded half to even.
+            "3": "0.123456789012345679", "4": "0", "5": "0.000000000000000002", "6": "0"})
+        # The events keep what was sent.
+        listed = self.api.get("/api/v1/events?subject=digits").body.decode()
+        for value in ("0.1234567890123456789", "0.0000000000000000015",
+                      "-1234567890123456789.000000000000000001"):
+            self.assertIn(value, listed)
 
     def test_windows(self):
         rows = self.query(granularity="PT1H")["data"]
