@@ -19,7 +19,8 @@
 #include "ledger/lmdb_env.h"
 
 // Puts the walk on the first cell at or after the key; *out_more false: there is none.
-// STATUS_CORRUPT: a cell may be hidden there; the walk stands on the damaged one.
+// STATUS_CORRUPT: a cell may be hidden there; the walk's key is that of the damaged one, or, when a
+// page is damaged, what was looked for.
 enum status cells_seek(struct walk *walk, struct bytes key, bool *out_more) CHECKED;
 // Whether the cell that the walk stands on is what was written.
 bool cell_is_whole(const struct walk *walk);

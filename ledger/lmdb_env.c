@@ -102,7 +102,7 @@ env_error(const char *path, const char *step, int code, struct error *error)
         "%s: cannot %s: %s%s",
         path,
         step,
-        mdb_strerror(code),
+        code == MDB_CORRUPTED ? "a page of it is damaged" : mdb_strerror(code),
         advice_of(path, code));
 }
 
@@ -139,6 +139,7 @@ env_open_dbs(struct env *env, const struct env_options *options, bool is_new)
         if (options->dbs[i].key == DB_KEY_U64)
             flags |= MDB_INTEGERKEY;
         env->keys[i] = options->dbs[i].key;
+        env->names[i] = options->dbs[i].name;
         code = mdb_dbi_open(txn, options->dbs[i].name, flags, &env->dbs[i]);
         if (code == MDB_NOTFOUND || code == MDB_INCOMPATIBLE)
             code = MDB_CORRUPTED;

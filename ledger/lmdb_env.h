@@ -27,7 +27,12 @@ struct env;  // opaque
 
 enum env_db { ENV_DB_MAX = 8, ENV_KEY_MAX = 511 };
 
-enum db_key { DB_KEY_BYTES, DB_KEY_U64 };  // U64: native integers in order, 8 bytes
+enum db_key {
+    DB_KEY_BYTES,
+    DB_KEY_U64,      // native integers in order, 8 bytes
+    DB_KEY_CHECKED,  // bytes; what is not found, or not met by a walk, is not there: the pages on
+                     // the way are looked at, since some of so many may be damaged
+};
 
 struct env_db_row {
     const char *name;
@@ -82,6 +87,19 @@ enum status env_copy(struct env *env, const char *file, struct error *error) CHE
 struct tx;
 uint64_t tx_count(struct tx *tx, uint32_t db);
 
+enum { TX_PATH_MAX = 16 };
+
+// The way to the last key that was looked for in a database whose pages are checked
+// (ledger/lmdb_path.c).
+struct tx_path {
+    uint32_t db;
+    uint32_t depth;
+    uint64_t root;
+    const uint8_t *pages[TX_PATH_MAX];  // whole
+    struct bytes from, to;              // whose keys lead there; data NULL: all
+    bool is_begun, has_leaf;
+};
+
 struct tx {
     void *handle;
     struct env *env;
@@ -90,6 +108,7 @@ struct tx {
     const char *step;    // "put", "commit", ...
     uint64_t used;       // bytes of the map that have pages
     bool is_write;
+    struct tx_path path;
 };
 
 struct tx tx_write(struct env *env);
@@ -134,6 +153,7 @@ void tx_clear(struct tx *tx, uint32_t db);
 struct walk {
     void *handle;
     struct tx *tx;
+    uint32_t db;
     struct bytes key, value;  // of the current entry, until the next move or the transaction's end
 };
 

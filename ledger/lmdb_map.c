@@ -35,8 +35,7 @@ env_find_map(struct env *env, const char *name)
 {
     MDB_envinfo info;
     MDB_stat stat;
-    MDB_txn *txn;
-    MDB_dbi names;
+    MDB_txn *txn = NULL;
     MDB_val key = {.mv_size = strlen(name)};
     MDB_val value;
     memcpy(&key.mv_data, &name, sizeof key.mv_data);
@@ -50,9 +49,9 @@ env_find_map(struct env *env, const char *name)
     must(stat.ms_psize <= PAGE_MAX);
     env->map_size = info.me_mapsize;
     env->page_size = stat.ms_psize;
-    code = mdb_dbi_open(txn, NULL, 0, &names);
+    code = mdb_dbi_open(txn, NULL, 0, &env->names_db);
     if (code == 0)
-        code = mdb_get(txn, names, &key, &value);
+        code = mdb_get(txn, env->names_db, &key, &value);
     if (code == 0) {
         const uint8_t *at = value.mv_data;
         code = map_of_page(env, at - (uintptr_t)at % env->page_size);

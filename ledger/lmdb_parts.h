@@ -19,6 +19,8 @@ struct env {
     MDB_env *handle;
     MDB_dbi dbs[ENV_DB_MAX];
     enum db_key keys[ENV_DB_MAX];
+    const char *names[ENV_DB_MAX];  // static
+    MDB_dbi names_db;               // where LMDB keeps a record of each
     uint32_t dbs_count;
     bool is_read_only;
     // Where its pages are mapped, by their numbers.
@@ -48,3 +50,8 @@ int env_find_map(struct env *env, const char *name);
 // Whether a view that LMDB gave lies in the map. In a write transaction it may also be of a page
 // that was written, which is anywhere else.
 bool tx_holds(const struct tx *tx, MDB_val view);
+
+// Whether the pages on the way to a key of a DB_KEY_CHECKED are whole, in the last commit.
+bool path_is_whole(struct tx *tx, uint32_t db, struct bytes key);
+// Whether a view of a read transaction lies in the leaf that was looked at last.
+bool path_is_at(const struct tx *tx, uint32_t db, const uint8_t *view);

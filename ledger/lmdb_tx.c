@@ -107,6 +107,7 @@ tx_renew(struct tx *tx)
     must(!tx->is_write);
     if (tx->status != STATUS_OK)
         return;
+    tx->path = (struct tx_path){0};
     mdb_txn_reset(tx->handle);
     tx_fail(tx, "renew a transaction", mdb_txn_renew(tx->handle));
     tx_find_used(tx);
@@ -140,6 +141,15 @@ key_is_valid(const struct env *env, uint32_t db, struct bytes key)
     return key.size > 0 && key.size <= ENV_KEY_MAX;
 }
 
+// Before what LMDB found there is believed, or changed.
+static void
+tx_check_path(struct tx *tx, uint32_t db, struct bytes key)
+{
+    if (tx->env->keys[db] == DB_KEY_CHECKED && tx->status == STATUS_OK &&
+        !path_is_whole(tx, db, key))
+        tx_fail(tx, "read a page", MDB_CORRUPTED);
+}
+
 bool
 tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value)
 {
@@ -150,7 +160,8 @@ tx_get(struct tx *tx, uint32_t db, struct bytes key, struct bytes *out_value)
     MDB_val value;
     crash_reading(tx->env->path);
     int code = mdb_get(tx->handle, tx->env->dbs[db], &key_val, &value);
-    if (code == MDB_NOTFOUND)
+    tx_check_path(tx, db, key);
+    if (code == MDB_NOTFOUND || tx->status != STATUS_OK)
         return false;
     if (code == 0 && !tx_holds(tx, value))
         code = MDB_CORRUPTED;
@@ -166,6 +177,7 @@ tx_write_entry(struct tx *tx, uint32_t db, struct bytes key, MDB_val value, unsi
 {
     must(tx->is_write);
     must(key_is_valid(tx->env, db, key));
+    tx_check_path(tx, db, key);
     if (tx->status == STATUS_OK) {
         MDB_val key_val = val_of(key);
         int code = mdb_put(tx->handle, tx->env->dbs[db], &key_val, &value, flags);
@@ -206,6 +218,7 @@ tx_delete(struct tx *tx, uint32_t db, struct bytes key)
 {
     must(tx->is_write);
     must(key_is_valid(tx->env, db, key));
+    tx_check_path(tx, db, key);
     if (tx->status != STATUS_OK)
         return false;
     MDB_val key_val = val_of(key);
@@ -227,7 +240,7 @@ struct walk
 walk_open(struct tx *tx, uint32_t db)
 {
     must(db < tx->env->dbs_count);
-    struct walk walk = {.tx = tx};
+    struct walk walk = {.tx = tx, .db = db};
     MDB_cursor *cursor = NULL;
     if (tx->status == STATUS_OK)
         tx_fail(tx, "open a cursor", mdb_cursor_open(tx->handle, tx->env->dbs[db], &cursor));
@@ -244,19 +257,33 @@ walk_done(struct walk *walk)
 }
 
 static bool
+walk_is_whole(struct walk *walk, struct bytes key)
+{
+    if (walk->tx->env->keys[walk->db] != DB_KEY_CHECKED || path_is_at(walk->tx, walk->db, key.data))
+        return true;
+    tx_check_path(walk->tx, walk->db, key);
+    return walk->tx->status == STATUS_OK;
+}
+
+static bool
 walk_move(struct walk *walk, MDB_val key, MDB_cursor_op op)
 {
     if (walk->handle == NULL || walk->tx->status != STATUS_OK)
         return false;
+    const struct bytes wanted = bytes_of_val(key);
     MDB_val value;
     crash_reading(walk->tx->env->path);
     int code = mdb_cursor_get(walk->handle, &key, &value, op);
+    // Also when an entry behind it was found, in another page.
+    if (wanted.size > 0)
+        tx_check_path(walk->tx, walk->db, wanted);
+    // Behind an entry there is nothing more than the pages on the way to it say.
     if (code == MDB_NOTFOUND)
         return false;
     if (code == 0 && (!tx_holds(walk->tx, key) || !tx_holds(walk->tx, value)))
         code = MDB_CORRUPTED;
     tx_fail(walk->tx, "walk", code);
-    if (code)
+    if (code || !walk_is_whole(walk, bytes_of_val(key)))
         return false;
     walk->key = bytes_of_val(key);
     walk->value = bytes_of_val(value);
@@ -319,6 +346,7 @@ void
 walk_put(struct walk *walk, struct bytes value)
 {
     must(walk->tx->is_write);
+    tx_check_path(walk->tx, walk->db, walk->key);
     if (walk->handle == NULL || walk->tx->status != STATUS_OK)
         return;
     MDB_val key_val = val_of(walk->key);

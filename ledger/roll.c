@@ -73,8 +73,9 @@ part_look(struct roll *roll, struct part *part, bool more)
 {
     const struct cell_key *window = &part->window;
     part->has_cell = false;
+    // A walk that failed has not ended.
     if (!more)
-        return STATUS_OK;
+        return tx_check(&roll->from, roll->error);
     if (!cell_key_read(part->walk.key, &part->key))
         return refuse_cell(roll, part->walk.key);
     part->has_cell = part->key.width == window->width && part->key.zone == window->zone &&

@@ -23,13 +23,13 @@ static const struct env_db_row LOG_DBS[LOG_DB_COUNT] = {
     [LOG_DB_META] = {"meta",   DB_KEY_BYTES},
 };
 static const struct env_db_row STATE_DBS[STATE_DB_COUNT] = {
-    [STATE_DB_META] = {"meta",        DB_KEY_BYTES},
-    [STATE_DB_CELLS] = {"cells",       DB_KEY_BYTES},
-    [STATE_DB_UNIQUES] = {"uniques",     DB_KEY_BYTES},
-    [STATE_DB_RUNS] = {"runs",        DB_KEY_BYTES},
-    [STATE_DB_FILTERS] = {"filters",     DB_KEY_BYTES},
-    [STATE_DB_GENERATIONS] = {"generations", DB_KEY_BYTES},
-    [STATE_DB_DIRTY] = {"dirty",       DB_KEY_BYTES},
+    [STATE_DB_META] = {"meta",        DB_KEY_BYTES  },
+    [STATE_DB_CELLS] = {"cells",       DB_KEY_CHECKED},
+    [STATE_DB_UNIQUES] = {"uniques",     DB_KEY_BYTES  },
+    [STATE_DB_RUNS] = {"runs",        DB_KEY_BYTES  },
+    [STATE_DB_FILTERS] = {"filters",     DB_KEY_BYTES  },
+    [STATE_DB_GENERATIONS] = {"generations", DB_KEY_BYTES  },
+    [STATE_DB_DIRTY] = {"dirty",       DB_KEY_BYTES  },
 };
 
 struct shard_view {

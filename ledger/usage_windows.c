@@ -81,6 +81,11 @@ usage_windows_advanced(struct usage_windows *windows, bool more)
         // Damaged pages may be out of order, and subjects would come twice.
         if (is_in && usage_subject_order(window->key.subject, before) < 0)
             return refuse_cell(windows, window->walk.key);
+    } else {
+        // A walk that failed has not ended.
+        enum status status = tx_check(windows->state, windows->error);
+        if (status)
+            return status;
     }
     if (!is_in) {
         walk_done(&window->walk);

@@ -188,3 +188,109 @@ Test(flip, of_a_cells_key_changes_no_answer)
     free(keys);
     writing_end(&writing);
 }
+
+// --- heads of pages ---
+
+enum { PAGE = 4096, HEADER = 16, FLAGS = 10, LOWER = 12, FLAG_BRANCH = 1, FLAG_LEAF = 2 };
+
+static uint32_t
+u16_of(const uint8_t *at)
+{
+    uint16_t value;
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+static void
+u16_put(uint8_t *at, uint32_t value)
+{
+    uint16_t narrow = (uint16_t)value;
+    memcpy(at, &narrow, sizeof narrow);
+}
+
+struct tried {
+    uint32_t count, seen;
+};
+
+static void
+try_now(const struct writing *writing, const struct truth *truth, struct tried *tried)
+{
+    tried->seen += ask_all(writing, truth) > 0;
+    tried->count++;
+}
+
+// A page says that it has fewer entries than it has, or one of them twice.
+static void
+try_page(
+    const struct writing *writing, const struct truth *truth, uint8_t *page, struct tried *tried)
+{
+    const uint32_t flags = u16_of(page + FLAGS);
+    const uint32_t lower = u16_of(page + LOWER);
+    if ((flags != FLAG_BRANCH && flags != FLAG_LEAF) || lower <= HEADER + 2 || lower > PAGE)
+        return;
+    for (uint32_t bit = 1; bit < 12; bit++) {
+        uint32_t other = lower ^ 1U << bit;
+        if (other <= HEADER || other > lower)
+            continue;
+        u16_put(page + LOWER, other);
+        try_now(writing, truth, tried);
+        u16_put(page + LOWER, lower);
+    }
+    for (uint32_t at = HEADER + 2 * (uint32_t)(lower % 7); at + 4 <= lower; at += 26) {
+        const uint32_t own = u16_of(page + at);
+        u16_put(page + at, u16_of(page + at + 2));
+        try_now(writing, truth, tried);
+        u16_put(page + at, own);
+    }
+}
+
+// All pages of the file.
+static void
+try_file(const struct writing *writing, const struct truth *truth)
+{
+    struct tried tried = {0};
+    cr_assert_eq(ask_all(writing, truth), 0);
+    struct file file = state_map(writing);
+    for (size_t at = 2 * PAGE; at + PAGE <= file.size; at += PAGE)
+        try_page(writing, truth, file.data + at, &tried);
+    cr_log_info("%u tried, %u of them seen", tried.count, tried.seen);
+    cr_assert_gt(tried.seen, 0);
+    cr_assert_eq(ask_all(writing, truth), 0);
+    (void)munmap(file.data, file.size);
+}
+
+Test(flip, of_a_pages_head_changes_no_answer, .timeout = 120)
+{
+    struct writing writing;
+    struct truth truth;
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "calls", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, NULL);
+    fill(&writing, &truth);
+    writing_close(&writing);
+    try_file(&writing, &truth);
+    writing_end(&writing);
+}
+
+// Of a window whose cells lie in several pages, which a walk goes through.
+Test(flip, of_a_pages_head_within_a_window_changes_no_answer, .timeout = 120)
+{
+    enum { MANY = 300 };
+    struct writing writing;
+    struct truth truth = {.total = MANY};
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "calls", "llm", AGGREGATION_COUNT);
+    writing_open(&writing, NULL);
+    for (int i = 0; i < MANY; i++) {
+        struct event_bytes event;
+        char subject[16];
+        (void)snprintf(subject, sizeof subject, "many-%03d", i);
+        event_make(&event, subject, "one", 1);
+        event.event.time_ns = writing_now_ns - 3600 * SECOND_NS;
+        (void)writing_put(&writing, &event.event);
+    }
+    writing_wait(&writing);
+    writing_close(&writing);
+    try_file(&writing, &truth);
+    writing_end(&writing);
+}

@@ -630,6 +630,58 @@ Test(roll, refuses_what_a_damaged_key_hides)
     }
 }
 
+// The page of a cell says that it has an entry less.
+static void
+lose_entry(struct bench *bench, uint32_t number)
+{
+    enum { PAGE = 4096, LOWER = 12 };
+    char path[128];
+    uint64_t page_number;
+    uint16_t lower;
+    struct tx tx = tx_read(bench->state);
+    struct walk walk = walk_open(&tx, STATE_DB_CELLS);
+    bool more = walk_first(&walk);
+    for (uint32_t i = 0; i < number && more; i++)
+        more = walk_next(&walk);
+    cr_assert(more);
+    const uint8_t *page = walk.key.data - (uintptr_t)walk.key.data % PAGE;
+    memcpy(&page_number, page, sizeof page_number);
+    memcpy(&lower, page + LOWER, sizeof lower);
+    walk_done(&walk);
+    tx_done(&tx);
+    lower = (uint16_t)(lower - 2);
+    (void)snprintf(path, sizeof path, "%s/data.mdb", bench->dir);
+    int fd = open(path, O_WRONLY);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pwrite(fd, &lower, sizeof lower, (off_t)(page_number * PAGE + LOWER)), 2);
+    (void)close(fd);
+}
+
+// Likewise, when the page has it no more.
+Test(roll, refuses_what_a_damaged_page_hides)
+{
+    enum { NUMBERS = 400, NUMBER_STEP = 50 };
+    for (uint32_t number = 0; number < NUMBERS; number += NUMBER_STEP) {
+        struct bench bench;
+        struct error error = {0};
+        struct roll_result result;
+        bench_begin(&bench, zones, 1);
+        for (int i = 0; i < 300; i++)
+            happen(&bench, BEGIN_S + (int64_t)next_random(&bench, 3600));
+        flush_and_roll(&bench, BEGIN_S);
+        lose_entry(&bench, number);
+        const struct roll_options roll = {
+            .state = bench.state,
+            .meters = bench.set,
+            .cuts = &bench.cuts,
+            .zones = &bench.zones,
+            .now_s = BEGIN_S + 2 * 86400,
+        };
+        cr_assert_eq(roll_run(&roll, &result, &error), STATUS_CORRUPT, "cell %u", number);
+        bench_end(&bench);
+    }
+}
+
 // --- cover ---
 
 struct cover_row {
