@@ -214,6 +214,32 @@ newest_freeing(int fd, const struct meta *meta)
     return 0;
 }
 
+// Whether the page that lists the databases can be read: LMDB believes every place in it when it
+// opens them. What is named there is looked at by others.
+static bool
+names_fit(int fd, const struct meta *meta)
+{
+    uint8_t page[PAGE_SIZE_MAX];
+    if (meta->names.root == NO_PAGE)
+        return meta->names.depth == 0;
+    if (meta->names.root > meta->last_page ||
+        !file_read(fd, meta->names.root * meta->page_size, page, meta->page_size))
+        return false;
+    // So many names that they take several pages are not ours.
+    uint32_t lower = u16_at(page + 12);
+    uint32_t upper = u16_at(page + 14);
+    bool is_sound = u64_at(page) == meta->names.root && u16_at(page + 10) == FLAG_LEAF &&
+                    lower > PAGE_HEADER && lower % 2 == 0 && lower <= upper &&
+                    upper <= meta->page_size;
+    for (uint32_t at = PAGE_HEADER; is_sound && at < lower; at += 2) {
+        uint32_t node = u16_at(page + at);
+        is_sound = node >= upper && node + NODE_HEADER + TREE_SIZE <= meta->page_size &&
+                   u32_at(page + node) == TREE_SIZE && u16_at(page + node + 4) == NODE_TREE &&
+                   node + NODE_HEADER + u16_at(page + node + 6) + TREE_SIZE <= meta->page_size;
+    }
+    return is_sound;
+}
+
 // What is wrong; NULL: nothing. Every commit that changes anything frees the pages it replaces, so
 // that the list's last commit is the meta page's.
 static const char *
@@ -234,6 +260,8 @@ metas_fault(int fd, const struct meta metas[2], uint32_t *out_page)
     uint64_t freeing = newest_freeing(fd, newest);
     if (freeing != 0 && freeing != newest->commit)
         return "its commit is not the last one that freed pages";
+    if (!names_fit(fd, newest))
+        return "the list of databases that it names is damaged";
     return NULL;
 }
 

@@ -31,6 +31,7 @@ struct env_file_check {
 void env_file_check(int fd, uint64_t revision, const struct env_file_check *check);
 
 // Whether the newest commit is the newest one: LMDB takes the meta page with the greater number,
-// and would answer from the commit before it if that number is damaged. Beside a writer, too.
+// and would answer from the commit before it if that number is damaged. And whether the list of
+// databases can be read, so that opening it crashes nobody. Beside a writer, too.
 // STATUS_CORRUPT: says which page. path is for the text. STATUS_IO.
 enum status env_file_metas_check(int fd, const char *path, struct error *error) CHECKED;

@@ -67,7 +67,10 @@ on_finding(void *context, const struct verify_finding *finding)
     }
     must(finding->shard < SHARDS_MAX_HERE);
     struct damaged *damaged = &repair->shards[finding->shard];
-    bool is_whole_shard = strcmp(finding->key, "shard") == 0 || strcmp(finding->key, "pages") == 0;
+    // Who crashed while it opened both had not said which of them.
+    bool is_whole_shard = strcmp(finding->key, "shard") == 0 ||
+                          strcmp(finding->key, "pages") == 0 ||
+                          strcmp(finding->key, "log and state") == 0;
     bool is_log = begins_with(finding->key, "log") ||
                   (is_whole_shard && strstr(finding->what, "/state") == NULL);
     damaged->log = damaged->log || is_log;

@@ -177,6 +177,7 @@ stage_print(const struct verify *verify, char *out, size_t out_size)
     switch ((enum verify_stage)flag_get(&verify->shared->stage)) {
     case VERIFY_STAGE_OPEN: (void)snprintf(out, out_size, "log and state"); return;
     case VERIFY_STAGE_PAGES: (void)snprintf(out, out_size, "pages"); return;
+    case VERIFY_STAGE_FIRED: (void)snprintf(out, out_size, "fired"); return;
     case VERIFY_STAGE_REGISTRY: (void)snprintf(out, out_size, "registry"); return;
     case VERIFY_STAGE_LOG: (void)snprintf(out, out_size, "log block %llu", place); return;
     case VERIFY_STAGE_IDENTITIES: (void)snprintf(out, out_size, "log"); return;

@@ -70,10 +70,12 @@ shard_check_fired(struct verify_shard *shard, const char *dir)
 {
     struct env *env = NULL;
     struct error error;
+    report_stage(shard->report, VERIFY_STAGE_FIRED);
     if (fired_open_view(dir, shard->view.shard, &env, &error))
         report_finding(shard->report, "fired", "%s", error.text);
     if (env != NULL) {
         report_pages(shard->report, "fired", env);
+        report_stage(shard->report, VERIFY_STAGE_FIRED);
         fired_check(shard, env);
     }
     env_close(env);

@@ -400,3 +400,65 @@ Test(lmdb_damage, sound_pages_are_whole, .timeout = 120)
     env_close(env);
     temp_dir_remove(dir);
 }
+
+// --- the list of databases ---
+
+static bool
+page_has_name(const uint8_t page[PAGE])
+{
+    uint16_t flags;
+    uint16_t node;
+    memcpy(&flags, page + 10, sizeof flags);
+    memcpy(&node, page + HEADER, sizeof node);
+    return flags == 2 && node < PAGE - 60 && memcmp(page + node + NODE_HEADER, "guarded", 7) == 0;
+}
+
+// It is opened, and then nothing is known, or refused: never is there a crash.
+static bool
+open_is_refused(const char *dir)
+{
+    struct error error = {0};
+    struct env *env = NULL;
+    const struct env_options options = {.is_read_only = true, .dbs = dbs, .dbs_count = 2};
+    enum status status = env_open(dir, &options, &env, &error);
+    cr_assert(status == STATUS_OK || status == STATUS_CORRUPT, "%d %s", status, error.text);
+    env_close(env);
+    return status != STATUS_OK;
+}
+
+Test(lmdb_damage, a_damaged_list_of_databases_crashes_nobody, .timeout = 60)
+{
+    static const uint8_t noises[] = {0x00, 0xff, 0x5a, 0xa7};
+    char dir[64];
+    char path[128];
+    struct place place;
+    uint8_t page[PAGE];
+    uint32_t tried = 0;
+    uint32_t refused = 0;
+    temp_dir_make(dir);
+    fill(dir, "value");
+    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
+    int fd = open(path, O_RDONLY);
+    cr_assert_geq(fd, 0);
+    for (off_t at = 2 * PAGE; pread(fd, place.page, PAGE, at) == PAGE; at += PAGE) {
+        place.offset = at;
+        for (size_t i = 0; page_has_name(place.page) && i < sizeof noises; i++) {
+            for (size_t byte = 0; byte < PAGE; byte += byte < 40 || byte > PAGE - 200 ? 1 : 512) {
+                memcpy(page, place.page, PAGE);
+                page[byte] ^= noises[i] | 1;
+                place_put(dir, &place, page);
+                refused += open_is_refused(dir);
+                memset(page + byte, noises[i], byte < PAGE - 64 ? 64 : PAGE - byte);
+                place_put(dir, &place, page);
+                refused += open_is_refused(dir);
+                tried += 2;
+            }
+        }
+        place_put(dir, &place, place.page);
+    }
+    (void)close(fd);
+    cr_assert_gt(tried, 0);
+    cr_assert_gt(refused, tried / 8);
+    cr_assert_not(open_is_refused(dir));
+    temp_dir_remove(dir);
+}
