@@ -677,7 +677,12 @@ Test(roll, refuses_what_a_damaged_page_hides)
             .zones = &bench.zones,
             .now_s = BEGIN_S + 2 * 86400,
         };
+        struct horizons horizons;
         cr_assert_eq(roll_run(&roll, &result, &error), STATUS_CORRUPT, "cell %u", number);
+        struct tx tx = tx_read(bench.state);
+        read_horizons(&bench, &tx, &horizons);
+        tx_done(&tx);
+        cr_assert_leq(horizons.list[1].made_s, BEGIN_S, "nor is it told that it is made");
         bench_end(&bench);
     }
 }
