@@ -104,6 +104,16 @@ last_sequence(struct tx *tx)
     return __builtin_bswap64(be);
 }
 
+// There are two records each, or less where a damaged mark was written anew: more than those up to
+// the last sequence number are behind it.
+static enum status
+records_check(struct tx *tx, uint64_t last, struct error *error)
+{
+    if (tx_count(tx, FIRED_DB) / 2 > last)
+        return error_set(error, STATUS_CORRUPT, "records of what fired are missing");
+    return tx_check(tx, error);
+}
+
 static void
 wide_put(struct buffer *out, const struct wide *value)
 {
@@ -119,6 +129,10 @@ fired_put(struct tx *tx, const struct fired *one, struct error *error)
     uint8_t number[16];
     scoped(buffer_done) struct buffer value = {0};
     uint64_t sequence = last_sequence(tx) + 1;
+    // A number that is given twice would take back what it was given for.
+    enum status status = records_check(tx, sequence - 1, error);
+    if (status)
+        return status;
     struct bytes key = sequence_key(sequence, sequence_bytes);
     buffer_u64le(&value, 0);
     buffer_u32le(&value, one->threshold_id);
@@ -177,12 +191,15 @@ fired_list(
     bool more = since < UINT64_MAX && walk_seek(&walk, sequence_key(since + 1, from));
     for (; more && count < max && !status; more = walk_next(&walk)) {
         bool is_sound = walk.key.size == SEQUENCE_KEY_SIZE &&
-                        fired_read(walk.key, walk.value, arena, &list[count]);
+                        fired_read(walk.key, walk.value, arena, &list[count]) &&
+                        list[count].sequence == since + count + 1;
         if (!is_sound)
             status = error_set(error, STATUS_CORRUPT, "a record of what fired is damaged");
         count++;
     }
     walk_done(&walk);
+    if (!status && count < max && since < UINT64_MAX - count)
+        status = records_check(tx, since + count, error);
     if (!status)
         status = tx_check(tx, error);
     if (status)

@@ -52,7 +52,7 @@ bool fired_is(struct tx *tx, uint32_t threshold_id, int64_t from_s, struct bytes
 bool fired_is_marked(struct tx *tx, const struct fired *one);
 enum status fired_put(struct tx *tx, const struct fired *one, struct error *error) CHECKED;
 // The next at most max after number `since`, in order, in the arena. STATUS_CORRUPT: one is
-// damaged.
+// damaged, or missing.
 enum status fired_list(
     struct tx *tx,
     uint64_t since,
