@@ -89,7 +89,8 @@ id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint)
     prefetch_second(&table->buckets[bucket_of(table, fingerprint)]);
 }
 
-// Four tags side by side, in gcc's and clang's vectors.
+// Four tags side by side, in gcc's and clang's vectors; beside each other they stay in registers,
+// where an array of them was written to memory and read again.
 struct tag_lanes {
     __attribute__((vector_size(16))) uint32_t lanes;
 };
@@ -98,24 +99,41 @@ struct tag_words {
     __attribute__((vector_size(16))) uint64_t lanes;
 };
 
+// Of four tags: those lanes of bits whose tag is this one.
+static inline struct tag_words
+lanes_same(const uint32_t tags[4], uint32_t tag, struct tag_lanes bits)
+{
+    __attribute__((uninitialized)) struct tag_lanes four;
+    __attribute__((uninitialized)) struct tag_words words;
+    memcpy(&four, tags, sizeof four);
+    const __typeof__(four.lanes == tag) is_same = four.lanes == tag;
+    __attribute__((uninitialized)) struct tag_lanes same;
+    memcpy(&same, &is_same, sizeof same);
+    same.lanes &= bits.lanes;
+    memcpy(&words, &same, sizeof words);
+    return words;
+}
+
 // A bit for each of the bucket's tags that is this one. Where they are equal a lane is all ones, of
 // which the slot's bit stays.
 static inline uint32_t
 bucket_hits(const struct bucket *bucket, uint32_t tag)
 {
-    const struct tag_lanes bits[2] = {{{1, 2, 4, 8}}, {{16, 32, 64, 128}}};
-    struct tag_lanes tags[2], same[2];
-    struct tag_words words[2];
-    _Static_assert(sizeof tags == sizeof bucket->tags, "eight tags");
-    memcpy(tags, bucket->tags, sizeof tags);
-    for (size_t i = 0; i < 2; i++) {
-        const __typeof__(tags[i].lanes == tag) is_same = tags[i].lanes == tag;
-        memcpy(&same[i], &is_same, sizeof same[i]);
-        same[i].lanes &= bits[i].lanes;
-    }
-    memcpy(words, same, sizeof words);
-    words[0].lanes |= words[1].lanes;
-    const uint64_t both = words[0].lanes[0] | words[0].lanes[1];
+    _Static_assert(BUCKET_SLOTS == 8, "two times four");
+    struct tag_words low = lanes_same(
+        bucket->tags,
+        tag,
+        (struct tag_lanes){
+            {1, 2, 4, 8}
+    });
+    struct tag_words high = lanes_same(
+        bucket->tags + 4,
+        tag,
+        (struct tag_lanes){
+            {16, 32, 64, 128}
+    });
+    low.lanes |= high.lanes;
+    const uint64_t both = low.lanes[0] | low.lanes[1];
     return (uint32_t)(both | both >> 32);
 }
 
