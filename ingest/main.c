@@ -110,6 +110,7 @@ ledger_start(struct server *server, struct error *error)
         .dedup_window_ns = settings->dedup_window_ns,
         .dedup_memory_bytes = (uint64_t)settings->dedup_memory,
         .dedup_on_disk = settings->dedup_memory == 0,
+        .touches_ahead = true,
         .zones = settings->billing_zones,
         .zones_count = settings->billing_zones_count,
         .keep_quarter_hours_ns = keep_of(settings->keep_quarter_hours_ns),

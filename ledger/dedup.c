@@ -3,11 +3,23 @@
 #include "base/assert.h"
 #include "base/pool.h"
 
+// In this order, each once: tables are filled again when they were written.
+enum touch_stage {
+    TOUCH_BUCKETS,  // at the start: a few hundred identities lie in all of them
+    TOUCH_ENTRIES,  // of the hot table, when it is more than a few
+    TOUCH_SPARE,    // when the hot table is half full
+    TOUCH_STAGES,
+};
+
+enum { TOUCH_ENTRIES_AT = 64, TOUCH_SPARE_AT = 2 };  // parts of the hot table
+
 struct dedup {
     struct dedup_options options;
     struct id_table *hot;
     struct seal seal;   // table NULL: none
-    struct slot spare;  // keeper -> writer: a table that was sealed, written and cleared
+    struct slot spare;  // keeper -> writer: a table that was sealed, written and cleared, or is new
+    enum touch_stage touch_stage;
+    struct touch touches[TOUCH_STAGES];
     const struct generations_view *view;
     const struct filter *filters[GENERATIONS_MAX];  // of the view, side by side
     uint32_t filters_count;
@@ -55,6 +67,9 @@ dedup_close(struct dedup *dedup)
         return;
     dedup_rest(dedup);
     id_table_close(slot_take(&dedup->spare));
+    // One that was not handed over.
+    if (dedup->touch_stage == TOUCH_SPARE)
+        id_table_close(dedup->touches[TOUCH_SPARE].table);
     id_table_close(dedup->hot);
     pool_give(dedup);
 }
@@ -273,6 +288,45 @@ uint64_t
 dedup_expired(const struct dedup *dedup)
 {
     return dedup->view != NULL ? dedup->view->expired : 0;
+}
+
+static bool
+touch_is_due(const struct dedup *dedup)
+{
+    const uint32_t count = id_table_count(dedup->hot);
+    const uint32_t full = dedup->options.hot_max;
+    switch (dedup->touch_stage) {
+    case TOUCH_BUCKETS: return true;
+    case TOUCH_ENTRIES: return count >= full / TOUCH_ENTRIES_AT;
+    case TOUCH_SPARE: return count >= full / TOUCH_SPARE_AT || dedup_is_sealed(dedup);
+    case TOUCH_STAGES: break;
+    }
+    return false;
+}
+
+struct touch *
+dedup_touch(struct dedup *dedup)
+{
+    if (!touch_is_due(dedup))
+        return NULL;
+    struct touch *touch = &dedup->touches[dedup->touch_stage];
+    if (touch->table != NULL)
+        return touch;
+    const bool is_spare = dedup->touch_stage == TOUCH_SPARE;
+    *touch = (struct touch){
+        .table = is_spare ? hot_open(&dedup->options) : dedup->hot,
+        .entries = dedup->touch_stage == TOUCH_BUCKETS ? 0 : dedup->options.hot_max,
+        .has_buckets = dedup->touch_stage != TOUCH_ENTRIES,
+        .spare = is_spare ? &dedup->spare : NULL,
+    };
+    return touch->table != NULL ? touch : NULL;
+}
+
+void
+dedup_touched(struct dedup *dedup)
+{
+    must(dedup->touches[dedup->touch_stage].table != NULL);
+    dedup->touch_stage++;
 }
 
 struct dedup_stat

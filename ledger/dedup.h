@@ -19,6 +19,7 @@
 // start, the thread that recovers the shard).
 
 #include "ledger/generations.h"
+#include "ledger/touch.h"
 
 struct dedup;
 
@@ -67,6 +68,11 @@ void dedup_adopt(struct dedup *dedup, const struct generations_view *view);
 uint64_t dedup_position(const struct dedup *dedup);
 // Identities of blocks up to here may have been forgotten again.
 uint64_t dedup_expired(const struct dedup *dedup);
+
+// What the keeper is to touch ahead of the writer; NULL: nothing at the moment. It is asked for
+// until dedup_touched says that it was handed over.
+struct touch *dedup_touch(struct dedup *dedup);
+void dedup_touched(struct dedup *dedup);
 
 struct dedup_stat {
     uint64_t ids;     // known, in memory and on disk

@@ -71,6 +71,19 @@ id_table_clear(struct id_table *table)
     table->count = 0;
 }
 
+void
+id_table_touch_buckets(const struct id_table *table)
+{
+    pages_touch(table->buckets, (size_t)table->buckets_count * sizeof *table->buckets);
+}
+
+void
+id_table_touch_entries(const struct id_table *table, uint32_t count)
+{
+    must(count <= table->count_max);
+    pages_touch(table->entries, (size_t)count * sizeof *table->entries);
+}
+
 static uint32_t
 bucket_of(const struct id_table *table, struct fingerprint fingerprint)
 {

@@ -24,6 +24,10 @@ struct id_table *id_table_open(uint32_t count_max);
 void id_table_close(struct id_table *table);
 // Forgets all entries. The memory stays, and is touched already.
 void id_table_clear(struct id_table *table);
+// Has memory found for the lookups, or for so many entries, ahead of their use. From any thread,
+// also while the table is used, and as long as it is not closed.
+void id_table_touch_buckets(const struct id_table *table);
+void id_table_touch_entries(const struct id_table *table, uint32_t count);
 void id_table_prefetch(const struct id_table *table, struct fingerprint fingerprint);
 // The entry with these 96 bits; its payload may be written over. NULL: none.
 struct fingerprint *id_table_find(const struct id_table *table, struct fingerprint fingerprint);

@@ -197,6 +197,16 @@ keeper_append(struct keeper *keeper, bool *out_has_worked)
 }
 
 static void
+keeper_touch(struct keeper *keeper, bool *out_has_worked)
+{
+    const struct touch *touch = slot_take(&keeper->touches);
+    if (touch == NULL)
+        return;
+    touch_do(touch);
+    *out_has_worked = true;
+}
+
+static void
 keeper_publish(struct keeper *keeper)
 {
     struct generations_view *view = generations_view(keeper->options.generations);
@@ -233,6 +243,8 @@ keeper_work(struct keeper *keeper, bool *out_has_worked)
     struct generations *generations = keeper->options.generations;
     bool has_stepped = false;
     keeper_look(keeper);
+    // Before older tables are freed: it may be of one of them.
+    keeper_touch(keeper, out_has_worked);
     generations_adopted(generations, published_get(&keeper->adopted));
     enum status status = keeper_mark(keeper, out_has_worked);
     if (!status)
@@ -333,6 +345,9 @@ keeper_stop(struct keeper *keeper)
     const struct seal *left = keeper->seal != NULL ? keeper->seal : slot_take(&keeper->seals);
     if (left != NULL)
         id_table_close(left->table);
+    const struct touch *touch = slot_take(&keeper->touches);
+    if (touch != NULL)
+        touch_drop(touch);
 }
 
 void
@@ -348,6 +363,15 @@ keeper_offer_seal(struct keeper *keeper, struct seal *seal)
 {
     slot_offer(&keeper->seals, seal);
     waker_wake(&keeper->waker);
+}
+
+bool
+keeper_offer_touch(struct keeper *keeper, struct touch *touch)
+{
+    struct touch *waiting = slot_take_back(&keeper->touches);
+    slot_offer(&keeper->touches, waiting != NULL ? waiting : touch);
+    waker_wake(&keeper->waker);
+    return waiting == NULL;
 }
 
 struct freeze *

@@ -12,7 +12,7 @@
 //     keeper_adopted(&keeper, view->number);         // ...and no older one any more
 //     keeper_stop(&keeper);
 //
-//   writer ---- freeze, seal ----> keeper            slots; each wakes the other
+//   writer -- freeze, seal, touch --> keeper         slots; each wakes the other
 //   writer <--- flushed, view ---- keeper
 //   writer ---- adopted view ----> keeper            what older views needed is freed and deleted
 //
@@ -30,6 +30,7 @@
 #include "ledger/meter.h"
 #include "ledger/purge.h"
 #include "ledger/readers.h"
+#include "ledger/touch.h"
 #include "ledger/watch.h"
 
 #include <pthread.h>
@@ -80,6 +81,7 @@ struct keeper {
     struct slot views;
     struct slot marks;
     struct slot marked;
+    struct slot touches;
     struct keeper_options options;
     struct waker waker;
     uint64_t frozen;         // the writer's: freezes offered
@@ -105,6 +107,8 @@ void keeper_stop(struct keeper *keeper);
 
 void keeper_offer_freeze(struct keeper *keeper, struct freeze *freeze);
 void keeper_offer_seal(struct keeper *keeper, struct seal *seal);
+// False: it has another one to do.
+bool keeper_offer_touch(struct keeper *keeper, struct touch *touch) CHECKED;
 // The freeze that is on disk now; NULL: none.
 struct freeze *keeper_take_flushed(struct keeper *keeper);
 // Marks of thresholds that fired, to be written in one transaction; one batch at a time. A freeze

@@ -260,6 +260,7 @@ writers_open(struct ledger *ledger, const char *dir, struct error *error)
         .idle_flush_ns = ledger->options.idle_flush_ns,
         .busy_flush_ns = ledger->options.busy_flush_ns,
         .leaves_cells = ledger->options.is_visit,
+        .touches_ahead = ledger->options.touches_ahead,
         .keep_log_ns = ledger->options.is_visit ? 0 : ledger->conf.terms.keep_log_s * SECOND_NS,
         .is_reverting = &ledger->is_unfinished,
         .now_ns = ledger->options.now_ns,

@@ -85,7 +85,10 @@ struct ledger_options {
     uint64_t dedup_memory_bytes;  // for the filters of all shards; 0: 2 GiB
     bool dedup_on_disk;           // no filter is held, whatever the memory: slow, for tests
     uint32_t dedup_hot_max;       // identities of a shard in memory; 0: 4 Mi / shards, >= 1 Mi
-    int64_t (*now_ns)(void);      // NULL: clock_now_ns
+    // Memory of identities is touched ahead of its use, by the keepers: some 60 MiB of all shards
+    // at once, the rest as identities come. For who is in a hurry when events come.
+    bool touches_ahead;
+    int64_t (*now_ns)(void);  // NULL: clock_now_ns
     // What stands in ledger.conf (ledger/terms.h): ledger_open writes there what is said here; 0
     // and NULL: as it stands there.
     // An identity is known for at least so long; at least past_max + future_max.

@@ -40,6 +40,22 @@ pages_take_scattered(size_t size)
     return pages;
 }
 
+// A large page at a time: meanwhile nobody else can map memory.
+void
+pages_touch(void *pages, size_t size)
+{
+    const size_t small_page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *at = (uint8_t *)pages - (uintptr_t)pages % small_page;
+    const uint8_t *end = (uint8_t *)pages + size;
+    while (at < end) {
+        const size_t left = (size_t)(end - at);
+        const size_t step = left < LARGE_PAGE ? left : LARGE_PAGE;
+        if (madvise(at, step, MADV_POPULATE_WRITE) != 0)
+            return;
+        at += step;
+    }
+}
+
 void
 pages_give(void *pages, size_t size)
 {

@@ -217,6 +217,15 @@ writer_seal(struct writer *writer)
         writer_seal_now(writer);
 }
 
+static void
+writer_touch(struct writer *writer)
+{
+    struct dedup *dedup = writer->shard.dedup;
+    struct touch *touch = writer->options.touches_ahead ? dedup_touch(dedup) : NULL;
+    if (touch != NULL && keeper_offer_touch(&writer->keeper, touch))
+        dedup_touched(dedup);
+}
+
 // False: the keeper is so far behind that nothing more may come into memory.
 static bool
 writer_has_room(const struct writer *writer)
@@ -251,6 +260,7 @@ writer_relieve(struct writer *writer)
     if (is_much || shard_wants_flush(shard, 1))
         writer_flush(writer);
     writer_seal(writer);
+    writer_touch(writer);
 }
 
 // False: there was no order, or no room for what it may free.
@@ -559,6 +569,7 @@ writer_start(struct writer *writer, struct error *error)
     enum status status = keeper_start(&writer->keeper, &options, error);
     if (status)
         return status;
+    writer_touch(writer);
     int rc = pthread_create(&writer->thread, NULL, writer_main, writer);
     if (rc != 0) {
         keeper_stop(&writer->keeper);

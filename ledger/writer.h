@@ -31,6 +31,7 @@ struct writer_options {
     int64_t idle_flush_ns;
     int64_t busy_flush_ns;
     bool leaves_cells;    // none are flushed: the log has what they are made of
+    bool touches_ahead;   // see ledger/touch.h
     int64_t keep_log_ns;  // 0: for good
     // Set: a revert is under way in some shard, or was interrupted: the log stays as it is.
     const struct flag *is_reverting;

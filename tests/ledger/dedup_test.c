@@ -267,6 +267,56 @@ Test(dedup, fills_a_table_again_that_was_written)
     desk_end(desk);
 }
 
+// The keeper's part of it, once it was handed over.
+static void
+desk_touch(struct desk *desk, const struct touch *touch)
+{
+    cr_assert_not_null(touch);
+    dedup_touched(desk->dedup);
+    touch_do(touch);
+}
+
+// The lookups' memory at once, that of identities when there are some, and a second table when the
+// first is half full, which is the next one to be filled.
+Test(dedup, has_memory_touched_ahead_of_its_use)
+{
+    struct desk *desk = desk_begin(1 << 30);
+    const struct touch *touch = dedup_touch(desk->dedup);
+    cr_assert_not_null(touch);
+    cr_assert(touch->has_buckets && touch->entries == 0 && touch->spare == NULL);
+    cr_assert_eq(dedup_touch(desk->dedup), touch, "until it is handed over");
+    desk_touch(desk, touch);
+    cr_assert_null(dedup_touch(desk->dedup));
+    desk_fill(desk, 0, HOT / 10);
+    touch = dedup_touch(desk->dedup);
+    desk_touch(desk, touch);
+    cr_assert(!touch->has_buckets && touch->entries == HOT && touch->spare == NULL);
+    cr_assert_null(dedup_touch(desk->dedup));
+    desk_fill(desk, HOT / 10, HOT / 2);
+    touch = dedup_touch(desk->dedup);
+    desk_touch(desk, touch);
+    cr_assert(touch->has_buckets && touch->entries == HOT && touch->spare != NULL);
+    const struct id_table *next = touch->table;
+    cr_assert_neq(desk_seal(desk), next);
+    desk_check(desk, HOT / 2);
+    desk_fill(desk, HOT / 2, HOT);
+    cr_assert_eq(desk_seal(desk), next);
+    desk_check(desk, HOT);
+    cr_assert_null(dedup_touch(desk->dedup), "once each");
+    desk_end(desk);
+}
+
+// Nobody takes it over: it is dedup's still.
+Test(dedup, keeps_a_second_table_that_is_not_handed_over)
+{
+    struct desk *desk = desk_begin(1 << 30);
+    desk_touch(desk, dedup_touch(desk->dedup));
+    desk_fill(desk, 0, HOT / 2);
+    desk_touch(desk, dedup_touch(desk->dedup));
+    cr_assert_not_null(dedup_touch(desk->dedup)->spare);
+    desk_end(desk);
+}
+
 // Runs of which never sixteen are as large as the one before them: when there is no room for
 // another one, they are merged all the same.
 Test(dedup, has_room_for_runs_of_any_sizes)
