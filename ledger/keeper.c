@@ -7,9 +7,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 // How often the keeper looks around when nobody wants anything of it.
-enum { KEEPER_LOOK_MS = 1000 };
+enum { KEEPER_LOOK_MS = 1000, KEEPER_NICE = 5 };
 
 enum status
 freeze_flush(
@@ -279,10 +280,23 @@ keeper_step(struct keeper *keeper)
     return has_worked;
 }
 
+// Acks wait for fronts and writers, nobody for the keeper, as long as it gets its share in the end:
+// a third of what they get where all are busy. Of this thread alone. Advice: where that is refused
+// it runs as they do.
+static void
+keeper_stand_back(void)
+{
+    errno = 0;
+    const int nice = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0)
+        (void)setpriority(PRIO_PROCESS, 0, nice + KEEPER_NICE);
+}
+
 static void *
 keeper_main(void *argument)
 {
     struct keeper *keeper = argument;
+    keeper_stand_back();
     while (!flag_get(&keeper->stop)) {
         if (keeper_step(keeper))
             continue;
