@@ -2,8 +2,8 @@
 // What a front knows of an event that coding it would have to find out again: a parsed id, the hash
 // of its subject, and which of the maps before it has the same properties.
 //
-//     group_put: hint->subject_hash = ...; hint->is_uuid = uuid_parse(id, hint->uuid);
-//                hint->map = number of its properties in the lane's memo (ledger/payload_memo)
+//     group_put: is_uuid = uuid_parse(id, hint->uuid); hint->subject_hash = ...;
+//                hint->map = its map's number in the lane's memo (payload_memo) << 1 | is_uuid
 //     writer:    block_add_known(&writer, raw, hints, lane's maps);
 //
 // A map's number becomes its word by a look into a table that stays in the nearest cache, without
@@ -18,11 +18,23 @@
 #include <stdint.h>
 
 struct block_hint {
-    uint64_t subject_hash;  // cells_hash of the subject
-    uint64_t map : 63;      // 0: nobody knows
-    uint64_t is_uuid : 1;
-    uint8_t uuid[UUID_SIZE];  // the id, if it is one
+    uint64_t subject_hash;    // cells_hash of the subject
+    uint64_t map;             // its number << 1 | the id is a UUID
+    uint8_t uuid[UUID_SIZE];  // then
 };
+
+static inline bool
+hint_is_uuid(const struct block_hint *hint)
+{
+    return (hint->map & 1) != 0;
+}
+
+// 0: nobody knows.
+static inline uint64_t
+hint_map(const struct block_hint *hint)
+{
+    return hint->map >> 1;
+}
 
 // By the low bits of a number. Words are of one chapter.
 struct block_maps {

@@ -145,9 +145,9 @@ put_id(struct block_writer *writer, uint8_t *at, const struct block_coming *comi
         writer->chunk_position = entry->chunk_position;
         return varint_write(at, varint_fold(step));
     }
-    if (hint != NULL && hint->is_uuid)
+    if (hint != NULL && hint_is_uuid(hint))
         memcpy(at, hint->uuid, UUID_SIZE);
-    if (hint != NULL ? hint->is_uuid : uuid_parse(entry->id, at)) {
+    if (hint != NULL ? hint_is_uuid(hint) : uuid_parse(entry->id, at)) {
         *code |= CODE_ID_UUID;
         return at + UUID_SIZE;
     }
@@ -259,9 +259,9 @@ pairs_find(struct block_writer *writer, const struct block_coming *coming)
     const struct entry *entry = &coming->entry;
     const uint32_t number =
         words_number(writer->words, entry->properties, entry->properties_count, coming->pairs_hash);
-    if (number != WORD_NONE && coming->hint != NULL && coming->hint->map > 0) {
-        *block_maps_at(writer->maps, coming->hint->map) =
-            (struct block_map){.number = coming->hint->map, .word = number};
+    const uint64_t map = coming->hint != NULL ? hint_map(coming->hint) : 0;
+    if (number != WORD_NONE && map > 0) {
+        *block_maps_at(writer->maps, map) = (struct block_map){.number = map, .word = number};
     }
     return number;
 }
@@ -446,9 +446,10 @@ coming_aim(const struct block_writer *writer, struct block_coming *out)
     out->map = WORD_NONE;
     out->subject_hash = hint != NULL ? hint->subject_hash : words_hash(entry->subject, 0);
     words_prefetch(writer->words, out->subject_hash);
-    if (hint != NULL && hint->map > 0) {
-        const struct block_map *map = block_maps_at(writer->maps, hint->map);
-        if (map->number == hint->map)
+    const uint64_t number = hint != NULL ? hint_map(hint) : 0;
+    if (number > 0) {
+        const struct block_map *map = block_maps_at(writer->maps, number);
+        if (map->number == number)
             out->map = map->word;
     }
     if (out->map != WORD_NONE)

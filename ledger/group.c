@@ -152,7 +152,11 @@ identity_finish(struct group *group)
     must(group->count > 0);
     struct group_item *item = &group->items[group->count - 1];
     const uint8_t *fields = group->bytes + item->offset + ENTRY_IDENTITY_OFFSET;
-    item->identity = identity_hash(bytes_of(fields, group->identity_size), group->secret);
+    struct hash128 identity = identity_hash(bytes_of(fields, group->identity_size), group->secret);
+    // Both words stay in registers: left alone gcc stores them one by one and loads them as a pair,
+    // which waits for both stores.
+    __asm__("" : "+r"(identity.low), "+r"(identity.high));
+    item->identity = identity;
     group->identity_size = 0;
 }
 
@@ -180,6 +184,16 @@ map_know(
     return map;
 }
 
+// Written and never read: the group's memory was the writer's last, and is in no near cache. (The
+// load that it takes to set a bit of it was a third of all of group_put.)
+static inline void
+hint_write(struct block_hint *hint, struct bytes id, uint64_t subject_hash, uint64_t map)
+{
+    const bool is_uuid = uuid_parse(id, hint->uuid);
+    hint->subject_hash = subject_hash;
+    hint->map = map << 1 | is_uuid;
+}
+
 bool
 group_put(
     struct group *group,
@@ -204,13 +218,10 @@ group_put(
     (void)entry_reads_as;
     struct group_item *item = &group->items[group->count];
     item->has_identity = written.identity_size > 0;
-    struct block_hint *hint = &group->hints[group->count];
-    hint->subject_hash = cells_hash_of(subject_hash);
-    hint->is_uuid = uuid_parse(event->id, hint->uuid);
     if (!is_one)
         place = map_place(group, payload.properties, event);
     const struct memo_map map = map_know(group, place, &payload, secret);
-    hint->map = map.number & INT64_MAX;
+    hint_write(&group->hints[group->count], event->id, cells_hash_of(subject_hash), map.number);
     item->payload = item->has_identity ? payload_hash(&payload, map.hash, secret) : 0;
     item->time_ns = written.time_ns;
     item->offset = group->size;

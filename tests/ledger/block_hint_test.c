@@ -202,10 +202,10 @@ Test(block_hint, says_what_the_event_says)
         cr_assert(entry_read(&in, &entry));
         const bool is_id = (entry.flags & ENTRY_ID_IS_CHUNK) == 0;
         const bool is_uuid = is_id && uuid_parse(entry.id, uuid);
-        cr_assert_eq(hint->is_uuid, is_uuid, "event %u", i);
+        cr_assert_eq(hint_is_uuid(hint), is_uuid, "event %u", i);
         cr_assert(!is_uuid || memcmp(hint->uuid, uuid, sizeof uuid) == 0, "event %u", i);
         uuids += is_uuid;
-        maps += hint->map > 0;
+        maps += hint_map(hint) > 0;
     }
     cr_assert_gt(uuids, group->count / 2);
     cr_assert_lt(uuids, group->count);
