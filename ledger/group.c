@@ -11,6 +11,7 @@ enum { DONE_CAPACITY = 8 };
 _Static_assert(
     sizeof(struct group_item) == 40 && sizeof(struct block_hint) == 32,
     "the sum in group.h counts with them");
+_Static_assert(sizeof(struct group) % RING_CACHE_LINE == 0, "no line is of two groups");
 _Static_assert(
     DONE_CAPACITY >= (int)LANE_GROUPS, "every group of a lane has room among the answered");
 

@@ -43,8 +43,10 @@ struct group_item {
     bool is_folded;  // writer: ahead of the others
 };
 
+// In lines of the cache of its own: the front writes into one group while the writer reads the next
+// one, and each event would take the other's line away.
 struct group {
-    uint8_t *bytes;  // entries, one after another
+    _Alignas(RING_CACHE_LINE) uint8_t *bytes;  // entries, one after another
     struct group_item *items;
     struct block_hint *hints;  // what coding needs to know of each
     struct receipt *receipts;
