@@ -119,10 +119,12 @@ static void
 call_route(struct call *call)
 {
     const char *fault = NULL;
-    char allowed[ROUTE_ALLOWED_MAX];
+    char allowed[ROUTE_ALLOWED_MAX] = "";
     bool is_cors = cors_answer(call);
-    bool is_read = target_parse(call->request->target, call->arena, &call->target, &fault);
-    if (is_read)
+    // The route of a quick call is known.
+    bool is_read =
+        call->is_quick || target_parse(call->request->target, call->arena, &call->target, &fault);
+    if (is_read && !call->is_quick)
         call->route = route_find(call->request->method, &call->target, call->params, allowed);
     if (!call_is_welcome(call) || !caller_admit(call))
         return;
@@ -130,7 +132,7 @@ call_route(struct call *call)
         call_problem(call, 400, "The target cannot be read: %s.", fault);
         return;
     }
-    if (allowed[0] == '\0') {
+    if (call->route == NULL && allowed[0] == '\0') {
         call_problem(call, 404, "There is nothing at %s.", call->target.path);
         return;
     }
@@ -222,9 +224,8 @@ is_quick(struct call *call)
     char allowed[ROUTE_ALLOWED_MAX];
     if (!target_parse(call->request->target, call->arena, &call->target, &fault))
         return false;
-    const struct route *route =
-        route_find(call->request->method, &call->target, call->params, allowed);
-    return route != NULL && (route->scopes & ROUTE_QUICK) != 0 &&
+    call->route = route_find(call->request->method, &call->target, call->params, allowed);
+    return call->route != NULL && (call->route->scopes & ROUTE_QUICK) != 0 &&
            http_field(call->request, "Content-Encoding") == NULL && caller_is_known(call);
 }
 

@@ -82,19 +82,24 @@ is_counted(const struct call *call)
 }
 
 bool
-caller_is_known(const struct call *call)
+caller_is_known(struct call *call)
 {
-    struct keys_grant grant;
     const char *token = bearer_of(call->request);
-    return token != NULL && keys_peek(call->api->keys, token, clock_now_ns(), &grant) == KEYS_GOOD;
+    call->verdict = KEYS_UNKNOWN;
+    if (token != NULL)
+        call->verdict = keys_peek(call->api->keys, token, clock_now_ns(), &call->grant);
+    return call->verdict == KEYS_GOOD;
 }
 
+// Of a quick call it is known.
 static enum keys_verdict
-key_check(struct call *call, const char *token)
+key_check(struct call *call)
 {
-    struct keys *keys = call->api->keys;
-    return call->is_quick ? keys_peek(keys, token, clock_now_ns(), &call->grant)
-                          : keys_check(keys, token, clock_now_ns(), &call->grant);
+    const char *token = bearer_of(call->request);
+    if (call->is_quick)
+        return call->verdict;
+    return token != NULL ? keys_check(call->api->keys, token, clock_now_ns(), &call->grant)
+                         : KEYS_UNKNOWN;
 }
 
 bool
@@ -108,10 +113,7 @@ caller_admit(struct call *call)
     struct bytes group = bytes_of(address.bytes, sizeof address.bytes);
     if (!limit_take(call, LIMIT_ADDRESS, NULL, group))
         return false;
-    const char *token = bearer_of(call->request);
-    call->verdict = KEYS_UNKNOWN;
-    if (token != NULL)
-        call->verdict = key_check(call, token);
+    call->verdict = key_check(call);
     if (call->verdict == KEYS_GOOD) {
         call->key_id = call->grant.id;
         const struct limit_rule *own = call->grant.has_limit ? &call->grant.limit : NULL;

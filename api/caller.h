@@ -11,8 +11,9 @@
 
 #include "api/call.h"
 
-// The key that came is a good one, as far as can be told without waiting.
-bool caller_is_known(const struct call *call) CHECKED;
+// Of a call that may become a quick one: whether the key that came is good, as far as can be told
+// without waiting; caller_admit goes by that. Fills call->verdict and call->grant.
+bool caller_is_known(struct call *call) CHECKED;
 // False: it was answered with 429. Fills call->client, call->verdict and call->grant; of a quick
 // call without waiting.
 bool caller_admit(struct call *call) CHECKED;

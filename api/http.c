@@ -42,22 +42,20 @@ on_target(void *context, const char *target, struct MHD_Connection *connection)
     struct http *http = ((struct http_loop *)context)->http;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct exchange *exchange = pool_take(1, sizeof *exchange);
-    if (exchange == NULL || info == NULL || info->socket_context == NULL) {
-        pool_give(exchange);
+    if (info == NULL || info->socket_context == NULL)
         return NULL;
-    }
+    struct visitor *visitor = info->socket_context;
+    struct exchange *exchange = arena_new(&visitor->arena, struct exchange);
     exchange->http = http;
     exchange->connection = connection;
-    exchange->visitor = info->socket_context;
-    exchange->request.target = arena_text(&exchange->arena, target);
+    exchange->visitor = visitor;
+    exchange->arena = &visitor->arena;
+    exchange->request.target = arena_text(exchange->arena, target);
     parameters_hide(target);
     exchange->request.remote = exchange->visitor->remote;
-    exchange->request.arena = &exchange->arena;
+    exchange->request.arena = exchange->arena;
     exchange->request.exchange = exchange;
-    pthread_mutex_lock(&http->mutex);
-    http->exchanges_count++;
-    pthread_mutex_unlock(&http->mutex);
+    atomic_fetch_add(&http->exchanges_count, 1);
     return exchange;
 }
 
@@ -91,13 +89,13 @@ on_completed(
     bool is_stream = exchange->is_stream;
     body_release(exchange);
     buffer_done(&exchange->response.body);
-    arena_done(&exchange->arena);
-    pool_give(exchange);
-    pthread_mutex_lock(&http->mutex);
-    http->streams_count -= is_stream;
-    if (--http->exchanges_count == 0)
-        pthread_cond_broadcast(&http->settled);
-    pthread_mutex_unlock(&http->mutex);
+    arena_reset(exchange->arena);
+    if (is_stream) {
+        pthread_mutex_lock(&http->mutex);
+        http->streams_count--;
+        pthread_mutex_unlock(&http->mutex);
+    }
+    http_count_down(http, &http->exchanges_count);
 }
 
 struct field_list {
@@ -122,9 +120,9 @@ on_field(void *context, enum MHD_ValueKind kind, const char *name, const char *v
 static void
 fields_read(struct exchange *exchange)
 {
-    struct field_list list = {.arena = &exchange->arena};
+    struct field_list list = {.arena = exchange->arena};
     (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, on_field, &list);
-    list.items = arena_array(&exchange->arena, list.count + 1, struct http_field);
+    list.items = arena_array(exchange->arena, list.count + 1, struct http_field);
     list.count = 0;
     (void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, on_field, &list);
     exchange->request.fields = list.items;
@@ -193,6 +191,7 @@ answer_finish(struct exchange *exchange)
 {
     exchange->finish(exchange->state);
     answer_made(exchange);
+    http_count_down(exchange->http, &exchange->http->laters_count);
     return answer_send(exchange);
 }
 
@@ -247,7 +246,7 @@ static enum MHD_Result
 head_take(struct exchange *exchange, const char *method)
 {
     const struct http *http = exchange->http;
-    exchange->request.method = arena_text(&exchange->arena, method);
+    exchange->request.method = arena_text(exchange->arena, method);
     fields_read(exchange);
     exchange->step = STEP_BODY;
     http_deadline_set(exchange->visitor, http->options.body_ns);
@@ -468,7 +467,7 @@ exchanges_wait(struct http *http, int64_t patience_ns)
     until.tv_nsec = until_ns % SECOND_NS;
     pthread_mutex_lock(&http->mutex);
     int rc = 0;
-    while (http->exchanges_count > 0 && rc == 0)
+    while (atomic_load(&http->exchanges_count) > 0 && rc == 0)
         rc = pthread_cond_timedwait(&http->settled, &http->mutex, &until);
     pthread_mutex_unlock(&http->mutex);
 }
@@ -514,7 +513,7 @@ const char *
 http_field(const struct http_request *request, const char *name)
 {
     for (size_t i = 0; i < request->fields_count; i++)
-        if (strcasecmp(request->fields[i].name, name) == 0)
+        if (http_name_is(request->fields[i].name, name))
             return request->fields[i].value;
     return NULL;
 }

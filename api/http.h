@@ -36,6 +36,7 @@
 #include "base/status.h"
 
 #include <stdint.h>
+#include <strings.h>
 
 enum { HTTP_HEAD_MAX = 32 * 1024, HTTP_REMOTE_MAX = 48, HTTP_RESPONSE_FIELDS_MAX = 24 };
 
@@ -148,6 +149,12 @@ void http_stream_send(struct http *http, struct bytes text);
 // a request that came from this server.
 bool http_hold(const struct http_request *request, int64_t bytes) CHECKED;
 
-// The first field of this name (any case), or NULL.
+// Names of fields have no case. Most differ in their first letter.
+static inline bool
+http_name_is(const char *name, const char *wanted)
+{
+    return ((name[0] ^ wanted[0]) & ~0x20) == 0 && strcasecmp(name, wanted) == 0;
+}
+// The first field of this name, or NULL.
 const char *http_field(const struct http_request *request, const char *name);
 void http_add(struct http_response *response, const char *name, const char *value);

@@ -83,6 +83,7 @@ http_visitor_remove(struct visitor *visitor)
     pthread_mutex_unlock(&http->mutex);
     if (was_full)
         waker_wake(&http->acceptor_waker);
+    arena_done(&visitor->arena);
     pool_give(visitor);
 }
 

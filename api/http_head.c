@@ -3,15 +3,22 @@
 #include <string.h>
 #include <strings.h>
 
-// A token of RFC 9110: what methods and names of fields are made of.
+// What tokens of RFC 9110 are made of: methods and names of fields.
+static bool
+is_tchar(unsigned char letter)
+{
+    bool is_letter = (letter | 0x20) >= 'a' && (letter | 0x20) <= 'z';
+    bool is_other = letter != '\0' && strchr("!#$%&'*+-.^_`|~", letter) != NULL;
+    return is_letter || letter == '-' || (letter >= '0' && letter <= '9') || is_other;
+}
+
 static bool
 is_token(const char *text)
 {
-    size_t size = strlen(text);
-    return size > 0 && strspn(
-                           text,
-                           "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                           "abcdefghijklmnopqrstuvwxyz") == size;
+    const char *at = text;
+    while (is_tchar((unsigned char)*at))
+        at++;
+    return at > text && *at == '\0';
 }
 
 static size_t
@@ -19,7 +26,7 @@ count_of(const struct http_request *request, const char *name)
 {
     size_t count = 0;
     for (size_t i = 0; i < request->fields_count; i++)
-        count += strcasecmp(request->fields[i].name, name) == 0;
+        count += http_name_is(request->fields[i].name, name);
     return count;
 }
 

@@ -15,32 +15,37 @@ http_later(const struct http_request *request, http_finish finish, void *state)
     exchange->step = STEP_LATER;
     // The next step is ours.
     http_deadline_set(exchange->visitor, 0);
-    pthread_mutex_lock(&http->mutex);
-    http->laters_count++;
-    pthread_mutex_unlock(&http->mutex);
+    atomic_fetch_add(&http->laters_count, 1);
     MHD_suspend_connection(exchange->connection);
 }
 
-// The exchange is the loop's again from the resuming on, and may be gone at once.
+// The exchange is the loop's again from the resuming on, and it and the server may be gone at once.
 void
 http_continue(const struct http_request *request)
 {
     struct exchange *exchange = request->exchange;
-    struct http *http = exchange->http;
     must(exchange->step == STEP_LATER);
     exchange->step = STEP_SETTLED;
     http_loop_resume(exchange);
+}
+
+// Either we see that the server stops, or it sees that the count is 0.
+void
+http_count_down(struct http *http, _Atomic int64_t *count)
+{
+    if (atomic_fetch_sub(count, 1) > 1 || !atomic_load(&http->is_stopping))
+        return;
     pthread_mutex_lock(&http->mutex);
-    if (--http->laters_count == 0)
-        pthread_cond_broadcast(&http->settled);
+    pthread_cond_broadcast(&http->settled);
     pthread_mutex_unlock(&http->mutex);
 }
 
 void
 http_laters_wait(struct http *http)
 {
+    must(atomic_load(&http->is_stopping));
     pthread_mutex_lock(&http->mutex);
-    while (http->laters_count > 0)
+    while (atomic_load(&http->laters_count) > 0)
         pthread_cond_wait(&http->settled, &http->mutex);
     pthread_mutex_unlock(&http->mutex);
 }

@@ -33,8 +33,9 @@ http_loop_resume(struct exchange *exchange)
     pthread_mutex_lock(&loop->mutex);
     exchange->next_resumed = loop->resumed;
     loop->resumed = exchange;
-    pthread_mutex_unlock(&loop->mutex);
+    // Within the mutex: behind it the loop may have gone on, and have been stopped.
     waker_wake(&loop->waker);
+    pthread_mutex_unlock(&loop->mutex);
 }
 
 static bool

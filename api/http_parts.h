@@ -18,8 +18,10 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-// One TCP connection.
+// One TCP connection. Its requests have the same arena one after the other, whose first chunk is
+// kept.
 struct visitor {
+    struct arena arena;
     struct visitor *next, *previous;
     struct http_loop *loop;
     struct visitor *next_new;  // until its loop has given it to the library
@@ -64,7 +66,7 @@ struct exchange {
     uint64_t stream_serial;
     struct exchange *next_waiting;
     struct exchange *next_resumed;  // until its loop has seen that it may go on
-    struct arena arena;
+    struct arena *arena;            // the visitor's; this struct lies in it
 };
 
 // A thread and the library's daemon that it runs, which nobody else touches. Others leave what it
@@ -97,13 +99,14 @@ struct http {
     uint16_t port;
     atomic_bool is_stopping;
     _Atomic int64_t bodies_bytes;
-    pthread_mutex_t mutex;  // for what follows
-    pthread_cond_t settled;
+    // Changed by loops only, which http_stop ends after it has seen them at 0.
+    _Atomic int64_t exchanges_count;
+    _Atomic int64_t laters_count;  // exchanges from STEP_LATER until a loop has their answers
+    pthread_mutex_t mutex;         // for what follows
+    pthread_cond_t settled;        // with is_stopping: one of the counts above came to 0
     struct visitor *visitors;
     int64_t visitors_count;
     bool is_full;  // as many as may be: the acceptor waits for one to go
-    int64_t exchanges_count;
-    int64_t laters_count;  // exchanges at STEP_LATER
     int64_t streams_count;
     struct exchange *waiting;  // streams that have taken all there is, suspended
     struct buffer news;        // what streams are sent
@@ -144,7 +147,9 @@ void http_loop_resume(struct exchange *exchange);
 void http_deadline_set(struct visitor *visitor, int64_t from_now_ns);
 // The answer of an exchange that is a stream. NULL: no memory.
 struct MHD_Response *http_stream_response(struct exchange *exchange);
-// Waits until no exchange is at STEP_LATER.
+// A loop's: one less; tells http_stop of the last.
+void http_count_down(struct http *http, _Atomic int64_t *count);
+// Waits until all that is answered later is answered.
 void http_laters_wait(struct http *http);
 // Lets all that wait go on. Without the mutex.
 void http_streams_wake(struct http *http);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -19,6 +20,7 @@ enum {
     FLUSHES_MAX = 2,  // threads: one gathers while one is answered
     OPEN_WAIT_MS = 2000,
     CLOSE_WAIT_MS = 5000,
+    LOOK_US = 1000,  // between two looks whether tallyd is there, which is a lock that all share
 };
 
 _Static_assert(INGEST_EVENTS_MAX == 1 << INDEX_BITS, "an index fits into a tag");
@@ -35,7 +37,8 @@ struct ingest {
     struct tally *tally;
     pthread_t threads[FLUSHES_MAX];
     uint32_t threads_count;
-    pthread_mutex_t mutex;  // for what follows
+    _Atomic int64_t looked_ns;  // when it was last seen that tallyd is there
+    pthread_mutex_t mutex;      // for what follows
     pthread_cond_t changed;
     struct job_slot slots[INGEST_JOBS_MAX];
     uint64_t slot_next;  // where to look for a free one first
@@ -71,6 +74,18 @@ ingest_is_connected(struct ingest *ingest)
     struct tally_stats stats;
     tally_stats(ingest->tally, &stats);
     return stats.is_connected;
+}
+
+// Or was so a moment ago.
+static bool
+is_there(struct ingest *ingest, int64_t now_ns)
+{
+    int64_t looked_ns = atomic_load_explicit(&ingest->looked_ns, memory_order_relaxed);
+    if (looked_ns != 0 && now_ns - looked_ns < LOOK_US * (SECOND_NS / 1000000))
+        return true;
+    bool is_there = ingest_is_connected(ingest);
+    atomic_store_explicit(&ingest->looked_ns, is_there ? now_ns : 0, memory_order_relaxed);
+    return is_there;
 }
 
 // The first requests should not be refused only because they came a moment early.
@@ -350,12 +365,13 @@ static enum status
 job_begin(struct ingest *ingest, struct ingest_job *job, bool is_patient, struct error *error)
 {
     must(job->count <= INGEST_EVENTS_MAX && job->settled != NULL);
-    if (!ingest_is_connected(ingest))
+    int64_t now_ns = clock_monotonic_ns();
+    if (!is_there(ingest, now_ns))
         return error_set(error, STATUS_CLOSED, "tallyd is away; nothing was taken");
     job->sent = 0;
     job->refusals_count = 0;
     job->refusals = arena_array(job->arena, (size_t)job->count + 1, struct ingest_refusal);
-    job->deadline_ns = clock_monotonic_ns() + INGEST_TIMEOUT_MS * (SECOND_NS / 1000);
+    job->deadline_ns = now_ns + INGEST_TIMEOUT_MS * (SECOND_NS / 1000);
     if (!job_slot_take(ingest, job))
         return error_set(error, STATUS_BUSY, "too many requests send events; nothing was taken");
     enum tally_result result = job_send(ingest, job, is_patient);

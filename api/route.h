@@ -2,7 +2,7 @@
 // The API as one table: a method, a path, who may, what answers.
 //
 //     const struct route *route = route_find("GET", &target, params, &allowed);
-//     if (route == NULL) allowed[0] ? 405 : 404
+//     if (route == NULL) allowed[0] != '\0' ? 405 : 404
 //
 // A part of a path in braces matches any one part that is not empty. tests/api hold the table and
 // api/openapi.yaml together. Thread: any.
@@ -29,8 +29,8 @@ enum {
     ROUTE_FLAGS = ROUTE_UNCOUNTED | ROUTE_CREATES | ROUTE_QUICK,
 };
 
-// HEAD finds the route of GET. params: the parts in braces. out_allowed: "GET, HEAD, OPTIONS", the
-// methods that the path has, or "" when there is no such path.
+// HEAD finds the route of GET. params: the parts in braces. out_allowed: when there is none for the
+// method: "GET, HEAD, OPTIONS", the methods that the path has, or "" when there is no such path.
 const struct route *route_find(
     const char *method,
     const struct target *target,

@@ -121,6 +121,22 @@ buffer_text(struct buffer *buffer, const char *text)
     buffer_put(buffer, text, strlen(text));
 }
 
+void
+buffer_int(struct buffer *buffer, int64_t value)
+{
+    char digits[20];  // of INT64_MIN: a sign and 19
+    char *const end = digits + sizeof digits;
+    char *at = end;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        *--at = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0)
+        *--at = '-';
+    buffer_put(buffer, at, (size_t)(end - at));
+}
+
 // The NUL that vsnprintf writes is counted nowhere, but needs a byte: a short text goes through the
 // stack, so that a buffer that is full to its limit is not refused for the NUL's sake.
 void

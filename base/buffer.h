@@ -32,6 +32,7 @@ void buffer_put(struct buffer *buffer, const void *data, size_t size);
 void buffer_bytes(struct buffer *buffer, struct bytes bytes);
 void buffer_text(struct buffer *buffer, const char *text);
 void buffer_format(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);
+void buffer_int(struct buffer *buffer, int64_t value);  // its decimal digits
 void buffer_u8(struct buffer *buffer, uint8_t value);
 void buffer_u16le(struct buffer *buffer, uint16_t value);
 void buffer_u32le(struct buffer *buffer, uint32_t value);

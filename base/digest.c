@@ -4,6 +4,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 
 _Static_assert(DIGEST_HEX_SIZE == 2 * 512 / 8, "two digits for each byte of SHA-512");
 
@@ -17,13 +18,25 @@ digest_digits(const uint8_t *bytes, size_t size, char *out)
     }
 }
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static EVP_MD *sha512;
+
+// Finding the algorithm takes libcrypto longer than a short text's digest.
+static void
+sha512_find(void)
+{
+    sha512 = EVP_MD_fetch(NULL, "SHA512", NULL);
+}
+
 bool
 digest_hex(const struct bytes *parts, size_t count, char out[DIGEST_HEX_SIZE])
 {
     uint8_t digest[DIGEST_HEX_SIZE / 2];
     unsigned size = 0;
+    must(pthread_once(&once, sha512_find) == 0);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool is_fine = context != NULL && EVP_DigestInit_ex(context, EVP_sha512(), NULL) == 1;
+    bool is_fine =
+        context != NULL && sha512 != NULL && EVP_DigestInit_ex(context, sha512, NULL) == 1;
     for (size_t i = 0; is_fine && i < count; i++)
         is_fine = EVP_DigestUpdate(context, parts[i].data, parts[i].size) == 1;
     is_fine = is_fine && EVP_DigestFinal_ex(context, digest, &size) == 1;

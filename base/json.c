@@ -29,7 +29,8 @@ struct parser {
     const uint8_t *line_begin;
     uint32_t line;
     uint32_t depth_max;
-    uint64_t hash_seed;
+    uint64_t hash_seed;  // drawn when the first table is made
+    bool is_seeded;
     struct arena *arena;    // the tree
     struct arena *scratch;  // tables of keys
     struct error *error;
@@ -315,6 +316,9 @@ static void
 key_set_grow(struct parser *parser, struct key_set *set, struct json *first)
 {
     uint32_t count = set->slots_count > 0 ? set->slots_count * 2 : 4 * KEYS_LINEAR_MAX;
+    if (!parser->is_seeded)
+        random_fill(&parser->hash_seed, sizeof parser->hash_seed);
+    parser->is_seeded = true;
     set->slots = arena_array(parser->scratch, count, struct json *);
     set->slots_count = count;
     set->used = 0;
@@ -500,7 +504,6 @@ json_parse(
         .scratch = &scratch,
         .error = error,
     };
-    random_fill(&parser.hash_seed, sizeof parser.hash_seed);
     struct json *root = arena_new(arena, struct json);
     enum status status = parse_value(&parser, 0, root);
     if (status)

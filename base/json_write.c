@@ -157,7 +157,7 @@ void
 json_int(struct json_out *out, int64_t value)
 {
     value_begin(out);
-    buffer_format(out->buffer, "%" PRId64, value);
+    buffer_int(out->buffer, value);
 }
 
 void

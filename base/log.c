@@ -1,12 +1,13 @@
 #include "base/log.h"
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/json.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 // A value from outside must not fill the disk: what is longer is cut.
@@ -67,7 +68,16 @@ time_print(char out[CLOCK_TEXT_MAX])
         of_second_ns += SECOND_NS;
     size_t size = clock_print(now_ns - of_second_ns, out);
     int milliseconds = (int)(of_second_ns / 1000000);
-    (void)snprintf(out + size - 1, CLOCK_TEXT_MAX - size, ".%03dZ", milliseconds);
+    const char rest[] = {
+        '.',
+        (char)('0' + milliseconds / 100),
+        (char)('0' + milliseconds / 10 % 10),
+        (char)('0' + milliseconds % 10),
+        'Z',
+        '\0',
+    };
+    must(size - 1 + sizeof rest <= CLOCK_TEXT_MAX);
+    memcpy(out + size - 1, rest, sizeof rest);
 }
 
 // The value of a text or bytes field, cut at LOG_VALUE_MAX. NULL is the word null.
@@ -126,15 +136,22 @@ quoted_write(struct buffer *line, struct bytes value)
 static void
 text_line(struct buffer *line, const char *time, enum log_level level, const char *event)
 {
-    buffer_format(line, "time=%s level=%s event=%s", time, level_names[level], event);
+    buffer_text(line, "time=");
+    buffer_text(line, time);
+    buffer_text(line, " level=");
+    buffer_text(line, level_names[level]);
+    buffer_text(line, " event=");
+    buffer_text(line, event);
 }
 
 static void
 text_field(struct buffer *line, const struct log_field *field)
 {
-    buffer_format(line, " %s=", field->key);
+    buffer_text(line, " ");
+    buffer_text(line, field->key);
+    buffer_text(line, "=");
     if (field->kind == LOG_FIELD_INT) {
-        buffer_format(line, "%" PRId64, field->integer);
+        buffer_int(line, field->integer);
         return;
     }
     struct bytes value = field_bytes(field);

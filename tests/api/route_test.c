@@ -59,6 +59,7 @@ Test(route, every_row_is_found_by_its_own_path_and_nothing_before_it)
     for (const struct route *route = ROUTES; route->method != NULL; route++) {
         cr_assert_not_null(route->handle);
         cr_assert_eq(found(route->method, route->path, params, allowed), route, "%s", route->path);
+        cr_assert_null(found("OPTIONS", route->path, params, allowed));
         cr_assert_not_null(strstr(allowed, route->method));
     }
     cr_assert_gt(routes_count(), 0);
@@ -74,4 +75,16 @@ Test(route, only_health_and_descriptions_are_for_anybody)
             "%s %s",
             route->method,
             route->path);
+}
+
+// A slash that came encoded is part of a segment, and none of the pattern's.
+Test(route, takes_an_encoded_slash_for_no_slash)
+{
+    const char *params[CALL_PARAMS_MAX] = {0};
+    char allowed[ROUTE_ALLOWED_MAX];
+    cr_assert_null(found("GET", "/api%2Fv1/meters", params, allowed));
+    cr_assert_null(found("GET", "/api/v1%2Fmeters", params, allowed));
+    const struct route *route = found("GET", "/api/v1/meters/a%2Fb", params, allowed);
+    cr_assert_str_eq(route->path, "/api/v1/meters/{meter}");
+    cr_assert_str_eq(params[0], "a/b");
 }

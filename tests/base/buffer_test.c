@@ -128,3 +128,23 @@ Test(buffer, counts_no_more_than_was_reserved, .signal = SIGABRT)
     (void)buffer_reserve(&buffer, 1);
     buffer_commit(&buffer, buffer.capacity + 1);
 }
+
+Test(buffer, writes_integers)
+{
+    static const struct {
+        int64_t value;
+        const char *text;
+    } rows[] = {
+        {0,         "0"                   },
+        {7,         "7"                   },
+        {-1,        "-1"                  },
+        {10,        "10"                  },
+        {INT64_MAX, "9223372036854775807" },
+        {INT64_MIN, "-9223372036854775808"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scoped(buffer_done) struct buffer buffer = {0};
+        buffer_int(&buffer, rows[i].value);
+        cr_assert(bytes_equal(buffer_view(&buffer), bytes_text(rows[i].text)), "%s", rows[i].text);
+    }
+}
