@@ -1,12 +1,14 @@
 #include "api/customer_json.h"
 
-#include "api/body.h"
+#include "api/form.h"
+#include "api/member.h"
 #include "base/assert.h"
-#include "base/clock.h"
 
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 1024, DESCRIPTION_MAX_BYTES = 4096 };
+static const char CAPITALS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+enum { TITLE_MAX = 1024, DESCRIPTION_MAX = 4096 };
 
 static const char *const READ_ONLY_V1[] = {
     "id",
@@ -46,35 +48,49 @@ const struct customer_words CUSTOMER_V3 = {
 
 // --- reading ---
 
+enum { ROWS_MAX = 20 };
+
+// What a body says of a customer.
+struct wish {
+    const char *key, *name, *description, *email, *currency;
+    const struct json *attribution, *address, *metadata;
+};
+
 static enum status
-members_check(const struct json *object, const struct customer_words *words, struct error *error)
+wish_read(
+    struct bytes body,
+    const struct customer_words *words,
+    struct arena *arena,
+    struct wish *out,
+    struct error *error)
 {
-    const char *allowed[24] = {
-        "key",
-        "name",
-        "description",
-        "currency",
-        words->metadata,
-        words->attribution,
-        words->email,
-        words->address,
+    // clang-format off
+    struct form_row rows[ROWS_MAX] = {
+        {"key", FORM_TEXT, offsetof(struct wish, key), FORM_NAME_MAX, false},
+        {"name", FORM_TEXT, offsetof(struct wish, name), TITLE_MAX, true},
+        {"description", FORM_ANY_TEXT, offsetof(struct wish, description), DESCRIPTION_MAX, false},
+        {"currency", FORM_TEXT, offsetof(struct wish, currency), 0, false},
+        {words->email, FORM_TEXT, offsetof(struct wish, email), FORM_NAME_MAX, false},
+        {words->attribution, FORM_OBJECT, offsetof(struct wish, attribution), 0, false},
+        {words->address, FORM_OBJECT, offsetof(struct wish, address), 0, false},
+        {words->metadata, FORM_VALUE, offsetof(struct wish, metadata), 0, false},
     };
+    // clang-format on
     size_t count = 8;
     for (size_t i = 0; words->read_only[i] != NULL; i++)
-        allowed[count++] = words->read_only[i];
-    must(count < sizeof allowed / sizeof allowed[0]);
-    return body_members(object, allowed, error);
+        rows[count++] = (struct form_row){.name = words->read_only[i], .type = FORM_IGNORED};
+    must(count < ROWS_MAX);
+    return form_read(body, rows, arena, out, error);
 }
 
 static enum status
 subjects_read_from(
-    const struct json *object,
+    const struct json *attribution,
     const struct customer_words *words,
     struct arena *arena,
     struct customer_profile *out,
     struct error *error)
 {
-    const struct json *attribution = body_member(object, words->attribution);
     if (attribution == NULL)
         return STATUS_OK;
     const struct json *keys = json_member(attribution, words->subject_keys);
@@ -93,50 +109,52 @@ subjects_read_from(
         bool is_text =
             key->type == JSON_STRING && memchr(key->text.data, '\0', key->text.size) == NULL;
         texts[key->index] = is_text ? arena_text_of(arena, key->text) : "";
-        status = body_name_check(words->subject_keys, texts[key->index], error);
+        status = form_name_check(words->subject_keys, texts[key->index], error);
     }
     out->subjects = texts;
     out->subjects_count = keys->count;
     return status;
 }
 
+static bool
+is_country(const char *text)
+{
+    return strlen(text) == 2 && strspn(text, CAPITALS) == 2;
+}
+
 static enum status
 address_read(
-    const struct json *object,
+    const struct json *address,
     const struct customer_words *words,
     struct arena *arena,
     struct customer_profile *out,
     struct error *error)
 {
     scoped(buffer_done) struct buffer text = {0};
-    const struct json *address = body_member(object, words->address);
+    struct form_row rows[CUSTOMER_ADDRESS_MEMBERS + 1] = {{.name = NULL}};
+    const char *texts[CUSTOMER_ADDRESS_MEMBERS] = {NULL};
     if (address == NULL)
         return STATUS_OK;
-    const char *allowed[CUSTOMER_ADDRESS_MEMBERS + 1] = {NULL};
-    memcpy(allowed, words->address_members, sizeof words->address_members);
-    enum status status = address->type != JSON_OBJECT
-                             ? error_set(error, STATUS_INVALID, "must be an object")
-                             : body_members(address, allowed, error);
+    for (uint32_t i = 0; i < CUSTOMER_ADDRESS_MEMBERS; i++)
+        rows[i] = (struct form_row){
+            words->address_members[i],
+            FORM_ANY_TEXT,
+            i * (uint32_t)sizeof texts[0],
+            FORM_STRING_MAX,
+            false};
+    enum status status = form_object_read(address, rows, arena, texts, error);
     if (status)
-        return error_prefix(error, "%s", words->address);
+        return status;
+    if (texts[0] != NULL && !is_country(texts[0]))
+        return error_set(
+            error, STATUS_INVALID, "%s.country must be two capital letters: AT", words->address);
     struct json_out json = json_out_to(&text);
     json_begin(&json, '{');
     for (size_t i = 0; i < CUSTOMER_ADDRESS_MEMBERS; i++) {
-        const struct json *member = body_member(address, words->address_members[i]);
-        bool is_text = member != NULL && member->type == JSON_STRING &&
-                       member->text.size <= BODY_STRING_MAX &&
-                       memchr(member->text.data, '\0', member->text.size) == NULL;
-        if (member != NULL && !is_text)
-            return error_set(
-                error,
-                STATUS_INVALID,
-                "%s.%s must be a string",
-                words->address,
-                words->address_members[i]);
-        if (member == NULL)
+        if (texts[i] == NULL)
             continue;
         json_key(&json, CUSTOMER_V1.address_members[i]);
-        json_string(&json, member->text);
+        json_text(&json, texts[i]);
     }
     json_end(&json, '}');
     out->billing_address = arena_text_of(arena, buffer_view(&text));
@@ -146,7 +164,7 @@ address_read(
 static bool
 is_currency(const char *text)
 {
-    return strlen(text) == 3 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3;
+    return strlen(text) == 3 && strspn(text, CAPITALS) == 3;
 }
 
 // What a text is not: the member's name, or NULL.
@@ -156,15 +174,11 @@ texts_check(
 {
     const char *at = profile->email != NULL ? strchr(profile->email, '@') : NULL;
     enum status status =
-        profile->id != NULL ? body_name_check("key", profile->id, error) : STATUS_OK;
+        profile->id != NULL ? form_name_check("key", profile->id, error) : STATUS_OK;
     if (status == STATUS_OK && profile->email != NULL)
-        status = body_name_check(words->email, profile->email, error);
+        status = form_name_check(words->email, profile->email, error);
     if (status)
         return status;
-    if (profile->name[0] == '\0' || strlen(profile->name) > NAME_MAX_BYTES)
-        return error_set(error, STATUS_INVALID, "name must have 1 to 256 characters");
-    if (profile->description != NULL && strlen(profile->description) > DESCRIPTION_MAX_BYTES)
-        return error_set(error, STATUS_INVALID, "description must have at most 1024 characters");
     if (profile->email != NULL && (at == NULL || at == profile->email))
         return error_set(error, STATUS_INVALID, "%s must be an address", words->email);
     if (profile->currency != NULL && !is_currency(profile->currency))
@@ -180,31 +194,25 @@ customer_json_read(
     struct customer_profile *out,
     struct error *error)
 {
-    struct json *root;
-    struct customer_profile profile = {0};
-    enum status status = body_object(body, arena, &root, error);
+    struct wish wish = {.key = NULL};
+    enum status status = wish_read(body, words, arena, &wish, error);
+    if (status)
+        return status;
+    struct customer_profile profile = {
+        .id = wish.key,
+        .name = wish.name,
+        .description = wish.description,
+        .email = wish.email,
+        .currency = wish.currency,
+    };
+    status = texts_check(&profile, words, error);
     if (status == STATUS_OK)
-        status = members_check(root, words, error);
+        status = subjects_read_from(wish.attribution, words, arena, &profile, error);
     if (status == STATUS_OK)
-        status = body_text(root, "key", false, arena, &profile.id, error);
-    if (status == STATUS_OK)
-        status = body_text(root, "name", true, arena, &profile.name, error);
-    if (status == STATUS_OK)
-        status = body_text(root, "description", false, arena, &profile.description, error);
-    if (status == STATUS_OK)
-        status = body_text(root, words->email, false, arena, &profile.email, error);
-    if (status == STATUS_OK)
-        status = body_text(root, "currency", false, arena, &profile.currency, error);
-    if (status == STATUS_OK)
-        status = texts_check(&profile, words, error);
-    if (status == STATUS_OK)
-        status = subjects_read_from(root, words, arena, &profile, error);
-    if (status == STATUS_OK)
-        status = address_read(root, words, arena, &profile, error);
-    const struct json *metadata = status ? NULL : body_member(root, words->metadata);
-    if (metadata != NULL) {
-        status = body_strings_check(metadata, words->metadata, error);
-        profile.metadata = body_print(metadata, arena);
+        status = address_read(wish.address, words, arena, &profile, error);
+    if (status == STATUS_OK && wish.metadata != NULL) {
+        status = form_strings_check(wish.metadata, words->metadata, error);
+        profile.metadata = form_print(wish.metadata, arena);
     }
     *out = profile;
     return status;
@@ -213,29 +221,19 @@ customer_json_read(
 // --- writing ---
 
 static void
-member_text(struct json_out *out, const char *key, const char *text)
+text_write(struct json_out *out, const char *key, const char *text)
 {
-    if (text == NULL)
-        return;
-    json_key(out, key);
-    json_text(out, text);
+    if (text != NULL)
+        member_text(out, key, text);
 }
 
 static void
-member_raw(struct json_out *out, const char *key, const char *json)
+raw_write(struct json_out *out, const char *key, const char *json)
 {
     if (json == NULL)
         return;
     json_key(out, key);
     json_raw(out, json);
-}
-
-static void
-member_time(struct json_out *out, const char *key, int64_t time_ns)
-{
-    char text[CLOCK_TEXT_MAX];
-    (void)clock_print(time_ns, text);
-    member_text(out, key, text);
 }
 
 static void
@@ -270,17 +268,17 @@ customer_json_write(
     struct json_out *out)
 {
     json_begin(out, '{');
-    member_text(out, "id", profile->id);
-    member_text(out, "key", profile->id);
-    member_text(out, "name", profile->name != NULL ? profile->name : profile->id);
-    member_text(out, "description", profile->description);
-    member_raw(out, words->metadata, profile->metadata);
+    text_write(out, "id", profile->id);
+    text_write(out, "key", profile->id);
+    text_write(out, "name", profile->name != NULL ? profile->name : profile->id);
+    text_write(out, "description", profile->description);
+    raw_write(out, words->metadata, profile->metadata);
     json_key(out, words->attribution);
     json_begin(out, '{');
-    member_raw(out, words->subject_keys, profile->subjects_json);
+    raw_write(out, words->subject_keys, profile->subjects_json);
     json_end(out, '}');
-    member_text(out, words->email, profile->email);
-    member_text(out, "currency", profile->currency);
+    text_write(out, words->email, profile->email);
+    text_write(out, "currency", profile->currency);
     address_write(profile->billing_address, words, arena, out);
     member_time(out, words->created, profile->created_ns);
     member_time(out, words->updated, profile->updated_ns);
@@ -288,6 +286,28 @@ customer_json_write(
 }
 
 // --- subjects ---
+
+struct subject_wish {
+    const char *key, *display_name, *stripe_customer_id;
+    const struct json *metadata;
+};
+
+// The periods are OpenMeter's old way to entitlements; its server drops them too.
+// clang-format off
+static const struct form_row SUBJECT_ROWS[] = {
+    {"key", FORM_TEXT, offsetof(struct subject_wish, key), FORM_NAME_MAX, true},
+    {"displayName", FORM_ANY_TEXT, offsetof(struct subject_wish, display_name), 0, false},
+    {"metadata", FORM_OBJECT, offsetof(struct subject_wish, metadata), 0, false},
+    {"stripeCustomerId", FORM_TEXT, offsetof(struct subject_wish, stripe_customer_id), 0, false},
+    {.name = "currentPeriodStart", .type = FORM_IGNORED},
+    {.name = "currentPeriodEnd", .type = FORM_IGNORED},
+    {.name = "id", .type = FORM_IGNORED},
+    {.name = "createdAt", .type = FORM_IGNORED},
+    {.name = "updatedAt", .type = FORM_IGNORED},
+    {.name = "deletedAt", .type = FORM_IGNORED},
+    {.name = NULL},
+};
+// clang-format on
 
 enum status
 subject_json_read(
@@ -297,41 +317,21 @@ subject_json_read(
     unsigned *out_members,
     struct error *error)
 {
-    // The periods are OpenMeter's old way to entitlements; its server drops them too.
-    static const char *const allowed[] = {
-        "key",
-        "displayName",
-        "metadata",
-        "stripeCustomerId",
-        "currentPeriodStart",
-        "currentPeriodEnd",
-        "id",
-        "createdAt",
-        "updatedAt",
-        "deletedAt",
-        NULL};
-    struct subject subject = {0};
-    if (object->type != JSON_OBJECT)
-        return error_set(error, STATUS_INVALID, "a subject must be an object");
-    const struct json *metadata = body_member(object, "metadata");
-    enum status status = body_members(object, allowed, error);
+    struct subject_wish wish = {.key = NULL};
+    enum status status = form_object_read(object, SUBJECT_ROWS, arena, &wish, error);
     if (status == STATUS_OK)
-        status = body_text(object, "key", true, arena, &subject.key, error);
-    if (status == STATUS_OK)
-        status = body_name_check("key", subject.key, error);
-    if (status == STATUS_OK)
-        status = body_text(object, "displayName", false, arena, &subject.display_name, error);
-    if (status == STATUS_OK)
-        status =
-            body_text(object, "stripeCustomerId", false, arena, &subject.stripe_customer_id, error);
+        status = form_name_check("key", wish.key, error);
     if (status)
         return status;
-    if (subject.stripe_customer_id != NULL && strncmp(subject.stripe_customer_id, "cus_", 4) != 0)
+    const char *stripe = wish.stripe_customer_id;
+    if (stripe != NULL && strncmp(stripe, "cus_", 4) != 0)
         return error_set(error, STATUS_INVALID, "stripeCustomerId must begin with cus_");
-    if (metadata != NULL && metadata->type != JSON_OBJECT)
-        return error_set(error, STATUS_INVALID, "metadata must be an object");
-    subject.metadata = metadata != NULL ? body_print(metadata, arena) : NULL;
-    *out = subject;
+    *out = (struct subject){
+        .key = wish.key,
+        .display_name = wish.display_name,
+        .stripe_customer_id = stripe,
+        .metadata = wish.metadata != NULL ? form_print(wish.metadata, arena) : NULL,
+    };
     *out_members = (json_member(object, "displayName") != NULL ? SUBJECT_NAME : 0U) |
                    (json_member(object, "stripeCustomerId") != NULL ? SUBJECT_STRIPE : 0U) |
                    (json_member(object, "metadata") != NULL ? SUBJECT_METADATA : 0U);
@@ -342,11 +342,11 @@ void
 subject_json_write(const struct subject *subject, struct json_out *out)
 {
     json_begin(out, '{');
-    member_text(out, "id", subject->key);
-    member_text(out, "key", subject->key);
-    member_text(out, "displayName", subject->display_name);
-    member_text(out, "stripeCustomerId", subject->stripe_customer_id);
-    member_raw(out, "metadata", subject->metadata);
+    text_write(out, "id", subject->key);
+    text_write(out, "key", subject->key);
+    text_write(out, "displayName", subject->display_name);
+    text_write(out, "stripeCustomerId", subject->stripe_customer_id);
+    raw_write(out, "metadata", subject->metadata);
     member_time(out, "createdAt", subject->created_ns);
     member_time(out, "updatedAt", subject->updated_ns);
     json_end(out, '}');

@@ -1,6 +1,6 @@
 #include "api/event_filter.h"
 
-#include "api/body.h"
+#include "api/form.h"
 #include "api/param.h"
 #include "base/assert.h"
 #include "ledger/usage_filter.h"
@@ -34,26 +34,44 @@ invalid(const struct reading *reading, const char *text)
     return error_set(reading->error, STATUS_INVALID, "filter: %s %s", reading->member, text);
 }
 
+enum { WISH_TEXTS = 4 };
+
+// The filter's members; NULL: not given.
+struct wish {
+    const struct json *texts[WISH_TEXTS];
+    const struct json *customer, *time, *arrival;
+};
+
+static const struct form_row WISH_ROWS[] = {
+  // The texts first.
+    {"id",                  FORM_VALUE, offsetof(struct wish, texts[0]), 0, false},
+    {"source", FORM_VALUE, offsetof(struct wish, texts[1]), 0, false},
+    {"subject",                    FORM_VALUE, offsetof(struct wish, texts[2]), 0, false},
+    {"type",                     FORM_VALUE, offsetof(struct wish, texts[3]), 0, false},
+    {"customerId",           FORM_VALUE, offsetof(struct wish, customer), 0, false},
+    {"time",            FORM_VALUE, offsetof(struct wish, time), 0, false},
+    {"ingestedAt",                FORM_VALUE, offsetof(struct wish, arrival), 0, false},
+    {.name = NULL            },
+};
+
 // --- texts ---
 
 static enum status
 texts_read(
-    const struct json *root, struct arena *arena, struct event_filter *out, struct error *error)
+    const struct wish *wish, struct arena *arena, struct event_filter *out, struct error *error)
 {
     scoped(buffer_done) struct buffer text = {0};
-    static const char *const names[] = {"id", "source", "subject", "type"};
     const struct usage_filter *filter = NULL;
     struct meter meter = {.key = "event", .dimensions_count = TEXTS};
     for (size_t i = 0; i < TEXTS; i++)
         meter.dimensions[i].name = TEXT_NAMES[i];
     struct json_out json = json_out_to(&text);
     json_begin(&json, '{');
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const struct json *member = body_member(root, names[i]);
-        if (member == NULL)
+    for (size_t i = 0; i < WISH_TEXTS; i++) {
+        if (wish->texts[i] == NULL)
             continue;
-        json_key(&json, names[i]);
-        body_copy(member, arena, &json);
+        json_key(&json, WISH_ROWS[i].name);
+        form_copy(wish->texts[i], arena, &json);
     }
     json_end(&json, '}');
     enum status status = usage_filter_parse(
@@ -147,14 +165,13 @@ time_node_read(
 
 static enum status
 time_read(
-    const struct json *root,
+    const struct json *object,
     const char *member,
     struct arena *arena,
     const struct event_time_filter **out,
     struct error *error)
 {
     const struct reading reading = {arena, member, error};
-    const struct json *object = body_member(root, member);
     if (object == NULL)
         return STATUS_OK;
     struct event_time_filter *node = arena_new(arena, struct event_time_filter);
@@ -202,13 +219,12 @@ time_least(const struct event_time_filter *filter)
 
 static enum status
 customers_read(
-    const struct json *root, struct arena *arena, struct event_filter *out, struct error *error)
+    const struct json *object, struct arena *arena, struct event_filter *out, struct error *error)
 {
     const struct reading reading = {arena, "customerId", error};
-    const struct json *object = body_member(root, "customerId");
     if (object == NULL)
         return STATUS_OK;
-    const struct json *list = body_member(object, "$in");
+    const struct json *list = form_member(object, "$in");
     if (list == NULL || object->count != 1 || list->type != JSON_ARRAY ||
         list->count > EVENT_FILTER_CUSTOMERS_MAX)
         return invalid(&reading, "must be {\"$in\": [...]} with at most 100 ids");
@@ -226,24 +242,21 @@ enum status
 event_filter_parse(
     struct bytes json, struct arena *arena, struct event_filter *out, struct error *error)
 {
-    static const char *const members[] = {
-        "id", "source", "subject", "type", "customerId", "time", "ingestedAt", NULL};
+    struct wish wish = {.time = NULL};
     struct json *root;
     *out = (struct event_filter){.from_ns = INT64_MIN};
     enum status status = json_parse(json, NULL, arena, &root, error);
-    if (status == STATUS_OK && root->type != JSON_OBJECT)
-        status = error_set(error, STATUS_INVALID, "must be an object");
     if (status == STATUS_OK)
-        status = body_members(root, members, error);
+        status = form_object_read(root, WISH_ROWS, arena, &wish, error);
     if (status)
         return error_prefix(error, "filter");
-    status = texts_read(root, arena, out, error);
+    status = texts_read(&wish, arena, out, error);
     if (status == STATUS_OK)
-        status = customers_read(root, arena, out, error);
+        status = customers_read(wish.customer, arena, out, error);
     if (status == STATUS_OK)
-        status = time_read(root, "time", arena, &out->time, error);
+        status = time_read(wish.time, "time", arena, &out->time, error);
     if (status == STATUS_OK)
-        status = time_read(root, "ingestedAt", arena, &out->arrival, error);
+        status = time_read(wish.arrival, "ingestedAt", arena, &out->arrival, error);
     if (status == STATUS_OK && out->time != NULL)
         out->from_ns = time_least(out->time);
     return status;

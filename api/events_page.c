@@ -2,7 +2,7 @@
 
 #include "api/api.h"
 #include "api/json_unpack.h"
-#include "base/clock.h"
+#include "api/member.h"
 #include "billing/store.h"
 
 // The subjects of the filter's customers, in one list.
@@ -74,32 +74,15 @@ events_page_ask(struct call *call, struct events_page *page, struct error *error
     return status;
 }
 
-static void
-member_time(struct json_out *out, const char *key, int64_t time_ns)
-{
-    char text[CLOCK_TEXT_MAX];
-    (void)clock_print(time_ns, text);
-    json_key(out, key);
-    json_text(out, text);
-}
-
-static void
-member_string(struct json_out *out, const char *key, struct bytes text)
-{
-    json_key(out, key);
-    json_string(out, text);
-}
-
 void
 event_json_write(const struct entry *entry, struct json_out *out)
 {
     json_begin(out, '{');
-    member_string(out, "id", entry->id);
-    member_string(out, "source", entry->source);
-    json_key(out, "specversion");
-    json_text(out, "1.0");
-    member_string(out, "type", entry->type);
-    member_string(out, "subject", entry->subject);
+    member_bytes(out, "id", entry->id);
+    member_bytes(out, "source", entry->source);
+    member_text(out, "specversion", "1.0");
+    member_bytes(out, "type", entry->type);
+    member_bytes(out, "subject", entry->subject);
     member_time(out, "time", entry->time_ns);
     json_key(out, "data");
     json_unpack_pairs(entry->properties, entry->properties_count, out);

@@ -20,16 +20,17 @@ refuse(const struct json *at, const char *member, const char *what, struct error
 }
 
 static const char *
-text_take(const struct json *value, uint32_t size_max, struct arena *arena, const char **out)
+text_take(
+    const struct json *value, const struct form_row *row, struct arena *arena, const char **out)
 {
     if (value->type != JSON_STRING)
         return "must be a string";
-    if (value->text.size == 0)
+    if (value->text.size == 0 && row->type == FORM_TEXT)
         return "must not be empty";
-    if (memchr(value->text.data, '\0', value->text.size) != NULL)
+    if (value->text.size > 0 && memchr(value->text.data, '\0', value->text.size) != NULL)
         return "must not hold U+0000";
-    if (value->text.size > size_max)
-        return arena_format(arena, "must have at most %u bytes", size_max);
+    if (row->size_max > 0 && value->text.size > row->size_max)
+        return arena_format(arena, "must have at most %u bytes", row->size_max);
     *out = arena_text_of(arena, value->text);
     return NULL;
 }
@@ -63,7 +64,8 @@ member_take(
     const struct json *value, const struct form_row *row, struct arena *arena, uint8_t *place)
 {
     switch (row->type) {
-    case FORM_TEXT: return text_take(value, row->size_max, arena, (void *)place);
+    case FORM_TEXT:
+    case FORM_ANY_TEXT: return text_take(value, row, arena, (void *)place);
     case FORM_TIME: return time_take(value, (void *)place);
     case FORM_NUMBER: return number_take(value, (void *)place);
     case FORM_OBJECT:
@@ -74,6 +76,8 @@ member_take(
         if (value->type != JSON_ARRAY)
             return "must be a list";
         break;
+    case FORM_VALUE: break;
+    case FORM_IGNORED: return NULL;
     }
     const struct json **tree = (void *)place;
     *tree = value;
@@ -118,6 +122,14 @@ form_object_read(
 }
 
 enum status
+form_parse(struct bytes body, struct arena *arena, struct json **out, struct error *error)
+{
+    const struct json_limits limits = {.size_max = body.size + 1};
+    enum status status = json_parse(body, &limits, arena, out, error);
+    return status ? error_prefix(error, "the body cannot be read") : STATUS_OK;
+}
+
+enum status
 form_read(
     struct bytes body,
     const struct form_row *rows,
@@ -126,9 +138,66 @@ form_read(
     struct error *error)
 {
     struct json *root;
-    const struct json_limits limits = {.size_max = body.size + 1};
-    enum status status = json_parse(body, &limits, arena, &root, error);
-    if (status)
-        return error_prefix(error, "the body cannot be read");
-    return form_object_read(root, rows, arena, out, error);
+    enum status status = form_parse(body, arena, &root, error);
+    return status ? status : form_object_read(root, rows, arena, out, error);
+}
+
+// --- what rows do not say ---
+
+const struct json *
+form_member(const struct json *object, const char *name)
+{
+    const struct json *member = json_member(object, name);
+    return member != NULL && member->type != JSON_NULL ? member : NULL;
+}
+
+enum status
+form_name_check(const char *name, const char *text, struct error *error)
+{
+    size_t size = strlen(text);
+    if (size == 0 || size > FORM_NAME_MAX)
+        return error_set(error, STATUS_INVALID, "%s must have 1 to %d bytes", name, FORM_NAME_MAX);
+    for (const char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            return error_set(error, STATUS_INVALID, "%s must not hold control characters", name);
+    return STATUS_OK;
+}
+
+enum status
+form_strings_check(const struct json *object, const char *name, struct error *error)
+{
+    bool is_fit = object->type == JSON_OBJECT || object->type == JSON_NULL;
+    for (const struct json *item = object->first; is_fit && item != NULL; item = item->next)
+        is_fit = item->type == JSON_STRING && item->text.size <= FORM_STRING_MAX &&
+                 memchr(item->text.data, '\0', item->text.size) == NULL;
+    return is_fit ? STATUS_OK
+                  : error_set(error, STATUS_INVALID, "%s must be an object of strings", name);
+}
+
+void
+form_copy(const struct json *value, struct arena *arena, struct json_out *out)
+{
+    switch (value->type) {
+    case JSON_NULL: json_null(out); return;
+    case JSON_BOOL: json_bool(out, value->boolean); return;
+    case JSON_NUMBER: json_raw(out, arena_text_of(arena, value->text)); return;
+    case JSON_STRING: json_string(out, value->text); return;
+    case JSON_ARRAY: json_begin(out, '['); break;
+    case JSON_OBJECT: json_begin(out, '{'); break;
+    }
+    for (const struct json *item = value->first; item != NULL; item = item->next) {
+        if (value->type == JSON_OBJECT)
+            json_key_bytes(out, item->key);
+        form_copy(item, arena, out);
+    }
+    json_end(out, value->type == JSON_ARRAY ? ']' : '}');
+}
+
+const char *
+form_print(const struct json *value, struct arena *arena)
+{
+    scoped(buffer_done) struct buffer text = {0};
+    struct json_out out = json_out_to(&text);
+    form_copy(value, arena, &out);
+    return arena_text_of(arena, buffer_view(&text));
 }

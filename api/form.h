@@ -16,11 +16,14 @@
 #include "base/json.h"
 
 enum form_type {
-    FORM_TEXT,    // const char *: not empty, without NUL, at most size_max bytes
-    FORM_TIME,    // struct form_time: a date-time of RFC 3339
-    FORM_NUMBER,  // struct form_number: a JSON number, or a string with one; all digits kept
-    FORM_OBJECT,  // const struct json *
-    FORM_LIST,    // const struct json *
+    FORM_TEXT,      // const char *: not empty, without NUL
+    FORM_ANY_TEXT,  // likewise, and may be empty
+    FORM_TIME,      // struct form_time: a date-time of RFC 3339
+    FORM_NUMBER,    // struct form_number: a JSON number, or a string with one; all digits kept
+    FORM_OBJECT,    // const struct json *
+    FORM_LIST,      // const struct json *
+    FORM_VALUE,     // const struct json *: whatever it is
+    FORM_IGNORED,   // nothing: what our answers say and a client sends back
 };
 
 struct form_time {
@@ -37,7 +40,7 @@ struct form_row {
     const char *name;  // NULL ends the rows
     enum form_type type;
     uint32_t offset;
-    uint32_t size_max;  // of a FORM_TEXT
+    uint32_t size_max;  // of a text, in bytes; 0: as the body has it
     bool is_required;
 };
 
@@ -47,6 +50,9 @@ enum status form_read(
     struct arena *arena,
     void *out,
     struct error *error) CHECKED;
+// The body's value, for form_object_read.
+enum status
+form_parse(struct bytes body, struct arena *arena, struct json **out, struct error *error) CHECKED;
 // One object of a body: error says where in the body it is.
 enum status form_object_read(
     const struct json *object,
@@ -54,3 +60,18 @@ enum status form_object_read(
     struct arena *arena,
     void *out,
     struct error *error) CHECKED;
+
+// --- what rows do not say ---
+
+// NULL: absent or null.
+const struct json *form_member(const struct json *object, const char *name);
+// The names of customers and subjects: 1 to 255 bytes without control characters.
+enum { FORM_NAME_MAX = 255 };
+enum status form_name_check(const char *name, const char *text, struct error *error) CHECKED;
+// An object of strings, or null.
+enum { FORM_STRING_MAX = 4096 };
+enum status
+form_strings_check(const struct json *object, const char *name, struct error *error) CHECKED;
+// Any JSON value as text again, numbers with their digits.
+const char *form_print(const struct json *value, struct arena *arena);
+void form_copy(const struct json *value, struct arena *arena, struct json_out *out);

@@ -1,10 +1,9 @@
 #include "api/meter_json.h"
 
-#include "api/body.h"
-#include "api/param.h"
+#include "api/form.h"
+#include "api/member.h"
 #include "api/ulid.h"
 #include "base/assert.h"
-#include "base/clock.h"
 #include "base/hash.h"
 
 #include <string.h>
@@ -20,6 +19,7 @@ const struct meter_words METER_V1 = {
     .metadata = "metadata",
     .created = "createdAt",
     .updated = "updatedAt",
+    .deleted = "deletedAt",
     .is_upper = true,
 };
 const struct meter_words METER_V3 = {
@@ -31,23 +31,52 @@ const struct meter_words METER_V3 = {
     .metadata = "labels",
     .created = "created_at",
     .updated = "updated_at",
+    .deleted = "deleted_at",
     .is_name_required = true,
 };
 
+// What a body says of a meter.
+struct wish {
+    const char *key, *name, *description, *aggregation, *event_type, *value_property;
+    struct form_time events_from;
+    const struct json *metadata, *dimensions;
+};
+
+// is_new: what must be there, is. What our answers say besides is not looked at.
 static enum status
-body_parse(
-    struct bytes body,
-    const char *const *allowed,
+wish_read(
+    const struct json *root,
+    const struct meter_words *words,
+    bool is_new,
     struct arena *arena,
-    struct json **out,
+    struct wish *out,
     struct error *error)
 {
-    enum status status = body_object(body, arena, out, error);
-    return status ? status : body_members(*out, allowed, error);
+    const bool has_name = is_new && words->is_name_required;
+    // clang-format off
+    const struct form_row rows[] = {
+        {words->key, FORM_TEXT, offsetof(struct wish, key), 0, is_new},
+        {words->event_type, FORM_TEXT, offsetof(struct wish, event_type), 0, is_new},
+        {words->events_from, FORM_TIME, offsetof(struct wish, events_from), 0, false},
+        {"name", FORM_TEXT, offsetof(struct wish, name), 0, has_name},
+        {"description", FORM_ANY_TEXT, offsetof(struct wish, description), 0, false},
+        {words->metadata, FORM_VALUE, offsetof(struct wish, metadata), 0, false},
+        {"aggregation", FORM_TEXT, offsetof(struct wish, aggregation), 0, is_new},
+        {words->value_property, FORM_TEXT, offsetof(struct wish, value_property), 0, false},
+        {words->dimensions, FORM_OBJECT, offsetof(struct wish, dimensions), 0, false},
+        {.name = "id", .type = FORM_IGNORED},
+        {.name = "annotations", .type = FORM_IGNORED},
+        {.name = words->created, .type = FORM_IGNORED},
+        {.name = words->updated, .type = FORM_IGNORED},
+        {.name = words->deleted, .type = FORM_IGNORED},
+        {.name = NULL},
+    };
+    // clang-format on
+    return form_object_read(root, rows, arena, out, error);
 }
 
 static enum status
-path_read(
+path_take(
     const char *name, const char *text, struct arena *arena, const char **out, struct error *error)
 {
     must(text != NULL);
@@ -58,113 +87,93 @@ path_read(
 }
 
 static enum status
-dimensions_read(
+dimension_take(
+    const struct json *item,
+    const struct meter_words *words,
+    struct arena *arena,
+    struct meter *meter,
+    struct error *error)
+{
+    const char *name = arena_text_of(arena, item->key);
+    struct meter_dimension *dimension = &meter->dimensions[meter->dimensions_count++];
+    bool is_text = item->type == JSON_STRING && item->text.size > 0 &&
+                   memchr(item->text.data, '\0', item->text.size) == NULL;
+    dimension->name = name;
+    if (!is_text)
+        return error_set(
+            error, STATUS_INVALID, "%s.%s must be a path: $.%s", words->dimensions, name, name);
+    const char *text = arena_text_of(arena, item->text);
+    enum status status = path_take(words->dimensions, text, arena, &dimension->path, error);
+    if (status)
+        return status;
+    if (meter->value_property != NULL && strcmp(dimension->path, meter->value_property) == 0)
+        return error_set(
+            error, STATUS_INVALID, "%s: %s is the value's own path", words->dimensions, name);
+    return STATUS_OK;
+}
+
+// None replace those of the meter too.
+static enum status
+dimensions_take(
     const struct json *object,
     const struct meter_words *words,
     struct arena *arena,
     struct meter *meter,
     struct error *error)
 {
-    const struct json *group_by = json_member(object, words->dimensions);
-    if (group_by == NULL)
-        return STATUS_OK;
+    enum status status = STATUS_OK;
     meter->dimensions_count = 0;
-    if (group_by->type == JSON_NULL)
-        return STATUS_OK;
-    if (group_by->type != JSON_OBJECT || group_by->count > METER_DIMENSIONS_MAX)
+    if (object != NULL && object->count > METER_DIMENSIONS_MAX)
         return error_set(
             error,
             STATUS_INVALID,
             "%s must be an object of at most %d names and paths",
             words->dimensions,
             METER_DIMENSIONS_MAX);
-    for (const struct json *item = group_by->first; item != NULL; item = item->next) {
-        struct meter_dimension *dimension = &meter->dimensions[meter->dimensions_count++];
-        dimension->name = arena_text_of(arena, item->key);
-        const char *text = NULL;
-        enum status status = body_text(group_by, dimension->name, true, arena, &text, error);
-        if (status == STATUS_OK)
-            status = path_read(words->dimensions, text, arena, &dimension->path, error);
-        if (status)
-            return status;
-        if (meter->value_property != NULL && strcmp(dimension->path, meter->value_property) == 0)
-            return error_set(
-                error,
-                STATUS_INVALID,
-                "%s: %s is the value's own path",
-                words->dimensions,
-                dimension->name);
-    }
-    return STATUS_OK;
+    for (const struct json *item = object != NULL ? object->first : NULL; item != NULL && !status;
+         item = item->next)
+        status = dimension_take(item, words, arena, meter, error);
+    return status;
 }
 
 // Name, description and metadata; what is absent stays.
 static enum status
-facts_read(
-    const struct json *object,
+facts_take(
+    const struct json *root,
+    const struct wish *wish,
     const struct meter_words *words,
     struct arena *arena,
     struct meter *meter,
     struct error *error)
 {
-    const char *name = NULL, *description = NULL;
-    const struct json *metadata = json_member(object, words->metadata);
-    enum status status = body_text(object, "name", false, arena, &name, error);
-    if (status == STATUS_OK)
-        status = body_text(object, "description", false, arena, &description, error);
-    if (status)
-        return status;
-    if (name != NULL && name[0] == '\0')
-        return error_set(error, STATUS_INVALID, "name must have 1 to 256 characters");
-    if (name != NULL)
-        meter->name = name;
-    if (json_member(object, "description") != NULL)
-        meter->description = description;
-    if (metadata == NULL)
+    if (wish->name != NULL)
+        meter->name = wish->name;
+    if (json_member(root, "description") != NULL)
+        meter->description = wish->description;
+    if (json_member(root, words->metadata) == NULL)
         return STATUS_OK;
-    status = body_strings_check(metadata, words->metadata, error);
-    if (status == STATUS_OK)
-        meter->metadata = metadata->type == JSON_NULL ? "{}" : body_print(metadata, arena);
-    return status;
+    meter->metadata = "{}";
+    if (wish->metadata == NULL)
+        return STATUS_OK;
+    meter->metadata = form_print(wish->metadata, arena);
+    return form_strings_check(wish->metadata, words->metadata, error);
 }
 
 static enum status
-value_read(
-    const struct json *object,
+value_take(
+    const struct wish *wish,
     const struct meter_words *words,
     struct arena *arena,
     struct meter *meter,
     struct error *error)
 {
-    const char *name = words->value_property, *value = NULL;
+    const char *name = words->value_property, *value = wish->value_property;
     bool is_count = meter->aggregation == AGGREGATION_COUNT;
-    enum status status = body_text(object, name, false, arena, &value, error);
-    if (status)
-        return status;
     if (is_count && value != NULL)
         return error_set(error, STATUS_INVALID, "%s is not for counts", name);
     if (!is_count && value == NULL)
         return error_set(error, STATUS_INVALID, "%s is required but for counts", name);
-    return is_count ? STATUS_OK : path_read(name, value, arena, &meter->value_property, error);
-}
-
-static enum status
-events_from_read(
-    const struct json *object,
-    const struct meter_words *words,
-    struct arena *arena,
-    struct meter *meter,
-    struct error *error)
-{
-    const char *text = NULL;
-    enum status status = body_text(object, words->events_from, false, arena, &text, error);
-    if (status || text == NULL)
-        return status;
-    status = param_time_text(words->events_from, text, &meter->events_from_ns, error);
-    if (status == STATUS_OK && meter->events_from_ns <= 0)
-        return error_set(
-            error, STATUS_INVALID, "%s must be after the beginning of 1970", words->events_from);
-    return status;
+    return is_count ? STATUS_OK : path_take(name, value, arena, &meter->value_property, error);
 }
 
 static const char *
@@ -186,21 +195,16 @@ aggregation_text(enum aggregation aggregation, const struct meter_words *words, 
 }
 
 static enum status
-aggregation_read(
-    const struct json *object,
+aggregation_take(
+    const struct wish *wish,
     const struct meter_words *words,
     struct arena *arena,
     struct meter *meter,
     struct error *error)
 {
-    const char *text = NULL;
-    enum status status = body_text(object, "aggregation", true, arena, &text, error);
-    if (status)
-        return status;
-    must(text != NULL);
     for (int i = 0; i < AGGREGATION_KINDS; i++) {
         const char *name = aggregation_text((enum aggregation)i, words, arena);
-        if (strcmp(name, text) == 0) {
+        if (strcmp(name, wish->aggregation) == 0) {
             meter->aggregation = (enum aggregation)i;
             return STATUS_OK;
         }
@@ -220,38 +224,24 @@ meter_json_read(
     struct meter *out,
     struct error *error)
 {
-    const char *const allowed[] = {
-        words->key,
-        "name",
-        "description",
-        words->metadata,
-        "aggregation",
-        words->event_type,
-        words->events_from,
-        words->value_property,
-        words->dimensions,
-        NULL};
-    struct meter meter = {0};
     struct json *root;
-    enum status status = body_parse(body, allowed, arena, &root, error);
+    struct wish wish = {.key = NULL};
+    enum status status = form_parse(body, arena, &root, error);
     if (status == STATUS_OK)
-        status = body_text(root, words->key, true, arena, &meter.key, error);
+        status = wish_read(root, words, true, arena, &wish, error);
+    if (status)
+        return status;
+    *out = (struct meter){
+        .key = wish.key, .event_type = wish.event_type, .events_from_ns = wish.events_from.ns};
+    if (wish.events_from.is_given && out->events_from_ns <= 0)
+        return error_set(
+            error, STATUS_INVALID, "%s must be after the beginning of 1970", words->events_from);
+    status = facts_take(root, &wish, words, arena, out, error);
     if (status == STATUS_OK)
-        status = body_text(root, words->event_type, true, arena, &meter.event_type, error);
+        status = aggregation_take(&wish, words, arena, out, error);
     if (status == STATUS_OK)
-        status = events_from_read(root, words, arena, &meter, error);
-    if (status == STATUS_OK)
-        status = facts_read(root, words, arena, &meter, error);
-    if (status == STATUS_OK && words->is_name_required && meter.name == NULL)
-        status = error_set(error, STATUS_INVALID, "name is required");
-    if (status == STATUS_OK)
-        status = aggregation_read(root, words, arena, &meter, error);
-    if (status == STATUS_OK)
-        status = value_read(root, words, arena, &meter, error);
-    if (status == STATUS_OK)
-        status = dimensions_read(root, words, arena, &meter, error);
-    *out = meter;
-    return status;
+        status = value_take(&wish, words, arena, out, error);
+    return status ? status : dimensions_take(wish.dimensions, words, arena, out, error);
 }
 
 // meter_check says what is wrong in our words; a client knows its own.
@@ -274,6 +264,39 @@ meter_json_check(const struct meter *meter, const struct meter_words *words, str
     return status;
 }
 
+// A client may send back all that it was shown, but only some of it changes.
+static enum status
+fixed_check(
+    const struct wish *wish,
+    const struct meter_words *words,
+    struct arena *arena,
+    const struct meter *meter,
+    struct error *error)
+{
+    const char *aggregation = aggregation_text(meter->aggregation, words, arena);
+    const struct {
+        const char *name, *asked, *is;
+    } rows[] = {
+        {words->key,            wish->key,            meter->key           },
+        {words->event_type,     wish->event_type,     meter->event_type    },
+        {"aggregation",         wish->aggregation,    aggregation          },
+        {words->value_property, wish->value_property, meter->value_property},
+    };
+    const struct form_time *from = &wish->events_from;
+    const char *changed = NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].asked != NULL && (rows[i].is == NULL || strcmp(rows[i].asked, rows[i].is) != 0))
+            changed = rows[i].name;
+    if (from->is_given && from->ns != meter->events_from_ns)
+        changed = words->events_from;
+    return changed == NULL ? STATUS_OK
+                           : error_set(
+                                 error,
+                                 STATUS_INVALID,
+                                 "%s of a meter stays as it is: make another meter",
+                                 changed);
+}
+
 enum status
 meter_json_change(
     struct bytes body,
@@ -282,12 +305,18 @@ meter_json_change(
     struct meter *meter,
     struct error *error)
 {
-    const char *const allowed[] = {"name", "description", words->metadata, words->dimensions, NULL};
     struct json *root;
-    enum status status = body_parse(body, allowed, arena, &root, error);
+    struct wish wish = {.key = NULL};
+    enum status status = form_parse(body, arena, &root, error);
     if (status == STATUS_OK)
-        status = facts_read(root, words, arena, meter, error);
-    return status ? status : dimensions_read(root, words, arena, meter, error);
+        status = wish_read(root, words, false, arena, &wish, error);
+    if (status == STATUS_OK)
+        status = fixed_check(&wish, words, arena, meter, error);
+    if (status == STATUS_OK)
+        status = facts_take(root, &wish, words, arena, meter, error);
+    if (status || json_member(root, words->dimensions) == NULL)
+        return status;
+    return dimensions_take(wish.dimensions, words, arena, meter, error);
 }
 
 void
@@ -295,21 +324,6 @@ meter_ulid(const struct meter *meter, char out[ULID_SIZE + 1])
 {
     ulid_write(
         meter->created_ns, hash128(bytes_text(meter->key), (uint64_t)meter->created_ns), out);
-}
-
-static void
-member_text(struct json_out *out, const char *key, const char *text)
-{
-    json_key(out, key);
-    json_text(out, text);
-}
-
-static void
-member_time(struct json_out *out, const char *key, int64_t time_ns)
-{
-    char text[CLOCK_TEXT_MAX];
-    (void)clock_print(time_ns, text);
-    member_text(out, key, text);
 }
 
 void

@@ -14,7 +14,7 @@
 
 struct meter_words {
     const char *key, *event_type, *events_from, *value_property, *dimensions, *metadata;
-    const char *created, *updated;
+    const char *created, *updated, *deleted;
     bool is_upper;          // the aggregation
     bool is_name_required;  // of a new meter
 };
@@ -32,7 +32,7 @@ enum status meter_json_read(
 enum status meter_json_check(
     const struct meter *meter, const struct meter_words *words, struct error *error) CHECKED;
 // The members that may change: name, description, metadata and dimensions; those that are absent
-// stay.
+// stay. The others may be given as they are.
 enum status meter_json_change(
     struct bytes body,
     const struct meter_words *words,

@@ -1,6 +1,6 @@
 #include "api/question.h"
 
-#include "api/body.h"
+#include "api/form.h"
 #include "api/param.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -320,7 +320,7 @@ filters_from_body(
     if (status || !has_advanced)
         return status;
     // The filter's reader takes text.
-    return usage_filter_parse(bytes_text(body_print(advanced, arena)), arena, &out->filter, error);
+    return usage_filter_parse(bytes_text(form_print(advanced, arena)), arena, &out->filter, error);
 }
 
 enum status

@@ -1,6 +1,6 @@
 #include "api/question_v3.h"
 
-#include "api/body.h"
+#include "api/form.h"
 #include "api/param.h"
 #include "base/zone.h"
 
@@ -8,7 +8,7 @@
 
 enum { GROUP_BY_MAX = 100, FILTERS_MAX = 10, FILTER_DEPTH_MAX = 2, VALUES_MAX = 1000 };
 
-static const char GROUP_BY[] = "group_by_dimensions";
+#define GROUP_BY "group_by_dimensions"
 static const char SUBJECT[] = "subject";
 static const char CUSTOMER[] = "customer_id";
 
@@ -28,26 +28,10 @@ refuse(const struct reading *reading, const char *code, const char *field, const
     return error_set(reading->error, STATUS_INVALID, "%s %s", field, text);
 }
 
-static enum status
-time_take(
-    const struct reading *reading,
-    const struct json *root,
-    const char *name,
-    bool *out_has,
-    int64_t *out_ns)
-{
-    const char *text = NULL;
-    enum status status = body_text(root, name, false, reading->arena, &text, reading->error);
-    if (status || text == NULL)
-        return status;
-    *out_has = true;
-    return param_time_text(name, text, out_ns, reading->error);
-}
-
 // --- windows ---
 
 static enum status
-granularity_take(const struct reading *reading, const struct json *root)
+granularity_take(const struct reading *reading, const struct json *granularity)
 {
     static const struct {
         const char *text, *name;
@@ -58,7 +42,6 @@ granularity_take(const struct reading *reading, const struct json *root)
         {"P1D",  "DAY",    USAGE_WINDOW_DAY   },
         {"P1M",  "MONTH",  USAGE_WINDOW_MONTH },
     };
-    const struct json *granularity = body_member(root, "granularity");
     if (granularity == NULL)
         return STATUS_OK;
     for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
@@ -72,15 +55,13 @@ granularity_take(const struct reading *reading, const struct json *root)
 }
 
 static enum status
-zone_take(const struct reading *reading, const struct json *root)
+zone_take(const struct reading *reading)
 {
     scoped(zone_close) struct zone *zone = NULL;
     struct question *out = reading->out;
     struct error ignored;
-    enum status status =
-        body_text(root, "time_zone", false, reading->arena, &out->zone, reading->error);
-    if (status || out->zone == NULL)
-        return status;
+    if (out->zone == NULL)
+        return STATUS_OK;
     return zone_open(bytes_text(out->zone), &zone, &ignored) == STATUS_OK
                ? STATUS_OK
                : refuse(
@@ -106,9 +87,8 @@ is_reserved(const char *name)
 }
 
 static enum status
-group_by_take(const struct reading *reading, const struct json *root)
+group_by_take(const struct reading *reading, const struct json *list)
 {
-    const struct json *list = body_member(root, GROUP_BY);
     if (list == NULL)
         return STATUS_OK;
     if (list->type != JSON_ARRAY || list->count > GROUP_BY_MAX)
@@ -331,16 +311,17 @@ dimensions_take(const struct reading *reading, const struct json *dimensions)
 }
 
 static enum status
-filters_take(const struct reading *reading, const struct json *root)
+filters_take(const struct reading *reading, const struct json *filters)
 {
-    static const char *const allowed[] = {"dimensions", NULL};
-    const struct json *filters = body_member(root, "filters");
+    static const struct form_row rows[] = {
+        {.name = "dimensions", .type = FORM_VALUE},
+        {.name = NULL                   },
+    };
+    const struct json *dimensions = NULL;
     if (filters == NULL)
         return STATUS_OK;
-    if (filters->type != JSON_OBJECT)
-        return error_set(reading->error, STATUS_INVALID, "filters must be an object");
-    enum status status = body_members(filters, allowed, reading->error);
-    const struct json *dimensions = body_member(filters, "dimensions");
+    enum status status =
+        form_object_read(filters, rows, reading->arena, &dimensions, reading->error);
     if (status || dimensions == NULL)
         return status;
     if (dimensions->type != JSON_OBJECT || dimensions->count > FILTERS_MAX)
@@ -354,6 +335,22 @@ filters_take(const struct reading *reading, const struct json *root)
 
 // --- the whole ---
 
+struct wish {
+    struct form_time from, to;
+    const char *zone;
+    const struct json *granularity, *group_by, *filters;
+};
+
+static const struct form_row WISH_ROWS[] = {
+    {"from",                FORM_TIME, offsetof(struct wish, from), 0, false},
+    {"to", FORM_TIME, offsetof(struct wish, to), 0, false},
+    {"granularity",                    FORM_VALUE, offsetof(struct wish, granularity), 0, false},
+    {"time_zone",                     FORM_ANY_TEXT, offsetof(struct wish, zone), 0, false},
+    {GROUP_BY,            FORM_VALUE, offsetof(struct wish, group_by), 0, false},
+    {"filters",                  FORM_OBJECT, offsetof(struct wish, filters), 0, false},
+    {.name = NULL               },
+};
+
 enum status
 question_from_v3(
     struct bytes body,
@@ -363,26 +360,24 @@ question_from_v3(
     struct question_fault *out_fault,
     struct error *error)
 {
-    static const char *const allowed[] = {
-        "from", "to", "granularity", "time_zone", GROUP_BY, "filters", NULL};
     const struct reading reading = {meter, arena, out, out_fault, error};
-    struct json *root;
+    struct wish wish = {.zone = NULL};
     question_begin(arena, out);
-    enum status status = body_object(body, arena, &root, error);
+    enum status status = form_read(body, WISH_ROWS, arena, &wish, error);
+    if (status)
+        return status;
+    out->zone = wish.zone;
+    out->has_from = wish.from.is_given;
+    out->from_ns = out->has_from ? wish.from.ns : out->from_ns;
+    out->has_to = wish.to.is_given;
+    out->to_ns = out->has_to ? wish.to.ns : out->to_ns;
+    status = granularity_take(&reading, wish.granularity);
     if (status == STATUS_OK)
-        status = body_members(root, allowed, error);
+        status = zone_take(&reading);
     if (status == STATUS_OK)
-        status = time_take(&reading, root, "from", &out->has_from, &out->from_ns);
+        status = group_by_take(&reading, wish.group_by);
     if (status == STATUS_OK)
-        status = time_take(&reading, root, "to", &out->has_to, &out->to_ns);
-    if (status == STATUS_OK)
-        status = granularity_take(&reading, root);
-    if (status == STATUS_OK)
-        status = zone_take(&reading, root);
-    if (status == STATUS_OK)
-        status = group_by_take(&reading, root);
-    if (status == STATUS_OK)
-        status = filters_take(&reading, root);
+        status = filters_take(&reading, wish.filters);
     if (status == STATUS_OK && out->is_by_customer && out->customers.count == 0)
         status = refuse(
             &reading, "invalid_group_by", GROUP_BY, "takes customer_id only with a filter of it");

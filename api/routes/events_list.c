@@ -2,19 +2,11 @@
 
 #include "api/call.h"
 #include "api/events_page.h"
+#include "api/member.h"
 #include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
 #include "client/encode.h"
-
-static void
-member_time(struct json_out *out, const char *key, int64_t time_ns)
-{
-    char text[CLOCK_TEXT_MAX];
-    (void)clock_print(time_ns, text);
-    json_key(out, key);
-    json_text(out, text);
-}
 
 static void
 row_write(const struct events_row *row, const char *customer, struct json_out *out)
@@ -23,14 +15,12 @@ row_write(const struct events_row *row, const char *customer, struct json_out *o
     json_key(out, "event");
     event_json_write(&row->entry, out);
     if (customer != NULL) {
-        json_key(out, "customerId");
-        json_text(out, customer);
+        member_text(out, "customerId", customer);
     }
     member_time(out, "ingestedAt", row->arrival_ns);
     member_time(out, "storedAt", row->arrival_ns);
     if (row->validation_error != NULL) {
-        json_key(out, "validationError");
-        json_text(out, row->validation_error);
+        member_text(out, "validationError", row->validation_error);
     }
     json_end(out, '}');
 }
@@ -168,8 +158,7 @@ events_v2_get(struct call *call)
     json_key(out, "items");
     rows_write(&page, out);
     if (page.result.next != NULL) {
-        json_key(out, "nextCursor");
-        json_text(out, page.result.next);
+        member_text(out, "nextCursor", page.result.next);
     }
     json_end(out, '}');
 }

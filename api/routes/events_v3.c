@@ -3,6 +3,7 @@
 
 #include "api/call.h"
 #include "api/events_page.h"
+#include "api/member.h"
 #include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
@@ -296,15 +297,6 @@ page_take(struct call *call, struct events_page *out, struct error *error)
     return status;
 }
 
-static void
-member_time(struct json_out *out, const char *key, int64_t time_ns)
-{
-    char text[CLOCK_TEXT_MAX];
-    (void)clock_print(time_ns, text);
-    json_key(out, key);
-    json_text(out, text);
-}
-
 // A line is an error.
 static void
 errors_write(const char *lines, struct json_out *out)
@@ -314,8 +306,7 @@ errors_write(const char *lines, struct json_out *out)
     while (*lines != '\0') {
         const char *end = strchrnul(lines, '\n');
         json_begin(out, '{');
-        json_key(out, "code");
-        json_text(out, "invalid_event");
+        member_text(out, "code", "invalid_event");
         json_key(out, "message");
         json_string(out, bytes_of(lines, (size_t)(end - lines)));
         json_end(out, '}');
@@ -333,8 +324,7 @@ row_write(const struct events_row *row, const char *customer, struct json_out *o
     if (customer != NULL) {
         json_key(out, "customer");
         json_begin(out, '{');
-        json_key(out, "id");
-        json_text(out, customer);
+        member_text(out, "id", customer);
         json_end(out, '}');
     }
     member_time(out, "ingested_at", row->arrival_ns);
@@ -367,8 +357,7 @@ events_v3_get(struct call *call)
     json_begin(out, '{');
     json_key(out, "page");
     json_begin(out, '{');
-    json_key(out, "next");
-    json_text(out, page.result.next);
+    member_text(out, "next", page.result.next);
     json_key(out, "previous");
     json_null(out);
     json_key(out, "size");

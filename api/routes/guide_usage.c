@@ -1,11 +1,10 @@
 // /api/customers/{customer}/usage: the integration guide's way to report usage and to look at it.
 
 #include "api/api.h"
-#include "api/body.h"
 #include "api/call.h"
 #include "api/cdp_map.h"
+#include "api/form.h"
 #include "api/json_pack.h"
-#include "api/param.h"
 #include "api/routes.h"
 #include "api/ulid.h"
 #include "base/clock.h"
@@ -51,7 +50,7 @@ subject_find_of(struct call *call, const char *customer, const char **out, struc
 static enum status
 quantity_read(const struct json *data, struct arena *arena, const char **out, struct error *error)
 {
-    const struct json *quantity = data != NULL ? body_member(data, "quantity") : NULL;
+    const struct json *quantity = data != NULL ? form_member(data, "quantity") : NULL;
     struct decimal value;
     bool is_rounded = false;
     *out = "1";
@@ -87,52 +86,40 @@ data_read(
     return STATUS_OK;
 }
 
-static enum status
-text_bound(const char *name, const char *text, size_t size_max, struct error *error)
-{
-    size_t size = strlen(text);
-    return size > 0 && size <= size_max
-               ? STATUS_OK
-               : error_set(error, STATUS_INVALID, "%s must have 1 to %zu bytes", name, size_max);
-}
+struct wish {
+    const char *type, *id;
+    struct form_time time;
+    const struct json *data;
+};
+
+static const struct form_row WISH_ROWS[] = {
+    {"eventType",           FORM_TEXT, offsetof(struct wish, type), ENCODE_TYPE_MAX, true},
+    {"eventData", FORM_OBJECT, offsetof(struct wish, data), 0, false},
+    {"id",      FORM_TEXT, offsetof(struct wish, id), ENCODE_ID_MAX, false},
+    {"timestamp",                     FORM_TIME, offsetof(struct wish, time), 0, false},
+    {.name = NULL         },
+};
 
 // With an id of its own a report may be sent again; without one it is given one.
 static enum status
 report_read(struct call *call, struct report *out, struct error *error)
 {
-    static const char *const allowed[] = {"eventType", "eventData", "id", "timestamp", NULL};
-    struct json *root;
     struct arena *arena = call->arena;
-    const char *type = NULL, *id = NULL, *time = NULL;
-    *out = (struct report){.event.source = SOURCE};
-    enum status status = body_object(call->request->body, arena, &root, error);
-    if (status == STATUS_OK)
-        status = body_members(root, allowed, error);
-    if (status == STATUS_OK)
-        status = body_text(root, "eventType", true, arena, &type, error);
-    if (status == STATUS_OK)
-        status = text_bound("eventType", type, ENCODE_TYPE_MAX, error);
-    if (status == STATUS_OK)
-        status = body_text(root, "id", false, arena, &id, error);
-    if (status == STATUS_OK && id != NULL)
-        status = text_bound("id", id, ENCODE_ID_MAX, error);
-    if (status == STATUS_OK)
-        status = body_text(root, "timestamp", false, arena, &time, error);
-    if (status == STATUS_OK && time != NULL)
-        status = param_time_text("timestamp", time, &out->event.time_ns, error);
+    struct wish wish = {.type = NULL};
+    enum status status = form_read(call->request->body, WISH_ROWS, arena, &wish, error);
     if (status)
         return status;
-    const struct json *data = body_member(root, "eventData");
-    if (data != NULL && data->type != JSON_OBJECT)
-        return error_set(error, STATUS_INVALID, "eventData must be an object");
+    *out = (struct report){
+        .event = {.source = SOURCE, .time_ns = wish.time.ns}
+    };
     char *ulid = arena_array(arena, ULID_SIZE + 1, char);
     ulid_make(clock_now_ns(), ulid);
-    out->billable = cdp_billable(type);
-    out->event.type = out->billable != NULL ? out->billable : type;
-    out->event.id = id != NULL ? id : ulid;
-    status = quantity_read(data, arena, &out->quantity, error);
+    out->billable = cdp_billable(wish.type);
+    out->event.type = out->billable != NULL ? out->billable : wish.type;
+    out->event.id = wish.id != NULL ? wish.id : ulid;
+    status = quantity_read(wish.data, arena, &out->quantity, error);
     out->event.value = out->quantity;
-    return status ? status : data_read(data, arena, &out->event, error);
+    return status ? status : data_read(wish.data, arena, &out->event, error);
 }
 
 static enum status

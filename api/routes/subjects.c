@@ -30,7 +30,7 @@ upsert_read(struct call *call, struct upsert *out, struct error *error)
         status = subject_json_read(
             item, call->arena, &out->items[out->count], &out->members[out->count], error);
         if (status)
-            return error_prefix(error, "[%u]", item->index);
+            return status;
         out->count++;
     }
     return STATUS_OK;

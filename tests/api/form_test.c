@@ -45,6 +45,39 @@ Test(form, reads_what_is_there_and_leaves_the_rest_zeroed)
     cr_assert(other.value.value.units == -DECIMAL_ONE.units / 2);
 }
 
+Test(form, takes_what_rows_leave_open)
+{
+    struct open {
+        const char *any;
+        const struct json *value;
+        const struct json *nothing;
+    };
+    // clang-format off
+    static const struct form_row rows[] = {
+        {"any", FORM_ANY_TEXT, offsetof(struct open, any), 0, false},
+        {"value", FORM_VALUE, offsetof(struct open, value), 0, true},
+        {"id", FORM_IGNORED, offsetof(struct open, nothing), 0, false},
+        {.name = NULL},
+    };
+    // clang-format on
+    scoped(arena_done) struct arena arena = {0};
+    struct open open = {0};
+    struct error error = {0};
+    const char *text = "{\"any\": \"\", \"value\": [1.50], \"id\": {\"a\": 1}}";
+    cr_assert_eq(form_read(bytes_text(text), rows, &arena, &open, &error), STATUS_OK);
+    cr_assert_str_eq(open.any, "");
+    cr_assert_str_eq(form_print(open.value, &arena), "[1.50]");
+    cr_assert_null(open.nothing);
+    text = "{\"any\": 1, \"value\": 1}";
+    cr_assert_eq(form_read(bytes_text(text), rows, &arena, &open, &error), STATUS_INVALID);
+    cr_assert_str_eq(error.text, "any must be a string");
+    text = "{\"any\": \"\\u0000\", \"value\": 1}";
+    cr_assert_eq(form_read(bytes_text(text), rows, &arena, &open, &error), STATUS_INVALID);
+    text = "{\"any\": \"x\"}";
+    cr_assert_eq(form_read(bytes_text(text), rows, &arena, &open, &error), STATUS_INVALID);
+    cr_assert_str_eq(error.text, "value is required");
+}
+
 Test(form, refuses_by_name)
 {
     // clang-format off

@@ -147,6 +147,8 @@ class Customers(unittest.TestCase):
                         {"name": "x", "usageAttribution": {"subjectKeys": [7]}},
                         {"name": "x", "billingAddress": "Wien"},
                         {"name": "x", "billingAddress": {"planet": "Earth"}},
+                        {"name": "x", "billingAddress": {"country": "Austria"}},
+                        {"name": "x", "billingAddress": {"country": "at"}},
                         {"name": "x", "billingAddress": {"city": 7}}, {"name": "x", "more": 1}):
             self.made(status=400, **members)
         self.made(key="fixed", name="Fixed")

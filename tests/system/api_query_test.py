@@ -236,6 +236,17 @@ class Query(unittest.TestCase):
         self.assertEqual((changed["id"], changed["description"], changed["groupBy"]),
                          (made["id"], "e", {"b": "$.b"}))
         self.assertEqual((changed["name"], changed["metadata"]), ("A title", {"team": "a"}))
+        # All of it may come back; what cannot change must be as it is.
+        again = self.api.ask("PUT", "/api/v1/meters/temporary", body={**changed, "name": "B"})
+        self.assertEqual((again.status, {**again.json, "updatedAt": ""}),
+                         (200, {**changed, "name": "B", "updatedAt": ""}))
+        for member, value in (("slug", "other"), ("aggregation", "MAX"), ("eventType", "y"),
+                              ("valueProperty", "$.w"), ("eventFrom", "2026-01-01T00:00:00Z"),
+                              ("unknown", 1), ("windowSize", "MINUTE")):
+            answer = self.api.ask("PUT", "/api/v1/meters/temporary",
+                                  body={**changed, member: value})
+            self.assertEqual(answer.status, 400, member)
+            self.assertIn(member, answer.json["detail"])
         self.assertEqual(self.api.ask("DELETE", "/api/v1/meters/" + made["id"]).status, 204)
         self.assertEqual(self.api.get("/api/v1/meters/temporary").status, 404)
         self.stack.tally("catalog", "apply", support.CATALOG)
