@@ -1,28 +1,25 @@
 #include "api/answer_write.h"
 
+#include "api/member.h"
 #include "base/clock.h"
 
 #include <string.h>
 
 enum { DECIMALS = 6 };
 
+// --- JSON ---
+
 static void
-time_print(int64_t time_ns, char text[CLOCK_TEXT_MAX])
+dimensions_write(
+    const struct question *question, const struct answer_row *row, struct json_out *out)
 {
-    (void)clock_print(time_ns, text);
+    for (size_t i = 0; i < question->group_by.count; i++)
+        member_bytes(out, question->group_by.items[i], row->usage->dimensions[i]);
+    json_end(out, '}');
 }
 
 static void
-member_time(struct json_out *out, const char *key, int64_t time_ns)
-{
-    char text[CLOCK_TEXT_MAX];
-    time_print(time_ns, text);
-    json_key(out, key);
-    json_text(out, text);
-}
-
-static void
-row_write_json(const struct question *question, const struct answer_row *row, struct json_out *out)
+row_write_v1(const struct question *question, const struct answer_row *row, struct json_out *out)
 {
     char value[WIDE_TEXT_MAX];
     (void)usage_row_print(row->usage, value);
@@ -31,47 +28,63 @@ row_write_json(const struct question *question, const struct answer_row *row, st
     json_raw(out, value);
     member_time(out, "windowStart", row->from_ns);
     member_time(out, "windowEnd", row->to_ns);
-    json_key(out, "subject");
     if (question->is_by_subject)
-        json_string(out, row->usage->subject);
+        member_bytes(out, "subject", row->usage->subject);
     else
-        json_null(out);
-    if (row->customer != NULL) {
-        json_key(out, "customerId");
-        json_text(out, row->customer);
-    }
+        member_text(out, "subject", NULL);
+    if (row->customer != NULL)
+        member_text(out, "customerId", row->customer);
     json_key(out, "groupBy");
     json_begin(out, '{');
-    for (size_t i = 0; i < question->group_by.count; i++) {
-        json_key(out, question->group_by.items[i]);
-        json_string(out, row->usage->dimensions[i]);
-    }
+    dimensions_write(question, row, out);
     json_end(out, '}');
+}
+
+static void
+row_write_v3(const struct question *question, const struct answer_row *row, struct json_out *out)
+{
+    char value[WIDE_TEXT_MAX];
+    (void)usage_row_print(row->usage, value);
+    json_begin(out, '{');
+    member_text(out, "value", value);
+    member_time(out, "from", row->from_ns);
+    member_time(out, "to", row->to_ns);
+    json_key(out, "dimensions");
+    json_begin(out, '{');
+    if (question->is_by_subject)
+        member_bytes(out, "subject", row->usage->subject);
+    if (row->customer != NULL)
+        member_text(out, "customer_id", row->customer);
+    dimensions_write(question, row, out);
     json_end(out, '}');
 }
 
 void
 answer_write_json(
-    const struct question *question, const struct answer *answer, struct json_out *out)
+    const struct question *question,
+    const struct answer *answer,
+    enum answer_form form,
+    struct json_out *out)
 {
     json_begin(out, '{');
     if (question->has_from)
         member_time(out, "from", question->from_ns);
     if (question->has_to)
         member_time(out, "to", question->to_ns);
-    if (question->window_text != NULL) {
-        json_key(out, "windowSize");
-        json_text(out, question->window_text);
-    }
+    if (question->window_text != NULL && form == ANSWER_V1)
+        member_text(out, "windowSize", question->window_text);
     json_key(out, "data");
     json_begin(out, '[');
     for (size_t i = 0; i < answer->count; i++)
-        row_write_json(question, &answer->rows[i], out);
+        if (form == ANSWER_V1)
+            row_write_v1(question, &answer->rows[i], out);
+        else
+            row_write_v3(question, &answer->rows[i], out);
     json_end(out, ']');
     json_end(out, '}');
 }
 
-// --- CSV ---
+// --- six decimals ---
 
 // Adds one to the last digit of "-12.345". True: a digit more is needed in front.
 static bool
@@ -131,9 +144,11 @@ six_decimals(const char *text, char *room)
         memmove(room, room + 1, strlen(out) + 1);
 }
 
+// --- CSV ---
+
 // Quoted where RFC 4180 wants it.
-void
-answer_cell_put(struct buffer *out, struct bytes text)
+static void
+cell_quote(struct buffer *out, struct bytes text)
 {
     bool is_quoted = false;
     for (size_t i = 0; i < text.size; i++)
@@ -152,52 +167,73 @@ answer_cell_put(struct buffer *out, struct bytes text)
 }
 
 static void
-row_write_csv(
+cell_put(struct buffer *out, struct bytes text)
+{
+    cell_quote(out, text);
+    buffer_u8(out, ',');
+}
+
+static void
+text_put(struct buffer *out, const char *text)
+{
+    cell_put(out, bytes_text(text != NULL ? text : ""));
+}
+
+static void
+value_put(const struct usage_row *usage, enum answer_form form, struct buffer *out)
+{
+    char value[WIDE_TEXT_MAX], six[WIDE_TEXT_MAX + 8];
+    (void)usage_row_print(usage, value);
+    six_decimals(value, six);
+    buffer_format(out, "%s\n", form == ANSWER_V1 ? six : value);
+}
+
+static void
+line_write(
     const struct question *question,
     const struct answer *answer,
+    enum answer_form form,
     const struct answer_row *row,
     struct buffer *out)
 {
-    char from[CLOCK_TEXT_MAX], to[CLOCK_TEXT_MAX], value[WIDE_TEXT_MAX], six[WIDE_TEXT_MAX + 8];
-    time_print(row->from_ns, from);
-    time_print(row->to_ns, to);
-    (void)usage_row_print(row->usage, value);
-    six_decimals(value, six);
+    char from[CLOCK_TEXT_MAX], to[CLOCK_TEXT_MAX];
+    (void)clock_print(row->from_ns, from);
+    (void)clock_print(row->to_ns, to);
     buffer_format(out, "%s,%s,", from, to);
-    if (question->is_by_subject) {
-        answer_cell_put(out, row->usage->subject);
-        buffer_u8(out, ',');
+    if (question->is_by_subject)
+        cell_put(out, row->usage->subject);
+    if (answer->has_display_names)
+        text_put(out, row->display_name);
+    if (question->is_by_customer)
+        text_put(out, row->customer);
+    if (question->is_by_customer && form == ANSWER_V3) {
+        text_put(out, row->customer);
+        text_put(out, row->customer_name);
     }
-    if (answer->has_display_names) {
-        answer_cell_put(out, bytes_text(row->display_name != NULL ? row->display_name : ""));
-        buffer_u8(out, ',');
-    }
-    if (question->is_by_customer) {
-        answer_cell_put(out, bytes_text(row->customer));
-        buffer_u8(out, ',');
-    }
-    for (size_t i = 0; i < question->group_by.count; i++) {
-        answer_cell_put(out, row->usage->dimensions[i]);
-        buffer_u8(out, ',');
-    }
-    buffer_format(out, "%s\n", six);
+    for (size_t i = 0; i < question->group_by.count; i++)
+        cell_put(out, row->usage->dimensions[i]);
+    value_put(row->usage, form, out);
 }
 
 void
-answer_write_csv(const struct question *question, const struct answer *answer, struct buffer *out)
+answer_write_csv(
+    const struct question *question,
+    const struct answer *answer,
+    enum answer_form form,
+    struct buffer *out)
 {
-    buffer_text(out, "window_start,window_end,");
+    buffer_text(out, form == ANSWER_V1 ? "window_start,window_end," : "from,to,");
     if (question->is_by_subject)
         buffer_text(out, "subject,");
     if (answer->has_display_names)
         buffer_text(out, "subject_display_name,");
     if (question->is_by_customer)
         buffer_text(out, "customer_id,");
-    for (size_t i = 0; i < question->group_by.count; i++) {
-        answer_cell_put(out, bytes_text(question->group_by.items[i]));
-        buffer_u8(out, ',');
-    }
+    if (question->is_by_customer && form == ANSWER_V3)
+        buffer_text(out, "customer_key,customer_name,");
+    for (size_t i = 0; i < question->group_by.count; i++)
+        text_put(out, question->group_by.items[i]);
     buffer_text(out, "value\n");
     for (size_t i = 0; i < answer->count; i++)
-        row_write_csv(question, answer, &answer->rows[i], out);
+        line_write(question, answer, form, &answer->rows[i], out);
 }

@@ -61,8 +61,9 @@ enum status question_check(
 
 struct answer_row {
     const struct usage_row *usage;
-    const char *customer;      // NULL: not by customers
-    const char *display_name;  // of the subject, where it was asked for; NULL: none
+    const char *customer;       // NULL: not by customers
+    const char *customer_name;  // where it was asked for
+    const char *display_name;   // of the subject, where it was asked for; NULL: none
     int64_t from_ns, to_ns;
     size_t order;
 };

@@ -73,11 +73,11 @@ static void
 answer_give(struct call *call, const struct question *question, const struct answer *answer)
 {
     if (!question_wants_csv(call)) {
-        answer_write_json(question, answer, call_json(call, 200));
+        answer_write_json(question, answer, ANSWER_V1, call_json(call, 200));
         return;
     }
     question_csv_begin(call, &answer->meter);
-    answer_write_csv(question, answer, &call->response->body);
+    answer_write_csv(question, answer, ANSWER_V1, &call->response->body);
 }
 
 static void

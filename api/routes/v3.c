@@ -1,7 +1,7 @@
 // /api/v3/openmeter: meters, their usage and customers, as version 3 of OpenMeter's API has them.
 // The things are those of version 1; the words, the pages and the forms of usage differ.
 
-#include "api/answer_v3.h"
+#include "api/answer_write.h"
 #include "api/api.h"
 #include "api/call.h"
 #include "api/customer_calls.h"
@@ -210,17 +210,13 @@ failure_answer(struct call *call, struct question_fault fault, const struct erro
         fault_answer(call, error->status == STATUS_NOT_FOUND ? 404 : 400, &fault, error);
 }
 
+// Rows of a customer stand beside the name that the database has for it.
 static enum status
 names_find(
-    struct call *call,
-    const struct question *question,
-    const char *const **out,
-    struct error *error)
+    struct call *call, const struct question *question, struct answer *answer, struct error *error)
 {
     scoped(database_return) struct database_loan loan = {0};
     const struct question_list *customers = &question->customers;
-    const char **names = arena_array(call->arena, customers->count + 1, const char *);
-    *out = names;
     if (customers->count == 0)
         return STATUS_OK;
     enum status status = database_take(call->api->database, &loan, error);
@@ -228,22 +224,23 @@ names_find(
         struct customer_profile profile = {.id = ""};
         status = loan.status =
             customer_profile_find(loan.sql, customers->items[i], call->arena, &profile, error);
-        names[i] = profile.name != NULL ? profile.name : profile.id;
+        for (size_t row = 0; row < answer->count; row++)
+            if (strcmp(answer->rows[row].customer, customers->items[i]) == 0)
+                answer->rows[row].customer_name = profile.name != NULL ? profile.name : profile.id;
     }
     return status;
 }
 
 static void
-csv_answer(struct call *call, const struct question *question, const struct answer *answer)
+csv_answer(struct call *call, const struct question *question, struct answer *answer)
 {
-    const char *const *names = NULL;
     struct error error = {0};
-    if (names_find(call, question, &names, &error)) {
+    if (names_find(call, question, answer, &error)) {
         call_failed(call, &error);
         return;
     }
     question_csv_begin(call, &answer->meter);
-    answer_v3_write_csv(question, answer, names, &call->response->body);
+    answer_write_csv(question, answer, ANSWER_V3, &call->response->body);
 }
 
 void
@@ -267,7 +264,7 @@ meter_v3_query_post(struct call *call)
     else if (question_wants_csv(call))
         csv_answer(call, &question, &answer);
     else
-        answer_v3_write_json(&question, &answer, call_json(call, 200));
+        answer_write_json(&question, &answer, ANSWER_V3, call_json(call, 200));
 }
 
 // --- customers ---
