@@ -18,44 +18,6 @@ text_show(struct bytes text, char out[4 * SHOWN_MAX + 8])
         memcpy(out + strlen(out), "...", sizeof "...");
 }
 
-static void
-fault_print(const struct meter_rule *rule, const struct entry *entry, char out[LINE_MAX])
-{
-    char shown[4 * SHOWN_MAX + 8];
-    struct bytes text = {NULL, 0};
-    out[0] = '\0';
-    switch (meter_rule_fault(rule, entry, &text)) {
-    case FOLD_USABLE: return;
-    case FOLD_NO_PROPERTIES:
-        (void)snprintf(out, LINE_MAX, "invalid event: null and missing value property");
-        return;
-    case FOLD_MISSING:
-        (void)snprintf(
-            out,
-            LINE_MAX,
-            "invalid event: missing value property: \"%s\"",
-            rule->meter->value_property);
-        return;
-    case FOLD_NULL: (void)snprintf(out, LINE_MAX, "invalid event: value cannot be null"); return;
-    case FOLD_NAN: (void)snprintf(out, LINE_MAX, "invalid event: value cannot be NaN"); return;
-    case FOLD_INFINITE:
-        (void)snprintf(out, LINE_MAX, "invalid event: value cannot be infinity");
-        return;
-    case FOLD_TOO_LARGE:
-        (void)snprintf(out, LINE_MAX, "invalid event: value must be below 10^19");
-        return;
-    case FOLD_NO_NUMBER:
-        text_show(text, shown);
-        (void)snprintf(
-            out, LINE_MAX, "invalid event: value cannot be parsed as a number: %s", shown);
-        return;
-    case FOLD_NO_VALUE:
-        (void)snprintf(out, LINE_MAX, "invalid event: value property cannot be parsed");
-        return;
-    }
-    must(false && "an unknown fault");
-}
-
 // Meters that look at the same property say the same.
 static bool
 is_said(const struct buffer *said, const char *line)
@@ -71,6 +33,53 @@ is_said(const struct buffer *said, const char *line)
     return false;
 }
 
+static void
+line_say(const char *line, struct buffer *said)
+{
+    if (!is_said(said, line))
+        buffer_format(said, "%s%s", said->size > 0 ? "\n" : "", line);
+}
+
+static void
+fault_say(const struct meter_rule *rule, const struct entry *entry, struct buffer *said)
+{
+    char out[LINE_MAX] = "";
+    char shown[4 * SHOWN_MAX + 8];
+    struct bytes text = {NULL, 0};
+    switch (meter_rule_fault(rule, entry, &text)) {
+    case FOLD_USABLE: return;
+    case FOLD_NO_PROPERTIES:
+        // An empty map is no properties either: what OpenMeter says of each.
+        line_say("invalid event: null and missing value property", said);
+        __attribute__((fallthrough));
+    case FOLD_MISSING:
+        (void)snprintf(
+            out,
+            LINE_MAX,
+            "invalid event: missing value property: \"%s\"",
+            rule->meter->value_property);
+        break;
+    case FOLD_NULL: (void)snprintf(out, LINE_MAX, "invalid event: value cannot be null"); break;
+    case FOLD_NAN: (void)snprintf(out, LINE_MAX, "invalid event: value cannot be NaN"); break;
+    case FOLD_INFINITE:
+        (void)snprintf(out, LINE_MAX, "invalid event: value cannot be infinity");
+        break;
+    case FOLD_TOO_LARGE:
+        (void)snprintf(out, LINE_MAX, "invalid event: value must be below 10^19");
+        break;
+    case FOLD_NO_NUMBER:
+        text_show(text, shown);
+        (void)snprintf(
+            out, LINE_MAX, "invalid event: value cannot be parsed as a number: %s", shown);
+        break;
+    case FOLD_NO_VALUE:
+        (void)snprintf(out, LINE_MAX, "invalid event: value property cannot be parsed");
+        break;
+    }
+    must(out[0] != '\0');
+    line_say(out, said);
+}
+
 const char *
 events_fault(const struct meter_set *set, const struct entry *entry, struct arena *arena)
 {
@@ -81,10 +90,7 @@ events_fault(const struct meter_set *set, const struct entry *entry, struct aren
         bytes_print(entry->type, line, sizeof line);
         return arena_format(arena, "no meter found for event type: %s", line);
     }
-    for (; rule != NULL; rule = rule->next_of_type) {
-        fault_print(rule, entry, line);
-        if (line[0] != '\0' && !is_said(&said, line))
-            buffer_format(&said, "%s%s", said.size > 0 ? "\n" : "", line);
-    }
+    for (; rule != NULL; rule = rule->next_of_type)
+        fault_say(rule, entry, &said);
     return said.size > 0 && !buffer_failed(&said) ? arena_text_of(arena, buffer_view(&said)) : NULL;
 }

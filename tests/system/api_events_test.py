@@ -151,19 +151,25 @@ class Events(unittest.TestCase):
             query = urllib.parse.urlencode({"subject": "listed", **parameters})
             return self.api.get("/api/v1/events?" + query, key="read")
         data = {"value": 1.5, "deep": {"a": [True, None, "x"]}, "type": "any"}
+        # OpenMeter's own tests look for what is said of an event without data, with null and with
+        # nothing in it.
         for number, more in enumerate(({"data": data}, {"data": {"value": None}}, {},
-                                       {"data": {"value": "NaN"}}, {"type": "unmetered"})):
+                                       {"data": {"value": "NaN"}}, {"type": "unmetered"},
+                                       {"data": None}, {"data": {}})):
             answer = self.post(event(number, subject="listed", time=moment(number - 60), **more))
             self.assertEqual(answer.status, 204)
         rows = listed().json
-        self.assertEqual([row["event"]["id"] for row in rows], ["e4", "e3", "e2", "e1", "e0"])
-        self.assertEqual(rows[4]["event"]["data"], data)
-        self.assertNotIn("validationError", rows[4])
-        for row, text in ((rows[3], "value cannot be null"),
-                          (rows[2], "null and missing value property"),
-                          (rows[1], "value cannot be NaN")):
+        self.assertEqual([row["event"]["id"] for row in rows],
+                         ["e6", "e5", "e4", "e3", "e2", "e1", "e0"])
+        self.assertEqual(rows[6]["event"]["data"], data)
+        self.assertNotIn("validationError", rows[6])
+        for row, text in ((rows[5], "value cannot be null"),
+                          (rows[4], "null and missing value property"),
+                          (rows[1], "null and missing value property"),
+                          (rows[0], 'missing value property: "$.value"'),
+                          (rows[3], "value cannot be NaN")):
             self.assertIn("invalid event: " + text, row["validationError"])
-        self.assertEqual([row["event"]["id"] for row in listed(limit=2).json], ["e4", "e3"])
+        self.assertEqual([row["event"]["id"] for row in listed(limit=2).json], ["e6", "e5"])
         self.assertEqual(len(listed(id="4").json), 1)
         self.assertEqual(listed(to=moment(-3600)).json, [])
         for parameters in ({"limit": 0}, {"limit": 101}, {"limit": "x"}, {"from": "2020-01-01"},
