@@ -265,23 +265,20 @@ customer_profile_find(
 
 #define HAS_PART(column, param)                                                                    \
     "(" param "::text IS NULL OR strpos(lower(" column "), lower(" param ")) > 0)"
+// clang-format off
 #define FILTERED                                                                                   \
-    " FROM customers WHERE " HAS_PART("id", "$1") " AND " HAS_PART(                                \
-        "company_name",                                                                            \
-        "$2") " AND " HAS_PART("email", "$3") " AND ($4::text IS NULL OR EXISTS (SELECT 1 FROM "   \
-                                              "customer_subjects s"                                \
-                                              " WHERE s.customer_id = customers.id AND " HAS_PART( \
-                                                  "s.subject",                                     \
-                                                  "$4") "))"                                       \
-                                                        " AND ($5::text IS NULL OR EXISTS "        \
-                                                        "(SELECT 1 FROM subscriptions u"           \
-                                                        " WHERE u.customer_id = customers.id AND " \
-                                                        "u.plan = $5"                              \
-                                                        " AND (u.ends_at IS NULL OR u.ends_at > "  \
-                                                        "now())))"
+    " FROM customers WHERE " HAS_PART("id", "$1")                                                  \
+    " AND " HAS_PART("company_name", "$2") " AND " HAS_PART("email", "$3")                         \
+    " AND ($4::text IS NULL OR EXISTS (SELECT 1 FROM customer_subjects s"                          \
+    " WHERE s.customer_id = customers.id AND " HAS_PART("s.subject", "$4") "))"                    \
+    " AND ($5::text IS NULL OR EXISTS (SELECT 1 FROM subscriptions u"                              \
+    " WHERE u.customer_id = customers.id AND u.plan = $5"                                          \
+    " AND (u.ends_at IS NULL OR u.ends_at > now())))"                                              \
+    " AND ($6::text IS NULL OR id = $6)"
+// clang-format on
 // Fixed statements, so a direction is a key that is there or not.
 #define ORDER_KEY                                                                                  \
-    "CASE $6::text WHEN 'name' THEN coalesce(company_name, id)"                                    \
+    "CASE $7::text WHEN 'name' THEN coalesce(company_name, id)"                                    \
     " WHEN 'creation' THEN to_char(created_at AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS')"           \
     " ELSE id END COLLATE \"C\""
 
@@ -300,21 +297,22 @@ customer_profiles(
         filter->email,
         filter->subject,
         filter->plan,
+        filter->exact_id,
         orders[filter->order],
         filter->is_descending ? "true" : "false",
         arena_format(arena, "%" PRId64, filter->limit),
         arena_format(arena, "%" PRId64, filter->offset),
     };
     struct sql_query count = {
-        "SELECT count(*)" FILTERED, {params, 5},
+        "SELECT count(*)" FILTERED, {params, 6},
           SQL_ONE_ROW, 1
     };
     struct sql_query page = {
         "SELECT " PROFILE_COLUMNS FILTERED " ORDER BY"
-        " CASE WHEN NOT $7::boolean THEN " ORDER_KEY " END,"
-        " CASE WHEN $7::boolean THEN " ORDER_KEY " END DESC, id"
-        " LIMIT $8::bigint OFFSET $9::bigint",
-        {params, 9},
+        " CASE WHEN NOT $8::boolean THEN " ORDER_KEY " END,"
+        " CASE WHEN $8::boolean THEN " ORDER_KEY " END DESC, id"
+        " LIMIT $9::bigint OFFSET $10::bigint",
+        {params, 10},
         SQL_ANY_ROWS,
         PROFILE_COLUMNS_COUNT
     };

@@ -53,6 +53,7 @@ enum customer_order { CUSTOMER_BY_ID, CUSTOMER_BY_NAME, CUSTOMER_BY_CREATION };
 struct customer_filter {
     const char *id, *name, *email, *subject;  // a part of it, in any case; NULL: any
     const char *plan;                         // exactly, of a subscription that lasts; NULL: any
+    const char *exact_id;                     // NULL: any
     enum customer_order order;
     bool is_descending;
     int64_t offset, limit;

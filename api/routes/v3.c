@@ -273,6 +273,8 @@ void
 customers_v3_get(struct call *call)
 {
     static const char *const filters[] = {
+        "filter[key]",
+        "filter[key][eq]",
         "filter[key][contains]",
         "filter[name][contains]",
         "filter[primary_email][contains]",
@@ -287,7 +289,9 @@ customers_v3_get(struct call *call)
     enum status status = page_take(call, filters, &page, &error);
     if (status == STATUS_OK)
         status = database_take(call->api->database, &loan, &error);
+    const char *key = target_value(&call->target, "filter[key]");
     const struct customer_filter filter = {
+        .exact_id = key != NULL ? key : target_value(&call->target, "filter[key][eq]"),
         .id = target_value(&call->target, "filter[key][contains]"),
         .name = target_value(&call->target, "filter[name][contains]"),
         .email = target_value(&call->target, "filter[primary_email][contains]"),

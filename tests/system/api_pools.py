@@ -3,6 +3,7 @@ that make sense. A route with a new kind of parameter gets a method `pool_NAME` 
 requests find nothing."""
 
 import datetime
+import re
 
 
 class Pools:
@@ -75,12 +76,20 @@ class Pools:
 
     pool_customerId = pool_filterCustomerId = pool_customer_id = pool_customer
 
-    def pool_backfill(self):
-        # To close one it must be open, to revert it closed.
+    def of_path(self, path):
+        """For the parameter of this path; None: whatever its name says."""
+        # To fill one or to close it, it must be open.
+        is_open = re.match("/api/v1/backfills/{backfill}/(events|close)$", path)
+        return self.open_backfills() if is_open else None
+
+    def open_backfills(self):
         return self.listed(
             "/api/v1/backfills?state=open",
-            lambda: self.made("/api/v1/backfills", {"why": "a", "who": "b"}), "id") + self.listed(
-                "/api/v1/backfills?state=closed", self.closed_make, "id")
+            lambda: self.made("/api/v1/backfills", {"why": "a", "who": "b"}), "id")
+
+    def pool_backfill(self):
+        return self.open_backfills() + self.listed(
+            "/api/v1/backfills?state=closed", self.closed_make, "id")
 
     def closed_make(self):
         name = self.made("/api/v1/backfills", {"why": "a", "who": "b"})["id"]

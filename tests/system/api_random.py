@@ -145,7 +145,9 @@ class Maker:
     def target(self, path, parameters, pairs):
         for parameter in parameters:
             if parameter["in"] == "path":
-                value = self.value(parameter["schema"], parameter["name"])
+                values = self.pools.of_path(path)
+                value = (self.random.choice(values) if values else
+                         self.value(parameter["schema"], parameter["name"]))
                 path = path.replace("{" + parameter["name"] + "}",
                                     urllib.parse.quote(str(value), safe=""))
         return path + ("?" + urllib.parse.urlencode(pairs) if pairs else "")

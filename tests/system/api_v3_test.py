@@ -280,6 +280,18 @@ class V3(unittest.TestCase):
         page = self.api.get(BASE + "/customers?filter[key][contains]=V3-&page[size]=1").json
         self.assertEqual(page["meta"], {"page": {"number": 1, "size": 1, "total": 1}})
         self.assertEqual(page["data"], [changed])
+        self.api.post(BASE + "/customers", {"key": "v3-whole-2", "name": "Less"})
+        for query, keys in (
+                ("filter[key]=v3-whole", ["v3-whole"]), ("filter[key][eq]=v3-whole", ["v3-whole"]),
+                ("filter[key]=v3", []), ("filter[key]=V3-whole", []),
+                ("filter[name][contains]=less", ["v3-whole", "v3-whole-2"]),
+                ("filter[name][contains]=less&filter[key]=v3-whole-2", ["v3-whole-2"])):
+            page = self.api.get(f"{BASE}/customers?{query}").json
+            self.assertEqual([one["key"] for one in page["data"]], keys, query)
+            self.assertEqual(page["meta"]["page"]["total"], len(keys), query)
+        for query in ("filter[email]=x", "filter[key][oeq]=x", "sort=key"):
+            self.assertEqual(self.api.get(f"{BASE}/customers?{query}").status, 400, query)
+        self.api.ask("DELETE", BASE + "/customers/v3-whole-2")
         self.assertEqual(self.api.post(BASE + "/customers", {"name": "x", "metadata": {}}).status,
                          400)
         self.assertEqual(self.api.ask("DELETE", BASE + "/customers/v3-whole").status, 204)
