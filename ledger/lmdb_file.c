@@ -471,7 +471,7 @@ check_named(struct file_walk *walk, uint64_t page, const struct node *node)
         tell(walk, page, "a record of a tree has another size");
         return;
     }
-    (void)snprintf(name, sizeof name, "%.*s", (int)node->key.size, (const char *)node->key.data);
+    (void)bytes_to_text(node->key, name, sizeof name);
     struct tree tree = tree_read(node->data);
     named.is_names = false;
     memset(named.pages_above, 0, sizeof named.pages_above);
