@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LIMIT_TEXT_MAX = 32 };
+enum { LIMIT_TEXT_MAX = 48 };
 
 struct limit_rule {
     int64_t count;  // 0: no limit
