@@ -4,6 +4,31 @@
 
 #include <string.h>
 
+// Whose ULID it is: that of no meter is stored, so all are read.
+static enum status
+ulid_find(
+    struct registry *registry,
+    const char *ulid,
+    struct arena *arena,
+    struct meter *out,
+    struct error *error)
+{
+    struct meter *meters = NULL;
+    uint32_t count = 0;
+    enum status status = registry_list(registry, arena, &meters, &count, error);
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < count; i++) {
+        char id[ULID_SIZE + 1];
+        meter_ulid(&meters[i], id);
+        if (strcmp(id, ulid) == 0) {
+            *out = meters[i];
+            return STATUS_OK;
+        }
+    }
+    return error_set(error, STATUS_NOT_FOUND, "There is no meter %.64s.", ulid);
+}
+
 // Keys are lower case, ULIDs upper case or digits; what looks like both is first a key.
 enum status
 meter_find(
@@ -14,24 +39,6 @@ meter_find(
     struct error *error)
 {
     struct registry *registry = reader_registry(reader);
-    struct meter *meters = NULL;
-    uint32_t count = 0;
-    enum status status = registry_list(registry, arena, &meters, &count, error);
-    if (status)
-        return status;
-    const struct meter *found = NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        char id[ULID_SIZE + 1];
-        if (strcmp(meters[i].key, id_or_key) == 0) {
-            *out = meters[i];
-            return STATUS_OK;
-        }
-        meter_ulid(&meters[i], id);
-        if (strcmp(id, id_or_key) == 0)
-            found = &meters[i];
-    }
-    if (found == NULL)
-        return error_set(error, STATUS_NOT_FOUND, "There is no meter %.64s.", id_or_key);
-    *out = *found;
-    return STATUS_OK;
+    enum status status = registry_find(registry, id_or_key, arena, out, error);
+    return status == STATUS_NOT_FOUND ? ulid_find(registry, id_or_key, arena, out, error) : status;
 }
