@@ -367,6 +367,26 @@ node_read(const struct file_walk *walk, const uint8_t *page, uint32_t index, str
     return key_size <= KEY_MAX && data + held <= page_size;
 }
 
+// LMDB keeps a page packed: entries fill it from `upper` to its end. One that lies elsewhere is
+// told by who reads it.
+static bool
+page_is_packed(const struct file_walk *walk, const uint8_t *page)
+{
+    bool is_leaf = (u16_at(page + 10) & FLAG_LEAF) != 0;
+    uint32_t count = (uint32_t)(u16_at(page + 12) - PAGE_HEADER) / 2;
+    uint64_t room = 0;
+    struct node node;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!node_read(walk, page, i, &node))
+            return true;
+        uint64_t size = NODE_HEADER + node.key.size;
+        if (is_leaf)
+            size += (node.flags & NODE_BIG) != 0 ? sizeof(uint64_t) : node.size;
+        room += size + (size & 1);
+    }
+    return room == walk->meta.page_size - u16_at(page + 14);
+}
+
 static bool
 page_load(struct file_walk *walk, uint64_t number, uint32_t depth, uint64_t from, bool is_leaf)
 {
@@ -389,6 +409,8 @@ page_load(struct file_walk *walk, uint64_t number, uint32_t depth, uint64_t from
     else if (
         lower <= PAGE_HEADER || lower % 2 != 0 || lower > upper || upper > walk->meta.page_size)
         fault = "its bounds cannot be";
+    else if (!page_is_packed(walk, page))
+        fault = "its entries are not as large as the room that they have";
     if (fault != NULL)
         tell(walk, number, fault);
     return fault == NULL;

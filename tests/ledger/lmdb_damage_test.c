@@ -1,6 +1,7 @@
 // LMDB behind our own types on damaged files: no view reaches beyond the map, and what a page lost
 // is not taken for absent.
 #include "ledger/lmdb_env.h"
+#include "ledger/lmdb_file.h"
 #include "tests/ledger/writing.h"
 
 #include <criterion/criterion.h>
@@ -460,5 +461,50 @@ Test(lmdb_damage, a_damaged_list_of_databases_crashes_nobody, .timeout = 60)
     cr_assert_gt(tried, 0);
     cr_assert_gt(refused, tried / 8);
     cr_assert_not(open_is_refused(dir));
+    temp_dir_remove(dir);
+}
+
+// --- all pages at once ---
+
+static void
+count_finding(void *context, uint64_t page, const char *tree, const char *what)
+{
+    (void)page;
+    (void)tree;
+    (void)what;
+    *(uint32_t *)context += 1;
+}
+
+static uint32_t
+findings(const char *dir)
+{
+    struct error error = {0};
+    uint32_t count = 0;
+    struct env *env = open_env(dir, true);
+    succeed(
+        env_check(
+            env, &(struct env_file_check){.on_finding = count_finding, .context = &count}, &error),
+        &error);
+    env_close(env);
+    return count;
+}
+
+// How many entries a page has, and where they begin: each bit.
+Test(lmdb_damage, a_check_of_all_pages_sees_each_bit_of_a_pages_bounds, .timeout = 60)
+{
+    char dir[64];
+    uint8_t page[PAGE];
+    temp_dir_make(dir);
+    fill(dir, "value");
+    cr_assert_eq(findings(dir), 0);
+    const struct place place = place_of(dir, "key-07");
+    for (uint32_t bit = 0; bit < 32; bit++) {
+        memcpy(page, place.page, PAGE);
+        page[12 + bit / 8] ^= (uint8_t)(1U << (bit % 8));
+        place_put(dir, &place, page);
+        cr_assert_gt(findings(dir), 0, "bit %u", bit);
+    }
+    place_put(dir, &place, place.page);
+    cr_assert_eq(findings(dir), 0);
     temp_dir_remove(dir);
 }
