@@ -44,6 +44,7 @@ enum { TREE_INTEGER_KEYS = 8 };
 
 static const uint32_t META_MAGIC = 0xbeefc0de;
 static const uint64_t NO_PAGE = UINT64_MAX;
+static const uint64_t MAP_SIZE_MAX = 1ULL << 47;
 
 struct tree {
     uint16_t flags, depth;
@@ -53,7 +54,7 @@ struct tree {
 struct meta {
     uint16_t page_flags;
     uint32_t magic, version, page_size;
-    uint64_t last_page, commit;
+    uint64_t map_size, last_page, commit;
     struct tree free, names;
 };
 
@@ -126,6 +127,7 @@ meta_read(int fd, uint64_t offset, struct meta *out)
         .page_flags = u16_at(bytes + 10),
         .magic = u32_at(meta),
         .version = u32_at(meta + 4),
+        .map_size = u64_at(meta + 16),
         .page_size = u32_at(meta + 24),
         .free = tree_read(meta + 24),
         .names = tree_read(meta + 24 + TREE_SIZE),
@@ -159,6 +161,9 @@ meta_fault(const struct meta *meta)
 {
     if (meta->magic != META_MAGIC || meta->version != 1 || meta->page_flags != FLAG_META)
         return "it is no meta page";
+    // Of what the address space has.
+    if (meta->map_size >= MAP_SIZE_MAX)
+        return "its map size cannot be";
     return is_page_size(meta->page_size) ? NULL : "its page size cannot be";
 }
 

@@ -508,3 +508,30 @@ Test(lmdb_damage, a_check_of_all_pages_sees_each_bit_of_a_pages_bounds, .timeout
     cr_assert_eq(findings(dir), 0);
     temp_dir_remove(dir);
 }
+
+// Else the system has no memory for it, and that is what would be said.
+Test(lmdb_damage, a_map_size_that_cannot_be_is_damage)
+{
+    char dir[64];
+    struct place place = {.offset = 0};
+    uint8_t page[PAGE];
+    char path[128];
+    temp_dir_make(dir);
+    fill(dir, "value");
+    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
+    int fd = open(path, O_RDONLY);
+    cr_assert_geq(fd, 0);
+    for (; place.offset < 2 * PAGE; place.offset += PAGE) {
+        cr_assert_eq(pread(fd, place.page, PAGE, place.offset), PAGE);
+        for (uint32_t bit = 47; bit < 64; bit++) {
+            memcpy(page, place.page, PAGE);
+            page[32 + bit / 8] ^= (uint8_t)(1U << (bit % 8));
+            place_put(dir, &place, page);
+            cr_assert(open_is_refused(dir), "bit %u", bit);
+        }
+        place_put(dir, &place, place.page);
+    }
+    (void)close(fd);
+    cr_assert_not(open_is_refused(dir));
+    temp_dir_remove(dir);
+}

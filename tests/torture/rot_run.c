@@ -260,10 +260,14 @@ damage_draw(struct rot *rot, struct damage *damage)
     const bool may_be_older =
         damage->kind == DAMAGE_OLDER &&
         (strstr(file->name, "meters/") != NULL || strstr(file->name, "/fired/") != NULL);
+    // A meta page of state/ that is older is the commit before it, whole: the log says the rest.
+    const bool is_commit_before = damage->kind == DAMAGE_OLDER && damage->at < 2 * PAGE_MAX &&
+                                  strstr(file->name, "/state/") != NULL;
     // Old blocks that the log has done with go a little at a time: nobody reads them.
     bool may_be_done_with =
         rot->life.workload.keep_log_ns > 0 && strstr(file->name, "/log/") != NULL;
-    for (size_t i = 0; file->live != NULL && !may_be_done_with && !may_be_older && i < damage->size;
+    for (size_t i = 0; file->live != NULL && !may_be_done_with && !may_be_older &&
+                       !is_commit_before && i < damage->size;
          i++)
         damage->live +=
             file->live[damage->at + i] != 0 && damage->bytes[i] != file->bytes[damage->at + i];
