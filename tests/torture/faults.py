@@ -142,8 +142,8 @@ class Control:
 class Broken(wire_client.Server):
     """A tallyd whose calls may fail, once they are told to."""
 
-    def __init__(self, rules, *arguments):
-        super().__init__("--shards", "1", *arguments)
+    def __init__(self, rules, *arguments, shards=1):
+        super().__init__("--shards", str(shards), *arguments)
         self.control = Control(self.folder)
         self.plain = dict(self.env)
         self.wrapper = []
