@@ -229,10 +229,9 @@ shard_copy(const struct writing *writing, const char *from, const char *to)
 static void
 begin_revert(struct writing *writing, uint32_t shard, const char *id)
 {
-    struct error error = {0};
     uint8_t raw[512];
     struct order found = {.kind = ORDER_FIND_BATCH, .batch_id = bytes_text(id)};
-    succeed(order_run(writing->ledger, shard, &found, &error), &error);
+    writing_order(writing, shard, &found);
     cr_assert(found.has_batch && found.batch.state == BATCH_CLOSED);
     const struct entry entry = {
         .kind = ENTRY_BATCH_REVERT,
@@ -248,7 +247,7 @@ begin_revert(struct writing *writing, uint32_t shard, const char *id)
     cr_assert(entry_is_sound(&entry) && entry_raw_size(&entry) <= sizeof raw);
     entry_put(&entry, raw);
     struct order order = {.kind = ORDER_BATCH, .raw = bytes_of(raw, entry_raw_size(&entry))};
-    succeed(order_run(writing->ledger, shard, &order, &error), &error);
+    writing_order(writing, shard, &order);
 }
 
 static void

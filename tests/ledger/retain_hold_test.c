@@ -394,10 +394,9 @@ put_many(struct writing *writing, const char *batch)
 static void
 begin_revert(struct writing *writing, const char *id)
 {
-    struct error error = {0};
     uint8_t raw[512];
     struct order found = {.kind = ORDER_FIND_BATCH, .batch_id = bytes_text(id)};
-    succeed(order_run(writing->ledger, 0, &found, &error), &error);
+    writing_order(writing, 0, &found);
     cr_assert(found.has_batch && found.batch.state == BATCH_CLOSED);
     const struct entry entry = {
         .kind = ENTRY_BATCH_REVERT,
@@ -413,7 +412,7 @@ begin_revert(struct writing *writing, const char *id)
     cr_assert(entry_is_sound(&entry) && entry_raw_size(&entry) <= sizeof raw);
     entry_put(&entry, raw);
     struct order order = {.kind = ORDER_BATCH, .raw = bytes_of(raw, entry_raw_size(&entry))};
-    succeed(order_run(writing->ledger, 0, &order, &error), &error);
+    writing_order(writing, 0, &order);
 }
 
 // The other shard has not begun when the process dies, so nothing says there that the batch's

@@ -2,6 +2,7 @@
 
 #include "base/pack.h"
 #include "ledger/cell_state.h"
+#include "ledger/intake.h"
 #include "ledger/log_reader.h"
 #include "ledger/shard_view.h"
 
@@ -181,6 +182,16 @@ writing_backfill(
     if (out_count != NULL)
         *out_count = count;
     return status;
+}
+
+void
+writing_order(struct writing *writing, uint32_t shard, struct order *order)
+{
+    struct error error = {0};
+    control_begin(writing->ledger);
+    enum status status = order_run(writing->ledger, shard, order, &error);
+    control_end(writing->ledger);
+    cr_assert_eq(status, STATUS_OK, "%s", error.text);
 }
 
 uint64_t

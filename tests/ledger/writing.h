@@ -14,6 +14,7 @@
 
 #include "ledger/backfill.h"
 #include "ledger/ledger.h"
+#include "ledger/order.h"
 
 enum { WRITING_EVENTS_MAX = 200000, FATE_UNKNOWN = 255 };
 
@@ -45,6 +46,8 @@ enum fate writing_fate(struct writing *writing, const struct event *event);
 // Opens, closes or reverts a backfill batch. count NULL: nobody asks.
 enum status writing_backfill(
     struct writing *writing, enum backfill_act act, const char *id, uint64_t *out_count);
+// Gives a shard's writer an order of the caller's own, as changes do: one at a time.
+void writing_order(struct writing *writing, uint32_t shard, struct order *order);
 uint64_t writing_count(const struct writing *writing, enum fate fate);
 uint64_t writing_random(struct writing *writing, uint64_t below);
 // The sum of a metric over the shards.
