@@ -85,6 +85,11 @@ on_completed(
     if (exchange == NULL)
         return;
     must(exchange->step != STEP_WORKING && exchange->step != STEP_LATER);
+    // Its client has gone, so nobody will ask for the answer: it is made and counted all the same.
+    if (exchange->step == STEP_SETTLED) {
+        exchange->finish(exchange->state);
+        http_count_down(http, &http->laters_count);
+    }
     http_deadline_set(exchange->visitor, http->options.idle_ns);
     bool is_stream = exchange->is_stream;
     body_release(exchange);
@@ -215,9 +220,9 @@ answer_begin(struct exchange *exchange)
     return options->begin(options->context, &exchange->request, &exchange->response);
 }
 
-// The request is whole. Suspended before it is given away: the worker may be faster than we.
+// Suspended before it is given away: the worker may be faster than we.
 static enum MHD_Result
-exchange_give(struct exchange *exchange)
+exchange_offer(struct exchange *exchange)
 {
     struct http *http = exchange->http;
     if (exchange->request.refusal != HTTP_WELCOME) {
@@ -238,6 +243,20 @@ exchange_give(struct exchange *exchange)
         http_loop_resume(exchange);
     }
     return MHD_YES;
+}
+
+// The request is whole. Counted before the look: http_stop waits for us, or we see that it is too
+// late to give anything away.
+static enum MHD_Result
+exchange_give(struct exchange *exchange)
+{
+    struct http *http = exchange->http;
+    atomic_fetch_add(&http->laters_count, 1);
+    if (atomic_load(&http->is_over) && exchange->request.refusal == HTTP_WELCOME)
+        exchange->request.refusal = HTTP_STOPPING;
+    enum MHD_Result result = exchange_offer(exchange);
+    http_count_down(http, &http->laters_count);
+    return result;
 }
 
 // --- the library's callback ---
@@ -484,8 +503,9 @@ http_stop(struct http *http, int64_t patience_ns)
     http_streams_wake(http);
     exchanges_wait(http, patience_ns);
     // Nothing is suspended any more when these are done, as the library demands.
-    workers_stop(http->workers);
+    atomic_store(&http->is_over, true);
     http_laters_wait(http);
+    workers_stop(http->workers);
     http_loops_stop(http);
     http_free(http);
 }

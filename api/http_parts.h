@@ -98,10 +98,12 @@ struct http {
     struct http_options options;
     uint16_t port;
     atomic_bool is_stopping;
+    atomic_bool is_over;  // and nothing more is given to workers, or answered later
     _Atomic int64_t bodies_bytes;
     // Changed by loops only, which http_stop ends after it has seen them at 0.
     _Atomic int64_t exchanges_count;
-    _Atomic int64_t laters_count;  // exchanges from STEP_LATER until a loop has their answers
+    _Atomic int64_t laters_count;  // exchanges that are given away, and from STEP_LATER until a
+                                   // loop has their answers
     pthread_mutex_t mutex;         // for what follows
     pthread_cond_t settled;        // with is_stopping: one of the counts above came to 0
     struct visitor *visitors;

@@ -174,7 +174,26 @@ jobs_settle(struct ingest *ingest, struct ingest_job *jobs, enum tally_result re
     }
 }
 
-// Takes those off the list that found no room before, and find none now.
+// Those of the list that found no room before.
+static struct ingest_job *
+rests_cut(struct ingest_job **jobs)
+{
+    struct ingest_job *rests = NULL;
+    for (struct ingest_job **place = jobs, **end = &rests; *place != NULL;) {
+        struct ingest_job *job = *place;
+        if (job->sent == job->count) {
+            place = &job->next;
+            continue;
+        }
+        *place = job->next;
+        job->next = NULL;
+        *end = job;
+        end = &job->next;
+    }
+    return rests;
+}
+
+// Takes those off the list that find no room now either.
 static void
 rests_send(struct ingest *ingest, struct ingest_job **jobs)
 {
@@ -204,12 +223,10 @@ late_cut(struct ingest_job **jobs)
     return late;
 }
 
-// Until each has its answer, or its time is over. Those who came later have more time than the
-// first had.
+// Until each has its answer, or its time is over.
 static void
-jobs_flush(struct ingest *ingest, struct ingest_job *jobs)
+sent_flush(struct ingest *ingest, struct ingest_job *jobs)
 {
-    rests_send(ingest, &jobs);
     while (jobs != NULL) {
         enum tally_result result = tally_flush(ingest->tally, left_ms(jobs->deadline_ns));
         struct ingest_job *answered = jobs;
@@ -219,6 +236,16 @@ jobs_flush(struct ingest *ingest, struct ingest_job *jobs)
             answered = late_cut(&jobs);
         jobs_settle(ingest, answered, result);
     }
+}
+
+// Who is wholly sent does not wait for who is not: their acks make the room.
+static void
+jobs_flush(struct ingest *ingest, struct ingest_job *jobs)
+{
+    struct ingest_job *rests = rests_cut(&jobs);
+    sent_flush(ingest, jobs);
+    rests_send(ingest, &rests);
+    sent_flush(ingest, rests);
 }
 
 static void *

@@ -106,7 +106,9 @@ entry_take(
         entry->full_ns = full_ns;
     else
         out->retry_s = seconds_up(full_ns - span_ns - now_ns);
-    out->remaining = (now_ns + span_ns - entry->full_ns) / step_ns;
+    // Others may have taken by a later clock than ours.
+    int64_t left_ns = now_ns + span_ns - entry->full_ns;
+    out->remaining = left_ns > 0 ? left_ns / step_ns : 0;
     out->reset_s = seconds_up(entry->full_ns - now_ns);
 }
 

@@ -310,9 +310,10 @@ dedup_touch(struct dedup *dedup)
     if (!touch_is_due(dedup))
         return NULL;
     struct touch *touch = &dedup->touches[dedup->touch_stage];
-    if (touch->table != NULL)
-        return touch;
     const bool is_spare = dedup->touch_stage == TOUCH_SPARE;
+    // The spare one is opened once; of the others, the one that was in use then may be gone.
+    if (is_spare && touch->table != NULL)
+        return touch;
     *touch = (struct touch){
         .table = is_spare ? hot_open(&dedup->options) : dedup->hot,
         .entries = dedup->touch_stage == TOUCH_BUCKETS ? 0 : dedup->options.hot_max,

@@ -172,12 +172,15 @@ map_know(
     const struct group *group,
     struct memo_slot *place,
     const struct entry_payload *payload,
+    bool needs_hash,
     const struct hash_secret *secret)
 {
     const struct bytes properties = payload->properties;
     const uint32_t count = payload->properties_count;
     struct memo_map map = {0};
     if (place != NULL && payload_memo_find(group->memo, place, properties, count, &map))
+        return map;
+    if (place == NULL && !needs_hash)
         return map;
     map.hash = properties_hash(properties, count, secret);
     if (place != NULL)
@@ -221,7 +224,7 @@ group_put(
     item->has_identity = written.identity_size > 0;
     if (!is_one)
         place = map_place(group, payload.properties, event);
-    const struct memo_map map = map_know(group, place, &payload, secret);
+    const struct memo_map map = map_know(group, place, &payload, item->has_identity, secret);
     hint_write(&group->hints[group->count], event->id, cells_hash_of(subject_hash), map.number);
     item->payload = item->has_identity ? payload_hash(&payload, map.hash, secret) : 0;
     item->time_ns = written.time_ns;

@@ -382,10 +382,12 @@ keeper_offer_seal(struct keeper *keeper, struct seal *seal)
 bool
 keeper_offer_touch(struct keeper *keeper, struct touch *touch)
 {
-    struct touch *waiting = slot_take_back(&keeper->touches);
-    slot_offer(&keeper->touches, waiting != NULL ? waiting : touch);
+    // Nobody else offers here, so what is empty stays so.
+    if (slot_is_offered(&keeper->touches))
+        return false;
+    slot_offer(&keeper->touches, touch);
     waker_wake(&keeper->waker);
-    return waiting == NULL;
+    return true;
 }
 
 struct freeze *

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "ledger/lmdb_parts.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PAGE_MAX = 32768 };
@@ -60,6 +61,17 @@ env_find_map(struct env *env, const char *name)
     return code;
 }
 
+// Of a commit with more pages than LMDB keeps in memory (131,071) some are written before it,
+// behind those of the last one, and read from there.
+static bool
+is_written_ahead(const struct tx *tx, uint64_t at, size_t size)
+{
+    struct stat file;
+    int fd = -1;
+    return mdb_env_get_fd(tx->env->handle, &fd) == MDB_SUCCESS && fstat(fd, &file) == 0 &&
+           at + size <= (uint64_t)file.st_size;
+}
+
 bool
 tx_holds(const struct tx *tx, MDB_val view)
 {
@@ -67,5 +79,8 @@ tx_holds(const struct tx *tx, MDB_val view)
     uint64_t at = (uintptr_t)view.mv_data - (uintptr_t)env->map;
     if (at < tx->used)
         return view.mv_size <= tx->used - at;
-    return tx->is_write && at >= env->map_size;
+    if (at >= env->map_size)
+        return tx->is_write;
+    return tx->is_write && view.mv_size <= env->map_size - at &&
+           is_written_ahead(tx, at, view.mv_size);
 }

@@ -48,7 +48,7 @@ int env_code_of_write(const struct env *env, int code);
 // Fills where the map is: once, when the databases are open. An LMDB code.
 int env_find_map(struct env *env, const char *name);
 // Whether a view that LMDB gave lies in the map. In a write transaction it may also be of a page
-// that was written, which is anywhere else.
+// that was written, which is anywhere else, or in the file already, behind the last commit's pages.
 bool tx_holds(const struct tx *tx, MDB_val view);
 
 // Whether the pages on the way to a key of a DB_KEY_CHECKED are whole, in the last commit.

@@ -19,13 +19,20 @@ filter_read(const struct target *target, struct customer_filter *out, struct err
     static const char *const directions[] = {"ASC", "DESC", NULL};
     uint32_t page = 1, size = PAGE_SIZE;
     size_t order = CUSTOMER_BY_ID, direction = 0;
-    *out = (struct customer_filter){
-        .id = target_value(target, "key"),
-        .name = target_value(target, "name"),
-        .email = target_value(target, "primaryEmail"),
-        .subject = target_value(target, "subject"),
-        .plan = target_value(target, "planKey"),
+    *out = (struct customer_filter){0};
+    const struct {
+        const char *name;
+        const char **value;
+    } texts[] = {
+        {"key",          &out->id     },
+        {"name",         &out->name   },
+        {"primaryEmail", &out->email  },
+        {"subject",      &out->subject},
+        {"planKey",      &out->plan   },
     };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (param_once(target, texts[i].name, texts[i].value, error))
+            return error->status;
     enum status status = param_number(target, "page", 1, PAGES_MAX, &page, error);
     if (status == STATUS_OK)
         status = param_number(target, "pageSize", 1, PAGE_SIZE_MAX, &size, error);

@@ -168,7 +168,9 @@ month_read(
     struct call *call, char out_month[8], struct usage_cost_question *out, struct error *error)
 {
     char now[CLOCK_TEXT_MAX];
-    const char *period = target_value(&call->target, "period");
+    const char *period;
+    if (param_once(&call->target, "period", &period, error))
+        return error->status;
     (void)clock_print(clock_now_ns(), now);
     now[7] = '\0';
     const char *text = period != NULL ? period : now;

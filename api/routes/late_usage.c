@@ -24,6 +24,9 @@ question_take(struct call *call, struct question *out, struct error *error)
     if (out->is_by_customer)
         return error_set(
             error, STATUS_INVALID, "filterCustomerId is not taken here: ask for its subjects");
+    // No event is before 1970, and the window of all is told.
+    if (!out->has_from)
+        out->from_ns = 0;
     return STATUS_OK;
 }
 

@@ -39,6 +39,9 @@ filters_check(struct call *call, const char *const *filters, struct error *error
         if (*known == NULL)
             return error_set(
                 error, STATUS_INVALID, "%.64s is not taken here, which has %s", name, list);
+        const char *value;
+        if (param_once(&call->target, name, &value, error))
+            return error->status;
     }
     return STATUS_OK;
 }
