@@ -5,6 +5,7 @@
 #include "api/cdp_map.h"
 #include "api/form.h"
 #include "api/json_pack.h"
+#include "api/param.h"
 #include "api/routes.h"
 #include "api/ulid.h"
 #include "base/clock.h"

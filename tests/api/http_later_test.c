@@ -27,6 +27,7 @@ enum {
 struct later {
     const struct http_request *request;
     struct http_response *response;
+    atomic_bool is_made;
 };
 
 struct fixture {
@@ -63,6 +64,7 @@ later_finish(void *state)
 {
     struct later *later = state;
     response_fill(later->response, "later", later->request->target);
+    atomic_store(&later->is_made, true);
 }
 
 static void
@@ -92,7 +94,8 @@ begin(void *context, const struct http_request *request, struct http_response *r
             pthread_cond_wait(&fixture->changed, &fixture->mutex);
     } else if (strcmp(request->target, "/later") == 0) {
         struct later *later = &fixture->laters[fixture->laters_count++];
-        *later = (struct later){request, response};
+        later->request = request;
+        later->response = response;
         http_later(request, later_finish, later);
         pthread_cond_broadcast(&fixture->changed);
         turn = HTTP_LATER;
@@ -234,6 +237,26 @@ Test(http_later, is_waited_for_by_the_stop, .timeout = 120)
     cr_assert_eq(pthread_join(stopper, NULL), 0);
     for (size_t i = 0; i < 3; i++)
         (void)close(fds[i]);
+}
+
+// What was asked for is done, so it is counted and logged; and the stop does not wait for ever.
+Test(http_later, is_made_though_its_client_has_gone, .timeout = 120)
+{
+    static struct fixture fixture;
+    fixture_start(&fixture, 2, 64);
+    for (size_t i = 0; i < 8; i++) {
+        int fd = client_connect(&fixture);
+        client_ask(fd, "/later");
+        laters_wait(&fixture, i + 1);
+        // Half of them by a reset.
+        struct linger linger = {.l_onoff = i % 2 == 1, .l_linger = 0};
+        cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+        (void)close(fd);
+        http_continue(fixture.laters[i].request);
+    }
+    http_stop(fixture.http, 60 * SECOND_NS);
+    for (size_t i = 0; i < 8; i++)
+        cr_assert(atomic_load(&fixture.laters[i].is_made), "answer %zu", i);
 }
 
 // libmicrohttpd's own threads would wait for a 129th before they look at these.

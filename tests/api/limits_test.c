@@ -48,6 +48,10 @@ Test(limits, lets_a_number_through_and_gives_them_back_one_by_one)
     cr_assert_eq(verdict.remaining, 0);
     cr_assert_eq(verdict.retry_s, 9);
     cr_assert_eq(verdict.reset_s, 900);
+    // Of a thread that looked at its clock before the others did.
+    verdict = taken(limits, LIMIT_ANONYMOUS, "a", now_ns - 100 * SECOND_NS);
+    cr_assert_not(verdict.is_allowed);
+    cr_assert_eq(verdict.remaining, 0);
     // What is refused costs nothing, and others are not touched.
     cr_assert(taken(limits, LIMIT_ANONYMOUS, "b", now_ns).is_allowed);
     now_ns += 9 * SECOND_NS - 1;

@@ -14,9 +14,10 @@
 
 #include "ledger/backfill.h"
 #include "ledger/ledger.h"
-#include "ledger/order.h"
 
 enum { WRITING_EVENTS_MAX = 200000, FATE_UNKNOWN = 255 };
+
+struct order;  // ledger/order.h
 
 struct writing {
     char dir[64];
