@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-// Any text; *out is borrowed from the target.
+// Any text; *out is borrowed from the target, and left as it is without the parameter.
 enum status param_once(
     const struct target *target, const char *name, const char **out, struct error *error) CHECKED;
 // Every parameter is one of the names, and there once.

@@ -169,7 +169,7 @@ month_read(
     struct call *call, char out_month[8], struct usage_cost_question *out, struct error *error)
 {
     char now[CLOCK_TEXT_MAX];
-    const char *period;
+    const char *period = NULL;
     if (param_once(&call->target, "period", &period, error))
         return error->status;
     (void)clock_print(clock_now_ns(), now);

@@ -58,7 +58,7 @@ Test(limits, lets_a_number_through_and_gives_them_back_one_by_one)
     cr_assert_eq(taken(limits, LIMIT_ANONYMOUS, "a", now_ns).retry_s, 1);
     cr_assert(taken(limits, LIMIT_ANONYMOUS, "a", now_ns + 1).is_allowed);
     cr_assert_not(taken(limits, LIMIT_ANONYMOUS, "a", now_ns + 1).is_allowed);
-    cr_assert_eq(limits_refused(limits, LIMIT_ANONYMOUS), 3);
+    cr_assert_eq(limits_refused(limits, LIMIT_ANONYMOUS), 4);
     now_ns += 900 * SECOND_NS;
     cr_assert_eq(taken(limits, LIMIT_ANONYMOUS, "a", now_ns).remaining, 98);
     cr_assert_eq(taken(limits, LIMIT_ANONYMOUS, "a", now_ns + SECOND_NS * 10).remaining, 99);
