@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/pool.h"
+#include "ledger/lmdb_page.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,23 +28,16 @@
 #include <unistd.h>
 
 enum {
-    PAGE_HEADER = 16,
     PAGE_SIZE_MIN = 256,
-    PAGE_SIZE_MAX = 32768,
     META_SIZE = PAGE_HEADER + 24 + 96 + 16,
-    NODE_HEADER = 8,
-    TREE_SIZE = 48,
     DEPTH_MAX = 32,
     KEY_MAX = 511,
     NAME_MAX = 32,
     METAS_TRIES = 1000,
 };
-enum { FLAG_BRANCH = 1, FLAG_LEAF = 2, FLAG_OVERFLOW = 4, FLAG_META = 8 };
-enum { NODE_BIG = 1, NODE_TREE = 2 };
 enum { TREE_INTEGER_KEYS = 8 };
 
 static const uint32_t META_MAGIC = 0xbeefc0de;
-static const uint64_t NO_PAGE = UINT64_MAX;
 static const uint64_t MAP_SIZE_MAX = 1ULL << 47;
 
 struct tree {
@@ -58,36 +52,12 @@ struct meta {
     struct tree free, names;
 };
 
-static uint16_t
-u16_at(const uint8_t *at)
-{
-    uint16_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint32_t
-u32_at(const uint8_t *at)
-{
-    uint32_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint64_t
-u64_at(const uint8_t *at)
-{
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
 static struct tree
 tree_read(const uint8_t *at)
 {
     return (struct tree){
-        .flags = u16_at(at + 4),
-        .depth = u16_at(at + 6),
+        .flags = (uint16_t)u16_at(at + 4),
+        .depth = (uint16_t)u16_at(at + 6),
         .branch_pages = u64_at(at + 8),
         .leaf_pages = u64_at(at + 16),
         .overflow_pages = u64_at(at + 24),
@@ -124,7 +94,7 @@ meta_read(int fd, uint64_t offset, struct meta *out)
         return false;
     const uint8_t *meta = bytes + PAGE_HEADER;
     *out = (struct meta){
-        .page_flags = u16_at(bytes + 10),
+        .page_flags = (uint16_t)u16_at(bytes + PAGE_FLAGS),
         .magic = u32_at(meta),
         .version = u32_at(meta + 4),
         .map_size = u64_at(meta + 16),
@@ -206,13 +176,13 @@ newest_freeing(int fd, const struct meta *meta)
         if (number > meta->last_page ||
             !file_read(fd, number * meta->page_size, page, meta->page_size))
             return 0;
-        uint32_t lower = u16_at(page + 12);
+        uint32_t lower = u16_at(page + PAGE_LOWER);
         if (lower <= PAGE_HEADER || lower > meta->page_size)
             return 0;
         uint32_t node = u16_at(page + lower - 2);
         if (node < lower || node + NODE_HEADER + sizeof(uint64_t) > meta->page_size)
             return 0;
-        if ((u16_at(page + 10) & FLAG_LEAF) != 0)
+        if ((u16_at(page + PAGE_FLAGS) & FLAG_LEAF) != 0)
             return u64_at(page + node + NODE_HEADER);
         number = u32_at(page + node) | (uint64_t)u16_at(page + node + 4) << 32;
     }
@@ -231,14 +201,12 @@ names_fit(int fd, const struct meta *meta)
         !file_read(fd, meta->names.root * meta->page_size, page, meta->page_size))
         return false;
     // So many names that they take several pages are not ours.
-    uint32_t lower = u16_at(page + 12);
-    uint32_t upper = u16_at(page + 14);
-    bool is_sound = u64_at(page) == meta->names.root && u16_at(page + 10) == FLAG_LEAF &&
-                    lower > PAGE_HEADER && lower % 2 == 0 && lower <= upper &&
-                    upper <= meta->page_size;
-    for (uint32_t at = PAGE_HEADER; is_sound && at < lower; at += 2) {
-        uint32_t node = u16_at(page + at);
-        is_sound = node >= upper && node + NODE_HEADER + TREE_SIZE <= meta->page_size &&
+    bool is_sound = u64_at(page) == meta->names.root && u16_at(page + PAGE_FLAGS) == FLAG_LEAF &&
+                    page_has_bounds(page, meta->page_size);
+    for (uint32_t i = 0; is_sound && i < page_count(page); i++) {
+        uint32_t node = page_node_at(page, i);
+        is_sound = node >= u16_at(page + PAGE_UPPER) &&
+                   node + NODE_HEADER + TREE_SIZE <= meta->page_size &&
                    u32_at(page + node) == TREE_SIZE && u16_at(page + node + 4) == NODE_TREE &&
                    node + NODE_HEADER + u16_at(page + node + 6) + TREE_SIZE <= meta->page_size;
     }
@@ -353,9 +321,9 @@ static bool
 node_read(const struct file_walk *walk, const uint8_t *page, uint32_t index, struct node *out)
 {
     const uint32_t page_size = walk->meta.page_size;
-    bool is_leaf = (u16_at(page + 10) & FLAG_LEAF) != 0;
-    uint32_t at = u16_at(page + PAGE_HEADER + 2 * index);
-    if (at < u16_at(page + 14) || at + NODE_HEADER > page_size)
+    bool is_leaf = (u16_at(page + PAGE_FLAGS) & FLAG_LEAF) != 0;
+    uint32_t at = page_node_at(page, index);
+    if (at < u16_at(page + PAGE_UPPER) || at + NODE_HEADER > page_size)
         return false;
     uint32_t key_size = u16_at(page + at + 6);
     uint32_t data = at + NODE_HEADER + key_size;
@@ -364,32 +332,12 @@ node_read(const struct file_walk *walk, const uint8_t *page, uint32_t index, str
         .data = page + data,
         .number = u32_at(page + at) | (uint64_t)u16_at(page + at + 4) << 32,
         .size = u32_at(page + at),
-        .flags = u16_at(page + at + 4),
+        .flags = (uint16_t)u16_at(page + at + 4),
     };
     if (!is_leaf)
         return key_size <= KEY_MAX && data <= page_size;
     uint64_t held = (out->flags & NODE_BIG) != 0 ? sizeof(uint64_t) : out->size;
     return key_size <= KEY_MAX && data + held <= page_size;
-}
-
-// LMDB keeps a page packed: entries fill it from `upper` to its end. One that lies elsewhere is
-// told by who reads it.
-static bool
-page_is_packed(const struct file_walk *walk, const uint8_t *page)
-{
-    bool is_leaf = (u16_at(page + 10) & FLAG_LEAF) != 0;
-    uint32_t count = (uint32_t)(u16_at(page + 12) - PAGE_HEADER) / 2;
-    uint64_t room = 0;
-    struct node node;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!node_read(walk, page, i, &node))
-            return true;
-        uint64_t size = NODE_HEADER + node.key.size;
-        if (is_leaf)
-            size += (node.flags & NODE_BIG) != 0 ? sizeof(uint64_t) : node.size;
-        room += size + (size & 1);
-    }
-    return room == walk->meta.page_size - u16_at(page + 14);
 }
 
 static bool
@@ -404,17 +352,14 @@ page_load(struct file_walk *walk, uint64_t number, uint32_t depth, uint64_t from
         tell(walk, number, "it cannot be read");
         return false;
     }
-    uint32_t lower = u16_at(page + 12);
-    uint32_t upper = u16_at(page + 14);
     const char *fault = NULL;
     if (u64_at(page) != number)
         fault = "it has another page's number";
-    else if (u16_at(page + 10) != (is_leaf ? FLAG_LEAF : FLAG_BRANCH))
+    else if (u16_at(page + PAGE_FLAGS) != (is_leaf ? FLAG_LEAF : FLAG_BRANCH))
         fault = "it is of another kind than its place in the tree says";
-    else if (
-        lower <= PAGE_HEADER || lower % 2 != 0 || lower > upper || upper > walk->meta.page_size)
+    else if (!page_has_bounds(page, walk->meta.page_size))
         fault = "its bounds cannot be";
-    else if (!page_is_packed(walk, page))
+    else if (!page_is_packed(page, walk->meta.page_size, is_leaf))
         fault = "its entries are not as large as the room that they have";
     if (fault != NULL)
         tell(walk, number, fault);
@@ -551,7 +496,7 @@ page_entry(
     struct bounds *bounds,
     struct node *out)
 {
-    bool is_leaf = (u16_at(page + 10) & FLAG_LEAF) != 0;
+    bool is_leaf = (u16_at(page + PAGE_FLAGS) & FLAG_LEAF) != 0;
     if (!node_read(walk, page, index, out)) {
         tell(walk, number, "an entry lies beyond its page");
         return false;
@@ -574,7 +519,7 @@ static void
 check_branch(struct file_walk *walk, uint64_t number, uint32_t depth, struct bounds bounds)
 {
     const uint8_t *page = walk->pages_above[depth];
-    uint32_t count = (uint32_t)(u16_at(page + 12) - PAGE_HEADER) / 2;
+    uint32_t count = page_count(page);
     struct node node = {0};
     struct node next = {0};
     bool has_next = page_entry(walk, number, page, 0, &bounds, &node);
@@ -603,7 +548,7 @@ check_page(
         return;
     }
     const uint8_t *page = walk->pages_above[depth];
-    uint32_t count = (uint32_t)(u16_at(page + 12) - PAGE_HEADER) / 2;
+    uint32_t count = page_count(page);
     struct node node;
     for (uint32_t i = 0; i < count && page_entry(walk, number, page, i, &bounds, &node); i++)
         check_leaf(walk, number, &node);

@@ -11,98 +11,26 @@
 // looked at again: a walk looks at each leaf once, and a flush, which goes in order, at each that
 // it writes. Layout: ledger/lmdb_file.c.
 #include "base/assert.h"
+#include "ledger/lmdb_page.h"
 #include "ledger/lmdb_parts.h"
 
 #include <string.h>
 
-enum { HEADER = 16, FLAGS = 10, LOWER = 12, UPPER = 14, NODE = 8, PAGE_MAX = 32768 };
-enum { FLAG_BRANCH = 1, FLAG_LEAF = 2, NODE_BIG = 1 };
-enum { TREE_SIZE = 48, TREE_DEPTH = 6, TREE_ROOT = 40 };
-
-static const uint64_t NO_PAGE = UINT64_MAX;
-
-static uint32_t
-u16_at(const uint8_t *at)
-{
-    uint16_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint32_t
-u32_at(const uint8_t *at)
-{
-    uint32_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint64_t
-u64_at(const uint8_t *at)
-{
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint32_t
-page_count(const uint8_t *page)
-{
-    return (u16_at(page + LOWER) - HEADER) / 2;
-}
-
-static const uint8_t *
-page_node(const uint8_t *page, uint32_t index)
-{
-    return page + u16_at(page + HEADER + 2 * index);
-}
+enum { TREE_DEPTH = 6, TREE_ROOT = 40 };
 
 static struct bytes
 page_key(const uint8_t *page, uint32_t index)
 {
-    const uint8_t *node = page_node(page, index);
-    return bytes_of(node + NODE, u16_at(node + 6));
-}
-
-// The room that an entry takes; 0: it does not lie within the page.
-static uint32_t
-node_room(const uint8_t *page, uint32_t at, uint32_t page_size, bool is_leaf)
-{
-    if (at < u16_at(page + UPPER) || at + NODE > page_size)
-        return 0;
-    uint64_t size = NODE + u16_at(page + at + 6);
-    if (is_leaf)
-        size += (u16_at(page + at + 4) & NODE_BIG) != 0 ? sizeof(uint64_t) : u32_at(page + at);
-    size += size & 1;
-    return at + size <= page_size ? (uint32_t)size : 0;
-}
-
-static bool
-page_is_packed(const uint8_t *page, uint32_t page_size, bool is_leaf)
-{
-    uint64_t seen[PAGE_MAX / 2 / 64];
-    uint32_t room = 0;
-    memset(seen, 0, page_size / 2 / 8);
-    for (uint32_t i = 0; i < page_count(page); i++) {
-        const uint32_t at = u16_at(page + HEADER + 2 * i);
-        const uint32_t own = node_room(page, at, page_size, is_leaf);
-        const uint64_t bit = 1ULL << (at / 2 % 64);
-        if (own == 0 || at % 2 != 0 || (seen[at / 2 / 64] & bit) != 0)
-            return false;
-        seen[at / 2 / 64] |= bit;
-        room += own;
-    }
-    return room == page_size - u16_at(page + UPPER);
+    const uint8_t *node = page + page_node_at(page, index);
+    return bytes_of(node + NODE_HEADER, u16_at(node + 6));
 }
 
 static bool
 page_is_whole(const struct env *env, const uint8_t *page, uint64_t number, bool is_leaf)
 {
-    const uint32_t lower = u16_at(page + LOWER);
-    const uint32_t upper = u16_at(page + UPPER);
-    return u64_at(page) == number && u16_at(page + FLAGS) == (is_leaf ? FLAG_LEAF : FLAG_BRANCH) &&
-           lower > HEADER && lower % 2 == 0 && lower <= upper && upper <= env->page_size &&
-           page_is_packed(page, env->page_size, is_leaf);
+    return u64_at(page) == number &&
+           u16_at(page + PAGE_FLAGS) == (is_leaf ? FLAG_LEAF : FLAG_BRANCH) &&
+           page_has_bounds(page, env->page_size) && page_is_packed(page, env->page_size, is_leaf);
 }
 
 // The child that a key belongs to; the bounds become those of the child's keys.
@@ -123,7 +51,7 @@ branch_child(const uint8_t *page, struct bytes key, struct tx_path *path)
         path->from = page_key(page, low);
     if (high < page_count(page))
         path->to = page_key(page, high);
-    const uint8_t *node = page_node(page, low);
+    const uint8_t *node = page + page_node_at(page, low);
     return u32_at(node) | (uint64_t)u16_at(node + 4) << 32;
 }
 

@@ -327,10 +327,7 @@ walk_previous(struct walk *walk)
 bool
 walk_is_settled(const struct walk *walk)
 {
-    MDB_stat stat = {0};
-    if (walk->handle == NULL || mdb_env_stat(walk->tx->env->handle, &stat) != 0)
-        return false;
-    return walk->value.size >= stat.ms_psize / 2;
+    return walk->handle != NULL && walk->value.size >= walk->tx->env->page_size / 2;
 }
 
 // The map stays where it is as long as the environment is open.

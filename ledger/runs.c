@@ -159,7 +159,6 @@ run_end(struct run_writer *writer, struct tx *tx, struct run *out)
 
 // --- looking up ---
 
-// 1: before the page, 0: in what it covers, -1: after it.
 static bool
 page_covers(const struct page *page, struct fingerprint fingerprint)
 {
