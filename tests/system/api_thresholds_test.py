@@ -333,7 +333,13 @@ class Entitlements(unittest.TestCase):
         self.stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                        " WHERE pid <> pg_backend_pid() AND application_name <> 'psql'")
         self.stack.tally("customer", "add", "three", "--subject", "two-c", "--subject", "one-c")
-        self.send(event(3, "two-c"))
+
+        # 503 as long as the link to tallyd or to the database is not there again.
+        def is_sent():
+            answer = self.api.post("/api/v1/events", [event(3, "two-c")], key="ingest")
+            self.assertIn(answer.status, (204, 503))
+            return answer.status == 204
+        support.wait_for("ingest", is_sent)
         self.assertEqual(support.wait_for("customers", lambda: used("three")), 1)
 
 
