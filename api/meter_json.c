@@ -33,6 +33,7 @@ const struct meter_words METER_V3 = {
     .updated = "updated_at",
     .deleted = "deleted_at",
     .is_name_required = true,
+    .reserves_names = true,
 };
 
 // What a body says of a meter.
@@ -99,6 +100,13 @@ dimension_take(
     bool is_text = item->type == JSON_STRING && item->text.size > 0 &&
                    memchr(item->text.data, '\0', item->text.size) == NULL;
     dimension->name = name;
+    if (words->reserves_names && (strcmp(name, "subject") == 0 || strcmp(name, "customer_id") == 0))
+        return error_set(
+            error,
+            STATUS_INVALID,
+            "%s.%s: usage is grouped by it anyway; call it something else",
+            words->dimensions,
+            name);
     if (!is_text)
         return error_set(
             error, STATUS_INVALID, "%s.%s must be a path: $.%s", words->dimensions, name, name);

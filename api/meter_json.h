@@ -17,6 +17,7 @@ struct meter_words {
     const char *created, *updated, *deleted;
     bool is_upper;          // the aggregation
     bool is_name_required;  // of a new meter
+    bool reserves_names;    // subject and customer_id are no dimensions
 };
 
 extern const struct meter_words METER_V1, METER_V3;

@@ -102,7 +102,7 @@ param_time_text(const char *name, const char *text, int64_t *out_ns, struct erro
         return error_set(
             error,
             STATUS_INVALID,
-            "%s must be a date-time of RFC 3339: 2026-11-22T10:00:00Z%s",
+            "%s must be a date-time of RFC 3339, of the years 1678 to 2261: 2026-11-22T10:00:00Z%s",
             name,
             strchr(text, ' ') != NULL ? "; in a query string + is written %2B" : "");
     return STATUS_OK;
@@ -116,22 +116,15 @@ param_time(const struct target *target, const char *name, int64_t *out_ns, struc
     return status || text == NULL ? status : param_time_text(name, text, out_ns, error);
 }
 
-enum status
-param_word(
-    const struct target *target,
-    const char *name,
-    const char *const *words,
-    size_t *out,
-    struct error *error)
+// What is none of the words is refused with all of them.
+static enum status
+word_find(
+    const char *name, struct bytes text, const char *const *words, size_t *out, struct error *error)
 {
-    const char *text = NULL;
     char list[WORDS_TEXT_MAX] = "";
     size_t size = 0;
-    enum status status = param_once(target, name, &text, error);
-    if (status || text == NULL)
-        return status;
     for (size_t i = 0; words[i] != NULL; i++) {
-        if (strcmp(words[i], text) == 0) {
+        if (bytes_equal(text, bytes_text(words[i]))) {
             *out = i;
             return STATUS_OK;
         }
@@ -141,6 +134,40 @@ param_word(
         size += (size_t)printed;
     }
     return error_set(error, STATUS_INVALID, "%s must be one of %s", name, list);
+}
+
+enum status
+param_word(
+    const struct target *target,
+    const char *name,
+    const char *const *words,
+    size_t *out,
+    struct error *error)
+{
+    const char *text = NULL;
+    enum status status = param_once(target, name, &text, error);
+    return status || text == NULL ? status : word_find(name, bytes_text(text), words, out, error);
+}
+
+enum status
+param_sort(
+    const struct target *target,
+    const char *const *fields,
+    size_t *out,
+    bool *out_is_descending,
+    struct error *error)
+{
+    const char *text = NULL;
+    enum status status = param_once(target, "sort", &text, error);
+    if (status || text == NULL)
+        return status;
+    const char *end = strchrnul(text, ' ');
+    bool is_descending = strcmp(end, " desc") == 0;
+    if (end[0] != '\0' && !is_descending && strcmp(end, " asc") != 0)
+        return error_set(error, STATUS_INVALID, "sort must be a field, with asc or desc behind it");
+    if (end[0] != '\0')
+        *out_is_descending = is_descending;
+    return word_find("sort", bytes_of(text, (size_t)(end - text)), fields, out, error);
 }
 
 bool

@@ -46,6 +46,14 @@ enum status param_word(
     const char *const *words,
     size_t *out,
     struct error *error) CHECKED;
+// sort=FIELD, "FIELD asc" or "FIELD desc", as version 3 has it: the field's index in a list that
+// ends with NULL. Without a direction *out_is_descending stays as it is.
+enum status param_sort(
+    const struct target *target,
+    const char *const *fields,
+    size_t *out,
+    bool *out_is_descending,
+    struct error *error) CHECKED;
 // Numbers with a dash between them, exactly count of them: "12-0-3", for cursors and ids. False: it
 // is something else.
 bool param_dashed(const char *text, uint64_t *out, size_t count) CHECKED;

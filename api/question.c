@@ -203,14 +203,13 @@ question_from_target(
         status = lists_from_target(target, out, error);
     if (status == STATUS_OK && !pairs_from_target(target, arena, pairs, &pairs_count))
         status = invalid(error, "filterGroupBy", "must be filterGroupBy[KEY]=VALUE");
+    if (status == STATUS_OK && texts.advanced != NULL)
+        status = usage_filter_parse(bytes_text(texts.advanced), arena, &out->filter, error);
     if (status == STATUS_OK)
-        status = question_check(out, pairs_count > 0, texts.advanced != NULL, error);
-    if (status)
-        return status;
-    if (texts.advanced != NULL)
-        return usage_filter_parse(bytes_text(texts.advanced), arena, &out->filter, error);
-    out->filter = usage_filter_of_pairs(pairs, pairs_count, arena);
-    return STATUS_OK;
+        status = question_check(out, pairs_count > 0, out->filter != NULL, error);
+    if (status == STATUS_OK && pairs_count > 0)
+        out->filter = usage_filter_of_pairs(pairs, pairs_count, arena);
+    return status;
 }
 
 // --- from a body ---
@@ -313,14 +312,18 @@ filters_from_body(
     const struct json *simple = json_member(root, "filterGroupBy");
     const struct json *advanced = json_member(root, "advancedMeterGroupByFilters");
     bool has_simple = simple != NULL && simple->type != JSON_NULL;
-    bool has_advanced = advanced != NULL && advanced->type != JSON_NULL;
-    enum status status = question_check(out, has_simple, has_advanced, error);
+    enum status status = STATUS_OK;
+    // The filter's reader takes text.
+    if (advanced != NULL && advanced->type != JSON_NULL)
+        status =
+            usage_filter_parse(bytes_text(form_print(advanced, arena)), arena, &out->filter, error);
+    // Filters that ask for nothing do not stand in each other's way.
+    has_simple = has_simple && (simple->type != JSON_OBJECT || simple->count > 0);
+    if (status == STATUS_OK)
+        status = question_check(out, has_simple, out->filter != NULL, error);
     if (status == STATUS_OK && has_simple)
         status = simple_from_body(simple, arena, &out->filter, error);
-    if (status || !has_advanced)
-        return status;
-    // The filter's reader takes text.
-    return usage_filter_parse(bytes_text(form_print(advanced, arena)), arena, &out->filter, error);
+    return status;
 }
 
 enum status

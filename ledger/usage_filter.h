@@ -51,7 +51,8 @@ struct usage_filter {
 
 // OpenMeter's advancedMeterGroupByFilters: {DIMENSION: {OPERATOR: text, list of texts, or list of
 // operator objects}, ...}, all of which must hold. An object holds one operator, as there; null is
-// the same as nothing. No filter at all is NULL. STATUS_INVALID names the place in the JSON.
+// the same as nothing, and a dimension of which nothing is asked is passed over. No filter at all
+// is NULL. STATUS_INVALID names the place in the JSON.
 enum status usage_filter_parse(
     struct bytes json,
     struct arena *arena,

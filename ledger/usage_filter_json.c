@@ -144,6 +144,18 @@ parse_operators(
     return parse_values(found, arena, out, error);
 }
 
+// {}, {"$eq": null}: nothing is asked of the dimension.
+static bool
+asks_nothing(const struct json *value)
+{
+    if (value->type != JSON_OBJECT)
+        return value->type == JSON_NULL;
+    for (const struct json *member = value->first; member != NULL; member = member->next)
+        if (member->type != JSON_NULL)
+            return false;
+    return true;
+}
+
 static enum status
 parse_root(
     const struct json *root,
@@ -158,7 +170,7 @@ parse_root(
     struct usage_filter *parts = arena_array(arena, root->count, struct usage_filter);
     uint32_t count = 0;
     for (const struct json *member = root->first; member != NULL; member = member->next) {
-        if (member->type == JSON_NULL)
+        if (asks_nothing(member))
             continue;
         if (memchr(member->key.data, '\0', member->key.size) != NULL)
             return refuse(member, "no dimension has such a name", error);

@@ -276,7 +276,7 @@ filter_read(struct call *call, struct event_filter *out, struct error *error)
 static enum status
 page_take(struct call *call, struct events_page *out, struct error *error)
 {
-    static const char *const sorts[] = {"time desc", "-time", NULL};
+    static const char *const sorts[] = {"time desc", "time", "-time", NULL};
     size_t sort = 0;
     uint32_t *limit = &out->query.limit;
     *out = (struct events_page){.query = EVENTS_ALL};

@@ -4,6 +4,7 @@
 #include "api/call.h"
 #include "api/meter_calls.h"
 #include "api/meter_find.h"
+#include "api/meter_order.h"
 #include "api/param.h"
 #include "api/routes.h"
 #include "base/clock.h"
@@ -16,10 +17,13 @@ meters_get(struct call *call)
     scoped(readers_return) struct readers_loan loan = {0};
     struct error error = {0};
     struct meter *meters = NULL;
+    struct meter_order order;
     uint32_t count = 0;
     size_t ignored = 0;
     // A meter that was removed is not kept, so there is none to include.
     enum status status = param_word(&call->target, "includeDeleted", BOOLEANS, &ignored, &error);
+    if (status == STATUS_OK)
+        status = meter_order_v1(&call->target, &order, &error);
     if (status == STATUS_OK)
         status = readers_take(call->api->readers, &loan, &error);
     if (status == STATUS_OK)
@@ -28,6 +32,7 @@ meters_get(struct call *call)
         call_failed(call, &error);
         return;
     }
+    meters_sort(meters, count, &order);
     struct json_out *out = call_json(call, 200);
     json_begin(out, '[');
     for (uint32_t i = 0; i < count; i++)

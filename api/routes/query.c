@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { GROUP_VALUES_DAYS_BACK = 90, GROUP_VALUES_SPAN_DAYS = 30 };
 
@@ -36,7 +37,7 @@ bool
 question_wants_csv(const struct call *call)
 {
     const char *accept = http_field(call->request, "Accept");
-    return accept != NULL && strncmp(accept, "text/csv", 8) == 0;
+    return accept != NULL && strncasecmp(accept, "text/csv", 8) == 0;
 }
 
 void
@@ -139,22 +140,36 @@ text_compare(const void *a, const void *b)
     return order != 0 ? order : left->size < right->size ? -1 : left->size > right->size;
 }
 
+// ASCII letters of either case are equal. An empty text may have no address.
+static bool
+text_contains(struct bytes text, const char *part)
+{
+    size_t size = strlen(part);
+    if (size == 0)
+        return true;
+    for (size_t at = 0; at + size <= text.size; at++)
+        if (strncasecmp((const char *)text.data + at, part, size) == 0)
+            return true;
+    return false;
+}
+
+// Each text once, of those that hold search.
 static void
-texts_answer(struct call *call, struct bytes *texts, size_t count)
+texts_answer(struct call *call, struct bytes *texts, size_t count, const char *search)
 {
     if (count > 1)
         qsort(texts, count, sizeof *texts, text_compare);
     struct json_out *out = call_json(call, 200);
     json_begin(out, '[');
     for (size_t i = 0; i < count; i++)
-        if (i == 0 || !bytes_equal(texts[i], texts[i - 1]))
+        if ((i == 0 || !bytes_equal(texts[i], texts[i - 1])) && text_contains(texts[i], search))
             json_string(out, texts[i]);
     json_end(out, ']');
 }
 
-// dimension: the first one of the question's groups; else the subject.
+// dimension: the first one of the question's groups; else the subject. search: "" is all.
 static void
-values_answer(struct call *call, struct question *question, bool is_dimension)
+values_answer(struct call *call, struct question *question, bool is_dimension, const char *search)
 {
     struct answer answer;
     struct error error = {0};
@@ -166,7 +181,7 @@ values_answer(struct call *call, struct question *question, bool is_dimension)
     for (size_t i = 0; i < answer.count; i++)
         texts[i] =
             is_dimension ? answer.rows[i].usage->dimensions[0] : answer.rows[i].usage->subject;
-    texts_answer(call, texts, answer.count);
+    texts_answer(call, texts, answer.count, search);
 }
 
 // Bounded, so that the ends of totals need not be looked for.
@@ -189,7 +204,7 @@ meter_subjects_get(struct call *call)
     }
     question_bound(&question, INT64_MIN, INT64_MAX);
     question.is_by_subject = true;
-    values_answer(call, &question, false);
+    values_answer(call, &question, false, "");
 }
 
 void
@@ -197,12 +212,17 @@ meter_group_values_get(struct call *call)
 {
     struct question question;
     struct error error = {0};
+    const char *search = "";
     int64_t now_ns = clock_now_ns();
-    if (question_from_target(&call->target, call->arena, &question, &error)) {
+    enum status status = question_from_target(&call->target, call->arena, &question, &error);
+    if (status == STATUS_OK)
+        status = param_once(&call->target, "search", &search, &error);
+    if (status) {
         call_failed(call, &error);
         return;
     }
-    question_bound(&question, now_ns - DAY_NS, now_ns);
+    int64_t end_ns = question.has_to && question.to_ns < now_ns ? question.to_ns : now_ns;
+    question_bound(&question, end_ns - DAY_NS, now_ns);
     if (question.from_ns < now_ns - GROUP_VALUES_DAYS_BACK * DAY_NS ||
         question.to_ns - question.from_ns > GROUP_VALUES_SPAN_DAYS * DAY_NS) {
         call_problem(
@@ -215,5 +235,5 @@ meter_group_values_get(struct call *call)
     }
     question.group_by.items[0] = call->params[1];
     question.group_by.count = 1;
-    values_answer(call, &question, true);
+    values_answer(call, &question, true, search);
 }

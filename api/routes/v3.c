@@ -6,6 +6,7 @@
 #include "api/call.h"
 #include "api/customer_calls.h"
 #include "api/meter_calls.h"
+#include "api/meter_order.h"
 #include "api/param.h"
 #include "api/question_calls.h"
 #include "api/question_v3.h"
@@ -125,14 +126,18 @@ meters_v3_get(struct call *call)
         "filter[name]",
         "filter[name][eq]",
         "filter[name][contains]",
+        "sort",
         NULL,
     };
     scoped(readers_return) struct readers_loan loan = {0};
     struct error error = {0};
     struct meter *meters = NULL;
+    struct meter_order order;
     struct page page;
     uint32_t count = 0;
     enum status status = page_take(call, filters, &page, &error);
+    if (status == STATUS_OK)
+        status = meter_order_v3(&call->target, &order, &error);
     if (status == STATUS_OK)
         status = readers_take(call->api->readers, &loan, &error);
     if (status == STATUS_OK)
@@ -142,6 +147,7 @@ meters_v3_get(struct call *call)
         return;
     }
     count = meters_filter(call, meters, count);
+    meters_sort(meters, count, &order);
     struct json_out *out = page_begin(call);
     int64_t first = (page.number - 1) * (int64_t)page.size;
     for (int64_t i = first; i < first + page.size && i < (int64_t)count; i++)
@@ -283,13 +289,19 @@ customers_v3_get(struct call *call)
         "filter[primary_email][contains]",
         "filter[usage_attribution_subject_key][contains]",
         "filter[plan_key]",
+        "sort",
         NULL,
     };
+    static const char *const orders[] = {"id", "name", "created_at", NULL};
     scoped(database_return) struct database_loan loan = {0};
     struct customer_page customers;
     struct error error = {0};
     struct page page;
+    size_t order = CUSTOMER_BY_ID;
+    bool is_descending = false;
     enum status status = page_take(call, filters, &page, &error);
+    if (status == STATUS_OK)
+        status = param_sort(&call->target, orders, &order, &is_descending, &error);
     if (status == STATUS_OK)
         status = database_take(call->api->database, &loan, &error);
     const char *key = target_value(&call->target, "filter[key]");
@@ -300,6 +312,8 @@ customers_v3_get(struct call *call)
         .email = target_value(&call->target, "filter[primary_email][contains]"),
         .subject = target_value(&call->target, "filter[usage_attribution_subject_key][contains]"),
         .plan = target_value(&call->target, "filter[plan_key]"),
+        .order = (enum customer_order)order,
+        .is_descending = is_descending,
         .offset = (page.number - 1) * (int64_t)page.size,
         .limit = page.size,
     };

@@ -176,3 +176,39 @@ Test(ulid, sorts_by_time_and_is_another_each_time)
     // 1000 ms in the ULIDs' base 32.
     cr_assert_eq(strncmp(first, "00000000Z8", 10), 0, "%s", first);
 }
+
+Test(param, a_sort_is_a_field_and_a_direction)
+{
+    static const char *const fields[] = {"key", "created_at", NULL};
+    static const struct {
+        const char *query;
+        int field;  // -1: refused
+        bool is_descending;
+    } rows[] = {
+        {"",                       7,  true },
+        {"sort=key",               0,  true },
+        {"sort=created_at+asc",    1,  false},
+        {"sort=created_at%20desc", 1,  true },
+        {"sort=",                  -1, true },
+        {"sort=ke",                -1, true },
+        {"sort=keys",              -1, true },
+        {"sort=key+",              -1, true },
+        {"sort=key+up",            -1, true },
+        {"sort=key+asc+asc",       -1, true },
+        {"sort=+asc",              -1, true },
+        {"sort=key&sort=key",      -1, true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        scoped(arena_done) struct arena arena = {0};
+        struct target target = target_of(rows[i].query, &arena);
+        struct error error = {0};
+        size_t field = 7;
+        bool is_descending = true;
+        enum status status = param_sort(&target, fields, &field, &is_descending, &error);
+        cr_assert_eq(status == STATUS_OK, rows[i].field >= 0, "%s", rows[i].query);
+        if (status)
+            continue;
+        cr_assert_eq((int)field, rows[i].field, "%s", rows[i].query);
+        cr_assert_eq(is_descending, rows[i].is_descending, "%s", rows[i].query);
+    }
+}

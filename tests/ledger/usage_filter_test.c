@@ -133,6 +133,9 @@ Test(usage_filter, operators_on_dimensions_and_subject)
         {"{\"subject\": {\"$in\": [\"s\", \"t\"]}}", "t", "m", "r", true},
         {"{\"subject\": {\"$in\": [\"s\", \"t\"]}}", "u", "m", "r", false},
         {"{\"subject\": {\"$like\": \"org-%\"}}", "org-1", "m", "r", true},
+        {"{\"subject\": {}}", "s", "m", "r", true},  // nothing is asked of it
+        {"{\"subject\": {\"$ne\": null}}", "s", "m", "r", true},
+        {"{\"subject\": {}, \"model\": {\"$eq\": \"x\"}}", "s", "m", "r", false},
         {"{\"mod\\u0065l\": {\"$eq\": \"\\u00e9\"}}", "s", "\xc3\xa9", "r", true},
     };
     // clang-format on
@@ -173,8 +176,9 @@ Test(usage_filter, refusals_name_the_place)
         {"", "filter"},
         {"[]", "line 1, column 1, (root): wanted an object of dimensions"},
         {"{\"model\": \"m\"}", "line 1, column 11, model: wanted an object with an operator"},
-        {"{\"model\": {}}", "model: there is no operator"},
-        {"{\"model\": {\"$eq\": null}}", "model: there is no operator"},
+        {"{\"model\": {\"$and\": [{}]}}", "model[\"$and\"][0]: there is no operator"},
+        {"{\"model\": {\"$or\": [{\"$eq\": null}]}}", "[0]: there is no operator"},
+        {"{\"model\": {\"$regex\": \"a\", \"$eq\": null}}", "an operator is $eq"},
         {"{\"model\": {\"$eq\": 1}}", "model[\"$eq\"]: this operator takes a text"},
         {"{\"model\": {\"$eq\": [\"a\"]}}", "model[\"$eq\"]: this operator takes a text"},
         {"{\"model\": {\"$in\": \"a\"}}", "model[\"$in\"]: this operator takes a list"},

@@ -172,7 +172,8 @@ class List(unittest.TestCase):
                            {"customer_id__contains": "c"}, {"id__": "x"}, {"page": 101}):
             self.found_v3(status=400, **parameters)
         self.found_v3(status=404, customer_id__eq="nobody")
-        for query in ("filter=x", "filter[id=x", "page[before]=x", "page[after]=x", "sort=id"):
+        for query in ("filter=x", "filter[id=x", "page[before]=x", "page[after]=x", "sort=id",
+                      "sort=time+asc"):
             self.assertEqual(self.api.get("/api/v3/openmeter/events?" + query).status, 400, query)
 
     def test_pages_of_version_3(self):

@@ -1,5 +1,7 @@
 """Meters and usage queries over HTTP: what OpenMeter's tests expect, and every refusal."""
 
+import json
+import time
 import unittest
 import urllib.parse
 
@@ -134,6 +136,28 @@ class Query(unittest.TestCase):
         answer = self.api.get("/api/v1/meters/grouped/query?advancedMeterGroupByFilters=" + filters)
         self.assertEqual([row["value"] for row in answer.json["data"]], [6])
 
+    def test_filters_that_ask_for_nothing(self):
+        """As SDKs send members that are there but empty."""
+        target = "/api/v1/meters/grouped/query"
+        nothing = ({}, {"method": {}}, {"method": {"$eq": None}, "path": None})
+        for advanced in nothing:
+            text = urllib.parse.quote(json.dumps(advanced))
+            for simple, value in (("", 10), ("&filterGroupBy[method]=GET", 4)):
+                answer = self.api.get(f"{target}?advancedMeterGroupByFilters={text}{simple}")
+                self.assertEqual([row["value"] for row in answer.json["data"]], [value], answer)
+            for simple, value in ((None, 10), ({}, 10), ({"method": []}, 10),
+                                  ({"method": ["GET"]}, 4)):
+                answer = self.api.post(target, {"filterGroupBy": simple,
+                                                "advancedMeterGroupByFilters": advanced})
+                self.assertEqual([row["value"] for row in answer.json["data"]], [value], answer)
+        answer = self.api.post(target, {"filterGroupBy": {}, "advancedMeterGroupByFilters": {
+            "method": {"$eq": "GET"}}})
+        self.assertEqual([row["value"] for row in answer.json["data"]], [4])
+        answer = self.api.post(target, {
+            "from": None, "to": None, "windowSize": None, "windowTimeZone": None, "subject": [],
+            "groupBy": [], "filterCustomerId": [], "clientId": None})
+        self.assertEqual([row["value"] for row in answer.json["data"]], [10])
+
     def test_customers(self):
         rows = self.query("grouped", filterCustomerId=["c1", "c2"])["data"]
         self.assertEqual([(row["customerId"], row["subject"], row["value"]) for row in rows],
@@ -147,7 +171,7 @@ class Query(unittest.TestCase):
     def test_csv(self):
         answer = self.api.get(
             "/api/v1/meters/grouped/query?groupBy=method&groupBy=path&windowSize=DAY&subject=s1",
-            fields={"Accept": "text/csv"})
+            fields={"Accept": "Text/CSV"})
         self.assertEqual(answer.fields["Content-Type"], "text/csv")
         self.assertIn('filename="grouped.csv"', answer.fields["Content-Disposition"])
         day = "2026-11-20T00:00:00Z,2026-11-21T00:00:00Z,s1"
@@ -190,6 +214,23 @@ class Query(unittest.TestCase):
         self.assertEqual(self.api.get(values + "?from=2020-01-01T00:00:00Z").status, 400)
         self.assertEqual(self.api.get("/api/v1/meters/grouped/group-by/x/values").status, 400)
         self.assertEqual(self.api.get(values).status, 200)
+        self.assertEqual(self.api.get(values + "?search=a&search=b").status, 400)
+        self.meter_make("listed", aggregation="COUNT", eventType="listed",
+                        groupBy={"region": "$.region"})
+        self.events_send(*(event(f"l{n}", type="listed", data={"region": region}, time=None)
+                           for n, region in enumerate(("eu-west", "EU-north", "us", "eu-west"))))
+        values = "/api/v1/meters/listed/group-by/region/values"
+        for query, found in (("", ["EU-north", "eu-west", "us"]), ("?search=", None),
+                             ("?search=eU", ["EU-north", "eu-west"]),
+                             ("?search=-WEST", ["eu-west"]), ("?search=asia", []),
+                             ("?search=eu-west-1", [])):
+            self.assertEqual(self.api.get(values + query).json,
+                             ["EU-north", "eu-west", "us"] if found is None else found, query)
+        # The day up to an end; what comes now is not within it.
+        then = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 5 * 86400))
+        answer = self.api.get(f"{values}?to={then}")
+        self.assertEqual((answer.status, answer.json), (200, []))
+        self.api.ask("DELETE", "/api/v1/meters/listed")
 
     def test_queries_that_make_no_sense(self):
         for parameters in (
@@ -223,6 +264,17 @@ class Query(unittest.TestCase):
         listed = self.api.get("/api/v1/meters").json
         slugs = [meter["slug"] for meter in listed]
         self.assertEqual(slugs, sorted(slugs))
+        for field, member in (("key", "slug"), ("name", "name"), ("aggregation", "aggregation"),
+                              ("createdAt", "createdAt"), ("updatedAt", "updatedAt")):
+            for order in ("ASC", "DESC"):
+                asked = self.api.get(f"/api/v1/meters?orderBy={field}&order={order}").json
+                # A fraction of a second has as many digits as it needs.
+                values = [meter[member].rstrip("Z").ljust(29, "0") if member.endswith("At")
+                          else meter[member] for meter in asked]
+                self.assertEqual(values, sorted(values, reverse=order == "DESC"), (field, order))
+                self.assertEqual(sorted(meter["slug"] for meter in asked), slugs)
+        for query in ("orderBy=slug", "order=asc", "order="):
+            self.assertEqual(self.api.get("/api/v1/meters?" + query).status, 400, query)
         made = self.api.post("/api/v1/meters", {
             "slug": "temporary", "description": "d", "aggregation": "SUM", "eventType": "x",
             "name": "A title", "metadata": {"team": "a"}, "valueProperty": "$.v",

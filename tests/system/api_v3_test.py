@@ -107,6 +107,13 @@ class V3(unittest.TestCase):
             page = self.api.get(f"{BASE}/meters?{query}").json
             self.assertEqual([meter["key"] for meter in page["data"]], keys, query)
             self.assertEqual(page["meta"]["page"]["total"], len(keys), query)
+        for sort, keys in (
+                ("key", ["v3_other", "v3_sum"]), ("key+desc", ["v3_sum", "v3_other"]),
+                ("name+asc", ["v3_other", "v3_sum"]), ("aggregation", ["v3_other", "v3_sum"]),
+                ("created_at", ["v3_sum", "v3_other"]),
+                ("updated_at+desc", ["v3_other", "v3_sum"])):
+            page = self.api.get(f"{BASE}/meters?filter[key][contains]=v3_&sort={sort}").json
+            self.assertEqual([meter["key"] for meter in page["data"]], keys, sort)
         self.assertEqual(self.api.ask("DELETE", f"{BASE}/meters/v3_other").status, 204)
         self.assertEqual(self.api.get(f"{BASE}/meters/v3_other").status, 404)
         self.assertEqual(self.api.get(BASE + "/meters?page[number]=2").json["data"], [])
@@ -121,7 +128,12 @@ class V3(unittest.TestCase):
             self.assertEqual(self.api.post(BASE + "/meters", {**good, **members}).status, 400,
                              members)
         self.assertEqual(self.api.post(BASE + "/meters", {**good, "key": "v3_sum"}).status, 409)
-        for query in ("page[size]=0", "page[size]=x", "page[number]=0", "sort=name",
+        for name in ("subject", "customer_id"):
+            answer = self.api.post(BASE + "/meters", {**good, "dimensions": {name: "$.a"}})
+            self.assertEqual(answer.status, 400)
+            self.assertIn("dimensions." + name, answer.json["detail"])
+        for query in ("page[size]=0", "page[size]=x", "page[number]=0", "sort=slug", "sort=",
+                      "sort=key+up", "sort=key&sort=name",
                       "page[size]=1&page[size]=2", "filter[event_type]=x", "filter[key][neq]=x"):
             self.assertEqual(self.api.get(f"{BASE}/meters?{query}").status, 400, query)
 
@@ -289,7 +301,12 @@ class V3(unittest.TestCase):
             page = self.api.get(f"{BASE}/customers?{query}").json
             self.assertEqual([one["key"] for one in page["data"]], keys, query)
             self.assertEqual(page["meta"]["page"]["total"], len(keys), query)
-        for query in ("filter[email]=x", "filter[key][oeq]=x", "sort=key"):
+        for sort, keys in (("name+desc", ["v3-whole", "v3-whole-2"]),
+                           ("id+desc", ["v3-whole-2", "v3-whole"]),
+                           ("created_at", ["v3-whole", "v3-whole-2"])):
+            page = self.api.get(f"{BASE}/customers?filter[key][contains]=v3-&sort={sort}").json
+            self.assertEqual([one["key"] for one in page["data"]], keys, sort)
+        for query in ("filter[email]=x", "filter[key][oeq]=x", "sort=key", "sort=name+up"):
             self.assertEqual(self.api.get(f"{BASE}/customers?{query}").status, 400, query)
         self.api.ask("DELETE", BASE + "/customers/v3-whole-2")
         self.assertEqual(self.api.post(BASE + "/customers", {"name": "x", "metadata": {}}).status,
