@@ -11,7 +11,7 @@
 #define PROFILE_COLUMNS                                                                            \
     "id, company_name, CASE WHEN email = id" PLACEHOLDER " THEN NULL ELSE email END,"              \
     " description, currency, billing_address::text, metadata::text,"                               \
-    " (SELECT coalesce(json_agg(s.subject ORDER BY s.subject), '[]')::text"                        \
+    " (SELECT coalesce(json_agg(s.subject ORDER BY s.list_place, s.subject), '[]')::text"          \
     " FROM customer_subjects s WHERE s.customer_id = customers.id AND NOT "                        \
     "s.is_implied), " SQL_EPOCH_US("created_at") ", " SQL_EPOCH_US("updated_at")
 enum { PROFILE_COLUMNS_COUNT = 10 };
@@ -94,9 +94,12 @@ subjects_write(
     static const char drop[] = "DELETE FROM customer_subjects WHERE customer_id = $1"
                                " AND subject <> ALL ($2::text[]) AND subject <> $1";
     static const char add[] =
-        "INSERT INTO customer_subjects (subject, customer_id, created_at)"
-        " SELECT DISTINCT subject, $1, $3::timestamptz FROM unnest($2::text[]) AS subject"
-        " ORDER BY 1 ON CONFLICT (subject) DO NOTHING";
+        "INSERT INTO customer_subjects (subject, customer_id, created_at, list_place)"
+        " SELECT subject, $1, $3::timestamptz, min(place)::integer"
+        " FROM unnest($2::text[]) WITH ORDINALITY AS listed (subject, place)"
+        " GROUP BY subject ORDER BY subject ON CONFLICT (subject) DO UPDATE"
+        " SET list_place = excluded.list_place"
+        " WHERE customer_subjects.customer_id = excluded.customer_id";
     static const char mark[] =
         "UPDATE customer_subjects SET is_implied = (subject <> ALL ($2::text[]))"
         " WHERE customer_id = $1 AND subject = $1";

@@ -21,7 +21,7 @@ struct customer_profile {
     const char *metadata;         // a JSON object
     const char *const *subjects;  // to write: those listed
     size_t subjects_count;
-    const char *subjects_json;  // as read: a JSON array of those listed, ordered
+    const char *subjects_json;  // as read: a JSON array of those listed, as they were
     int64_t created_ns, updated_ns;
 };
 

@@ -91,9 +91,13 @@ Test(customer, keeps_what_is_said_and_forgets_what_is_not)
     cr_assert_str_eq(read.name, "Acme");
     cr_assert_str_eq(read.email, whole.email);
     cr_assert_str_eq(read.metadata, whole.metadata);
-    cr_assert_str_eq(read.subjects_json, "[\"a\", \"b\"]");
+    cr_assert_str_eq(read.subjects_json, "[\"b\", \"a\"]");
     cr_assert_eq(read.created_ns, SECOND_NS);
     cr_assert(has_subject(sql, "acme", "acme", &arena), "its id is a subject unsaid");
+    static const char *const others[] = {"c", "a", "b"};
+    whole.subjects = others;
+    succeed(customer_profile_change(sql, &whole, SECOND_NS, &error));
+    cr_assert_str_eq(found(sql, "acme", &arena).subjects_json, "[\"c\", \"a\", \"b\"]");
     struct customer_profile bare = {.id = "acme", .name = "Less"};
     succeed(customer_profile_change(sql, &bare, 2 * SECOND_NS, &error));
     read = found(sql, "acme", &arena);

@@ -36,7 +36,7 @@ class Customers(unittest.TestCase):
                                "city": "Wien", "line1": "Ring 1", "line2": "/2",
                                "phoneNumber": "+43 1"}}
         made = self.made(**said)
-        want = {**said, "id": "whole", "usageAttribution": {"subjectKeys": ["w-1", "w-2"]}}
+        want = {**said, "id": "whole", "usageAttribution": {"subjectKeys": ["w-2", "w-1"]}}
         self.assertEqual(bare(made), want)
         for time in TIMES:
             self.assertRegex(made[time], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
