@@ -1,6 +1,7 @@
 #include "api/event_read.h"
 
 #include "api/json_pack.h"
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "client/encode.h"
@@ -14,6 +15,8 @@ enum {
     // What an entry has besides texts and data: headers, the names of its members, the time.
     ENTRY_FRAME_SIZE = 96,
 };
+
+static const char DATA_BASE64[] = "data_base64";
 
 struct reading {
     struct arena *arena;
@@ -144,21 +147,44 @@ kinds_read(struct reading *reading)
         fault_set(reading, reading->object, "dataschema", "must be a URI");
 }
 
+// What data_base64 holds; NULL: nothing, or a fault. CloudEvents have it for data that an SDK was
+// given as bytes: Go's makes it of JSON text too, and OpenMeter reads that.
+static const struct json *
+base64_read(struct reading *reading, const struct json *member)
+{
+    struct json *root = NULL;
+    struct bytes text = {0};
+    struct error error = {0};
+    const char *fault = NULL;
+    if (member_of(reading, "data") != NULL)
+        fault = "must not stand beside data";
+    else if (member->type != JSON_STRING || !base64_decode(member->text, reading->arena, &text))
+        fault = "must be base64";
+    else if (text.size > 0 && json_parse(text, NULL, reading->arena, &root, &error))
+        fault = "must be JSON in base64";
+    if (fault != NULL)
+        fault_set(reading, reading->object, DATA_BASE64, fault);
+    return fault != NULL || (root != NULL && root->type == JSON_NULL) ? NULL : root;
+}
+
 static void
 data_read(struct reading *reading)
 {
     scoped(buffer_done) struct buffer packed = {0};
-    const struct json *data = member_of(reading, "data");
+    const struct json *base64 = reading->is_strict ? NULL : member_of(reading, DATA_BASE64);
+    const char *name = base64 != NULL ? DATA_BASE64 : "data";
+    const struct json *data =
+        base64 != NULL ? base64_read(reading, base64) : member_of(reading, "data");
     if (data == NULL)
         return;
     if (data->type != JSON_OBJECT) {
-        fault_set(reading, reading->object, "data", "must be an object");
+        fault_set(reading, reading->object, name, "must be an object");
         return;
     }
     if (!json_pack(data, ENCODE_DEPTH_MAX, &packed))
-        fault_set(reading, reading->object, "data", "must not be nested deeper than 8");
+        fault_set(reading, reading->object, name, "must not be nested deeper than 8");
     else if (buffer_failed(&packed))
-        fault_set(reading, reading->object, "data", "does not fit into memory");
+        fault_set(reading, reading->object, name, "does not fit into memory");
     else if (data->count > 0)
         reading->item->data = arena_bytes(reading->arena, buffer_view(&packed));
 }

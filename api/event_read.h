@@ -8,9 +8,9 @@
 //         if (list.items[i].fault != NULL) refuse(i, list.items[i].place, list.items[i].fault);
 //
 // Required: id, source, specversion "1.0", type, subject. Optional: time (null or absent: now),
-// datacontenttype, dataschema, data (null or an object). Other members are not looked at. What the
-// envelope of our own events demands (DESIGN section 4: sizes, depth, 64 KiB) is checked here too,
-// so that tallyd refuses only for the time. Thread: any.
+// datacontenttype, dataschema, data (null or an object) or data_base64 (the same in base64). Other
+// members are not looked at. What the envelope of our own events demands (DESIGN section 4: sizes,
+// depth, 64 KiB) is checked here too, so that tallyd refuses only for the time. Thread: any.
 
 #include "base/arena.h"
 #include "base/status.h"

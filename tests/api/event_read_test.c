@@ -28,6 +28,11 @@ static const struct {
     {"{" GOOD ",\"time\":\"2026-11-22T10:00:00Z\"}",                NULL             },
     {"{" GOOD ",\"time\":\"2026-11-22T10:00:00.123456789+05:45\"}", NULL             },
     {"{" GOOD ",\"data\":{\"a\":[[[[[[[[1]]]]]]]]}}",               NULL             },
+    {"{" GOOD ",\"data_base64\":\"eyJ2YWx1ZSI6NX0=\"}",             NULL             },
+    {"{" GOOD ",\"data_base64\":\"e30=\",\"data\":null}",           NULL             },
+    {"{" GOOD ",\"data_base64\":\"bnVsbA==\"}",                     NULL             },
+    {"{" GOOD ",\"data_base64\":\"\"}",                             NULL             },
+    {"{" GOOD ",\"data_base64\":null,\"data\":{\"a\":1}}",          NULL             },
     {"[]",                                                          NULL             },
     {"7",                                                           ""               },
     {"null",                                                        ""               },
@@ -57,6 +62,12 @@ static const struct {
     {"{" GOOD ",\"data\":[]}",                                      "data"           },
     {"{" GOOD ",\"data\":true}",                                    "data"           },
     {"{" GOOD ",\"data\":{\"a\":[[[[[[[[[1]]]]]]]]]}}",             "data"           },
+    {"{" GOOD ",\"data_base64\":\"e30=\",\"data\":{}}",             "data_base64"    },
+    {"{" GOOD ",\"data_base64\":\"e30\"}",                          "data_base64"    },
+    {"{" GOOD ",\"data_base64\":{}}",                               "data_base64"    },
+    {"{" GOOD ",\"data_base64\":\"e3t9\"}",                         "data_base64"    }, // {{}
+    {"{" GOOD ",\"data_base64\":\"W10=\"}",                         "data_base64"    }, // []
+    {"{" GOOD ",\"data_base64\":\"PHhtbD48L3htbD4=\"}",             "data_base64"    },
 };
 
 static struct event_list

@@ -1,6 +1,7 @@
 """POST /api/v1/events against a real tallyd: what is taken, what is refused, and what a client may
 rely on while tallyd is away."""
 
+import base64
 import json
 import threading
 import time
@@ -67,6 +68,20 @@ class Events(unittest.TestCase):
         self.assertEqual(self.post(text.replace('"V"', "9007199254740993.000000000000000001"))
                          .status, 204)
         self.assertEqual(self.used("sum", "digits"), "9007199254740993.000000000000000001")
+
+    def test_data_may_come_in_base64(self):
+        """As Go's CloudEvents SDK, and so OpenMeter's, sends what it was given as bytes."""
+        data = {"value": 2.5}
+        packed = base64.b64encode(json.dumps(data).encode()).decode()
+        sent = event(1, subject="bytes", datacontenttype="application/json", data_base64=packed)
+        self.assertEqual(self.post(sent, ONE).status, 204)
+        # It is the same event however its data came.
+        self.assertEqual(self.post([{**sent, "data": data, "data_base64": None}]).status, 204)
+        self.assertEqual((self.used("sum", "bytes"), self.used("calls", "bytes")), ("2.5", "1"))
+        listed = self.api.get("/api/v1/events?subject=bytes").json
+        self.assertEqual([row["event"]["data"] for row in listed], [data])
+        self.assertEqual(self.post({**sent, "data": data}).status, 400)
+        self.assertEqual(self.post({**sent, "data_base64": packed[:-1]}).status, 400)
 
     def test_content_types(self):
         for kind in ("text/plain", "application/xml", "application/json; charset=utf-8", ""):
