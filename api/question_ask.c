@@ -81,15 +81,22 @@ edge_find(struct asking *asking, struct usage_query *query, bool is_last)
     return true;
 }
 
+// Where nothing was used it is the minute that is, but what was asked goes before: no window ends
+// before it begins.
 static void
 range_find(
     struct asking *asking, const struct usage_query *query, int64_t *out_from, int64_t *out_to)
 {
+    const struct question *question = asking->question;
     struct usage_query first = *query, last = *query;
     int64_t minute_ns = asking->sources->now_ns / MINUTE_NS * MINUTE_NS;
     bool is_found = edge_find(asking, &first, false) && edge_find(asking, &last, true);
-    *out_from = is_found ? first.from_ns : minute_ns;
-    *out_to = is_found ? last.to_ns : minute_ns;
+    bool ends_before = question->has_to && question->to_ns < minute_ns;
+    bool begins_behind = question->has_from && question->from_ns > minute_ns;
+    int64_t from_ns = ends_before ? question->to_ns : minute_ns;
+    int64_t to_ns = begins_behind ? question->from_ns : minute_ns;
+    *out_from = is_found ? first.from_ns : from_ns;
+    *out_to = is_found ? last.to_ns : to_ns;
 }
 
 // Of the rows from `first` on, which this query gave.

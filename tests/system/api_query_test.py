@@ -93,6 +93,14 @@ class Query(unittest.TestCase):
             for more in ({"windowSize": "HOUR"}, {"subject": ["s1"]},
                          {"filterCustomerId": ["c1"]}):
                 self.assertEqual(self.values(meter, **later, **more), [], (meter, more))
+            # One bound, far from what was used: the window does not end before it begins.
+            for bound in ({"to": "2001-01-01T00:00:00Z"}, {"from": "2201-01-01T00:00:00Z"}):
+                moment = next(iter(bound.values()))
+                self.assertEqual(self.query(meter, **bound)["data"], [{
+                    "value": 0, "windowStart": moment, "windowEnd": moment, "subject": None,
+                    "groupBy": {}}])
+            row = self.query(meter, **{"from": LATER + "00Z"})["data"][0]
+            self.assertLess(row["windowStart"], row["windowEnd"])
 
     def test_what_was_asked_is_echoed_and_nothing_else(self):
         self.assertEqual(set(self.query("sum")), {"data"})
@@ -207,6 +215,37 @@ class Query(unittest.TestCase):
         self.assertEqual(self.api.get(progress + "three").status, 404)
         for wrong in ("", "x" * 37):
             self.query("sum", status=400, clientId=wrong)
+
+    def test_openmeters_quickstart(self):
+        """The events of its README, the answers that it prints; version 3 as its own test asks."""
+        data = {"method": "GET", "route": "/hello"}
+        groups = {"groupBy": {"method": "$.method", "route": "$.route"}}
+        self.meter_make("api_request", aggregation="COUNT", eventType="api_request", **groups)
+        for number, day in (("00001", "01"), ("00002", "01"), ("00003", "02"), ("00003", "02")):
+            self.events_send(event(0, id=number, source="service-0", type="api_request",
+                                   subject="customer-1", time=f"2023-01-{day}T00:00:00.001Z",
+                                   data=data))
+        hourly = self.query("api_request", windowSize="HOUR", groupBy=["method", "route"])
+        self.assertEqual(hourly, {"windowSize": "HOUR", "data": [
+            {"value": value, "windowStart": f"2023-01-{day}T00:00:00Z",
+             "windowEnd": f"2023-01-{day}T01:00:00Z", "subject": None, "groupBy": data}
+            for value, day in ((2, "01"), (1, "02"))]})
+        self.assertEqual(self.query("api_request", subject=["customer-1"]), {"data": [
+            {"value": 3, "windowStart": "2023-01-01T00:00:00Z",
+             "windowEnd": "2023-01-02T00:01:00Z", "subject": "customer-1", "groupBy": {}}]})
+        answer = self.api.post("/api/v3/openmeter/meters/api_request/query",
+                               {"granularity": "PT1H"}, key="read")
+        self.assertEqual([row["value"] for row in answer.json["data"]], ["2", "1"])
+        self.api.ask("DELETE", "/api/v1/meters/api_request")
+
+    def test_an_id_counts_once_whatever_its_time(self):
+        """As OpenMeter's e2e test of its deduplication sends it (TestDedupe)."""
+        self.meter_make("dedupe", aggregation="COUNT", eventType="dedupe")
+        for day in range(1, 29):
+            self.events_send(event(0, id="52f44f66", type="dedupe", data={},
+                                   time=f"2026-10-{day:02}T10:00:00Z"))
+        self.assertEqual(self.values("dedupe"), [1])
+        self.api.ask("DELETE", "/api/v1/meters/dedupe")
 
     def test_lists(self):
         self.assertEqual(self.api.get("/api/v1/meters/grouped/subjects").json, ["s1", "s2"])
