@@ -1,6 +1,7 @@
 #include "api/meter_json.h"
 
 #include "api/form.h"
+#include "api/json_path.h"
 #include "api/member.h"
 #include "api/ulid.h"
 #include "base/assert.h"
@@ -83,7 +84,8 @@ path_take(
     must(text != NULL);
     if (text[0] != '$')
         return error_set(error, STATUS_INVALID, "%s: the path %s must begin with $", name, text);
-    enum status status = meter_path_canonical(text, arena, out, error);
+    const char *plain = json_path_plain(text, arena);
+    enum status status = meter_path_canonical(plain, arena, out, error);
     return status ? error_prefix(error, "%s", name) : STATUS_OK;
 }
 
@@ -282,13 +284,15 @@ fixed_check(
     struct error *error)
 {
     const char *aggregation = aggregation_text(meter->aggregation, words, arena);
+    const char *value = wish->value_property;
+    value = value != NULL ? json_path_plain(value, arena) : NULL;
     const struct {
         const char *name, *asked, *is;
     } rows[] = {
-        {words->key,            wish->key,            meter->key           },
-        {words->event_type,     wish->event_type,     meter->event_type    },
-        {"aggregation",         wish->aggregation,    aggregation          },
-        {words->value_property, wish->value_property, meter->value_property},
+        {words->key,            wish->key,         meter->key           },
+        {words->event_type,     wish->event_type,  meter->event_type    },
+        {"aggregation",         wish->aggregation, aggregation          },
+        {words->value_property, value,             meter->value_property},
     };
     const struct form_time *from = &wish->events_from;
     const char *changed = NULL;

@@ -238,6 +238,25 @@ class Query(unittest.TestCase):
         self.assertEqual([row["value"] for row in answer.json["data"]], ["2", "1"])
         self.api.ask("DELETE", "/api/v1/meters/api_request")
 
+    def test_quoted_paths(self):
+        made = self.api.post("/api/v1/meters", {
+            "slug": "quoted", "aggregation": "SUM", "eventType": "quoted",
+            "valueProperty": "$['usage'][\"tokens-used\"]", "groupBy": {"model": "$['the model']"}})
+        self.assertEqual((made.status, made.json["valueProperty"], made.json["groupBy"]),
+                         (200, "$.usage.tokens-used", {"model": "$.the model"}))
+        self.events_send(event("quoted", type="quoted", data={
+            "usage": {"tokens-used": 5}, "the model": "m"}))
+        rows = self.query("quoted", groupBy=["model"])["data"]
+        self.assertEqual([(row["value"], row["groupBy"]) for row in rows], [(5, {"model": "m"})])
+        again = self.api.ask("PUT", "/api/v1/meters/quoted", body={
+            "valueProperty": "$['usage']['tokens-used']", "description": "d"})
+        self.assertEqual((again.status, again.json["description"]), (200, "d"))
+        for path in ("$.a[0]", "$['a.b']", "$[*]"):
+            answer = self.api.post("/api/v1/meters", {
+                "slug": "wrong", "aggregation": "SUM", "eventType": "x", "valueProperty": path})
+            self.assertEqual(answer.status, 400, path)
+        self.api.ask("DELETE", "/api/v1/meters/quoted")
+
     def test_an_id_counts_once_whatever_its_time(self):
         """As OpenMeter's e2e test of its deduplication sends it (TestDedupe)."""
         self.meter_make("dedupe", aggregation="COUNT", eventType="dedupe")
