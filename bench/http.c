@@ -10,6 +10,7 @@
 #include "bench/http_drive.h"
 #include "bench/http_report.h"
 #include "bench/http_stack.h"
+#include "bench/pauses.h"
 #include "bench/talk.h"
 #include "ledger/ledger.h"
 
@@ -148,6 +149,7 @@ phase_drive(
     static struct http_drive drive;  // large, and its thread knows its address
     struct http_row *row = &run->report.rows[phase];
     struct http_stack_sample before = {0}, after = {0};
+    struct pauses pauses;
     bool is_private = run->settings.to == NULL;
     enum status status = STATUS_OK;
     if (is_private)
@@ -156,8 +158,10 @@ phase_drive(
         status = http_drive_start(&drive, options, error);
     if (status != STATUS_OK)
         return status;
+    pauses_start(&pauses, PAUSES_BESIDE_NS);
     drive_watch(run, &drive, HTTP_PHASE_NAMES[phase]);
     status = http_drive_join(&drive, error);
+    row->pauses = pauses_stop(&pauses);
     if (status == STATUS_OK && is_private)
         status = http_stack_sample(&run->stack, &after, error);
     row->is_run = true;

@@ -54,6 +54,7 @@ row_json(struct json_out *json, const char *name, const struct http_row *row)
     report_json_real(json, "p99_us", percentile_us(row, 9900), 0);
     report_json_real(json, "p999_us", percentile_us(row, 9990), 0);
     report_json_real(json, "max_us", (double)row->latency.max / 1e3, 0);
+    report_json_pauses(json, &row->pauses);
     if (row->has_cpu) {
         report_json_real(json, "api_cpu_ns_each", share(row->api_cpu_ns, row), 0);
         report_json_real(json, "tallyd_cpu_ns_each", share(row->tallyd_cpu_ns, row), 0);
@@ -139,6 +140,18 @@ row_print(const char *name, const struct http_row *row, struct buffer *out)
         share(row->tallyd_cpu_ns, row));
 }
 
+// How much of the latencies is the machine's own.
+static void
+pauses_print(const struct http_report *report, struct buffer *out)
+{
+    struct pauses_found all = {0};
+    for (size_t i = 0; i < HTTP_PHASES; i++)
+        pauses_merge(&all, &report->rows[i].pauses);
+    buffer_text(out, "Machine paused: ");
+    report_pauses(&all, out);
+    buffer_text(out, ".\n");
+}
+
 static void
 notes_print(const struct http_report *report, struct buffer *out)
 {
@@ -154,6 +167,7 @@ notes_print(const struct http_report *report, struct buffer *out)
         out,
         "\nMilliseconds from when a request was due (open loop) or made to the end of its answer."
         "\nCPU: nanoseconds of tally-api and of tallyd, an event or a query.\n");
+    pauses_print(report, out);
     if (report->has_usage)
         buffer_format(
             out, "Usage: %s.\n", report->matches ? "what was sent" : "DIFFERS from what was sent");

@@ -10,6 +10,7 @@
 #include "bench/generate.h"
 #include "bench/histogram.h"
 #include "bench/http_request.h"
+#include "bench/pauses.h"
 #include "bench/report.h"
 
 enum http_phase { HTTP_BATCH, HTTP_SINGLE, HTTP_QUERY, HTTP_PHASES };
@@ -21,6 +22,7 @@ struct http_row {
     double rate;  // requests a second that were due; 0: closed loop
     int64_t elapsed_ns;
     struct histogram latency;
+    struct pauses_found pauses;
     bool has_cpu;
     int64_t api_cpu_ns, tallyd_cpu_ns;
     // Of the stream beside queries; 0: there was none.

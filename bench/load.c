@@ -10,6 +10,7 @@
 #include "bench/drive.h"
 #include "bench/idle.h"
 #include "bench/load_settings.h"
+#include "bench/pauses.h"
 #include "bench/prefill.h"
 #include "bench/report.h"
 #include "bench/scratch.h"
@@ -248,12 +249,14 @@ static enum status
 load_measure(struct load *load, struct error *error)
 {
     struct server_sample after;
+    struct pauses pauses;
     bool is_private = load->settings.to == NULL;
     if (is_private && server_sample(&load->server, &load->before, error) != STATUS_OK)
         return error->status;
     if (is_private)
         load->report.server_disk_before = scratch_bytes(load->server.data);
     enum status status = target_open(load, error);
+    pauses_start(&pauses, PAUSES_BESIDE_NS);
     if (status == STATUS_OK)
         status = drives_start(load, error);
     if (status != STATUS_OK)
@@ -262,6 +265,7 @@ load_measure(struct load *load, struct error *error)
         drives_watch(load);
     struct error joined;
     enum status join_status = drives_join(load, &joined);
+    load->report.pauses = pauses_stop(&pauses);
     if (join_status == STATUS_OK)
         join_status = slow_stop(&load->slow, &joined);
     if (status == STATUS_OK && join_status != STATUS_OK) {

@@ -5,6 +5,7 @@
 #include "base/option.h"
 #include "bench/report.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,7 +32,7 @@ static const struct option_row ROWS[] = {
     INTEGER("questions", questions, "1000", 1, 1000000, "about one subject; 100 identities each"),
     INTEGER("prices", prices, "2000000", 1000, 1000000000, "price: prices of each model"),
     INTEGER("connections", connections, "10000", 1, 60000, "idle: connections that say nothing"),
-    INTEGER("seconds", seconds, "10", 1, 3600, "idle: of each look"),
+    INTEGER("seconds", seconds, "10", 1, 3600, "idle, pauses: of each look"),
     INTEGER("runs", runs, "5", 1, 1000, "runs of what takes long; the median is told"),
     INTEGER("seed", seed, "1", 0, INT64_MAX, "of the made data"),
     {.name = "dir",
@@ -61,6 +62,7 @@ static const struct part {
     {"price",  micro_price },
     {"limits", micro_limits},
     {"idle",   micro_idle  },
+    {"pauses", micro_pauses},
 };
 
 static const struct option_spec SPEC = {
@@ -78,6 +80,8 @@ static const struct option_spec SPEC = {
         "  limits  loopback receive, counting in memory, LMDB append, the disk: no ingest is "
         "faster\n"
         "  idle    CPU and wakeups of a tallyd that nobody sends to, alone and with --connections\n"
+        "  pauses  for how much of --seconds the machine itself (its host, or the kernel) keeps a\n"
+        "          real-time thread from a processor for more than 1 ms: whether to measure now\n"
         "Exit status: 0 success, 1 failure or wrong answer, 2 wrong options.\n",
     .rows = ROWS,
     .positional_max = sizeof PARTS / sizeof PARTS[0],
@@ -107,6 +111,17 @@ micro_median(double *values, int64_t count)
     return values[(count - 1) / 2];
 }
 
+enum { FIGURE_TEXT_MAX = 64 };
+
+static const char *
+figure_text(const struct micro_figure *figure, const char *unknown, char out[FIGURE_TEXT_MAX])
+{
+    if (isnan(figure->value))
+        return unknown;
+    (void)snprintf(out, FIGURE_TEXT_MAX, "%.*f", figure->decimals, figure->value);
+    return out;
+}
+
 static void
 figures_json(const struct micro_figures *figures, struct buffer *out)
 {
@@ -114,10 +129,9 @@ figures_json(const struct micro_figures *figures, struct buffer *out)
     json_begin(&json, '{');
     for (uint32_t i = 0; i < figures->count; i++) {
         const struct micro_figure *figure = &figures->list[i];
-        char text[64];
-        (void)snprintf(text, sizeof text, "%.*f", figure->decimals, figure->value);
+        char text[FIGURE_TEXT_MAX];
         json_key(&json, figure->name);
-        json_raw(&json, text);
+        json_raw(&json, figure_text(figure, "null", text));
     }
     json_end(&json, '}');
     buffer_text(out, "\n");
@@ -128,13 +142,9 @@ figures_table(const struct micro_figures *figures, struct buffer *out)
 {
     for (uint32_t i = 0; i < figures->count; i++) {
         const struct micro_figure *figure = &figures->list[i];
-        buffer_format(
-            out,
-            "  %-34s %14.*f %s\n",
-            figure->name,
-            figure->decimals,
-            figure->value,
-            figure->unit);
+        char text[FIGURE_TEXT_MAX];
+        const char *value = figure_text(figure, "unknown", text);
+        buffer_format(out, "  %-34s %14s %s\n", figure->name, value, figure->unit);
     }
 }
 

@@ -27,7 +27,7 @@ struct micro_options {
 
 struct micro_figure {
     const char *name;  // of the JSON member
-    double value;
+    double value;      // not a number: unknown, in JSON null
     int decimals;
     const char *unit;
 };
@@ -70,6 +70,10 @@ enum status micro_limits(
 
 // A tallyd that nobody sends anything to, alone and with idle connections.
 enum status micro_idle(
+    const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
+
+// What the machine keeps from everybody, while nothing else is measured.
+enum status micro_pauses(
     const struct micro_options *options, struct micro_figures *out, struct error *error) CHECKED;
 
 int micro_main(int argc, char **argv);

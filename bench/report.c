@@ -48,6 +48,20 @@ report_json_real(struct json_out *json, const char *key, double value, int decim
     json_raw(json, (const char *)text.data);
 }
 
+void
+report_json_pauses(struct json_out *json, const struct pauses_found *pauses)
+{
+    if (!pauses_are_known(pauses)) {
+        json_key(json, "machine_paused_percent");
+        json_null(json);
+        json_key(json, "machine_pause_max_us");
+        json_null(json);
+        return;
+    }
+    report_json_real(json, "machine_paused_percent", pauses_percent(pauses), 3);
+    report_json_real(json, "machine_pause_max_us", (double)pauses->max_ns / 1e3, 0);
+}
+
 double
 report_member(const struct json *object, const char *name)
 {
@@ -135,6 +149,7 @@ report_json(const struct report *report, struct buffer *out)
     report_json_real(&json, "ack_p99_us", percentile_us(report, 9900), 0);
     report_json_real(&json, "ack_p999_us", percentile_us(report, 9990), 0);
     report_json_real(&json, "ack_max_us", (double)report->latency.max / 1e3, 0);
+    report_json_pauses(&json, &report->pauses);
     server_json(&json, report);
     json_key(&json, "usage_matches");
     if (report->has_usage)
@@ -247,6 +262,29 @@ row_count(struct buffer *out, const char *name, uint64_t value, const char *unit
     row(out, name, report_grouped(value, text), unit);
 }
 
+void
+report_pauses(const struct pauses_found *pauses, struct buffer *out)
+{
+    if (!pauses_are_known(pauses))
+        buffer_text(out, "unknown: no right to start real-time threads");
+    else
+        buffer_format(
+            out,
+            "%.2f %% of the time for more than 1 ms, %.1f ms at most",
+            pauses_percent(pauses),
+            (double)pauses->max_ns / 1e6);
+}
+
+// How much of the latencies is the machine's own.
+static void
+pauses_table(const struct report *report, struct buffer *out)
+{
+    scoped(buffer_done) struct buffer text = {0};
+    report_pauses(&report->pauses, &text);
+    buffer_u8(&text, 0);
+    buffer_format(out, "  %-22s %s\n", "machine paused", (const char *)text.data);
+}
+
 static void
 server_table(const struct report *report, struct buffer *out)
 {
@@ -301,6 +339,7 @@ report_table(const struct report *report, struct buffer *out)
     row_real(out, "ack p99", percentile_us(report, 9900) / 1e3, 2, "ms");
     row_real(out, "ack p99.9", percentile_us(report, 9990) / 1e3, 2, "ms");
     row_real(out, "ack longest", (double)report->latency.max / 1e6, 2, "ms");
+    pauses_table(report, out);
     row_count(out, "duplicates", report->duplicates, "");
     if (report->conditions.transport == TRANSPORT_UDP)
         row_count(out, "sent again", report->resent, "datagrams");

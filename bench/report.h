@@ -10,6 +10,7 @@
 #include "bench/endpoint.h"
 #include "bench/generate.h"
 #include "bench/histogram.h"
+#include "bench/pauses.h"
 
 enum report_format { REPORT_TABLE, REPORT_JSON };
 
@@ -42,6 +43,7 @@ struct report {
     uint64_t resent;     // datagrams
     int64_t elapsed_ns;  // from the first chunk to the last ack
     struct histogram latency;
+    struct pauses_found pauses;
     bool has_server;  // those below, up to the restart are known
     int64_t server_cpu_ns;
     uint64_t server_anon_bytes;  // the most seen
@@ -58,6 +60,10 @@ enum { REPORT_NUMBER_MAX = 32 };
 // For other reports too. 12345678 -> "12,345,678"; a JSON member with so many decimals.
 const char *report_grouped(uint64_t value, char out[REPORT_NUMBER_MAX]);
 void report_json_real(struct json_out *json, const char *key, double value, int decimals);
+// Two members; null when nothing is known.
+void report_json_pauses(struct json_out *json, const struct pauses_found *pauses);
+// "1.23 % of the time for more than 1 ms, 8.1 ms at most", or that it is unknown.
+void report_pauses(const struct pauses_found *pauses, struct buffer *out);
 // Of an object; 0 when there is no such number.
 double report_member(const struct json *object, const char *name);
 bool report_format_parse(const char *text, enum report_format *out);

@@ -41,8 +41,15 @@ for key in seconds requests_per_second events_per_second p50_us p99_us p999_us m
     says "\"$key\":[0-9]"
 done
 
+# In each row. Without the right to real-time threads nothing is known.
+for name in batch single query; do
+    row $name | grep -q '"machine_paused_percent":\(null\|[0-9]\)' || fail "$name lacks pauses"
+    row $name | grep -q '"machine_pause_max_us":\(null\|[0-9]\)' || fail "$name lacks pauses"
+done
+
 http --seconds 300 --requests 10 --rate 1000 single || fail "an open loop failed"
 says 'Usage: what was sent'
+says '^Machine paused: [0-9u]'
 grep -q '^batch ' "$work/out" && fail "a phase ran that was not named"
 
 [ -z "$(ls "$work" | grep tally-bench)" ] || fail "a directory was left behind"

@@ -29,6 +29,10 @@ for key in seconds events_acked_per_second ack_p50_us ack_p99_us ack_p999_us ser
     server_anon_bytes; do
     says "\"$key\":[0-9.]"
 done
+# Without the right to real-time threads nothing is known.
+for key in machine_paused_percent machine_pause_max_us; do
+    says "\"$key\":\(null\|[0-9]\)"
+done
 
 load --events 6000 --rate 100000 --chunk 300 --threads 2 --connections 3 --shards 3 \
     --event-size 400 --duplicates 20 --subjects 7 --format json || fail "an open loop failed"
@@ -37,6 +41,7 @@ says '"usage_matches":true'
 says '"loop":"open"'
 
 load --events 1000 --chunk 1 --in-flight 50 || fail "chunks of one event failed"
+says '  machine paused  *[0-9u]'
 says 'usage  *matches'
 
 load --events 3000 --unix --zipf 0.99 --idle-connections 30 --format json ||

@@ -60,6 +60,12 @@ for key in cpu_percent wakeups_per_second crowded_cpu_percent crowded_wakeups_pe
     grep -q "\"idle_$key\":[0-9]" "$work/out" || fail "the result lacks $key"
 done
 
+# Without the right to real-time threads nothing is known.
+micro --seconds 1 --format json pauses || fail "pauses failed"
+for key in machine_paused_percent machine_pause_max_us; do
+    grep -q "\"$key\":\(null\|[0-9]\)" "$work/out" || fail "the result lacks $key"
+done
+
 # Fewer cells than subjects, and a table.
 micro --subjects 50 --cells 20 --questions 5 --runs 1 usage || fail "few cells failed"
 grep -q 'usage_month_subjects  *20 ' "$work/out" || fail "a table was expected"
