@@ -453,16 +453,33 @@ make_due(struct drive *drive, struct error *error)
     return STATUS_OK;
 }
 
+static bool
+window_has_room(const struct drive *drive)
+{
+    for (uint32_t i = 0; i < drive->options.connections; i++)
+        if (drive->connections[i].free_count > 0)
+            return true;
+    return false;
+}
+
+int64_t
+drive_wait_ns(int64_t left_ns, bool has_room)
+{
+    // Without room a chunk waits for an ack, not for the clock.
+    if (!has_room || left_ns > LOOK_NS)
+        return LOOK_NS;
+    // With room it became due since it was looked for: while others were written, or while this
+    // thread had no processor.
+    return left_ns > 0 ? left_ns : 0;
+}
+
 static int64_t
 sleep_ns(const struct drive *drive)
 {
     if (drive->options.chunks_per_second <= 0 || is_complete(drive))
         return LOOK_NS;
     int64_t left_ns = due_ns(drive, drive->chunks_made) - clock_monotonic_ns();
-    // A chunk that is due and was not made waits for an ack, not for the clock.
-    if (left_ns <= 0 || left_ns > LOOK_NS)
-        return LOOK_NS;
-    return left_ns;
+    return drive_wait_ns(left_ns, window_has_room(drive));
 }
 
 static enum status

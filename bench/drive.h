@@ -74,3 +74,6 @@ bool drive_is_over(const struct drive *drive);
 uint64_t drive_acked(const struct drive *drive);
 enum status drive_join(struct drive *drive, struct error *error) CHECKED;
 void drive_done(struct drive *drive);
+// Of the open loop: how long its thread may wait for acks when the next chunk is due in left_ns (0
+// or less: it was due), and there is room for it in the window or not.
+int64_t drive_wait_ns(int64_t left_ns, bool has_room);

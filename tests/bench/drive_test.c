@@ -292,3 +292,25 @@ Test(drive, refuses_what_it_cannot_do)
     options.generate.chunk_events = 0;
     cr_assert_eq(drive_start(&drive, &options, &error), STATUS_INVALID);
 }
+
+Test(drive, waits_for_an_ack_only_without_room)
+{
+    static const int64_t look_ns = 50000000;
+    static const struct row {
+        int64_t left_ns;
+        bool has_room;
+        int64_t wait_ns;
+    } rows[] = {
+        {2000000,   true,  2000000},
+        {1,         true,  1      },
+        {900000000, true,  look_ns},
+ // It became due since it was looked for: at once, whatever is in flight.
+        {0,         true,  0      },
+        {-3000000,  true,  0      },
+        {-3000000,  false, look_ns},
+        {2000000,   false, look_ns},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        cr_assert_eq(
+            drive_wait_ns(rows[i].left_ns, rows[i].has_room), rows[i].wait_ns, "row %zu", i);
+}
