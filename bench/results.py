@@ -6,8 +6,14 @@
     bench/results.py make results.jsonl bench          # bench/RESULTS.md, bench/*.svg
 
 `run` appends a line of JSON for every measurement, with the load average before it, so a run that
-was interrupted goes on where it was. `make` takes medians of all lines of a measurement, and says
+was interrupted goes on where it was. `make` takes medians of the lines of a measurement, and says
 how far they spread.
+
+The host of a virtual machine takes its processors away for milliseconds at a time, in some minutes
+for a tenth of all time, and latencies are then the host's. So a run is *quiet* when its machine
+paused for at most --quiet percent. `run` waits for a quiet machine, at most --patience seconds in
+all, and measures again, up to two times, what was not quiet. `make` leaves out runs that were not
+quiet where there are enough others, and says how many they were.
 """
 
 import argparse
@@ -18,6 +24,10 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
+
+from quiet import (QUIET, is_quiet, judged, parts_of, paused_of, paused_text, pauses_shown,
+                   runs_done, runs_text, used)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -82,29 +92,56 @@ def machine_of(folder):
     }
 
 
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
 class Run:
     """Measurements to a file of lines; what has enough of them already is passed over."""
 
     def __init__(self, options):
         self.options = options
         self.lines = lines_read(options.lines)
+        self.patience = options.patience if options.quiet < 100 else 0
 
     def append(self, line):
         self.lines.append(line)
         with open(self.options.lines, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def bench(self, *arguments):
+        command = [self.options.bench, *arguments, "--format=json", f"--dir={self.options.dir}"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"results.py: {' '.join(command)} ended with {done.returncode}")
+        return json.loads(done.stdout)
+
+    def wait(self):
+        """Until the machine is quiet, or patience has an end."""
+        while self.patience > 0:
+            began = time.monotonic()
+            percent = self.bench("micro", "pauses", "--seconds=2")["machine_paused_percent"]
+            if percent is None:
+                self.patience = 0
+                say("how much the machine pauses is not known here: not waited for")
+            elif percent <= self.options.quiet:
+                return
+            else:
+                self.patience -= time.monotonic() - began
+                say(f"the machine pauses {percent:.1f} % of the time, {self.options.quiet:g} is "
+                    f"quiet: waiting, at most {max(self.patience, 0):.0f} s more")
+
     def measure(self, name, arguments):
-        have = sum(line.get("name") == name for line in self.lines)
-        for index in range(have, self.options.runs):
-            print(f"{name} {index + 1}/{self.options.runs}", file=sys.stderr, flush=True)
-            command = [self.options.bench, *arguments, "--format=json", f"--dir={self.options.dir}"]
+        quiet, runs = self.options.quiet, self.options.runs
+        while (done := runs_done(self.lines, name, quiet)) < runs:
+            self.wait()
+            say(f"{name} {done + 1}/{runs}")
             before = os.getloadavg()[0]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-            if done.returncode != 0:
-                sys.exit(f"results.py: {' '.join(command)} ended with {done.returncode}")
             self.append({"name": name, "arguments": arguments, "load_average": before,
-                         "result": json.loads(done.stdout)})
+                         "runs": runs, "result": self.bench(*arguments)})
+            if not is_quiet(parts_of(self.lines[-1]), quiet):
+                say(f"{name}: the machine paused {max(paused_of(parts_of(self.lines[-1]))):.1f} % "
+                    "of the time")
 
     def load(self, name, *arguments):
         self.measure(name, ["load", f"--seconds={self.options.seconds}", *arguments])
@@ -121,7 +158,8 @@ class Run:
                 self.load(name, *arguments)
         if "sweep" in kinds:
             self.load("default")
-            full = median_of(self.lines, "default", "events_acked_per_second")
+            lines = judged(self.lines, self.options.quiet)
+            full = median_of(lines, "default", "events_acked_per_second")
             for part in PARTS:
                 self.load(f"sweep_{part}", f"--rate={int(full * part)}")
         if "window" in kinds:
@@ -140,8 +178,13 @@ class Run:
 
 # --- figures ---
 
+def results_of(lines, name):
+    """All of them, used or not."""
+    return [line["result"] for line in lines if line.get("name") == name]
+
+
 def values_of(lines, name, key):
-    return [line["result"][key] for line in lines if line.get("name") == name]
+    return [result[key] for result in used(results_of(lines, name))]
 
 
 def median_of(lines, name, key):
@@ -166,7 +209,8 @@ def spread_of(values):
 
 def load_row(lines, name, title):
     rates = values_of(lines, name, "events_acked_per_second")
-    matches = all(values_of(lines, name, "usage_matches"))
+    results = results_of(lines, name)
+    matches = all(result["usage_matches"] for result in results)
 
     def ms(key):
         return f"{median_of(lines, name, key) / 1000:.3g}"
@@ -174,8 +218,8 @@ def load_row(lines, name, title):
     return (f"| {title} | {short(statistics.median(rates))} | {spread_of(rates)} | "
             f"{ms('ack_p50_us')} / {ms('ack_p99_us')} / {ms('ack_p999_us')} | "
             f"{median_of(lines, name, 'server_cpu_ns_per_event'):.0f} | "
-            f"{median_of(lines, name, 'server_anon_bytes') / 2**20:.0f} | {len(rates)} | "
-            f"{'yes' if matches else 'NO'} |")
+            f"{median_of(lines, name, 'server_anon_bytes') / 2**20:.0f} | {paused_text(results)} | "
+            f"{runs_text(results)} | {'yes' if matches else 'NO'} |")
 
 
 def loads_table(lines):
@@ -184,20 +228,22 @@ def loads_table(lines):
         return []
     return ["## Loads", "",
             "| load | events/s acked | spread | ack p50 / p99 / p99.9 ms | server CPU ns an event "
-            "| anonymous MiB | runs | usage right |",
-            "|---|---|---|---|---|---|---|---|", *rows, ""]
+            "| anonymous MiB | machine paused % | runs | usage right |",
+            "|---|---|---|---|---|---|---|---|---|", *rows, ""]
 
 
 def window_row(lines, window):
     name = f"window_{window}"
     rates = values_of(lines, name, "events_acked_per_second")
+    results = results_of(lines, name)
     base = median_of(lines, "window_0", "events_acked_per_second") if has(lines, "window_0") else 0
     part = f"{100 * statistics.median(rates) / base:.0f} %" if base else "-"
     return (f"| {short(window) if window else 'none'} | {short(statistics.median(rates))} | "
             f"{spread_of(rates)} | {part} | "
             f"{median_of(lines, name, 'server_cpu_ns_per_event'):.0f} | "
             f"{median_of(lines, name, 'server_anon_bytes') / 2**20:.0f} | "
-            f"{median_of(lines, name, 'server_restart_seconds'):.2g} | {len(rates)} |")
+            f"{median_of(lines, name, 'server_restart_seconds'):.2g} | {paused_text(results)} | "
+            f"{runs_text(results)} |")
 
 
 def windows_table(lines):
@@ -207,8 +253,9 @@ def windows_table(lines):
     return ["## With identities in the window before", "",
             "Ready again after kill -9 in the end, with the files' pages still in memory.", "",
             "| identities before | events/s acked | spread | of the rate with none "
-            "| server CPU ns an event | anonymous MiB | ready again after s | runs |",
-            "|---|---|---|---|---|---|---|---|", *rows, ""]
+            "| server CPU ns an event | anonymous MiB | ready again after s "
+            "| machine paused % | runs |",
+            "|---|---|---|---|---|---|---|---|---|", *rows, ""]
 
 
 def limits_table(lines):
@@ -283,7 +330,8 @@ HTTP_TITLES = {"batch": "ingest in batches", "single": "ingest, an event a reque
                "query": "usage by day of a subject"}
 
 
-def http_row(found, right):
+def http_row(rows, right):
+    found = used(rows)
     first = found[0]
 
     def middle(key):
@@ -297,7 +345,8 @@ def http_row(found, right):
     times = " / ".join(f"{middle(key) / 1000:.3g}" for key in ("p50_us", "p99_us", "p999_us"))
     cpu = " + ".join(f"{middle(key):.0f}" for key in ("api_cpu_ns_each", "tallyd_cpu_ns_each"))
     return (f"| {title} | {first['connections']} | {short(statistics.median(rates))} {unit} | "
-            f"{spread_of(rates)} | {times} | {cpu} | {len(found)} | {'yes' if right else 'NO'} |")
+            f"{spread_of(rates)} | {times} | {cpu} | {paused_text(rows)} | {runs_text(rows)} | "
+            f"{'yes' if right else 'NO'} |")
 
 
 def http_table(lines):
@@ -310,8 +359,9 @@ def http_table(lines):
     return ["## Over HTTP", "",
             "`tally-bench http`: tally-api, tallyd and PostgreSQL beside the load. Queries in an "
             "open loop; CPU in nanoseconds of tally-api and tallyd, an event or a query.", "",
-            "| | connections | a second | spread | p50 / p99 / p99.9 ms | CPU ns each | runs "
-            "| usage right |", "|---|---|---|---|---|---|---|---|", *rows, ""]
+            "| | connections | a second | spread | p50 / p99 / p99.9 ms | CPU ns each "
+            "| machine paused % | runs | usage right |",
+            "|---|---|---|---|---|---|---|---|---|", *rows, ""]
 
 
 # --- pictures ---
@@ -424,17 +474,18 @@ def pictures(lines):
 
 # --- the document ---
 
-def head(lines, note):
+def head(lines, note, limit):
     machine = next(line["machine"] for line in lines if "machine" in line)
     averages = [line["load_average"] for line in lines if "load_average" in line]
     out = ["# Results", "",
            "Made by `bench/results.py` from measurements by `tally-bench`; what is measured and "
            "the default conditions are in [README.md](README.md). Medians; the spread is from the "
-           "least to the most of all runs.", "",
+           "least to the most of the same runs.", "",
            f"- Machine: {machine['cpus']} CPUs ({machine['cpu']}), memory {machine['memory']}, "
            f"kernel {machine['kernel']}, {machine['file_system']}.",
            f"- tally at commit {machine['commit']}, release build, everything on this machine.",
            f"- Load average before the runs: {min(averages):.1f} - {max(averages):.1f}."]
+    out += pauses_shown(lines, limit)
     # The runs themselves keep some threads busy.
     if statistics.median(averages) > BUSY * machine["cpus"]:
         out.append("- **The machine was busy with other work: these are no figures of tally, only "
@@ -452,10 +503,10 @@ def pictures_shown(made):
 
 
 def make(options):
-    lines = lines_read(options.lines)
+    lines = judged(lines_read(options.lines), options.quiet)
     made = pictures(lines)
-    text = "\n".join(head(lines, options.note) + loads_table(lines) + windows_table(lines) +
-                     limits_table(lines) +
+    text = "\n".join(head(lines, options.note, options.quiet) +
+                     loads_table(lines) + windows_table(lines) + limits_table(lines) +
                      peers_table(lines) + http_table(lines) + rest_table(lines) +
                      pictures_shown(made))
     for name, content in {**made, "RESULTS.md": text.rstrip() + "\n"}.items():
@@ -475,10 +526,16 @@ def main():
     run.add_argument("--seconds", type=int, default=20, help="of each load and each peer")
     run.add_argument("--window-max", type=int, default=WINDOWS[-1], help="the largest window")
     run.add_argument("--only", help="some of " + ",".join(KINDS))
+    run.add_argument("--patience", type=float, default=600, metavar="SECONDS",
+                     help="waits at most so long in all for a quiet machine (600)")
     document = commands.add_parser("make", help="write RESULTS.md and the pictures")
     document.add_argument("lines")
     document.add_argument("folder")
     document.add_argument("--note", help="a line about the conditions")
+    for command in (run, document):
+        command.add_argument("--quiet", type=float, default=QUIET, metavar="PERCENT",
+                             help="of the time that the machine pauses in a quiet run "
+                                  f"({QUIET:g}); 100: every run is quiet")
     options = parser.parse_args()
     if options.command == "run":
         Run(options).all()
