@@ -6,6 +6,9 @@
 #include "base/json.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +22,14 @@ static const char *const level_names[] = {
     [LOG_LEVEL_WARN] = "warn",
     [LOG_LEVEL_ERROR] = "error",
 };
+
+// What is written, and what could not be: whoever reads the other end of a pipe may have stopped,
+// and answers must not wait for that.
+static struct {
+    pthread_mutex_t mutex;
+    uint64_t lost;  // lines since the last one that was written
+    bool is_torn;   // the last one has no end
+} output = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 // Set by log_init before threads start, only read afterwards.
 static struct {
@@ -196,20 +207,82 @@ json_line(
     json_end(&out, '}');
 }
 
-// One write for the line; only when the system took a part of it does a second one follow. Nothing
-// can be done about a log that cannot be written.
-static void
-line_write(struct bytes line)
+// Whether the system takes PIPE_BUF bytes without making us wait.
+static bool
+output_has_room(void)
 {
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&fd, 1, 0) > 0 && (fd.revents & POLLOUT) != 0;
+}
+
+// With the mutex. One write for the line, but for a very long one. False: it was not written, or
+// not to its end. Nothing can be done about a log that cannot be written.
+static bool
+bytes_write(struct bytes line)
+{
+    bool is_begun = false;
     while (line.size > 0) {
-        ssize_t count = write(STDERR_FILENO, line.data, line.size);
+        ssize_t count = -1;
+        if (output_has_room())
+            count = write(STDERR_FILENO, line.data, line.size < PIPE_BUF ? line.size : PIPE_BUF);
+        else
+            errno = EAGAIN;
         if (count < 0 && errno == EINTR)
             continue;
-        if (count <= 0)
-            return;
+        if (count <= 0) {
+            output.is_torn |= is_begun;
+            return false;
+        }
+        is_begun = true;
         line.data += count;
         line.size -= (size_t)count;
     }
+    return true;
+}
+
+static void
+line_print(
+    struct buffer *line,
+    const char *time,
+    enum log_level level,
+    const char *event,
+    const struct log_field *fields)
+{
+    if (config.format == LOG_FORMAT_JSON) {
+        json_line(line, time, level, event, fields);
+    } else {
+        text_line(line, time, level, event);
+        for (const struct log_field *field = fields; field != NULL && field->key != NULL; field++)
+            text_field(line, field);
+    }
+    buffer_text(line, "\n");
+}
+
+// With the mutex: how many lines were lost stands before the first that is not. False: there is no
+// room for that either.
+static bool
+lost_write(const char *time)
+{
+    scoped(buffer_done) struct buffer line = {0};
+    if (output.lost == 0)
+        return true;
+    if (output.is_torn)
+        buffer_text(&line, "\n");
+    line_print(&line, time, LOG_LEVEL_WARN, "log_lost", LOG_FIELDS(LOG_INT("lines", output.lost)));
+    if (buffer_failed(&line) || !bytes_write(buffer_view(&line)))
+        return false;
+    output.lost = 0;
+    output.is_torn = false;
+    return true;
+}
+
+static void
+line_write(const char *time, struct bytes line)
+{
+    pthread_mutex_lock(&output.mutex);
+    if (!lost_write(time) || !bytes_write(line))
+        output.lost++;
+    pthread_mutex_unlock(&output.mutex);
 }
 
 // There is no memory for the line: its event is said nevertheless, often it is why a process ends.
@@ -239,7 +312,7 @@ short_write(const char *time, enum log_level level, const char *event)
             event,
             advice);
     if (size > 0 && (size_t)size < sizeof line)
-        line_write(bytes_of(line, (size_t)size));
+        line_write(time, bytes_of(line, (size_t)size));
 }
 
 void
@@ -251,17 +324,10 @@ log_write(enum log_level level, const char *event, const struct log_field *field
     char time[CLOCK_TEXT_MAX];
     time_print(time);
     scoped(buffer_done) struct buffer line = {0};
-    if (config.format == LOG_FORMAT_JSON) {
-        json_line(&line, time, level, event, fields);
-    } else {
-        text_line(&line, time, level, event);
-        for (const struct log_field *field = fields; field != NULL && field->key != NULL; field++)
-            text_field(&line, field);
-    }
-    buffer_text(&line, "\n");
+    line_print(&line, time, level, event, fields);
     if (buffer_failed(&line))
         short_write(time, level, event);
     else
-        line_write(buffer_view(&line));
+        line_write(time, buffer_view(&line));
     errno = saved_errno;
 }

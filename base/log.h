@@ -5,7 +5,10 @@
 //     -> time=2026-11-22T10:00:00.123Z level=info event=listening tcp=127.0.0.1:24224 shards=2
 //
 // Only main.c, run.c and thread bodies log. Values with spaces, quotes, '=' or control bytes are
-// quoted and escaped. A line is one write(2), so that threads do not mix. Thread: any.
+// quoted and escaped. A line is one write(2), a very long one several, and threads do not mix.
+// Nobody waits for a reader who does not read: a line for which a pipe, a socket or a terminal has
+// no room at once is dropped, and the next that finds room is preceded by event=log_lost lines=3.
+// Thread: any.
 
 #include "base/bytes.h"
 #include "base/status.h"

@@ -175,6 +175,74 @@ lines_write(void *context)
     return NULL;
 }
 
+// What is in the pipe, which ends then.
+static char *
+pipe_drained(int fd, struct arena *arena)
+{
+    enum { TEXT_MAX = 4 << 20 };
+    char *text = arena_take(arena, TEXT_MAX, 1);
+    size_t size = 0;
+    ssize_t count;
+    cr_assert_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    while ((count = read(fd, text + size, TEXT_MAX - 1 - size)) > 0)
+        size += (size_t)count;
+    text[size] = '\0';
+    return text;
+}
+
+// Every line is written or counted; none is torn but one at the end of what had room, which has its
+// end before the next.
+static void
+lines_count(char *text, int64_t *out_whole, int64_t *out_lost)
+{
+    *out_whole = *out_lost = 0;
+    for (char *line = strsep(&text, "\n"); line != NULL; line = strsep(&text, "\n")) {
+        const char *lost = strstr(line, "event=log_lost lines=");
+        size_t size = strlen(line);
+        if (lost != NULL)
+            *out_lost += strtoll(lost + strlen("event=log_lost lines="), NULL, 10);
+        else
+            *out_whole += size > 4 && strcmp(line + size - 4, " z=1") == 0;
+    }
+}
+
+Test(log, a_reader_who_does_not_read_stops_nobody_and_what_is_lost_is_counted)
+{
+    scoped(arena_done) struct arena arena = {0};
+    enum { LINES_MORE = 5000, ROUNDS = 3 };
+    int fds[2];
+    char *pad = arena_take(&arena, 2048, 1);
+    memset(pad, 'x', 2047);
+    cr_assert_eq(pipe(fds), 0);
+    cr_assert_geq(dup2(fds[1], STDERR_FILENO), 0);
+    int64_t whole = 0, lost = 0, given = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        // Lines of two hundred bytes, and some that are longer than PIPE_BUF.
+        for (int i = 0; i < LINES_MORE; i++) {
+            bool is_long = i % 7 == 3;
+            log_info(
+                "line",
+                LOG_TEXT("a", is_long ? pad : pad + 1900),
+                LOG_TEXT("b", is_long ? pad : ""),
+                LOG_TEXT("c", is_long ? pad : ""),
+                LOG_INT("z", 1));
+        }
+        given += LINES_MORE;
+        int64_t round_whole, round_lost;
+        lines_count(pipe_drained(fds[0], &arena), &round_whole, &round_lost);
+        whole += round_whole;
+        lost += round_lost;
+        cr_assert_gt(round_whole, 0);
+        cr_assert_lt(whole, given, "a pipe does not hold them all");
+    }
+    int64_t last_whole, last_lost;
+    log_info("line", LOG_INT("z", 1));
+    lines_count(pipe_drained(fds[0], &arena), &last_whole, &last_lost);
+    cr_assert_eq(last_whole, 1);
+    cr_assert_gt(last_lost, 0);
+    cr_assert_eq(whole + lost + last_whole + last_lost, given + 1);
+}
+
 Test(log, threads_do_not_mix_lines)
 {
     scoped(arena_done) struct arena arena = {0};
