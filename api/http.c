@@ -45,6 +45,7 @@ on_target(void *context, const char *target, struct MHD_Connection *connection)
     if (info == NULL || info->socket_context == NULL)
         return NULL;
     struct visitor *visitor = info->socket_context;
+    http_idle_end(visitor);
     struct exchange *exchange = arena_new(&visitor->arena, struct exchange);
     exchange->http = http;
     exchange->connection = connection;
@@ -90,7 +91,7 @@ on_completed(
         exchange->finish(exchange->state);
         http_count_down(http, &http->laters_count);
     }
-    http_deadline_set(exchange->visitor, http->options.idle_ns);
+    http_idle_begin(exchange->visitor);
     bool is_stream = exchange->is_stream;
     body_release(exchange);
     buffer_done(&exchange->response.body);

@@ -1,5 +1,6 @@
 // Connections: one thread takes them from the listening socket and gives each to the loop that has
-// the fewest. While there are as many as may be, it takes none: they wait in the kernel.
+// the fewest. While there are as many as may be, it takes none: they wait in the kernel, and who
+// has been without a request for long makes room for them.
 
 #include "api/http_parts.h"
 #include "base/assert.h"
@@ -16,11 +17,28 @@
 // After the system refused to give us a connection.
 enum { REST_MS = 100 };
 
+// Who has had no request for less does not make room: a client may be about to send its next one.
+static const int64_t SPARED_NS = SECOND_NS;
+
 void
 http_deadline_set(struct visitor *visitor, int64_t from_now_ns)
 {
     int64_t deadline_ns = from_now_ns > 0 ? clock_monotonic_ns() + from_now_ns : 0;
     atomic_store_explicit(&visitor->deadline_ns, deadline_ns, memory_order_relaxed);
+}
+
+void
+http_idle_begin(struct visitor *visitor)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    atomic_store_explicit(&visitor->idle_since_ns, now_ns, memory_order_relaxed);
+    http_deadline_set(visitor, visitor->loop->http->options.idle_ns);
+}
+
+void
+http_idle_end(struct visitor *visitor)
+{
+    atomic_store_explicit(&visitor->idle_since_ns, 0, memory_order_relaxed);
 }
 
 static void
@@ -53,9 +71,9 @@ loop_choose(const struct http *http)
 static void
 visitor_enter(struct http *http, struct visitor *visitor)
 {
-    http_deadline_set(visitor, http->options.idle_ns);
     pthread_mutex_lock(&http->mutex);
     visitor->loop = loop_choose(http);
+    http_idle_begin(visitor);
     visitor->loop->connections++;
     visitor->next = http->visitors;
     if (visitor->next != NULL)
@@ -118,14 +136,44 @@ http_on_connection(
         http_visitor_remove(*socket_context);
 }
 
+// As many are here as may be, and another is at the door.
+static bool
+is_crowded(struct http *http)
+{
+    struct pollfd fd = {.fd = http->listen_fd, .events = POLLIN};
+    return http->is_full && poll(&fd, 1, 0) > 0;
+}
+
+// 0: it has a request.
+static int64_t
+idle_ns(const struct visitor *visitor, int64_t now_ns)
+{
+    int64_t since_ns = atomic_load_explicit(&visitor->idle_since_ns, memory_order_relaxed);
+    return since_ns != 0 ? now_ns - since_ns : 0;
+}
+
+// From which idleness on a connection makes room: half of the longest, so that some go and not all.
+static int64_t
+idle_bound(const struct http *http, int64_t now_ns)
+{
+    int64_t longest_ns = 0;
+    for (const struct visitor *visitor = http->visitors; visitor != NULL; visitor = visitor->next) {
+        int64_t this_ns = idle_ns(visitor, now_ns);
+        longest_ns = this_ns > longest_ns ? this_ns : longest_ns;
+    }
+    return longest_ns / 2 > SPARED_NS ? longest_ns / 2 : SPARED_NS;
+}
+
 void
 http_watch(struct http *http)
 {
     int64_t now_ns = clock_monotonic_ns();
     pthread_mutex_lock(&http->mutex);
+    int64_t bound_ns = is_crowded(http) ? idle_bound(http, now_ns) : INT64_MAX;
     for (struct visitor *visitor = http->visitors; visitor != NULL; visitor = visitor->next) {
         int64_t deadline_ns = atomic_load_explicit(&visitor->deadline_ns, memory_order_relaxed);
-        if (deadline_ns != 0 && now_ns > deadline_ns)
+        bool is_late = deadline_ns != 0 && now_ns > deadline_ns;
+        if (is_late || idle_ns(visitor, now_ns) >= bound_ns)
             (void)shutdown(visitor->fd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&http->mutex);

@@ -31,6 +31,8 @@ struct visitor {
     // When http_watch ends it, by clock_monotonic_ns; 0: never, for the next step is ours. Written
     // by the connection's loop, read by http_watch; a stale value is seen at the next look.
     _Atomic int64_t deadline_ns;
+    // Since when it has had no request, by the same clock; 0: it has one. Likewise.
+    _Atomic int64_t idle_since_ns;
     char remote[HTTP_REMOTE_MAX];
 };
 
@@ -147,6 +149,9 @@ void http_loop_resume(struct exchange *exchange);
 
 // Moves the end of a visitor's time; 0: it has none.
 void http_deadline_set(struct visitor *visitor, int64_t from_now_ns);
+// The visitor has no request from now on, until one begins.
+void http_idle_begin(struct visitor *visitor);
+void http_idle_end(struct visitor *visitor);
 // The answer of an exchange that is a stream. NULL: no memory.
 struct MHD_Response *http_stream_response(struct exchange *exchange);
 // A loop's: one less; tells http_stop of the last.

@@ -14,7 +14,7 @@
 enum {
     SERVER_MAX = 256,
     INDEX_BITS = 20,
-    SLOT_BITS = 10,
+    SLOT_BITS = 16,
     IN_FLIGHT = 64,
     RETRY_MAX_MS = 500,
     FLUSHES_MAX = 2,  // threads: one gathers while one is answered
@@ -30,7 +30,8 @@ _Static_assert(INGEST_JOBS_MAX == 1 << SLOT_BITS, "a slot fits into a tag");
 // job that gave up is found no more, for its slot's serial has risen.
 struct job_slot {
     uint64_t serial;
-    struct ingest_job *job;  // NULL: free
+    struct ingest_job *job;      // NULL: free
+    struct job_slot *next_free;  // while it is, and was not so from the beginning
 };
 
 struct ingest {
@@ -41,7 +42,8 @@ struct ingest {
     pthread_mutex_t mutex;      // for what follows
     pthread_cond_t changed;
     struct job_slot slots[INGEST_JOBS_MAX];
-    uint64_t slot_next;  // where to look for a free one first
+    uint32_t slots_used;     // those behind have never been taken
+    struct job_slot *freed;  // of those before, a stack
     // Jobs that nobody flushes for yet, in the order in which they came. All of them go with the
     // next flush: one batch, one answer.
     struct ingest_job *entered, **entered_end;
@@ -104,21 +106,20 @@ connection_wait(struct ingest *ingest)
 static bool
 job_slot_take(struct ingest *ingest, struct ingest_job *job)
 {
-    bool is_found = false;
     pthread_mutex_lock(&ingest->mutex);
-    for (uint64_t k = 0; k < INGEST_JOBS_MAX && !is_found; k++) {
-        uint64_t i = (ingest->slot_next + k) & (INGEST_JOBS_MAX - 1);
-        struct job_slot *slot = &ingest->slots[i];
-        is_found = slot->job == NULL;
-        if (!is_found)
-            continue;
-        ingest->slot_next = i + 1;
+    struct job_slot *slot = ingest->freed;
+    if (slot != NULL)
+        ingest->freed = slot->next_free;
+    else if (ingest->slots_used < INGEST_JOBS_MAX)
+        slot = &ingest->slots[ingest->slots_used++];
+    if (slot != NULL) {
+        uint64_t i = (uint64_t)(slot - ingest->slots);
         slot->job = job;
         slot->serial = (slot->serial + 1) & (UINT64_MAX >> (INDEX_BITS + SLOT_BITS));
         job->tag = slot->serial << (INDEX_BITS + SLOT_BITS) | i << INDEX_BITS;
     }
     pthread_mutex_unlock(&ingest->mutex);
-    return is_found;
+    return slot != NULL;
 }
 
 // With the mutex.
@@ -128,6 +129,8 @@ job_slot_give(struct ingest *ingest, uint64_t tag)
     struct job_slot *slot = &ingest->slots[(tag >> INDEX_BITS) & (INGEST_JOBS_MAX - 1)];
     must(slot->job != NULL);
     slot->job = NULL;
+    slot->next_free = ingest->freed;
+    ingest->freed = slot;
 }
 
 static uint32_t

@@ -20,7 +20,9 @@
 #include "base/status.h"
 #include "client/tally.h"
 
-enum { INGEST_JOBS_MAX = 1024, INGEST_EVENTS_MAX = 1 << 20, INGEST_TIMEOUT_MS = 10000 };
+// As many jobs at a time as --connections-max may be: nobody who has a connection is refused for
+// want of a place.
+enum { INGEST_JOBS_MAX = 1 << 16, INGEST_EVENTS_MAX = 1 << 20, INGEST_TIMEOUT_MS = 10000 };
 
 struct ingest;
 

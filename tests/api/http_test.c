@@ -16,7 +16,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 1 << 16, BODY_MAX = 1000 };
+enum { TEXT_MAX = 1 << 16, BODY_MAX = 1000, CONNECTIONS_MAX = 64 };
 
 struct fixture {
     struct http *http;
@@ -57,7 +57,7 @@ fixture_start(struct fixture *fixture, uint32_t workers, uint32_t waiting_max, i
         .loops = 2,
         .workers = workers,
         .waiting_max = waiting_max,
-        .connections_max = 64,
+        .connections_max = CONNECTIONS_MAX,
         .body_max = BODY_MAX,
         .bodies_max = (size_t)10 * BODY_MAX,
         .idle_ns = idle_ns,
@@ -258,6 +258,54 @@ Test(http, ends_connections_that_never_finish_a_request)
         http_figures(fixture.http, &figures);
     }
     cr_assert_eq(fixture.calls, 0);
+    http_stop(fixture.http, SECOND_NS);
+}
+
+// Until something can be read of a connection, or it has ended.
+static void
+readable_wait(struct fixture *fixture, int fd)
+{
+    char byte;
+    struct timespec moment = {.tv_nsec = 10000000};
+    int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
+    while (recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+        http_watch(fixture->http);
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+    }
+}
+
+Test(http, who_has_no_request_makes_room_for_who_waits_at_the_door)
+{
+    struct fixture fixture;
+    int fds[CONNECTIONS_MAX];
+    fixture_start(&fixture, 1, 10, 600 * SECOND_NS);
+    pthread_mutex_lock(&fixture.gate);
+    for (int i = 0; i < CONNECTIONS_MAX; i++)
+        fds[i] = client_connect(&fixture);
+    client_send(fds[0], "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n");
+    inside_wait(&fixture, 1);
+    struct http_figures figures = {0};
+    int64_t deadline_ns = clock_monotonic_ns() + 60 * SECOND_NS;
+    while (figures.connections < CONNECTIONS_MAX) {
+        cr_assert_lt(clock_monotonic_ns(), deadline_ns);
+        http_figures(fixture.http, &figures);
+    }
+    // Nobody is at the door: all may stay.
+    for (int i = 0; i < 3; i++)
+        http_watch(fixture.http);
+    http_figures(fixture.http, &figures);
+    cr_assert_eq(figures.connections, CONNECTIONS_MAX);
+    int late = client_connect(&fixture);
+    client_send(
+        late, "BREW /late HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: x\r\n\r\n");
+    readable_wait(&fixture, late);
+    client_expect(late, "BREW /late  1\n");
+    pthread_mutex_unlock(&fixture.gate);
+    client_expect(fds[0], "GET /wait  0\n");
+    for (int i = 0; i < CONNECTIONS_MAX; i++)
+        (void)close(fds[i]);
+    (void)close(late);
     http_stop(fixture.http, SECOND_NS);
 }
 

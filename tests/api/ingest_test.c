@@ -206,15 +206,14 @@ later_settled(struct ingest_job *job)
     atomic_fetch_add(&later->told, 1);
 }
 
-// More than a thread could bring one after the other while a flush lasts: few flushes for all.
-Test(ingest, tells_each_job_once_when_nobody_waits, .timeout = 120)
+enum { LATERS = 5000 };
+static struct later laters[LATERS];
+
+static void
+laters_begin(struct ingest *ingest, size_t count)
 {
-    enum { LATERS = 1000 };
-    static struct later laters[LATERS];
-    struct ingest *ingest = NULL;
     struct error error;
-    cr_assert_eq(ingest_open("/nowhere", NULL, &ingest, &error), STATUS_OK);
-    for (size_t i = 0; i < LATERS; i++) {
+    for (size_t i = 0; i < count; i++) {
         struct later *later = &laters[i];
         later->event.subject = i % REFUSED_EVERY == 0 ? "x" : "good";
         later->job = (struct ingest_job){
@@ -226,14 +225,41 @@ Test(ingest, tells_each_job_once_when_nobody_waits, .timeout = 120)
         };
         cr_assert_eq(ingest_begin(ingest, &later->job, &error), STATUS_OK, "%s", error.text);
     }
-    // Ends when all are told.
+}
+
+// Ends when all are told.
+static void
+laters_end(struct ingest *ingest, size_t count)
+{
     ingest_close(ingest);
-    for (size_t i = 0; i < LATERS; i++) {
+    for (size_t i = 0; i < count; i++) {
         cr_assert_eq(atomic_load(&laters[i].told), 1);
         cr_assert_eq(laters[i].job.refusals_count, i % REFUSED_EVERY == 0);
         arena_done(&laters[i].arena);
     }
-    cr_assert_lt(atomic_load(&flushes), LATERS / 2);
+    cr_assert_lt(atomic_load(&flushes), count / 2);
+}
+
+// More than a thread could bring one after the other while a flush lasts: few flushes for all.
+Test(ingest, tells_each_job_once_when_nobody_waits, .timeout = 120)
+{
+    struct ingest *ingest = NULL;
+    struct error error;
+    cr_assert_eq(ingest_open("/nowhere", NULL, &ingest, &error), STATUS_OK);
+    laters_begin(ingest, 1000);
+    laters_end(ingest, 1000);
+}
+
+// No answer comes while they begin: all are under way at a time.
+Test(ingest, has_a_place_for_each_connection, .timeout = 120)
+{
+    struct ingest *ingest = NULL;
+    struct error error;
+    cr_assert_eq(ingest_open("/nowhere", NULL, &ingest, &error), STATUS_OK);
+    pthread_mutex_lock(&telling);
+    laters_begin(ingest, LATERS);
+    pthread_mutex_unlock(&telling);
+    laters_end(ingest, LATERS);
 }
 
 // libtally has no room for a while: who must not wait leaves the rest to who flushes.
