@@ -37,6 +37,8 @@ item_name(struct bytes item, bool *out_is_refused)
     const uint8_t *mark = memchr(item.data, ';', item.size);
     size_t size = mark != NULL ? (size_t)(mark - item.data) : item.size;
     const uint8_t *q = mark != NULL ? memmem(mark, item.size - size, "q=", 2) : NULL;
+    if (mark != NULL && q == NULL)
+        q = memmem(mark, item.size - size, "Q=", 2);
     size_t begin = 0;
     *out_is_refused =
         q != NULL && weight_is_zero(bytes_of(q + 2, (size_t)(item.data + item.size - q) - 2));

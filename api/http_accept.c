@@ -20,6 +20,9 @@ enum { REST_MS = 100 };
 // Who has had no request for less does not make room: a client may be about to send its next one.
 static const int64_t SPARED_NS = SECOND_NS;
 
+// The part of the connections that may have to make room at a look.
+enum { ROOM_PART = 8 };
+
 void
 http_deadline_set(struct visitor *visitor, int64_t from_now_ns)
 {
@@ -152,7 +155,8 @@ idle_ns(const struct visitor *visitor, int64_t now_ns)
     return since_ns != 0 ? now_ns - since_ns : 0;
 }
 
-// From which idleness on a connection makes room: half of the longest, so that some go and not all.
+// From which idleness on a connection makes room: half of the longest, so that who has just had an
+// answer stays.
 static int64_t
 idle_bound(const struct http *http, int64_t now_ns)
 {
@@ -170,10 +174,13 @@ http_watch(struct http *http)
     int64_t now_ns = clock_monotonic_ns();
     pthread_mutex_lock(&http->mutex);
     int64_t bound_ns = is_crowded(http) ? idle_bound(http, now_ns) : INT64_MAX;
+    uint32_t room = http->options.connections_max / ROOM_PART + 1;
     for (struct visitor *visitor = http->visitors; visitor != NULL; visitor = visitor->next) {
         int64_t deadline_ns = atomic_load_explicit(&visitor->deadline_ns, memory_order_relaxed);
         bool is_late = deadline_ns != 0 && now_ns > deadline_ns;
-        if (is_late || idle_ns(visitor, now_ns) >= bound_ns)
+        bool makes_room = !is_late && room > 0 && idle_ns(visitor, now_ns) >= bound_ns;
+        room -= makes_room;
+        if (is_late || makes_room)
             (void)shutdown(visitor->fd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&http->mutex);

@@ -18,6 +18,7 @@ Test(coding, reads_what_a_client_takes)
         {"deflate, gzip, br",             true },
         {"gzip;q=0",                      false},
         {"gzip ; q=0.000",                false},
+        {"gzip; Q=0",                     false},
         {"gzip;q=0.001",                  true },
         {"gzip;q=1",                      true },
         {"br , gzip\t",                   true },

@@ -301,6 +301,8 @@ Test(http, who_has_no_request_makes_room_for_who_waits_at_the_door)
         late, "BREW /late HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: x\r\n\r\n");
     readable_wait(&fixture, late);
     client_expect(late, "BREW /late  1\n");
+    http_figures(fixture.http, &figures);
+    cr_assert_gt(figures.connections, CONNECTIONS_MAX / 2, "they do not all go");
     pthread_mutex_unlock(&fixture.gate);
     client_expect(fds[0], "GET /wait  0\n");
     for (int i = 0; i < CONNECTIONS_MAX; i++)
