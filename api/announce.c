@@ -1,6 +1,7 @@
 #include "api/announce.h"
 
 #include "base/arena.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/option.h"
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static const char NAME[] = "tally-api.json";
@@ -65,9 +67,26 @@ api_announce(
     return status;
 }
 
+// Whether the file is of this process, and not of one that began before we ended.
+static bool
+is_ours(const char *path)
+{
+    char begin[64], read_begin[64];
+    int size = snprintf(begin, sizeof begin, "{\"pid\":%d,", (int)getpid());
+    must(size > 0 && (size_t)size < sizeof begin);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return false;
+    ssize_t read_size = read(fd, read_begin, (size_t)size);
+    (void)close(fd);
+    return read_size == size && memcmp(begin, read_begin, (size_t)size) == 0;
+}
+
 void
 api_announce_remove(const char *dir)
 {
     scoped(arena_done) struct arena arena = {0};
-    (void)unlink(arena_format(&arena, "%s/%s", dir, NAME));
+    const char *path = arena_format(&arena, "%s/%s", dir, NAME);
+    if (is_ours(path))
+        (void)unlink(path);
 }

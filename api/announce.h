@@ -17,4 +17,5 @@ enum status api_announce(
     bool is_tls,
     int64_t started_ns,
     struct error *error) CHECKED;
+// Only the file of this process: another may have begun before this one has ended.
 void api_announce_remove(const char *dir);
