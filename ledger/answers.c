@@ -108,19 +108,20 @@ fold_ahead(
     }
 }
 
-void
+bool
 answers_give_amid(
     struct shard *shard, const struct group *group, uint32_t at, const struct fold_place *place)
 {
     struct answers *answers = shard->answers;
     if (answers == NULL || answers->waiting != NULL)
-        return;
+        return false;
     answers->waiting = slot_take(&answers->questions);
     const struct memory_question *question = answers->waiting;
     if (question == NULL || question->request.subject.size == 0)
-        return;
+        return false;
     fold_ahead(shard, group, at, place, question->request.subject);
     (void)answers_give(answers);
+    return true;
 }
 
 // Of what is lent both sides may look at the same time.

@@ -46,8 +46,8 @@ void answers_ask(struct answers *answers, struct memory_question *question);
 // The writer: answers the question that waits. False: there is none.
 bool answers_give(struct answers *answers);
 // The writer amid a fold: the stored events of the group before this one are folded, and place is
-// that of the next. What is folded ahead for an answer says so.
-void answers_give_amid(
+// that of the next. What is folded ahead for an answer says so. False: nothing is.
+bool answers_give_amid(
     struct shard *shard, const struct group *group, uint32_t at, const struct fold_place *place);
 // The writer; may be nested, and answers may be NULL: then nobody asks. What waited is answered.
 void answers_lend(struct answers *answers);

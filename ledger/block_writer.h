@@ -41,9 +41,10 @@ struct block_trace {
     int64_t whole;  // its value, if has_whole
     // Its word; TRACE_NONE: it is none, or the entry is no event.
     uint32_t subject : 24;
-    uint32_t has_whole : 1;        // the value is a whole number, and not too large
-    uint32_t has_type_before : 1;  // its type is that of the entry before in the block
-    uint32_t map;                  // 0: it has none; else its word and 1; TRACE_NONE: it is no word
+    uint32_t has_whole : 1;           // the value is a whole number, and not too large
+    uint32_t has_type_before : 1;     // its type is that of the entry before in the block
+    uint32_t has_quarter_before : 1;  // likewise its quarter hour; times before 1970 have none
+    uint32_t map;  // 0: it has none; else its word and 1; TRACE_NONE: it is no word
 };
 
 _Static_assert(sizeof(struct block_trace) == 16, "four to a cache line");
@@ -63,6 +64,7 @@ struct block_writer {
     // The event before, in the bytes given to block_add.
     struct bytes type, source;
     int64_t time_ns;
+    int64_t quarter_ns;  // when the quarter hour begins that its time is in
     uint32_t chunk_position;
     uint32_t pairs_luck;      // whether whole maps are looked for: they were found before
     bool has_failed;          // no memory

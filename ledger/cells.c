@@ -153,13 +153,6 @@ cells_prefetch(const struct cells *cells, uint64_t hash)
     prefetch(&cells->subjects.places[hash & cells->subjects.mask]);
 }
 
-void
-cells_prefetch_subject(const struct cells_subject *subject)
-{
-    prefetch(subject);
-    prefetch((const char *)subject + LINE);
-}
-
 // Three lines: what is behind the node is its text.
 struct cells_subject *
 cells_guess(const struct cells *cells, uint64_t hash)
@@ -170,7 +163,8 @@ cells_guess(const struct cells *cells, uint64_t hash)
         at = (at + 1) & table->mask;
     struct cells_subject *node = table->places[at].node;
     if (node != NULL) {
-        cells_prefetch_subject(node);
+        prefetch(node);
+        prefetch((const char *)node + LINE);
         prefetch(node + 1);
     }
     return node;
@@ -327,6 +321,7 @@ cell_keep(struct cells *cells, struct series *series, const struct fold_step *st
     cell->series = series;
     cell->start_s = step->start_s;
     cell->epoch = step->epoch;
+    cell->meter_id = series->meter_id;
     cell->group = group_keep(cells, step->group_hash, &step->group);
     cell->next = series->newest;
     series->newest = cell;
@@ -362,7 +357,7 @@ cell_keep_plain(
     return cell_keep(cells, series, &step);
 }
 
-void
+struct cell *
 cells_add_plain(
     struct cells *cells,
     struct cells_subject *subject,
@@ -381,6 +376,7 @@ cells_add_plain(
     if (cell == NULL || cell->start_s != window->start_s || cell->epoch != window->epoch)
         cell = cell_keep_plain(cells, series, meter, window);
     cell_add(meter->aggregation, &cell->state, input, window->start_s, &cells->arena);
+    return cell;
 }
 
 // --- reading ---

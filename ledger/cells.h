@@ -22,6 +22,7 @@
 #include "ledger/cell_state.h"
 #include "ledger/fold.h"
 
+struct cell;
 struct cells;
 struct cells_subject;
 
@@ -42,8 +43,6 @@ void cells_prefetch(const struct cells *cells, uint64_t hash);
 // A subject with this hash, which is nearly always the only one: to be looked at by its text later,
 // when it has arrived. NULL: there is none. Valid until cells_clear.
 struct cells_subject *cells_guess(const struct cells *cells, uint64_t hash);
-// Its node: nothing but a hint.
-void cells_prefetch_subject(const struct cells_subject *subject);
 // What is added to next: nothing but a hint. guess may be NULL.
 void cells_prefetch_newest(const struct cells_subject *guess);
 // The subject's node, made when it is new. Valid until cells_clear.
@@ -56,8 +55,9 @@ struct cells_window {
     int64_t start_s;
     uint32_t epoch;
 };
-// As cells_add with a step of this window and input, for a plain rule's meter.
-void cells_add_plain(
+// As cells_add with a step of this window and input, for a plain rule's meter. Returns the cell,
+// which is there until cells_clear.
+struct cell *cells_add_plain(
     struct cells *cells,
     struct cells_subject *subject,
     const struct meter_rule *rule,

@@ -1,11 +1,13 @@
 #include "ledger/fold_words.h"
 
 #include "base/assert.h"
+#include "ledger/cells_parts.h"
 #include "ledger/pages.h"
 
 _Static_assert(sizeof(struct fold_map) == 64, "a cache line");
+_Static_assert(sizeof(struct fold_subject) == 32, "two to a cache line");
 
-static const size_t SUBJECTS_SIZE = (WORDS_MAX + 1) * sizeof(struct cells_subject *);
+static const size_t SUBJECTS_SIZE = (WORDS_MAX + 1) * sizeof(struct fold_subject);
 static const size_t MAPS_SIZE = (WORDS_MAX + 1) * sizeof(struct fold_map);
 
 enum status
@@ -36,7 +38,7 @@ fold_words_begin(struct fold_words *words, const struct fold_state *state)
     if (old->chapter == state->chapter && old->cells == state->cells &&
         old->cells_age == state->cells_age && old->meters == state->meters)
         return;
-    memset((void *)words->subjects, 0, words->used * sizeof words->subjects[0]);
+    memset(words->subjects, 0, words->used * sizeof words->subjects[0]);
     for (uint32_t i = 0; i < words->used; i++)
         words->maps[i].first = NULL;
     words->used = 0;
@@ -51,13 +53,18 @@ words_use(struct fold_words *words, uint32_t number)
         words->used = number + 1;
 }
 
-void
-fold_words_keep(struct fold_words *words, uint32_t number, struct cells_subject *subject)
+struct fold_subject *
+fold_words_keep(struct fold_words *words, uint32_t number, struct cells_subject *node)
 {
-    if (number == TRACE_NONE)
-        return;
-    words_use(words, number);
-    words->subjects[number] = subject;
+    struct fold_subject *subject = &words->nobody;
+    if (number != TRACE_NONE) {
+        words_use(words, number);
+        subject = &words->subjects[number];
+    }
+    subject->node = node;
+    for (uint32_t place = 0; place < FOLD_MAP_VALUES; place++)
+        subject->newest[place] = cells_newest(node, place);
+    return subject;
 }
 
 const struct fold_map *

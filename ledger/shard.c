@@ -305,11 +305,11 @@ code_survivors(const struct group *group, struct block_writer *writer)
             continue;
         }
         const struct block_hint *hints = &group->hints[i];
-        uint32_t from = group->items[i].offset;
-        uint32_t run = 0;
-        for (; i < group->count && group->fates[i] == FATE_STORED; i++)
-            run += group->items[i].size;
-        block_add_known(writer, bytes_of(group->bytes + from, run), hints, group->maps);
+        const uint32_t from = group->items[i].offset;
+        while (i < group->count && group->fates[i] == FATE_STORED)
+            i++;
+        const uint32_t to = i < group->count ? group->items[i].offset : group->size;
+        block_add_known(writer, bytes_of(group->bytes + from, to - from), hints, group->maps);
     }
 }
 

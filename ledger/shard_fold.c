@@ -106,14 +106,19 @@ shard_fold_entry(struct shard *shard, const struct entry *entry, const struct fo
 // What is the same for all events of a group, and of the event before.
 struct fold_run {
     struct fold_place place;  // index: of the event, and of its trace
-    bool has_rule;            // rule is that of the event before, whose type most have again
+    bool has_backfill;        // the block
+    bool has_negative;        // likewise: a time before 1970
+    bool has_folded;          // some items are, ahead of the others
+    bool has_rule;            // rule is that of this event's type, which is that of the one before
+    bool has_window;          // likewise: of its quarter hour
     bool is_plain;            // all of its type's rules are, and nobody watches
     const struct meter_rule *rule;
     struct cells_window window;
     int64_t unmetered;
 };
 
-// An event on its way. Its bytes are read when somebody needs them, which is seldom.
+// An event on its way. Its item and its bytes are read when somebody needs them, which is seldom:
+// they have left the near caches since they were coded.
 struct fold_look {
     const struct group *group;
     const struct group_item *item;
@@ -124,8 +129,8 @@ struct fold_look {
 
 // Where an event's subject is.
 struct fold_aim {
-    struct cells_subject *node;
-    bool is_known;  // else a guess
+    struct fold_subject *known;  // NULL: a guess
+    struct cells_subject *guess;
 };
 
 static const struct entry *
@@ -143,7 +148,7 @@ look_entry(struct fold_look *look)
 static void
 run_take_rule(const struct shard *shard, struct fold_look *look, struct fold_run *run)
 {
-    if (look->trace->has_type_before && run->has_rule)
+    if (run->has_rule)
         return;
     run->rule = meter_set_first(shard->meters->set, look_entry(look)->type);
     run->has_rule = true;
@@ -153,26 +158,26 @@ run_take_rule(const struct shard *shard, struct fold_look *look, struct fold_run
 }
 
 static void
-run_take_window(const struct shard *shard, int64_t time_ns, struct fold_run *run)
+run_take_window(const struct shard *shard, const struct fold_look *look, struct fold_run *run)
 {
-    const int64_t start_s = fold_start_s(time_ns);
-    if (start_s == run->window.start_s)
+    if (run->has_window)
         return;
+    const int64_t start_s = fold_start_s(look->item->time_ns);
+    run->has_window = true;
     run->window.start_s = start_s;
     run->window.epoch = cuts_epoch(&shard->cuts, start_s + QUARTER_HOUR_S, UINT32_MAX);
 }
 
-static struct cells_subject *
+static struct fold_subject *
 look_subject(struct shard *shard, struct fold_look *look, const struct fold_aim *aim)
 {
-    if (aim->is_known)
-        return aim->node;
+    if (aim->known != NULL)
+        return aim->known;
     const struct group *group = look->group;
     const struct bytes subject = look_entry(look)->subject;
     const uint64_t hash = group->hints[look->item - group->items].subject_hash;
-    struct cells_subject *node = cells_subject_guessed(shard->cells, aim->node, subject, hash);
-    fold_words_keep(&shard->fold_words, look->trace->subject, node);
-    return node;
+    struct cells_subject *node = cells_subject_guessed(shard->cells, aim->guess, subject, hash);
+    return fold_words_keep(&shard->fold_words, look->trace->subject, node);
 }
 
 static const struct fold_map *
@@ -199,7 +204,7 @@ static __attribute__((noinline)) void
 fold_look_rule(
     struct shard *shard,
     struct fold_look *look,
-    struct cells_subject *subject,
+    struct fold_subject *subject,
     const struct meter_rule *rule,
     const struct fold_run *run)
 {
@@ -209,24 +214,25 @@ fold_look_rule(
         .block = run->place.block,
         .index = run->place.index,
     };
-    if (meter_rule_value(rule, look_entry(look), &input.value))
-        cells_add_plain(shard->cells, subject, rule, &run->window, &input);
+    if (!meter_rule_value(rule, look_entry(look), &input.value))
+        return;
+    struct cell *cell = cells_add_plain(shard->cells, subject->node, rule, &run->window, &input);
+    if (rule->place < FOLD_MAP_VALUES)
+        subject->newest[rule->place] = cell;
 }
 
 static inline void
 fold_look_plain(
-    struct shard *shard,
-    struct fold_look *look,
-    struct cells_subject *subject,
-    struct fold_run *run)
+    struct shard *shard, struct fold_look *look, struct fold_subject *subject, struct fold_run *run)
 {
     const struct fold_map *map = look_map(shard, look, run->rule);
     const struct decimal own = look_value(look, map);
     const struct meter_rule *rule = run->rule;
-    run_take_window(shard, look->item->time_ns, run);
+    run_take_window(shard, look, run);
     for (; rule != NULL && fold_map_has(map, rule); rule = rule->next_of_type) {
         const struct decimal *value = fold_map_value(map, rule, &own);
-        if (value != NULL && !cells_add_quick(subject, rule, &run->window, value))
+        struct cell *cell = subject->newest[rule->place];
+        if (value != NULL && !cell_add_quick(cell, rule, &run->window, value))
             fold_look_rule(shard, look, subject, rule, run);
     }
     for (; rule != NULL; rule = rule->next_of_type)
@@ -240,18 +246,18 @@ fold_look(
     run_take_rule(shard, look, run);
     if (run->rule == NULL) {
         run->unmetered++;
-    } else if (run->is_plain && look->item->time_ns >= 0) {
+    } else if (run->is_plain && !(run->has_negative && look->item->time_ns < 0)) {
         fold_look_plain(shard, look, look_subject(shard, look, aim), run);
     } else {
         const struct fold_event event = {
             .entry = look_entry(look),
             .place = &run->place,
-            .subject = look_subject(shard, look, aim),
+            .subject = look_subject(shard, look, aim)->node,
             .after = UINT32_MAX,
         };
         fold_rules_each(shard, run->rule, &event);
     }
-    if ((look->item->flags & ENTRY_IS_BACKFILL) != 0)
+    if (run->has_backfill && (look->item->flags & ENTRY_IS_BACKFILL) != 0)
         batches_count(&shard->batches, look_entry(look), run->place.block);
 }
 
@@ -264,9 +270,9 @@ fold_item(
     struct fold_run *run)
 {
     const struct block_trace *trace = block_trace(&shard->writer, run->place.index);
-    if (item->is_folded) {
-        run->has_rule = run->has_rule && trace->has_type_before;
-    } else {
+    run->has_rule = run->has_rule && trace->has_type_before;
+    run->has_window = run->has_window && trace->has_quarter_before;
+    if (!run->has_folded || !item->is_folded) {
         __attribute__((uninitialized)) struct fold_look look;
         look.group = group;
         look.item = item;
@@ -275,6 +281,13 @@ fold_item(
         fold_look(shard, &look, aim, run);
     }
     run->place.index++;
+}
+
+static inline void
+known_prefetch(const struct fold_subject *known)
+{
+    for (uint32_t place = 0; place < FOLD_MAP_VALUES && known->newest[place] != NULL; place++)
+        prefetch(known->newest[place]);
 }
 
 // index: of the first stored one of the items from `at` on.
@@ -293,21 +306,21 @@ fold_aims(
         aims[i] = (struct fold_aim){0};
         if (group->fates[at + i] != FATE_STORED)
             continue;
-        const uint32_t word = block_trace(&shard->writer, index++)->subject;
-        aims[i].node = fold_words_subject(&shard->fold_words, word);
-        aims[i].is_known = aims[i].node != NULL;
-        if (aims[i].is_known)
-            cells_prefetch_subject(aims[i].node);
+        const struct block_trace *trace = block_trace(&shard->writer, index++);
+        fold_words_prefetch_map(&shard->fold_words, trace->map);
+        aims[i].known = fold_words_subject(&shard->fold_words, trace->subject);
+        if (aims[i].known != NULL)
+            known_prefetch(aims[i].known);
         else
             cells_prefetch(shard->cells, hints[i].subject_hash);
-        is_all_known = is_all_known && aims[i].is_known;
+        is_all_known = is_all_known && aims[i].known != NULL;
     }
     for (uint32_t i = 0; i < count && !is_all_known; i++) {
-        if (!aims[i].is_known)
-            aims[i].node = cells_guess(shard->cells, hints[i].subject_hash);
+        if (aims[i].known == NULL)
+            aims[i].guess = cells_guess(shard->cells, hints[i].subject_hash);
     }
-    for (uint32_t i = 0; i < count; i++)
-        cells_prefetch_newest(aims[i].node);
+    for (uint32_t i = 0; i < count && !is_all_known; i++)
+        cells_prefetch_newest(aims[i].guess);
 }
 
 void
@@ -319,17 +332,19 @@ shard_fold(struct shard *shard, const struct group *group, int64_t arrival_ns)
         .cells_age = cells_age(shard->cells),
         .meters = shard->meters->generation,
     };
+    const struct block_header *header = &shard->writer.header;
     struct fold_run run = {
         .place = {.block = shard->head, .arrival_ns = arrival_ns},
-        .window = {.start_s = -1                   },
+        .has_backfill = (header->flags & BLOCK_HAS_BACKFILL) != 0,
+        .has_negative = header->time_min_ns < 0,
     };
     struct fold_aim aims[FOLD_BATCH];
     fold_words_begin(&shard->fold_words, &state);
     for (uint32_t at = 0; at < group->count; at += FOLD_BATCH) {
         uint32_t left = group->count - at;
         uint32_t count = left < FOLD_BATCH ? left : (uint32_t)FOLD_BATCH;
-        if (at % FOLD_LOOK_EACH == 0)
-            answers_give_amid(shard, group, at, &run.place);
+        if (at % FOLD_LOOK_EACH == 0 && answers_give_amid(shard, group, at, &run.place))
+            run.has_folded = true;
         fold_aims(shard, group, at, count, run.place.index, aims);
         for (uint32_t i = 0; i < count; i++) {
             if (group->fates[at + i] == FATE_STORED)

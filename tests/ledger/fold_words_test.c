@@ -1,6 +1,7 @@
 #include "ledger/fold_words.h"
 
 #include "base/pack.h"
+#include "ledger/cells_parts.h"
 
 #include <criterion/criterion.h>
 
@@ -91,6 +92,35 @@ Test(fold_words, a_map_says_what_the_rules_say)
     bench_end(&bench);
 }
 
+// Cells are added to where they are remembered, if they are of the event's meter, window and epoch.
+Test(fold_words, a_subject_has_the_cells_that_were_added_to)
+{
+    struct bench bench;
+    bench_begin(&bench);
+    const struct meter_rule *count = rules_of(&bench, "llm"), *other = rules_of(&bench, "api");
+    struct cells_subject *node = cells_subject(bench.cells, bench.entry.subject, 1);
+    struct fold_subject *subject = fold_words_keep(&bench.words, 9, node);
+    cr_assert_eq(subject, fold_words_subject(&bench.words, 9));
+    cr_assert_null(subject->newest[0], "there is none yet");
+    const struct cells_window window = {.start_s = QUARTER_HOUR_S, .epoch = 2};
+    const struct cell_input input = {.value = DECIMAL_ZERO};
+    cr_assert_not(cell_add_quick(NULL, count, &window, &input.value));
+    struct cell *cell = cells_add_plain(bench.cells, node, count, &window, &input);
+    cr_assert_eq(fold_words_keep(&bench.words, 9, node)->newest[0], cell);
+    cr_assert_null(subject->newest[1]);
+    const struct cells_window later = {.start_s = 2 * QUARTER_HOUR_S, .epoch = 2};
+    const struct cells_window sealed = {.start_s = QUARTER_HOUR_S, .epoch = 3};
+    struct meter_rule sum = *count->next_of_type;
+    cr_assert(sum.is_quick && count->is_quick && !other->is_quick);
+    cr_assert(cell_add_quick(cell, count, &window, &input.value));
+    cr_assert_not(cell_add_quick(cell, count, &later, &input.value));
+    cr_assert_not(cell_add_quick(cell, count, &sealed, &input.value));
+    cr_assert_not(cell_add_quick(cell, &sum, &window, &input.value), "another meter's");
+    cr_assert_not(cell_add_quick(cell, other, &window, &input.value), "it keeps an extreme");
+    cr_assert_eq(cell->state.count, 2);
+    bench_end(&bench);
+}
+
 // Of another chapter, other cells, these when they were cleared, and other meters.
 Test(fold_words, forgets_what_is_of_another_state)
 {
@@ -100,12 +130,12 @@ Test(fold_words, forgets_what_is_of_another_state)
     struct cells *others = cells_open();
     for (int i = 0; i < 5; i++) {
         struct cells_subject *node = cells_subject(bench.cells, bench.entry.subject, 1);
-        fold_words_keep(&bench.words, 9, node);
-        fold_words_keep(&bench.words, TRACE_NONE, node);
+        (void)fold_words_keep(&bench.words, 9, node);
+        (void)fold_words_keep(&bench.words, TRACE_NONE, node);
         (void)fold_words_learn(&bench.words, 0, first, &bench.entry);
         (void)fold_words_learn(&bench.words, WORDS_MAX, first, &bench.entry);
         fold_words_begin(&bench.words, &bench.state);
-        cr_assert_eq(fold_words_subject(&bench.words, 9), node, "of the same state");
+        cr_assert_eq(fold_words_subject(&bench.words, 9)->node, node, "of the same state");
         cr_assert_not_null(fold_words_map(&bench.words, WORDS_MAX, first));
         cr_assert_null(fold_words_subject(&bench.words, 8));
         cr_assert_null(fold_words_subject(&bench.words, TRACE_NONE));

@@ -123,8 +123,8 @@ MUTANTS = [
     ("window-of-arrival-plain", "likewise, of a meter without filters and dimensions",
      "ledger/shard_fold.c", ".start_s = fold_start_s(entry->time_ns)}",
      ".start_s = fold_start_s(place->arrival_ns)}",
-     "ledger/shard_fold.c", "run_take_window(shard, look->item->time_ns, run);",
-     "run_take_window(shard, run->place.arrival_ns, run);"),
+     "ledger/shard_fold.c", "fold_start_s(look->item->time_ns);",
+     "fold_start_s(run->place.arrival_ns);"),
     ("plain-with-groups", "a meter with dimensions is not folded without them", "ledger/fold.c",
      "meter->filters_count == 0 && meter->dimensions_count == 0 &&",
      "meter->filters_count == 0 && meter->dimensions_count <= 1 &&"),
@@ -156,7 +156,9 @@ MUTANTS = [
      "ledger/fold_words.c", "old->cells == state->cells &&\n"
      "        old->cells_age == state->cells_age && ", ""),
     ("fold-type-run", "an event is folded by the meters of its type", "ledger/shard_fold.c",
-     "look->trace->has_type_before && run->has_rule", "run->has_rule"),
+     " && trace->has_type_before", ""),
+    ("fold-quarter-run", "an event is folded into its own quarter hour", "ledger/shard_fold.c",
+     " && trace->has_quarter_before", ""),
     ("missing-is-nil", "UNIQUE_COUNT counts a missing value as the empty text", "ledger/fold.c",
      "        *out = distinct_hash(bytes_of(NULL, 0), DISTINCT_TEXT);\n        return true;",
      "        *out = distinct_hash(bytes_of(NULL, 0), DISTINCT_TEXT);\n        return false;"),
@@ -361,6 +363,8 @@ VARIANTS = [
 # Of what the model does not live through: name, what breaks, the module whose test is to see it
 # (tests/ledger.MODULE), then the edits.
 MODULE_MUTANTS = [
+    ("fold-newest-meter", "a cell is of one meter", "fold_words",
+     "ledger/cells_parts.h", "cell->meter_id != rule->meter_id ||\n", "\n"),
     ("fold-words-type", "what a map is worth is so for the meters of one type", "fold_words",
      "ledger/fold_words.h", "words->maps[number].first == first",
      "words->maps[number].first != NULL"),
@@ -652,8 +656,8 @@ MODULE_MUTANTS = [
      "ledger/answers.c", "    fold_ahead(shard, group, at, place, question->request.subject);\n",
      "    (void)fold_ahead, (void)group, (void)at, (void)place;\n"),
     ("answers-twice", "what was folded for an answer is folded once", "watch_shard",
-     "ledger/shard_fold.c", "    if (item->is_folded) {",
-     "    if (item->is_folded && item->offset == 0) {"),
+     "ledger/shard_fold.c", "!run->has_folded || !item->is_folded",
+     "!run->has_folded || !item->is_folded || item->offset > 0"),
     ("answers-lent-on", "likewise: what is folded is lent to nobody", "answers",
      "ledger/writer.c", "        answers_reclaim(&writer->answers);\n    }\n"
      "    group->is_lost = writer_has_failed(writer);\n"
@@ -692,8 +696,8 @@ MODULE_MUTANTS = [
      "ledger/group.c", "hint_write(&group->hints[group->count], event->id,",
      "hint_write(&group->hints[group->count], event->id.size > 0 ? event->id : event->chunk,"),
     ("answers-behind", "a large block's fold is not waited for", "watch_shard",
-     "ledger/shard_fold.c", "        if (at % FOLD_LOOK_EACH == 0)\n",
-     "        if (at > group->count)\n"),
+     "ledger/shard_fold.c", "if (at % FOLD_LOOK_EACH == 0 &&",
+     "if (at > group->count &&"),
     ("freed-late", "an identity is not freed for who came later", "backfill_rare",
      "ledger/order.c", "entry->note.block > dedup_expired(shard->dedup);",
      "entry->note.block > 0;"),
