@@ -15,8 +15,8 @@
 //   newest arrival before now - window: gone as a whole, oldest first
 //
 // The first takes sixteen tables (or what half of the budget has a filter for), the youngest a
-// third of what the others hold (at least four tables), so that four filters answer and take two
-// bytes an identity at most.
+// quarter of what the others hold (at least four tables), so that four filters answer and take two
+// bytes an identity, about: twelve bits of what is full, sixteen of what there is room for.
 // Filters are held newest first as long as they fit their budget; for the others every lookup goes
 // to the disk: slower, never wrong.
 //

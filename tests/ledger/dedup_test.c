@@ -235,6 +235,24 @@ Test(dedup, asks_the_disk_seldom_for_what_is_new)
     desk_end(desk);
 }
 
+// A generation that is nearly full, of fifteen runs: a filter of twelve bits an identity would send
+// one of 330 new identities through all of them.
+Test(dedup, asks_many_runs_still_more_seldom)
+{
+    enum { COUNT = 15 * HOT, ASKED = 40000 };
+    struct desk *desk = desk_begin(1 << 30);
+    desk_fill(desk, 0, COUNT);
+    desk_settle(desk);
+    cr_assert_eq(generations_view(desk->generations)->list[0].runs_count, 15);
+    uint64_t before = dedup_stat(desk->dedup).probes;
+    for (uint32_t i = COUNT; i < COUNT + ASKED; i++)
+        cr_assert_eq(dedup_find(desk->dedup, identity_of(i), 1), DEDUP_NEW);
+    uint64_t probes = dedup_stat(desk->dedup).probes - before;
+    cr_assert_gt(probes, 0);
+    cr_assert_lt(probes, ASKED / 50);
+    desk_end(desk);
+}
+
 // Seals what is in the hot table, and has it written and adopted. Returns the table that it was.
 static const struct id_table *
 desk_seal(struct desk *desk)

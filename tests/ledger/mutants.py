@@ -590,6 +590,8 @@ MODULE_MUTANTS = [
     ("merge-oldest", "of an identity in several runs the newest entry holds", "dedup",
      "ledger/merge.c", "options->inputs[options->inputs_count - 1 - i];",
      "options->inputs[i];"),
+    ("growing-small", "a filter seldom sends a new identity through many runs", "dedup",
+     "ledger/generations.c", "    GROWING_BITS = 16, ", "    GROWING_BITS = 12, "),
     ("index-trusted", "a page that an index names is one that covers what is looked for", "runs",
      "ledger/runs.c", "value, out) && page_covers(out, fingerprint);", "value, out);"),
     ("runs-no-room", "a generation never has so many runs that none can be added", "dedup",
