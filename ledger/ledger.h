@@ -78,7 +78,7 @@ struct ledger_options {
     int64_t future_max_ns;        // 0: 5 minutes
     uint64_t group_size_bytes;    // of a group's events; 0: 8 MiB
     uint32_t group_events_max;    // 0: 65536
-    uint64_t tail_max_bytes;      // log not yet flushed to cells; 0: 1 GiB
+    uint64_t tail_max_bytes;      // log not yet flushed to cells, half when they are few; 0: 1 GiB
     uint64_t cells_max_bytes;     // cells in memory of all shards, not yet flushed; 0: 1 GiB
     int64_t idle_flush_ns;        // flush cells after this long without an event; 0: 2 s
     int64_t busy_flush_ns;        // and after this long with events all the time; 0: 15 minutes

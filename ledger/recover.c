@@ -294,7 +294,7 @@ recover_state(struct shard *shard, struct error *error)
 static enum status
 recover_flush(struct shard *shard, uint64_t sequence, struct error *error)
 {
-    if (!shard_wants_flush(shard, 1))
+    if (!shard_wants_flush(shard))
         return STATUS_OK;
     enum status status = shard_watch_settle(shard, error);
     if (status)

@@ -9,7 +9,7 @@
 //     shard_judge(&shard, group, &policy, now_ns, &survivors, &error);
 //     shard_store(&shard, group, &survivors, now_ns, &error);      // one block, one fsync
 //     shard_fold(&shard, group, now_ns);       // into the cells in memory
-//     if (shard_wants_flush(&shard, 1))
+//     if (shard_wants_flush(&shard))
 //         keeper_offer_freeze(keeper, shard_freeze(&shard));       // cells and position to state/
 //     shard_thaw(&shard);                      // they are there
 //     if (shard_wants_seal(&shard))
@@ -246,9 +246,12 @@ enum status shard_watch_settle(struct shard *shard, struct error *error) CHECKED
 void shard_gauges_set(struct shard *shard);
 // Whether a freeze would have anything new.
 bool shard_is_unflushed(const struct shard *shard);
-// Cells to disk: freeze, flush (the keeper), thaw. One at a time. Wanted when those that are not
-// frozen are of so many times the tail's bound of log, or of so many times their own memory's.
-bool shard_wants_flush(const struct shard *shard, uint32_t times);
+// Cells that are not frozen are of so many times the tail's bound of log, or of so many times their
+// own memory's.
+bool shard_is_beyond(const struct shard *shard, uint32_t times);
+// Cells to disk: freeze, flush (the keeper), thaw. One at a time. Wanted when they are beyond a
+// bound, and at half of the tail's when they are few: a start folds the tail again.
+bool shard_wants_flush(const struct shard *shard);
 bool shard_is_frozen(const struct shard *shard);
 struct freeze *shard_freeze(struct shard *shard);
 void shard_thaw(struct shard *shard);

@@ -5,18 +5,32 @@
 #include "ledger/retain.h"
 #include "ledger/shard.h"
 
-enum { HOT_LOG_BYTES = 128 };  // of log for each identity of the hot table: sealed at so much, too
+enum {
+    HOT_LOG_BYTES = 128,  // of log for each identity of the hot table: sealed at so much, too
+    TAIL_EARLY = 2,       // part of the tail's bound at which cells go to disk if they are few:
+    TAIL_TO_CELLS = 32,   // so much less than the tail, which a start would fold again
+};
 
 // --- cells to disk ---
 
 bool
-shard_wants_flush(const struct shard *shard, uint32_t times)
+shard_is_beyond(const struct shard *shard, uint32_t times)
 {
     if (shard->tail_max_bytes == 0)
         return false;
     return shard->tail_bytes / times >= shard->tail_max_bytes ||
            (shard->cells_max_bytes > 0 &&
             cells_bytes(shard->cells) / times >= shard->cells_max_bytes);
+}
+
+// Few cells cost little to write; many, each for an event or two, are worth more events first.
+bool
+shard_wants_flush(const struct shard *shard)
+{
+    if (shard_is_beyond(shard, 1))
+        return true;
+    return shard->tail_max_bytes > 0 && shard->tail_bytes >= shard->tail_max_bytes / TAIL_EARLY &&
+           cells_bytes(shard->cells) <= shard->tail_bytes / TAIL_TO_CELLS;
 }
 
 bool

@@ -197,7 +197,7 @@ writer_is_due(struct writer *writer, int64_t now_ns)
         writer->behind_since_ns = now_ns;
     return now_ns - writer->last_work_ns >= options->idle_flush_ns ||
            now_ns - writer->behind_since_ns >= options->busy_flush_ns ||
-           shard_wants_flush(&writer->shard, 1) || writer->shard.watch.wants_flush;
+           shard_wants_flush(&writer->shard) || writer->shard.watch.wants_flush;
 }
 
 static void
@@ -232,7 +232,7 @@ writer_has_room(const struct writer *writer)
 {
     const struct shard *shard = &writer->shard;
     bool is_waiting = shard_is_frozen(shard) || writer->wants_freeze;
-    bool is_full = is_waiting && shard_wants_flush(shard, FLUSH_BOUNDS_MAX);
+    bool is_full = is_waiting && shard_is_beyond(shard, FLUSH_BOUNDS_MAX);
     return writer_has_failed(writer) ||
            (!is_full && !watch_is_behind(&shard->watch) && dedup_has_room(shard->dedup));
 }
@@ -257,7 +257,7 @@ writer_relieve(struct writer *writer)
 {
     const struct shard *shard = &writer->shard;
     bool is_much = shard->rebuild.unflushed_bytes >= REBUILD_FLUSH_BYTES;
-    if (is_much || shard_wants_flush(shard, 1))
+    if (is_much || shard_wants_flush(shard))
         writer_flush(writer);
     writer_seal(writer);
     writer_touch(writer);

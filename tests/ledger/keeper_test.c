@@ -407,3 +407,45 @@ Test(keeper, a_damaged_page_stops_acks)
     }
     writing_end(&writing);
 }
+
+enum { TAIL_MAX = 4 << 20, TAIL_STEP = 2000 };  // bytes of log; events
+
+// Events one after the other until their log is of three quarters of the tail's bound, or until it
+// went to disk. Returns the longest tail that was seen.
+static int64_t
+tail_fill(bool has_own_subjects, bool *out_is_flushed)
+{
+    const struct ledger_options options = {
+        .idle_flush_ns = INT64_MAX / 2, .tail_max_bytes = TAIL_MAX};
+    struct writing writing;
+    struct event_bytes event;
+    int64_t seen = 0, tail = 0;
+    writing_begin(&writing, 1);
+    writing_meter(&writing, "n", "llm", AGGREGATION_SUM);
+    writing_open(&writing, &options);
+    for (int i = 0; tail >= seen && tail < TAIL_MAX / 4 * 3;) {
+        seen = tail;
+        for (int end = i + TAIL_STEP; i < end; i++) {
+            char id[64];
+            (void)snprintf(id, sizeof id, "%060d", i);
+            event_make(&event, has_own_subjects ? id + 50 : "s", id, i);
+            (void)writing_put(&writing, &event.event);
+        }
+        writing_wait(&writing);
+        tail = writing_metric(&writing, "tally_ledger_tail_bytes");
+    }
+    *out_is_flushed = tail < seen;
+    writing_close(&writing);
+    writing_end(&writing);
+    return seen;
+}
+
+Test(keeper, writes_few_cells_before_the_tail_is_full)
+{
+    bool is_flushed;
+    cr_assert_geq(tail_fill(false, &is_flushed), TAIL_MAX / 4);
+    cr_assert(is_flushed);
+    // A cell of each event: they wait for more events.
+    (void)tail_fill(true, &is_flushed);
+    cr_assert(!is_flushed);
+}
