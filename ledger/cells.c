@@ -60,7 +60,7 @@ table_put(struct table *table, uint64_t hash, void *node)
 static void
 table_add(struct table *table, uint64_t hash, void *node)
 {
-    if (table->count >= (table->mask + 1) / 2) {
+    if (table->count >= (table->mask + 1) / 4 * 3) {
         struct table larger;
         table_init(&larger, (table->mask + 1) * 2);
         for (size_t i = 0; i <= table->mask; i++) {
