@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "base/prefetch.h"
 #include "ledger/cells_parts.h"
+#include "ledger/cells_sort.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -440,40 +441,6 @@ cells_each(
     }
 }
 
-static int
-subject_compare(const void *a, const void *b)
-{
-    const struct bytes left = subject_text(*(struct cells_subject *const *)a);
-    const struct bytes right = subject_text(*(struct cells_subject *const *)b);
-    if (left.size != right.size)
-        return left.size < right.size ? -1 : 1;
-    return memcmp(left.data, right.data, left.size);
-}
-
-static int
-order(uint64_t a, uint64_t b)
-{
-    return (a > b) - (a < b);
-}
-
-// As cell_key_compare, with the subject's rank for its bytes.
-static int
-cell_compare(const void *a, const void *b)
-{
-    const struct cell *left = *(struct cell *const *)a;
-    const struct cell *right = *(struct cell *const *)b;
-    int by = order(left->series->meter_id, right->series->meter_id);
-    if (by == 0)
-        by = order((uint64_t)left->start_s, (uint64_t)right->start_s);
-    if (by == 0)
-        by = order(left->series->subject->rank, right->series->subject->rank);
-    if (by == 0)
-        by = order(left->group->hash.high, right->group->hash.high);
-    if (by == 0)
-        by = order(left->group->hash.low, right->group->hash.low);
-    return by != 0 ? by : order(left->epoch, right->epoch);
-}
-
 static bool
 cells_validate(const struct cells *cells)
 {
@@ -495,38 +462,23 @@ cells_validate(const struct cells *cells)
     return listed == cells->cells.count;
 }
 
-static void
-subjects_rank(const struct cells *cells, struct arena *scratch)
-{
-    struct cells_subject **sorted =
-        arena_array(scratch, cells->subjects.count, struct cells_subject *);
-    size_t count = 0;
-    for (size_t i = 0; i <= cells->subjects.mask; i++) {
-        if (cells->subjects.places[i].node != NULL)
-            sorted[count++] = cells->subjects.places[i].node;
-    }
-    must(count == cells->subjects.count && count <= UINT32_MAX);
-    qsort(sorted, count, sizeof(struct cells_subject *), subject_compare);
-    for (size_t i = 0; i < count; i++)
-        sorted[i]->rank = (uint32_t)i;
-}
-
 void
 cells_each_sorted(const struct cells *cells, cell_view_fn use, void *context)
 {
     assert_slow(cells_validate(cells));
     (void)cells_validate;
     struct arena scratch = {0};
-    subjects_rank(cells, &scratch);
-    const struct cell **sorted = arena_array(&scratch, cells->cells.count, const struct cell *);
+    const struct cells_subject **subjects =
+        arena_array(&scratch, cells->subjects.count, const struct cells_subject *);
     size_t count = 0;
-    for (size_t i = 0; i <= cells->cells.mask; i++) {
-        if (cells->cells.places[i].node != NULL)
-            sorted[count++] = cells->cells.places[i].node;
+    for (size_t i = 0; i <= cells->subjects.mask; i++) {
+        if (cells->subjects.places[i].node != NULL)
+            subjects[count++] = cells->subjects.places[i].node;
     }
-    must(count == cells->cells.count);
-    qsort(sorted, count, sizeof(struct cell *), cell_compare);
-    for (size_t i = 0; i < count; i++) {
+    must(count == cells->subjects.count);
+    subjects_sort(subjects, count, &scratch);
+    const struct cell **sorted = cells_sort(subjects, count, cells->cells.count, &scratch);
+    for (size_t i = 0; i < cells->cells.count; i++) {
         if (!use_cell(sorted[i], use, context))
             break;
     }

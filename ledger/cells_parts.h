@@ -34,7 +34,6 @@ struct cells_subject {
     uint64_t hash;
     const uint8_t *text;  // lies behind the node
     uint32_t text_size;
-    uint32_t rank;  // while sorting
     struct series_run first;
 };
 
