@@ -1,4 +1,4 @@
-// Three hash tables over one arena:
+// Three hash tables over two arenas:
 //
 //   subjects  subject                            -> its series, a list in the order of the meters
 //   cells     (series, window, group, epoch)     -> state
@@ -32,7 +32,8 @@ struct table {
 
 struct cells {
     uint64_t age;
-    struct arena arena;
+    struct arena arena;  // of nodes, which begin at lines of the cache
+    struct arena texts;  // subjects, side by side: behind its node each would take a line
     struct table subjects;
     struct table cells;
     struct table groups;
@@ -108,6 +109,7 @@ cells_close(struct cells *cells)
     pool_give(cells->cells.places);
     pool_give(cells->groups.places);
     arena_done(&cells->arena);
+    arena_done(&cells->texts);
     pool_give(cells);
 }
 
@@ -118,6 +120,7 @@ cells_clear(struct cells *cells)
     table_clear(&cells->cells);
     table_clear(&cells->groups);
     arena_reset(&cells->arena);
+    arena_reset(&cells->texts);
     cells->age++;
 }
 
@@ -137,7 +140,8 @@ size_t
 cells_bytes(const struct cells *cells)
 {
     size_t places = cells->subjects.mask + cells->cells.mask + cells->groups.mask + 3;
-    return cells->arena.total_bytes + places * sizeof(struct place);
+    size_t bytes = cells->arena.total_bytes + cells->texts.total_bytes;
+    return bytes + places * sizeof(struct place);
 }
 
 // --- adding ---
@@ -206,7 +210,7 @@ cells_subject(struct cells *cells, struct bytes subject, uint64_t hash)
     if (node != NULL)
         return node;
     node = arena_new(&cells->arena, struct cells_subject);
-    node->text = arena_bytes(&cells->arena, subject).data;
+    node->text = arena_bytes(&cells->texts, subject).data;
     node->text_size = (uint32_t)subject.size;
     node->hash = hash;
     table_add(&cells->subjects, hash, node);

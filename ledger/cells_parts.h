@@ -32,7 +32,7 @@ struct series_run {
 // lines, and what most aggregations touch of a cell is its first line.
 struct cells_subject {
     uint64_t hash;
-    const uint8_t *text;  // lies behind the node
+    const uint8_t *text;
     uint32_t text_size;
     struct series_run first;
 };
