@@ -42,7 +42,7 @@ LOADS = [
     ("udp", "UDP, 100 events a datagram", ["--udp"]),
     ("udp_one", "UDP, one event a datagram", ["--udp", "--chunk=1", "--in-flight=1024"]),
     ("one", "chunks of one event", ["--chunk=1", "--in-flight=1024"]),
-    ("large", "events of 64 KiB", ["--event-size=65536"]),
+    ("large", "events of 64 KiB", ["--event-size=65536", "--events=40000"]),
     ("idle", "10 k idle connections beside", ["--idle-connections=10000"]),
     ("slow_clients", "100 clients beside that send or read slowly", ["--slow-clients=100"]),
     ("slow_disk", "each fsync takes 10 ms longer", ["--sync-delay=10"]),
