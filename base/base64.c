@@ -51,3 +51,21 @@ base64_decode(struct bytes text, struct arena *arena, struct bytes *out)
     *out = bytes_of(bytes, size);
     return true;
 }
+
+void
+base64_encode(struct buffer *out, struct bytes bytes)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < bytes.size; i += 3) {
+        size_t left = bytes.size - i;
+        uint32_t word = (uint32_t)bytes.data[i] << 16;
+        if (left > 1)
+            word |= (uint32_t)bytes.data[i + 1] << 8;
+        if (left > 2)
+            word |= bytes.data[i + 2];
+        buffer_u8(out, (uint8_t)digits[word >> 18]);
+        buffer_u8(out, (uint8_t)digits[(word >> 12) & 63]);
+        buffer_u8(out, (uint8_t)(left > 1 ? digits[(word >> 6) & 63] : '='));
+        buffer_u8(out, (uint8_t)(left > 2 ? digits[word & 63] : '='));
+    }
+}

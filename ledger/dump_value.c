@@ -1,6 +1,7 @@
 #include "ledger/dump_value.h"
 
 #include "base/assert.h"
+#include "base/base64.h"
 #include "base/decimal.h"
 #include "base/hash.h"
 #include "base/unpack.h"
@@ -16,28 +17,10 @@
 enum { NUMBER_TEXT_MAX = 352, NUMBER_DIGITS_MAX = 17, NUMBER32_DIGITS_MAX = 9, MEMBER_MAX = 64 };
 
 static void
-base64_write(struct buffer *out, struct bytes bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < bytes.size; i += 3) {
-        size_t left = bytes.size - i;
-        uint32_t word = (uint32_t)bytes.data[i] << 16;
-        if (left > 1)
-            word |= (uint32_t)bytes.data[i + 1] << 8;
-        if (left > 2)
-            word |= bytes.data[i + 2];
-        buffer_u8(out, (uint8_t)digits[word >> 18]);
-        buffer_u8(out, (uint8_t)digits[(word >> 12) & 63]);
-        buffer_u8(out, (uint8_t)(left > 1 ? digits[(word >> 6) & 63] : '='));
-        buffer_u8(out, (uint8_t)(left > 2 ? digits[word & 63] : '='));
-    }
-}
-
-static void
 base64_string(struct json_out *out, struct bytes bytes)
 {
     scoped(buffer_done) struct buffer text = {0};
-    base64_write(&text, bytes);
+    base64_encode(&text, bytes);
     json_string(out, buffer_view(&text));
 }
 
