@@ -18,7 +18,7 @@ enum {
     CAPACITY_TABLES_FIRST = 16,
     GROWING_BITS = 16,    // of the filter of a generation that takes runs
     CAPACITY_SHARE = 4,   // with its filter made for so many, all take 2 bytes an identity, about
-    APPEND_PAGES = 2048,  // a transaction of 8 MiB
+    APPEND_PAGES = 512,   // a transaction of 2 MiB: syncs of the log wait for it
 };
 
 uint64_t

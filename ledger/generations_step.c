@@ -7,7 +7,7 @@
 #include "ledger/shard_view.h"
 
 enum {
-    MERGE_PAGES = 1024,   // a transaction of 4 MiB
+    MERGE_PAGES = 512,    // a transaction of 2 MiB: syncs of the log wait for it
     DELETE_PAGES = 4096,  // likewise: only branches and leaves are written
     RUNS_MERGED = 16,     // runs of about one size that become one in the youngest generation
     FULL_MAX = 3,         // full generations

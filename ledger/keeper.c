@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -281,11 +282,14 @@ keeper_step(struct keeper *keeper)
 }
 
 // Acks wait for fronts and writers, nobody for the keeper, as long as it gets its share in the end:
-// a third of what they get where all are busy. Of this thread alone. Advice: where that is refused
-// it runs as they do.
+// a third of what they get where all are busy, and never at once when a disk is done (sched(7):
+// SCHED_BATCH does not preempt on waking). Of this thread alone. Advice: where that is refused it
+// runs as they do.
 static void
 keeper_stand_back(void)
 {
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
     errno = 0;
     const int nice = getpriority(PRIO_PROCESS, 0);
     if (errno == 0)
