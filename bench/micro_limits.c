@@ -1,5 +1,5 @@
 // What no ingest on this machine can beat, each by itself: bytes of events received over loopback,
-// events counted once in memory, bytes appended to LMDB, bytes written to the disk.
+// events counted once in memory, memory touched, bytes appended to LMDB, bytes written to the disk.
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -15,9 +15,12 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { EVENT_SIZE = 110, CHUNK = 1000, BLOCK_SIZE = 1 << 20, SYNC_SIZE = 4096, SYNCS_MAX = 1000 };
+
+static const size_t TOUCH_SIZE = 256U << 20;
 
 static double
 seconds_since(int64_t began_ns)
@@ -328,6 +331,35 @@ storage_measure(const struct micro_options *options, struct micro_figures *out, 
     return status;
 }
 
+// The first touch of memory, a small page at a time: a host that took it back has to find it again.
+static enum status
+touch_measure(struct micro_figures *out, struct error *error)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *memory = mmap(
+        NULL,
+        TOUCH_SIZE,
+        PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+        -1,
+        0);
+    if (memory == MAP_FAILED)
+        return error_set_errno(error, "no memory to touch");
+    (void)madvise(memory, TOUCH_SIZE, MADV_NOHUGEPAGE);
+    int64_t began_ns = clock_monotonic_ns();
+    for (size_t at = 0; at < TOUCH_SIZE; at += page)
+        ((volatile uint8_t *)memory)[at] = 1;
+    double seconds = seconds_since(began_ns);
+    must(munmap(memory, TOUCH_SIZE) == 0);
+    micro_add(
+        out,
+        "limits_touch_bytes_per_second",
+        (double)TOUCH_SIZE / seconds,
+        0,
+        "bytes/s of memory, touched for the first time");
+    return STATUS_OK;
+}
+
 enum status
 micro_limits(const struct micro_options *options, struct micro_figures *out, struct error *error)
 {
@@ -342,5 +374,7 @@ micro_limits(const struct micro_options *options, struct micro_figures *out, str
         status = memory_measure(options, generator, frame, out, error);
     pool_give(frame);
     pool_give(generator);
+    if (status == STATUS_OK)
+        status = touch_measure(out, error);
     return status == STATUS_OK ? storage_measure(options, out, error) : status;
 }

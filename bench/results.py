@@ -14,6 +14,11 @@ for a tenth of all time, and latencies are then the host's. So a run is *quiet* 
 paused for at most --quiet percent. `run` waits for a quiet machine, at most --patience seconds in
 all, and measures again, up to two times, what was not quiet. `make` leaves out runs that were not
 quiet where there are enough others, and says how many they were.
+
+Some hosts also take back memory that nobody uses, and then the first touch of each page costs ten
+times as much as on a machine of one's own (`tally-bench micro limits` says what it costs). With
+--fill the page cache is full before each measurement, as on a server that has been up for a while:
+of a sparse file as large as memory, which is read, takes no disk, and goes in the end.
 """
 
 import argparse
@@ -34,8 +39,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Name, what it is, options of `tally-bench load`.
 LOADS = [
     ("default", "default conditions", []),
+    ("minute", "default conditions, a minute", ["--seconds=60"]),
     ("paced", "open loop at 1 M events/s", ["--rate=1000000"]),
+    ("paced_minute", "open loop at 1 M events/s, a minute", ["--rate=1000000", "--seconds=60"]),
     ("million", "1 M subjects", ["--subjects=1000000"]),
+    ("million_minute", "1 M subjects, a minute", ["--subjects=1000000", "--seconds=60"]),
     ("zipf", "subjects by Zipf's law, 0.99", ["--zipf=0.99"]),
     ("hot", "one subject with half of all events", ["--hot-subject=50"]),
     ("unix", "unix socket", ["--unix"]),
@@ -49,6 +57,7 @@ LOADS = [
 ]
 WINDOWS = [0, 1000000, 10000000, 100000000, 300000000]
 PARTS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1]
+FILL_NAME = "tally-bench-fill"
 BUSY = 3  # times the CPUs: a load average that the runs do not explain
 KINDS = [name for name, _, _ in LOADS] + ["window", "sweep", "limits", "rest", "peers", "http"]
 
@@ -70,6 +79,10 @@ def text_of(path, key):
             if name.strip() == key:
                 return value.strip()
     return "unknown"
+
+
+def memory_bytes():
+    return int(text_of("/proc/meminfo", "MemTotal").split()[0]) * 1024
 
 
 def commit_of():
@@ -116,6 +129,22 @@ class Run:
             sys.exit(f"results.py: {' '.join(command)} ended with {done.returncode}")
         return json.loads(done.stdout)
 
+    def fill(self):
+        """A page cache without room, so that memory is taken from it and not from the host."""
+        if not self.options.fill:
+            return
+        path = os.path.join(self.options.dir, FILL_NAME)
+        with open(path, "ab") as file:
+            file.truncate(self.options.fill)
+        with open(path, "rb", buffering=0) as file:
+            while file.read(1 << 20):
+                pass
+
+    def unfill(self):
+        path = os.path.join(self.options.dir, FILL_NAME)
+        if os.path.exists(path):
+            os.remove(path)
+
     def wait(self):
         """Until the machine is quiet, or patience has an end."""
         while self.patience > 0:
@@ -134,17 +163,20 @@ class Run:
     def measure(self, name, arguments):
         quiet, runs = self.options.quiet, self.options.runs
         while (done := runs_done(self.lines, name, quiet)) < runs:
+            self.fill()
             self.wait()
             say(f"{name} {done + 1}/{runs}")
             before = os.getloadavg()[0]
             self.append({"name": name, "arguments": arguments, "load_average": before,
-                         "runs": runs, "result": self.bench(*arguments)})
+                         "is_filled": self.options.fill > 0, "runs": runs, "result": self.bench(*arguments)})
             if not is_quiet(parts_of(self.lines[-1]), quiet):
                 say(f"{name}: the machine paused {max(paused_of(parts_of(self.lines[-1]))):.1f} % "
                     "of the time")
 
     def load(self, name, *arguments):
-        self.measure(name, ["load", f"--seconds={self.options.seconds}", *arguments])
+        if not any(argument.startswith("--seconds=") for argument in arguments):
+            arguments = (f"--seconds={self.options.seconds}", *arguments)
+        self.measure(name, ["load", *arguments])
 
     def all(self):
         kinds = self.options.only.split(",") if self.options.only else KINDS
@@ -276,10 +308,12 @@ def limits_table(lines):
         ratio = f"{base / middle:.2f}" if base else "-"
         rows.append(f"| {title} | {short(middle)} | {spread_of(values)} | {ratio} |")
     sync = median_of(lines, "limits", "limits_disk_sync_p50_us")
+    touch = median_of(lines, "limits", "limits_touch_bytes_per_second")
     return ["## Limits of this machine", "",
             "| limit | events/s | spread | tally's default load in relation |", "|---|---|---|---|",
             *rows, "", f"A sync of 4 KiB takes {sync:.0f} us (median). The ledger stores less than "
-            "the 110 bytes of an event, so the last two can be exceeded.", ""]
+            "the 110 bytes of an event, so the last two can be exceeded. Memory is touched for the "
+            f"first time at {short(touch)}B/s.", ""]
 
 
 def rest_table(lines):
@@ -485,6 +519,10 @@ def head(lines, note, limit):
            f"kernel {machine['kernel']}, {machine['file_system']}.",
            f"- tally at commit {machine['commit']}, release build, everything on this machine.",
            f"- Load average before the runs: {min(averages):.1f} - {max(averages):.1f}."]
+    fills = [line["is_filled"] for line in lines if "is_filled" in line]
+    if any(fills):
+        out.append("- Memory: the page cache was full before each measurement (`--fill`)"
+                   + ("." if all(fills) else f", but for {fills.count(False)} of {len(fills)}."))
     out += pauses_shown(lines, limit)
     # The runs themselves keep some threads busy.
     if statistics.median(averages) > BUSY * machine["cpus"]:
@@ -528,6 +566,9 @@ def main():
     run.add_argument("--only", help="some of " + ",".join(KINDS))
     run.add_argument("--patience", type=float, default=600, metavar="SECONDS",
                      help="waits at most so long in all for a quiet machine (600)")
+    run.add_argument("--fill", type=int, nargs="?", const=memory_bytes(), default=0,
+                     metavar="BYTES", help="fills the page cache before each measurement (see "
+                     "above); as much as there is memory, if nothing else is said")
     document = commands.add_parser("make", help="write RESULTS.md and the pictures")
     document.add_argument("lines")
     document.add_argument("folder")
@@ -538,7 +579,11 @@ def main():
                                   f"({QUIET:g}); 100: every run is quiet")
     options = parser.parse_args()
     if options.command == "run":
-        Run(options).all()
+        run = Run(options)
+        try:
+            run.all()
+        finally:
+            run.unfill()
     else:
         make(options)
 

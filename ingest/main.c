@@ -384,6 +384,7 @@ server_look_after(struct server *server)
     if (front_is_done(server->front) && front_failure(server->front, &reason))
         server_die(server, "front_failed", reason);
     meters_poll(server);
+    ledger_forget_cached(server->ledger);
     rejects_collect(server->rejects);
     if (server->is_reload_due)
         certificate_reload(server);

@@ -16,9 +16,9 @@ enum {
     RECORD_SIZE_MAX = RECORD_HEADER_SIZE + GENERATION_RUNS_MAX * RECORD_RUN_SIZE,
     CAPACITY_TABLES_MIN = 4,
     CAPACITY_TABLES_FIRST = 16,
-    GROWING_BITS = 16,    // of the filter of a generation that takes runs
-    CAPACITY_SHARE = 4,   // with its filter made for so many, all take 2 bytes an identity, about
-    APPEND_PAGES = 512,   // a transaction of 2 MiB: syncs of the log wait for it
+    GROWING_BITS = 16,   // of the filter of a generation that takes runs
+    CAPACITY_SHARE = 4,  // with its filter made for so many, all take 2 bytes an identity, about
+    APPEND_PAGES = 512,  // a transaction of 2 MiB: syncs of the log wait for it
 };
 
 uint64_t

@@ -8,7 +8,7 @@
 
 enum {
     MERGE_PAGES = 512,    // a transaction of 2 MiB: syncs of the log wait for it
-    DELETE_PAGES = 4096,  // likewise: only branches and leaves are written
+    DELETE_PAGES = 4096,  // freed: only branches and leaves are written
     RUNS_MERGED = 16,     // runs of about one size that become one in the youngest generation
     FULL_MAX = 3,         // full generations
 };

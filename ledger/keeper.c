@@ -289,7 +289,8 @@ static void
 keeper_stand_back(void)
 {
     const struct sched_param none = {0};
-    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    if (sched_getscheduler(0) == SCHED_OTHER)
+        (void)sched_setscheduler(0, SCHED_BATCH, &none);
     errno = 0;
     const int nice = getpriority(PRIO_PROCESS, 0);
     if (errno == 0)

@@ -38,6 +38,11 @@ enum {
 
 static const uint64_t DEDUP_MEMORY_DEFAULT = 2ULL << 30;
 
+// The page cache of a growing file that nobody reads back pushes out what somebody does
+// (reference/limits.md: the greatest single gain). A short tail stays for readers.
+static const uint64_t FORGET_STEP_BYTES = 16ULL << 20;
+static const uint64_t FORGET_TAIL_BYTES = 16ULL << 20;
+
 _Static_assert(
     (int)GROUP_SIZE_MIN > (int)EVENT_SIZE_MAX + (int)ENTRY_HEADER_SIZE + (int)EVENT_CHUNK_MAX,
     "the largest event fits the smallest group");
@@ -252,6 +257,20 @@ ledger_poll_meters(struct ledger *ledger, struct error *error)
     return STATUS_OK;
 }
 
+void
+ledger_forget_cached(struct ledger *ledger)
+{
+    for (uint32_t i = 0; i < ledger->writers_count; i++) {
+        struct writer *writer = &ledger->writers[i];
+        struct env *log = writer->shard.log;
+        uint64_t used = env_used_bytes(log);
+        if (used < writer->forgotten_bytes + FORGET_STEP_BYTES + FORGET_TAIL_BYTES)
+            continue;
+        env_forget_cached(log, writer->forgotten_bytes, used - FORGET_TAIL_BYTES);
+        writer->forgotten_bytes = used - FORGET_TAIL_BYTES;
+    }
+}
+
 static enum status
 writers_open(struct ledger *ledger, const char *dir, struct error *error)
 {
@@ -374,8 +393,11 @@ static enum status
 writers_start(struct ledger *ledger, const char *dir, struct error *error)
 {
     enum status status = STATUS_OK;
-    for (uint32_t i = 0; status == STATUS_OK && i < ledger->writers_count; i++)
-        status = writer_start(&ledger->writers[i], error);
+    for (uint32_t i = 0; status == STATUS_OK && i < ledger->writers_count; i++) {
+        struct writer *writer = &ledger->writers[i];
+        writer->forgotten_bytes = env_used_bytes(writer->shard.log);
+        status = writer_start(writer, error);
+    }
     const struct serve_options options = {
         .dir = dir,
         .shards = ledger->conf.shards,

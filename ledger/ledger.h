@@ -124,6 +124,10 @@ uint32_t ledger_shards(const struct ledger *ledger);
 // Reads the registry again when its revision changed, and hands the new set to the writers. Call it
 // some times a second.
 enum status ledger_poll_meters(struct ledger *ledger, struct error *error) CHECKED;
+// Has the kernel forget what it caches of the logs' files, but for a tail of 16 MiB: nobody reads
+// it back. Call it some times a second, where none waits for an ack: it takes a quarter of a
+// millisecond for each MiB. One thread.
+void ledger_forget_cached(struct ledger *ledger);
 // STATUS_OK, or why a writer stopped (the text stays as long as the ledger).
 enum status ledger_failure(const struct ledger *ledger, const char **out_text);
 // Nanoseconds since a writer that has work last made progress; 0 when none is behind. For /health.

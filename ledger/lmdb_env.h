@@ -74,10 +74,11 @@ struct env_stat {
 enum status env_stat(struct env *env, struct env_stat *out, struct error *error) CHECKED;
 // Clears slots of dead processes; returns how many.
 int env_clear_dead_readers(struct env *env);
-// Bytes of the file that pages were ever written to: where the next new page goes. Cheap.
+// Bytes of the file that pages were ever written to: where the next new page goes. Cheap. Any
+// thread.
 uint64_t env_used_bytes(struct env *env);
 // Advises the kernel to drop [from, to) of the data file from the page cache (written and fsynced
-// pages only): a growing file that is not read back must not push everything else out.
+// pages only): a growing file that is not read back must not push everything else out. Any thread.
 void env_forget_cached(struct env *env, uint64_t from, uint64_t to);
 // Writes what is in it now, without free pages, to a new file that serves as the data.mdb of
 // another environment; fsynced, and read again. One snapshot lasts as long as the copy takes.

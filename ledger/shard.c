@@ -17,11 +17,6 @@ enum {
     WINDOW_DEFAULT_DAYS = 36,
 };
 
-// The page cache of a growing file that nobody reads back pushes out what somebody does
-// (reference/limits.md: the greatest single gain). A short tail stays for readers.
-static const uint64_t FORGET_STEP_BYTES = 16ULL << 20;
-static const uint64_t FORGET_TAIL_BYTES = 16ULL << 20;
-
 static const struct metric metric_rows[SHARD_METRICS] = {
     [SHARD_STORED] = METRIC_COUNTER("tally_events_stored_total", "events in the log and fsynced"),
     [SHARD_DUPLICATE] =
@@ -201,7 +196,6 @@ shard_open(struct shard *shard, const struct shard_options *options, struct erro
         return status;
     (void)env_clear_dead_readers(shard->log);
     (void)env_clear_dead_readers(shard->state);
-    shard->forgotten_bytes = env_used_bytes(shard->log);
     status = shard_open_head(shard, options, error);
     if (status == STATUS_OK)
         status = block_writer_open(&shard->writer, error);
@@ -313,16 +307,6 @@ code_survivors(const struct group *group, struct block_writer *writer)
     }
 }
 
-static void
-shard_forget_cached(struct shard *shard)
-{
-    uint64_t used = env_used_bytes(shard->log);
-    if (used < shard->forgotten_bytes + FORGET_STEP_BYTES + FORGET_TAIL_BYTES)
-        return;
-    env_forget_cached(shard->log, shard->forgotten_bytes, used - FORGET_TAIL_BYTES);
-    shard->forgotten_bytes = used - FORGET_TAIL_BYTES;
-}
-
 // Commits the block that was coded. It is durable, and the head says so, when this returns.
 static enum status
 shard_commit(struct shard *shard, struct error *error)
@@ -350,7 +334,6 @@ shard_commit(struct shard *shard, struct error *error)
     shard->unsealed_bytes += size;
     if (shard->writer.header.arrival_ns > shard->newest_arrival_ns)
         shard->newest_arrival_ns = shard->writer.header.arrival_ns;
-    shard_forget_cached(shard);
     metric_add(&shard->metrics[SHARD_COMMITS], 1);
     metric_add(&shard->metrics[SHARD_BLOCK_BYTES], (int64_t)size);
     return STATUS_OK;

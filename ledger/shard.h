@@ -138,7 +138,6 @@ struct shard {
     int64_t newest_arrival_ns;
     struct shard_dedup_options dedup_options;
     struct buffer old;  // of struct past_event: those of a group that may be older than dedup
-    uint64_t forgotten_bytes;  // of the log's file: dropped from the page cache up to here
     uint32_t live_count;
     struct shard_live live[METERS_MAX];  // in the order of the set
     bool has_lost_meters;                // since the last freeze

@@ -57,6 +57,7 @@ struct writer {
     struct flag stop;
     struct flag failed;
     struct error error;
+    uint64_t forgotten_bytes;  // ledger_forget_cached: the log's file up to here
     // The writer's alone.
     uint64_t next_lane;  // where to look first, so that every front has its turn
     bool is_held;        // groups or orders wait, and there is no room for what they need

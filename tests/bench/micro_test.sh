@@ -50,7 +50,7 @@ done
 
 micro --events 20000 --format json limits || fail "limits failed"
 for key in receive_events_per_second memory_events_per_second lmdb_bytes_per_second \
-    disk_bytes_per_second disk_sync_p50_us; do
+    disk_bytes_per_second disk_sync_p50_us touch_bytes_per_second; do
     grep -q "\"limits_$key\":[1-9]" "$work/out" || fail "the result lacks $key"
 done
 

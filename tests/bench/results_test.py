@@ -45,7 +45,7 @@ def peers(ratio):
 LIMITS = {"name": "limits", "load_average": 0.1, "result": {
     "limits_receive_events_per_second": 8e6, "limits_memory_events_per_second": 2e6,
     "limits_lmdb_bytes_per_second": 110e6, "limits_disk_bytes_per_second": 220e6,
-    "limits_disk_sync_p50_us": 80}}
+    "limits_disk_sync_p50_us": 80, "limits_touch_bytes_per_second": 2.2e9}}
 TIMES = {"p50_us": 1000, "p99_us": 4000, "p999_us": 9000, "api_cpu_ns_each": 3000,
          "tallyd_cpu_ns_each": 1500}
 HTTP = {"name": "http", "load_average": 0.1, "result": {"usage_matches": True, "rows": [
@@ -90,6 +90,11 @@ def tables_check(folder):
     assert "busy" not in text and "load.svg" not in text, text
     text = made_of(folder, [MACHINE, load("default", 1, average=20)], "--note", "by hand")
     assert "busy" in text and "- by hand" in text, text
+    assert "page cache" not in text, text
+    filled = {**load("default", 1), "is_filled": True}
+    assert "was full before each measurement (`--fill`).\n" in made_of(folder, [MACHINE, filled])
+    text = made_of(folder, [MACHINE, filled, {**filled, "is_filled": False}])
+    assert "(`--fill`), but for 1 of 2." in text, text
 
 
 def paused_http(*percents):
@@ -139,7 +144,7 @@ def quiet_check(folder):
 
 # What the machine pauses is what the next line of a file says; it keeps what it was asked.
 FAKE_BENCH = """#!{python}
-import json, sys
+import json, os, sys
 kind = "probe" if "pauses" in sys.argv else "load"
 with open("{folder}/" + kind, encoding="utf-8") as file:
     first, *rest = file.read().split()
@@ -147,6 +152,9 @@ with open("{folder}/" + kind, "w", encoding="utf-8") as file:
     file.write(" ".join(rest or [first]))
 with open("{folder}/asked", "a", encoding="utf-8") as file:
     file.write(kind + " ")
+if os.path.exists("{folder}/tally-bench-fill"):
+    with open("{folder}/tally-bench-fill-seen", "w", encoding="utf-8") as file:
+        file.write(str(os.path.getsize("{folder}/tally-bench-fill")))
 print(json.dumps({{"machine_paused_percent": json.loads(first), "usage_matches": True}}))
 """
 
@@ -158,6 +166,7 @@ class Fake:
         self.folder = folder
         self.path = os.path.join(folder, "fake-bench")
         self.lines = os.path.join(folder, "fake.jsonl")
+        self.filled = os.path.join(folder, "tally-bench-fill")
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(FAKE_BENCH.format(python=sys.executable, folder=folder))
         os.chmod(self.path, 0o700)
@@ -211,6 +220,14 @@ def again_check(folder):
     fake = Fake(folder, "50", "50")
     asked, said = fake.run("--runs", "1", "--quiet", "100")
     assert asked == ["load"], asked
+    # The file that fills the page cache is there while it is measured, and then gone.
+    fake.run("--runs", "2", "--quiet", "100", "--fill", "3000000")
+    assert fake.measured() == [50, 50] and not os.path.exists(fake.filled), fake.measured()
+    with open(fake.lines, encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    assert [line["is_filled"] for line in lines[1:]] == [False, True], lines
+    with open(fake.filled + "-seen", encoding="utf-8") as file:
+        assert file.read() == "3000000", "the file's size"
 
 
 def picture_check(folder):

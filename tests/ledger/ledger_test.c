@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -954,5 +956,72 @@ Test(ledger, close_commits_what_was_offered)
     writing_close(&writing);
     cr_assert_eq(writing_log(&writing).events, 100);
     cr_assert_eq(writing_cells(&writing, 1).count, 100);
+    writing_end(&writing);
+}
+
+// Of the log's file, how many of the pages in [from, to) the kernel caches.
+static uint32_t
+cached_pages(const struct writing *writing, size_t from, size_t to)
+{
+    char path[128];
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    (void)snprintf(path, sizeof path, "%s/shards/0000/log/data.mdb", writing->dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    void *file = mmap(NULL, to - from, PROT_READ, MAP_SHARED, fd, (off_t)from);
+    cr_assert_neq(file, MAP_FAILED);
+    uint8_t *is_cached = calloc((to - from) / page, 1);
+    cr_assert_eq(mincore(file, to - from, is_cached), 0);
+    uint32_t count = 0;
+    for (size_t i = 0; i < (to - from) / page; i++)
+        count += is_cached[i] & 1U;
+    free(is_cached);
+    (void)munmap(file, to - from);
+    (void)close(fd);
+    return count;
+}
+
+// Text that no block can make smaller.
+static uint32_t
+put_large(struct writing *writing, uint32_t number)
+{
+    static uint8_t properties[60000];
+    struct event_bytes event;
+    char id[32];
+    (void)snprintf(id, sizeof id, "large-%u", number);
+    event_make(&event, "s", id, 1);
+    const uint16_t text = sizeof properties - 5;
+    const uint8_t head[] = {0xa1, 't', 0xda, text >> 8, text & 0xff};
+    memcpy(properties, head, sizeof head);
+    for (size_t i = sizeof head; i < sizeof properties; i++)
+        properties[i] = (uint8_t)('a' + writing_random(writing, 26));
+    event.event.properties[0] = bytes_of(properties, sizeof properties);
+    event.event.properties_count = 1;
+    return writing_put(writing, &event.event);
+}
+
+// 40 MiB of log: the first half is forgotten, the end of it is not.
+Test(ledger, forgets_what_the_kernel_caches_of_the_log, .timeout = 120)
+{
+    struct writing writing;
+    struct statfs info;
+    const size_t mib = 1U << 20;
+    writing_begin(&writing, 1);
+    if (statfs(writing.dir, &info) != 0 || info.f_type == 0x01021994) {
+        writing_end(&writing);
+        cr_skip_test("the temporary directory is no file system with a page cache behind it");
+    }
+    writing_open(&writing, NULL);
+    for (uint32_t i = 0; i < 700; i++)
+        (void)put_large(&writing, i);
+    writing_wait(&writing);
+    cr_assert_eq(writing_count(&writing, FATE_STORED), 700);
+    const uint32_t before = cached_pages(&writing, mib, 20 * mib);
+    const uint32_t tail = cached_pages(&writing, 30 * mib, 38 * mib);
+    cr_assert_gt(before, 19 * mib / 4096 / 2);
+    ledger_forget_cached(writing.ledger);
+    cr_assert_lt(cached_pages(&writing, mib, 20 * mib), before / 4);
+    cr_assert_gt(cached_pages(&writing, 30 * mib, 38 * mib), tail / 2);
+    writing_close(&writing);
     writing_end(&writing);
 }
