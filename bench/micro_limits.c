@@ -363,18 +363,20 @@ touch_measure(struct micro_figures *out, struct error *error)
 enum status
 micro_limits(const struct micro_options *options, struct micro_figures *out, struct error *error)
 {
+    // First: what others give back is handed out before anything else.
+    enum status status = touch_measure(out, error);
+    if (status != STATUS_OK)
+        return status;
     struct generator *generator = pool_take(1, sizeof *generator);
     uint8_t *frame = NULL;
     if (generator == NULL)
         return error_set(error, STATUS_NO_MEMORY, "no memory for a generator");
-    enum status status = generator_make(options, generator, &frame, error);
+    status = generator_make(options, generator, &frame, error);
     if (status == STATUS_OK)
         status = loopback_measure(options, generator, frame, out, error);
     if (status == STATUS_OK)
         status = memory_measure(options, generator, frame, out, error);
     pool_give(frame);
     pool_give(generator);
-    if (status == STATUS_OK)
-        status = touch_measure(out, error);
     return status == STATUS_OK ? storage_measure(options, out, error) : status;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures what bench/RESULTS.md tells, and writes it: tables, and two pictures as SVG.
 
-    bench/results.py run results.jsonl                 # release build; an hour on a quiet machine
+    bench/results.py run results.jsonl                 # release build; three hours, quiet
     bench/results.py run results.jsonl --only default,udp --runs 3 --seconds 5
     bench/results.py make results.jsonl bench          # bench/RESULTS.md, bench/*.svg
 
@@ -115,6 +115,7 @@ class Run:
     def __init__(self, options):
         self.options = options
         self.lines = lines_read(options.lines)
+        self.fill_bytes = memory_bytes() if options.fill < 0 else options.fill
         self.patience = options.patience if options.quiet < 100 else 0
 
     def append(self, line):
@@ -135,14 +136,14 @@ class Run:
             return
         path = os.path.join(self.options.dir, FILL_NAME)
         with open(path, "ab") as file:
-            file.truncate(self.options.fill)
+            file.truncate(self.fill_bytes)
         with open(path, "rb", buffering=0) as file:
             while file.read(1 << 20):
                 pass
 
     def unfill(self):
         path = os.path.join(self.options.dir, FILL_NAME)
-        if os.path.exists(path):
+        if self.options.fill and os.path.exists(path):
             os.remove(path)
 
     def wait(self):
@@ -168,7 +169,8 @@ class Run:
             say(f"{name} {done + 1}/{runs}")
             before = os.getloadavg()[0]
             self.append({"name": name, "arguments": arguments, "load_average": before,
-                         "is_filled": self.options.fill > 0, "runs": runs, "result": self.bench(*arguments)})
+                         "is_filled": self.fill_bytes > 0, "runs": runs,
+                         "result": self.bench(*arguments)})
             if not is_quiet(parts_of(self.lines[-1]), quiet):
                 say(f"{name}: the machine paused {max(paused_of(parts_of(self.lines[-1]))):.1f} % "
                     "of the time")
@@ -308,12 +310,14 @@ def limits_table(lines):
         ratio = f"{base / middle:.2f}" if base else "-"
         rows.append(f"| {title} | {short(middle)} | {spread_of(values)} | {ratio} |")
     sync = median_of(lines, "limits", "limits_disk_sync_p50_us")
-    touch = median_of(lines, "limits", "limits_touch_bytes_per_second")
+    touches = [result["limits_touch_bytes_per_second"] for result in results_of(lines, "limits")
+               if "limits_touch_bytes_per_second" in result]
+    touch = (f" Memory is touched for the first time at {short(statistics.median(touches))}B/s."
+             if touches else "")
     return ["## Limits of this machine", "",
             "| limit | events/s | spread | tally's default load in relation |", "|---|---|---|---|",
             *rows, "", f"A sync of 4 KiB takes {sync:.0f} us (median). The ledger stores less than "
-            "the 110 bytes of an event, so the last two can be exceeded. Memory is touched for the "
-            f"first time at {short(touch)}B/s.", ""]
+            "the 110 bytes of an event, so the last two can be exceeded." + touch, ""]
 
 
 def rest_table(lines):
@@ -519,7 +523,7 @@ def head(lines, note, limit):
            f"kernel {machine['kernel']}, {machine['file_system']}.",
            f"- tally at commit {machine['commit']}, release build, everything on this machine.",
            f"- Load average before the runs: {min(averages):.1f} - {max(averages):.1f}."]
-    fills = [line["is_filled"] for line in lines if "is_filled" in line]
+    fills = [line.get("is_filled", False) for line in lines if "result" in line]
     if any(fills):
         out.append("- Memory: the page cache was full before each measurement (`--fill`)"
                    + ("." if all(fills) else f", but for {fills.count(False)} of {len(fills)}."))
@@ -561,12 +565,13 @@ def main():
     run.add_argument("--bench", default=os.path.join(ROOT, "build", "bin", "tally-bench"))
     run.add_argument("--dir", default="/var/tmp", help="the disk that is measured")
     run.add_argument("--runs", type=int, default=5)
-    run.add_argument("--seconds", type=int, default=20, help="of each load and each peer")
+    run.add_argument("--seconds", type=int, default=20,
+                     help="of each load and each peer; a minute stays a minute")
     run.add_argument("--window-max", type=int, default=WINDOWS[-1], help="the largest window")
     run.add_argument("--only", help="some of " + ",".join(KINDS))
     run.add_argument("--patience", type=float, default=600, metavar="SECONDS",
                      help="waits at most so long in all for a quiet machine (600)")
-    run.add_argument("--fill", type=int, nargs="?", const=memory_bytes(), default=0,
+    run.add_argument("--fill", type=int, nargs="?", const=-1, default=0,
                      metavar="BYTES", help="fills the page cache before each measurement (see "
                      "above); as much as there is memory, if nothing else is said")
     document = commands.add_parser("make", help="write RESULTS.md and the pictures")
