@@ -150,14 +150,21 @@ writer_settle(struct writer *writer)
         keeper_settled(&writer->keeper, writer->mended);
 }
 
+// A rebuild is over, and its cells are not on disk, whose dirty ones wait for them.
+static bool
+writer_has_rebuilt(const struct writer *writer)
+{
+    const struct shard *shard = &writer->shard;
+    return shard->rebuild.has_unflushed && !meter_rebuild_is_due(shard);
+}
+
 // There are blocks whose cells nobody has been told to flush.
 static bool
 writer_is_behind(const struct writer *writer)
 {
     const struct shard *shard = &writer->shard;
     uint64_t told = shard_is_frozen(shard) ? shard->freeze.position : shard->flushed;
-    bool is_rebuilt = shard->rebuild.has_unflushed && !meter_rebuild_is_due(shard);
-    bool is_behind = shard->head > told || shard->has_lost_meters || is_rebuilt;
+    bool is_behind = shard->head > told || shard->has_lost_meters || writer_has_rebuilt(writer);
     return is_behind && !writer_has_failed(writer) && !writer->options.leaves_cells;
 }
 
@@ -197,7 +204,8 @@ writer_is_due(struct writer *writer, int64_t now_ns)
         writer->behind_since_ns = now_ns;
     return now_ns - writer->last_work_ns >= options->idle_flush_ns ||
            now_ns - writer->behind_since_ns >= options->busy_flush_ns ||
-           shard_wants_flush(&writer->shard) || writer->shard.watch.wants_flush;
+           shard_wants_flush(&writer->shard) || writer->shard.watch.wants_flush ||
+           writer_has_rebuilt(writer);
 }
 
 static void
