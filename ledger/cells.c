@@ -1,11 +1,11 @@
 // Three hash tables over two arenas:
 //
-//   subjects  subject                            -> its series, a list in the order of the meters
-//   cells     (series, window, group, epoch)     -> state
+//   subjects  subject                         -> its series: the newest cell of each meter
+//   older     (subject, meter, window, group) -> a cell that is the newest of its series no more
 //   groups    the dimension values, kept once: a few groups serve many subjects and windows
 //
-// Invariants: every cell hangs in exactly one series' list; a series is never empty; no pointer
-// into a step's views outlives cells_add.
+// Invariants: every cell hangs in exactly one series' list; it is the first one there, or in the
+// table of older ones; no pointer into a step's views outlives cells_add.
 
 #include "base/arena.h"
 #include "base/assert.h"
@@ -17,7 +17,10 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-enum { TABLE_PLACES_MIN = 1024 };
+enum {
+    TABLE_PLACES_MIN = 1024,
+    CELLS_AHEAD = 16,  // of a flush, between the prefetch of a cell and its use
+};
 
 struct place {
     uint64_t hash;
@@ -32,10 +35,11 @@ struct table {
 
 struct cells {
     uint64_t age;
-    struct arena arena;  // of nodes, which begin at lines of the cache
-    struct arena texts;  // subjects, side by side: behind its node each would take a line
+    size_t count;
+    struct arena arena;  // of nodes and cells, a line of the cache each
+    struct arena texts;  // subjects that are too long for their nodes
     struct table subjects;
-    struct table cells;
+    struct table older;
     struct table groups;
 };
 
@@ -95,7 +99,7 @@ cells_open(void)
     struct cells *cells = pool_take(1, sizeof *cells);
     must(cells != NULL && "no memory for cells: free some");
     table_init(&cells->subjects, TABLE_PLACES_MIN);
-    table_init(&cells->cells, TABLE_PLACES_MIN);
+    table_init(&cells->older, TABLE_PLACES_MIN);
     table_init(&cells->groups, TABLE_PLACES_MIN);
     return cells;
 }
@@ -106,7 +110,7 @@ cells_close(struct cells *cells)
     if (cells == NULL)
         return;
     pool_give(cells->subjects.places);
-    pool_give(cells->cells.places);
+    pool_give(cells->older.places);
     pool_give(cells->groups.places);
     arena_done(&cells->arena);
     arena_done(&cells->texts);
@@ -117,10 +121,11 @@ void
 cells_clear(struct cells *cells)
 {
     table_clear(&cells->subjects);
-    table_clear(&cells->cells);
+    table_clear(&cells->older);
     table_clear(&cells->groups);
     arena_reset(&cells->arena);
     arena_reset(&cells->texts);
+    cells->count = 0;
     cells->age++;
 }
 
@@ -133,18 +138,30 @@ cells_age(const struct cells *cells)
 size_t
 cells_count(const struct cells *cells)
 {
-    return cells->cells.count;
+    return cells->count;
 }
 
 size_t
 cells_bytes(const struct cells *cells)
 {
-    size_t places = cells->subjects.mask + cells->cells.mask + cells->groups.mask + 3;
+    size_t places = cells->subjects.mask + cells->older.mask + cells->groups.mask + 3;
     size_t bytes = cells->arena.total_bytes + cells->texts.total_bytes;
     return bytes + places * sizeof(struct place);
 }
 
 // --- adding ---
+
+static bool
+cell_is_sum(enum aggregation aggregation)
+{
+    return aggregation == AGGREGATION_SUM || aggregation == AGGREGATION_AVG;
+}
+
+static struct cell_state
+cell_small_state(const struct cell *cell)
+{
+    return (struct cell_state){.count = cell->count, .sum = {.sum = wide_from_int128(cell->sum)}};
+}
 
 uint64_t
 cells_hash(struct bytes subject)
@@ -158,7 +175,7 @@ cells_prefetch(const struct cells *cells, uint64_t hash)
     prefetch(&cells->subjects.places[hash & cells->subjects.mask]);
 }
 
-// Three lines: what is behind the node is its text.
+// The first cells of a subject mostly lie behind its node.
 struct cells_subject *
 cells_guess(const struct cells *cells, uint64_t hash)
 {
@@ -168,9 +185,8 @@ cells_guess(const struct cells *cells, uint64_t hash)
         at = (at + 1) & table->mask;
     struct cells_subject *node = table->places[at].node;
     if (node != NULL) {
-        prefetch(node);
-        prefetch((const char *)node + LINE);
-        prefetch(node + 1);
+        for (size_t i = 0; i <= SERIES_NEAR; i++)
+            prefetch((const char *)node + i * LINE);
     }
     return node;
 }
@@ -180,14 +196,10 @@ cells_prefetch_newest(const struct cells_subject *guess)
 {
     if (guess == NULL)
         return;
-    for (size_t i = 0; i < SERIES_PER_RUN && guess->first.series[i].newest != NULL; i++)
-        prefetch(guess->first.series[i].newest);
-}
-
-static struct bytes
-subject_text(const struct cells_subject *subject)
-{
-    return bytes_of(subject->text, subject->text_size);
+    if (guess->text_size > SUBJECT_NEAR_MAX)
+        prefetch(guess->text.far);
+    for (size_t i = 0; i < SERIES_NEAR && guess->newest[i] != NULL; i++)
+        prefetch(guess->newest[i]);
 }
 
 static struct cells_subject *
@@ -198,7 +210,7 @@ subject_find(const struct cells *cells, struct bytes subject, uint64_t hash)
         struct cells_subject *node = table->places[at].node;
         if (node == NULL)
             return NULL;
-        if (table->places[at].hash == hash && bytes_equal(subject_text(node), subject))
+        if (table->places[at].hash == hash && bytes_equal(cells_subject_text(node), subject))
             return node;
     }
 }
@@ -210,9 +222,11 @@ cells_subject(struct cells *cells, struct bytes subject, uint64_t hash)
     if (node != NULL)
         return node;
     node = arena_new(&cells->arena, struct cells_subject);
-    node->text = arena_bytes(&cells->texts, subject).data;
     node->text_size = (uint32_t)subject.size;
-    node->hash = hash;
+    if (subject.size > SUBJECT_NEAR_MAX)
+        node->text.far = arena_bytes(&cells->texts, subject).data;
+    else if (subject.size > 0)
+        memcpy(node->text.near, subject.data, subject.size);
     table_add(&cells->subjects, hash, node);
     return node;
 }
@@ -221,84 +235,84 @@ struct cells_subject *
 cells_subject_guessed(
     struct cells *cells, struct cells_subject *guess, struct bytes subject, uint64_t hash)
 {
-    if (guess != NULL && bytes_equal(subject_text(guess), subject))
+    if (guess != NULL && bytes_equal(cells_subject_text(guess), subject))
         return guess;
     return cells_subject(cells, subject, hash);
 }
 
-// A handful of meters want a type, so that looking at one after another serves.
-static struct series *
+static bool
+series_is_for(const struct cell *newest, const struct meter *meter)
+{
+    if (newest == NULL)
+        return true;
+    must(newest->meter_id != meter->id || newest->aggregation == meter->aggregation);
+    return newest->meter_id == meter->id;
+}
+
+// The place of the meter's series, or the first unused one. A handful of meters want a type, so
+// that looking at one after another serves.
+static struct cell **
 series_keep(struct cells *cells, struct cells_subject *subject, const struct meter *meter)
 {
-    struct series_run *run = &subject->first;
-    for (size_t i = 0;; i++) {
-        if (i == SERIES_PER_RUN) {
-            if (run->next == NULL)
-                run->next = arena_new(&cells->arena, struct series_run);
-            run = run->next;
-            i = 0;
-        }
-        struct series *series = &run->series[i];
-        if (series->newest != NULL && series->meter_id == meter->id)
-            return series;
-        if (series->newest == NULL) {
-            series->meter_id = meter->id;
-            series->aggregation = meter->aggregation;
-            series->subject = subject;
-            return series;
+    for (size_t i = 0; i < SERIES_NEAR; i++) {
+        if (series_is_for(subject->newest[i], meter))
+            return &subject->newest[i];
+    }
+    for (struct series_run **more = &subject->more;; more = &(*more)->next) {
+        if (*more == NULL)
+            *more = arena_new(&cells->arena, struct series_run);
+        for (size_t i = 0; i < SERIES_A_RUN; i++) {
+            if (series_is_for((*more)->newest[i], meter))
+                return &(*more)->newest[i];
         }
     }
 }
 
-// The series at a number, counted over all runs; NULL: there are no more.
-static const struct series *
+// The newest cell of the series at a number, counted over all runs; NULL: there are no more.
+static struct cell *
 series_at(const struct cells_subject *subject, size_t number)
 {
-    const struct series_run *run = &subject->first;
-    for (; number >= SERIES_PER_RUN && run != NULL; number -= SERIES_PER_RUN)
+    if (number < SERIES_NEAR)
+        return subject->newest[number];
+    const struct series_run *run = subject->more;
+    for (number -= SERIES_NEAR; number >= SERIES_A_RUN && run != NULL; number -= SERIES_A_RUN)
         run = run->next;
-    return run != NULL && run->series[number].newest != NULL ? &run->series[number] : NULL;
-}
-
-// Of the step's series: then both have a group, or neither.
-static bool
-cell_is(const struct cell *cell, const struct fold_step *step)
-{
-    return cell->start_s == step->start_s && cell->epoch == step->epoch &&
-           (step->group.count == 0 || (cell->group->hash.low == step->group_hash.low &&
-                                       cell->group->hash.high == step->group_hash.high));
+    return run != NULL ? run->newest[number] : NULL;
 }
 
 static uint64_t
-cell_hash(const struct series *series, const struct fold_step *step)
+cell_hash(const struct cell *cell)
 {
-    uint64_t of_series = series->subject->hash ^ series->meter_id;
-    return mix(of_series ^ step->group_hash.low, (uint64_t)step->start_s ^ step->epoch);
+    uint64_t of_series = mix((uintptr_t)cell->subject, cell->meter_id);
+    uint64_t of_window = (uint64_t)cell->window.quarter << 32 | cell->window.epoch;
+    return mix(of_series ^ cell->group->hash.low, of_window);
+}
+
+static bool
+cell_is_alike(const struct cell *a, const struct cell *b)
+{
+    return a->subject == b->subject && a->meter_id == b->meter_id && a->group == b->group &&
+           cells_window_is(&a->window, &b->window);
 }
 
 static struct cell *
-cell_find(
-    const struct cells *cells,
-    uint64_t hash,
-    const struct series *series,
-    const struct fold_step *step)
+older_find(const struct cells *cells, uint64_t hash, const struct cell *like)
 {
-    const struct table *table = &cells->cells;
+    const struct table *table = &cells->older;
     for (size_t at = hash & table->mask;; at = (at + 1) & table->mask) {
         struct cell *cell = table->places[at].node;
-        if (cell == NULL)
-            return NULL;
-        if (table->places[at].hash == hash && cell->series == series && cell_is(cell, step))
+        if (cell == NULL || (table->places[at].hash == hash && cell_is_alike(cell, like)))
             return cell;
     }
 }
 
+static const struct group_node no_group = {0};
+
 static const struct group_node *
 group_keep(struct cells *cells, struct hash128 hash, const struct cell_group *group)
 {
-    static const struct group_node nothing = {0};
     if (group->count == 0)
-        return &nothing;
+        return &no_group;
     const struct table *table = &cells->groups;
     for (size_t at = hash.low & table->mask; table->places[at].node != NULL;
          at = (at + 1) & table->mask) {
@@ -310,29 +324,60 @@ group_keep(struct cells *cells, struct hash128 hash, const struct cell_group *gr
     node->hash = hash;
     node->group.count = group->count;
     for (uint32_t i = 0; i < group->count; i++)
-        node->group.values[i] = arena_bytes(&cells->arena, group->values[i]);
+        node->group.values[i] = arena_bytes(&cells->texts, group->values[i]);
     table_add(&cells->groups, hash.low, node);
     return node;
 }
 
+// What is not the newest cell of the series, or is the first one. like: all that tells it.
 static struct cell *
-cell_keep(struct cells *cells, struct series *series, const struct fold_step *step)
+cell_keep(struct cells *cells, struct cell **newest, const struct cell *like)
 {
-    uint64_t hash = cell_hash(series, step);
-    struct cell *cell = cell_find(cells, hash, series, step);
-    if (cell != NULL)
-        return cell;
-    cell = arena_new(&cells->arena, struct cell);
-    cell->series = series;
-    cell->start_s = step->start_s;
-    cell->epoch = step->epoch;
-    cell->meter_id = series->meter_id;
-    cell->group = group_keep(cells, step->group_hash, &step->group);
-    cell->next = series->newest;
-    series->newest = cell;
-    series->cells_count++;
-    table_add(&cells->cells, hash, cell);
+    if (*newest != NULL) {
+        struct cell *older = older_find(cells, cell_hash(like), like);
+        if (older != NULL)
+            return older;
+        table_add(&cells->older, cell_hash(*newest), *newest);
+    }
+    struct cell *cell = arena_new(&cells->arena, struct cell);
+    *cell = *like;
+    cell->is_large = !cell_is_sum(like->aggregation) && like->aggregation != AGGREGATION_COUNT;
+    if (cell->is_large)
+        cell->state = arena_new(&cells->arena, struct cell_state);
+    cell->next = *newest;
+    *newest = cell;
+    cells->count++;
     return cell;
+}
+
+// False: the sum is too large for the cell, which is as it was.
+static bool
+cell_add_small(struct cell *cell, const struct cell_input *input)
+{
+    if (cell_is_sum(cell->aggregation)) {
+        int128 sum;
+        const int128 units = input->is_cancel ? -input->value.units : input->value.units;
+        if (__builtin_add_overflow(cell->sum, units, &sum))
+            return false;
+        cell->sum = sum;
+    }
+    cell->count += input->is_cancel ? -1 : 1;
+    return true;
+}
+
+static void
+cell_take(struct cells *cells, struct cell *cell, const struct cell_input *input)
+{
+    if (!cell->is_large && cell_add_small(cell, input))
+        return;
+    if (!cell->is_large) {
+        struct cell_state *state = arena_new(&cells->arena, struct cell_state);
+        *state = cell_small_state(cell);
+        cell->state = state;
+        cell->is_large = true;
+    }
+    const int64_t start_s = cells_window_start_s(&cell->window);
+    cell_add(cell->aggregation, cell->state, input, start_s, &cells->arena);
 }
 
 void
@@ -341,25 +386,40 @@ cells_add(struct cells *cells, struct cells_subject *subject, const struct fold_
     const struct meter *meter = step->meter;
     must(step->start_s >= 0);
     assert_slow(step->start_s % QUARTER_HOUR_S == 0);
-    struct series *series = series_keep(cells, subject, meter);
-    must(series->aggregation == meter->aggregation);
-    struct cell *cell = series->newest;
-    if (cell == NULL || !cell_is(cell, step))
-        cell = cell_keep(cells, series, step);
-    cell_add(meter->aggregation, &cell->state, &step->input, step->start_s, &cells->arena);
+    const struct cells_window window = cells_window_of(step->start_s, step->epoch);
+    struct cell **newest = series_keep(cells, subject, meter);
+    struct cell *cell = *newest;
+    if (cell == NULL || !cells_window_is(&cell->window, &window) ||
+        (step->group.count > 0 && (cell->group->hash.low != step->group_hash.low ||
+                                   cell->group->hash.high != step->group_hash.high))) {
+        const struct cell like = {
+            .window = window,
+            .meter_id = meter->id,
+            .aggregation = (uint8_t)meter->aggregation,
+            .subject = subject,
+            .group = group_keep(cells, step->group_hash, &step->group),
+        };
+        cell = cell_keep(cells, newest, &like);
+    }
+    cell_take(cells, cell, &step->input);
 }
 
-// What is not the newest cell of the series, or is the first one.
 static __attribute__((noinline)) struct cell *
 cell_keep_plain(
     struct cells *cells,
-    struct series *series,
+    struct cells_subject *subject,
+    struct cell **newest,
     const struct meter *meter,
     const struct cells_window *window)
 {
-    const struct fold_step step = {
-        .meter = meter, .start_s = window->start_s, .epoch = window->epoch};
-    return cell_keep(cells, series, &step);
+    const struct cell like = {
+        .window = *window,
+        .meter_id = meter->id,
+        .aggregation = (uint8_t)meter->aggregation,
+        .subject = subject,
+        .group = &no_group,
+    };
+    return cell_keep(cells, newest, &like);
 }
 
 struct cell *
@@ -373,14 +433,14 @@ cells_add_plain(
     const struct meter *meter = rule->meter;
     must(rule->is_plain);
     // A subject whose events are of one type has its series in the order of the type's rules.
-    struct series *series = &subject->first.series[rule->place < SERIES_PER_RUN ? rule->place : 0];
-    if (series->newest == NULL || series->meter_id != meter->id)
-        series = series_keep(cells, subject, meter);
-    must(series->aggregation == meter->aggregation);
-    struct cell *cell = series->newest;
-    if (cell == NULL || cell->start_s != window->start_s || cell->epoch != window->epoch)
-        cell = cell_keep_plain(cells, series, meter, window);
-    cell_add(meter->aggregation, &cell->state, input, window->start_s, &cells->arena);
+    struct cell **newest = &subject->newest[rule->place < SERIES_NEAR ? rule->place : 0];
+    if (*newest == NULL || (*newest)->meter_id != meter->id)
+        newest = series_keep(cells, subject, meter);
+    struct cell *cell = *newest;
+    if (cell == NULL || !cells_window_is(&cell->window, window))
+        cell = cell_keep_plain(cells, subject, newest, meter, window);
+    must(cell->aggregation == meter->aggregation);
+    cell_take(cells, cell, input);
     return cell;
 }
 
@@ -389,19 +449,22 @@ cells_add_plain(
 static bool
 use_cell(const struct cell *cell, cell_view_fn use, void *context)
 {
+    struct cell_state small;
+    if (!cell->is_large)
+        small = cell_small_state(cell);
     const struct cell_view view = {
         .key =
             {
                   .width = CELL_QUARTER_HOUR,
-                  .meter_id = cell->series->meter_id,
-                  .subject = subject_text(cell->series->subject),
-                  .start_s = cell->start_s,
+                  .meter_id = cell->meter_id,
+                  .subject = cells_subject_text(cell->subject),
+                  .start_s = cells_window_start_s(&cell->window),
                   .group = cell->group->hash,
-                  .epoch = cell->epoch,
+                  .epoch = cell->window.epoch,
                   },
-        .aggregation = cell->series->aggregation,
+        .aggregation = cell->aggregation,
         .group = &cell->group->group,
-        .state = &cell->state,
+        .state = cell->is_large ? cell->state : &small,
     };
     return use(context, &view);
 }
@@ -413,14 +476,14 @@ subject_each(
     cell_view_fn use,
     void *context)
 {
-    const struct series *series;
+    const struct cell *cell;
     size_t number = 0;
     do {
-        series = series_at(subject, number++);
-    } while (series != NULL && series->meter_id != range->meter_id);
-    for (const struct cell *cell = series ? series->newest : NULL; cell != NULL;
-         cell = cell->next) {
-        bool is_wanted = cell->start_s >= range->from_s && cell->start_s < range->to_s;
+        cell = series_at(subject, number++);
+    } while (cell != NULL && cell->meter_id != range->meter_id);
+    for (; cell != NULL; cell = cell->next) {
+        const int64_t start_s = cells_window_start_s(&cell->window);
+        bool is_wanted = start_s >= range->from_s && start_s < range->to_s;
         if (is_wanted && !use_cell(cell, use, context))
             return false;
     }
@@ -445,25 +508,39 @@ cells_each(
     }
 }
 
+// How many cells the series has; 0: something is wrong.
+static size_t
+series_validate(
+    const struct cells *cells, const struct cells_subject *subject, const struct cell *newest)
+{
+    size_t count = 0;
+    for (const struct cell *cell = newest; cell != NULL; cell = cell->next) {
+        if (cell->subject != subject || cell->meter_id != newest->meter_id ||
+            (cell != newest && older_find(cells, cell_hash(cell), cell) != cell))
+            return 0;
+        count++;
+    }
+    return count;
+}
+
 static bool
 cells_validate(const struct cells *cells)
 {
-    size_t listed = 0;
+    size_t listed = 0, older = 0;
     for (size_t i = 0; i <= cells->subjects.mask; i++) {
         const struct cells_subject *subject = cells->subjects.places[i].node;
         if (subject == NULL)
             continue;
-        const struct series *series;
-        for (size_t number = 0; (series = series_at(subject, number)) != NULL; number++) {
-            size_t count = 0;
-            for (const struct cell *cell = series->newest; cell != NULL; cell = cell->next)
-                count += cell->series == series;
-            if (count == 0 || count != series->cells_count || series->subject != subject)
+        const struct cell *newest;
+        for (size_t number = 0; (newest = series_at(subject, number)) != NULL; number++) {
+            size_t count = series_validate(cells, subject, newest);
+            if (count == 0)
                 return false;
             listed += count;
+            older += count - 1;
         }
     }
-    return listed == cells->cells.count;
+    return listed == cells->count && older == cells->older.count;
 }
 
 void
@@ -481,8 +558,12 @@ cells_each_sorted(const struct cells *cells, cell_view_fn use, void *context)
     }
     must(count == cells->subjects.count);
     subjects_sort(subjects, count, &scratch);
-    const struct cell **sorted = cells_sort(subjects, count, cells->cells.count, &scratch);
-    for (size_t i = 0; i < cells->cells.count; i++) {
+    const struct cell **sorted = cells_sort(subjects, count, cells->count, &scratch);
+    for (size_t i = 0; i < cells->count; i++) {
+        if (i + CELLS_AHEAD < cells->count)
+            prefetch(sorted[i + CELLS_AHEAD]);
+        if (i + CELLS_AHEAD / 2 < cells->count)
+            prefetch(sorted[i + CELLS_AHEAD / 2]->subject);
         if (!use_cell(sorted[i], use, context))
             break;
     }

@@ -52,9 +52,23 @@ struct cells_subject *cells_subject_guessed(
 void cells_add(struct cells *cells, struct cells_subject *subject, const struct fold_step *step);
 
 struct cells_window {
-    int64_t start_s;
+    uint32_t quarter;  // which quarter hour since 1970
     uint32_t epoch;
 };
+
+// start_s: of a quarter hour, 0 or later; those of an event's time are before the year 2263.
+static inline struct cells_window
+cells_window_of(int64_t start_s, uint32_t epoch)
+{
+    return (struct cells_window){(uint32_t)(start_s / QUARTER_HOUR_S), epoch};
+}
+
+static inline int64_t
+cells_window_start_s(const struct cells_window *window)
+{
+    return (int64_t)window->quarter * QUARTER_HOUR_S;
+}
+
 // As cells_add with a step of this window and input, for a plain rule's meter. Returns the cell,
 // which is there until cells_clear.
 struct cell *cells_add_plain(
@@ -74,7 +88,7 @@ struct cell_view {
     struct cell_key key;
     enum aggregation aggregation;
     const struct cell_group *group;
-    const struct cell_state *state;  // of a UNIQUE_COUNT: the set, nothing listed
+    const struct cell_state *state;  // in the call; of a UNIQUE_COUNT: the set, nothing listed
 };
 // False stops.
 typedef bool (*cell_view_fn)(void *context, const struct cell_view *cell);

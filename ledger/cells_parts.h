@@ -4,6 +4,10 @@
 //
 //     if (!cell_add_quick(cell, rule, &window, value)) cells_add_plain(...)
 //
+// With many subjects an event is mostly waiting for its subject and cells to come from memory, and
+// a flush for all of them, so each is one line of the cache: a node, and a cell behind it for each
+// meter as its first event makes them.
+//
 // Owner and thread: as ledger/cells.h.
 
 #include "ledger/cells.h"
@@ -12,62 +16,79 @@
 
 struct cell;
 
-struct series {
-    struct cells_subject *subject;
-    struct cell *newest;  // the last one made; others follow by next; NULL: the series is unused
-    uint32_t meter_id;
-    uint32_t cells_count;
-    enum aggregation aggregation;
+enum {
+    LINE = 64,
+    SERIES_NEAR = 3,       // of the meters of most subjects
+    SERIES_A_RUN = 7,      // of others
+    SUBJECT_NEAR_MAX = 24  // bytes of a text in its node
 };
-
-enum { LINE = 64, SERIES_PER_RUN = 3 };
 
 struct series_run {
-    struct series_run *next;
-    struct series series[SERIES_PER_RUN];
+    _Alignas(LINE) struct series_run *next;
+    struct cell *newest[SERIES_A_RUN];
 };
 
-// With many subjects an event is mostly waiting for its subject and cells to come from memory, so
-// they are laid out by cache lines: the series of a few meters lie in the node itself, which is two
-// lines, and what most aggregations touch of a cell is its first line.
+// A series is the cells of a meter and subject: its newest one, which leads to the others and knows
+// the meter. Unused places are NULL and come last.
 struct cells_subject {
-    uint64_t hash;
-    const uint8_t *text;
+    _Alignas(LINE) struct cell *newest[SERIES_NEAR];
+    struct series_run *more;  // NULL: no further series
+    union {
+        uint8_t near[SUBJECT_NEAR_MAX];
+        const uint8_t *far;
+    } text;
     uint32_t text_size;
-    struct series_run first;
 };
 
-_Static_assert(sizeof(struct cells_subject) == 2 * (size_t)LINE, "two lines");
+_Static_assert(sizeof(struct cells_subject) == LINE, "a line");
+_Static_assert(sizeof(struct series_run) == LINE, "a line");
 
 struct group_node {
     struct hash128 hash;
     struct cell_group group;
 };
 
+// A count and a sum are in the cell itself while the sum has 128 bits; what else there is to know
+// of some aggregations is a line or two elsewhere.
 struct cell {
-    _Alignas(LINE) int64_t start_s;
-    uint32_t epoch;
-    uint32_t meter_id;  // the series', without a look at it
-    struct cell_state state;
-    struct series *series;
-    struct cell *next;  // of the series
+    _Alignas(LINE) struct cells_window window;
+    uint32_t meter_id;
+    uint8_t aggregation;  // enum aggregation
+    bool is_large;        // all is in state
+    struct cell *next;    // of the series, made before this one
+    int64_t count;
+    union {
+        int128 sum;
+        struct cell_state *state;
+    };
+    struct cells_subject *subject;
     const struct group_node *group;
 };
 
-_Static_assert(sizeof(struct cell) == 2 * (size_t)LINE, "two lines");
-_Static_assert(
-    offsetof(struct cell, state) + offsetof(struct cell_state, sum.moment) == LINE,
-    "one line but for moments");
+_Static_assert(sizeof(struct cell) == LINE, "a line");
+
+static inline struct bytes
+cells_subject_text(const struct cells_subject *subject)
+{
+    const bool is_near = subject->text_size <= SUBJECT_NEAR_MAX;
+    return bytes_of(is_near ? subject->text.near : subject->text.far, subject->text_size);
+}
 
 // The newest cell of the series where the rule's place says; of another meter perhaps, or NULL.
 static inline struct cell *
 cells_newest(const struct cells_subject *subject, uint32_t place)
 {
-    return place < SERIES_PER_RUN ? subject->first.series[place].newest : NULL;
+    return place < SERIES_NEAR ? subject->newest[place] : NULL;
+}
+
+static inline bool
+cells_window_is(const struct cells_window *a, const struct cells_window *b)
+{
+    return a->quarter == b->quarter && a->epoch == b->epoch;
 }
 
 // As cells_add_plain, of an event of the cell's subject that is no cancel. False: the cell is NULL,
-// or not the one to add to; nothing was done.
+// or not the one to add to, or too small; nothing was done.
 static inline bool
 cell_add_quick(
     struct cell *cell,
@@ -75,11 +96,15 @@ cell_add_quick(
     const struct cells_window *window,
     const struct decimal *value)
 {
+    int128 sum;
     if (!rule->is_quick || cell == NULL || cell->meter_id != rule->meter_id ||
-        cell->start_s != window->start_s || cell->epoch != window->epoch)
+        !cells_window_is(&cell->window, window) || cell->is_large)
         return false;
-    cell->state.count++;
-    if (rule->is_sum)
-        wide_add_int128(&cell->state.sum.sum, value->units);
+    if (rule->is_sum) {
+        if (__builtin_add_overflow(cell->sum, value->units, &sum))
+            return false;
+        cell->sum = sum;
+    }
+    cell->count++;
     return true;
 }

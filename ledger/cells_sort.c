@@ -24,22 +24,24 @@ struct ranked {
 static size_t
 common_size(const struct cells_subject *const *subjects, size_t count)
 {
-    size_t common = count > 0 ? subjects[0]->text_size : 0;
+    const struct bytes first = count > 0 ? cells_subject_text(subjects[0]) : bytes_of(NULL, 0);
+    size_t common = first.size;
     for (size_t i = 1; i < count; i++) {
-        if (subjects[i]->text_size < common)
-            common = subjects[i]->text_size;
-        while (memcmp(subjects[i]->text, subjects[0]->text, common) != 0)
+        const struct bytes text = cells_subject_text(subjects[i]);
+        if (text.size < common)
+            common = text.size;
+        while (memcmp(text.data, first.data, common) != 0)
             common--;
     }
     return common;
 }
 
 static uint64_t
-head_of(const struct cells_subject *subject, size_t from)
+head_of(struct bytes text, size_t from)
 {
-    const size_t left = subject->text_size - from;
+    const size_t left = text.size - from;
     uint64_t head = 0;
-    memcpy(&head, subject->text + from, left < sizeof head ? left : sizeof head);
+    memcpy(&head, text.data + from, left < sizeof head ? left : sizeof head);
     return be64toh(head);
 }
 
@@ -58,7 +60,7 @@ ranked_compare(const void *a, const void *b)
         return order(left->size, right->size);
     if (left->head != right->head)
         return order(left->head, right->head);
-    return memcmp(left->subject->text, right->subject->text, left->size);
+    return bytes_compare(cells_subject_text(left->subject), cells_subject_text(right->subject));
 }
 
 void
@@ -66,9 +68,10 @@ subjects_sort(const struct cells_subject **subjects, size_t count, struct arena 
 {
     struct ranked *ranked = arena_array(scratch, count, struct ranked);
     const size_t common = common_size(subjects, count);
-    for (size_t i = 0; i < count; i++)
-        ranked[i] =
-            (struct ranked){subjects[i]->text_size, head_of(subjects[i], common), subjects[i]};
+    for (size_t i = 0; i < count; i++) {
+        const struct bytes text = cells_subject_text(subjects[i]);
+        ranked[i] = (struct ranked){subjects[i]->text_size, head_of(text, common), subjects[i]};
+    }
     qsort(ranked, count, sizeof *ranked, ranked_compare);
     for (size_t i = 0; i < count; i++)
         subjects[i] = ranked[i].subject;
@@ -79,7 +82,7 @@ subjects_sort(const struct cells_subject **subjects, size_t count, struct arena 
 // The cells of a meter's window: few windows are in memory, of many subjects each.
 struct column {
     uint32_t meter_id;
-    int64_t start_s;
+    uint32_t quarter;
     size_t count;  // then the place of its next cell
 };
 
@@ -97,13 +100,13 @@ columns_open(struct arena *arena, size_t places)
 }
 
 static struct column **
-columns_place(const struct columns *columns, uint32_t meter_id, int64_t start_s)
+columns_place(const struct columns *columns, uint32_t meter_id, uint32_t quarter)
 {
-    uint64_t hash = ((uint64_t)start_s + meter_id) * 0x9e3779b97f4a7c15ULL;
+    uint64_t hash = ((uint64_t)meter_id << 32 | quarter) * 0x9e3779b97f4a7c15ULL;
     for (size_t at = hash >> 32;; at++) {
         struct column **place = &columns->places[at & columns->mask];
         const struct column *column = *place;
-        if (column == NULL || (column->meter_id == meter_id && column->start_s == start_s))
+        if (column == NULL || (column->meter_id == meter_id && column->quarter == quarter))
             return place;
     }
 }
@@ -115,25 +118,25 @@ columns_grow(struct columns *columns)
     for (size_t i = 0; i <= columns->mask; i++) {
         struct column *column = columns->places[i];
         if (column != NULL)
-            *columns_place(&larger, column->meter_id, column->start_s) = column;
+            *columns_place(&larger, column->meter_id, column->quarter) = column;
     }
     larger.count = columns->count;
     *columns = larger;
 }
 
 static struct column *
-column_of(struct columns *columns, uint32_t meter_id, int64_t start_s)
+column_of(struct columns *columns, uint32_t meter_id, uint32_t quarter)
 {
-    struct column **place = columns_place(columns, meter_id, start_s);
+    struct column **place = columns_place(columns, meter_id, quarter);
     if (*place != NULL)
         return *place;
     if (columns->count >= columns->mask / 2) {
         columns_grow(columns);
-        place = columns_place(columns, meter_id, start_s);
+        place = columns_place(columns, meter_id, quarter);
     }
     columns->count++;
     *place = arena_new(columns->arena, struct column);
-    **place = (struct column){.meter_id = meter_id, .start_s = start_s};
+    **place = (struct column){.meter_id = meter_id, .quarter = quarter};
     return *place;
 }
 
@@ -143,7 +146,7 @@ column_compare(const void *a, const void *b)
     const struct column *left = *(struct column *const *)a;
     const struct column *right = *(struct column *const *)b;
     int by = order(left->meter_id, right->meter_id);
-    return by != 0 ? by : order((uint64_t)left->start_s, (uint64_t)right->start_s);
+    return by != 0 ? by : order(left->quarter, right->quarter);
 }
 
 // Counts become places. Returns how many cells there are.
@@ -167,19 +170,25 @@ columns_order(struct columns *columns)
 
 // sorted: NULL: they are counted.
 static void
+series_walk(const struct cell *newest, struct columns *columns, const struct cell **sorted)
+{
+    for (const struct cell *cell = newest; cell != NULL; cell = cell->next) {
+        struct column *column = column_of(columns, cell->meter_id, cell->window.quarter);
+        if (sorted != NULL)
+            sorted[column->count] = cell;
+        column->count++;
+    }
+}
+
+static void
 subject_walk(
     const struct cells_subject *subject, struct columns *columns, const struct cell **sorted)
 {
-    for (const struct series_run *run = &subject->first; run != NULL; run = run->next) {
-        for (size_t i = 0; i < SERIES_PER_RUN; i++) {
-            const struct cell *cell = run->series[i].newest;
-            for (; cell != NULL; cell = cell->next) {
-                struct column *column = column_of(columns, cell->meter_id, cell->start_s);
-                if (sorted != NULL)
-                    sorted[column->count] = cell;
-                column->count++;
-            }
-        }
+    for (size_t i = 0; i < SERIES_NEAR; i++)
+        series_walk(subject->newest[i], columns, sorted);
+    for (const struct series_run *run = subject->more; run != NULL; run = run->next) {
+        for (size_t i = 0; i < SERIES_A_RUN; i++)
+            series_walk(run->newest[i], columns, sorted);
     }
 }
 
@@ -191,12 +200,10 @@ subjects_walk(
     const struct cell **sorted)
 {
     for (size_t i = 0; i < count; i++) {
-        if (i + SUBJECTS_AHEAD < count) {
+        if (i + SUBJECTS_AHEAD < count)
             prefetch(subjects[i + SUBJECTS_AHEAD]);
-            prefetch((const uint8_t *)subjects[i + SUBJECTS_AHEAD] + LINE);
-        }
-        for (size_t k = 0; k < SERIES_PER_RUN && i + CELLS_AHEAD < count; k++)
-            prefetch(subjects[i + CELLS_AHEAD]->first.series[k].newest);
+        for (size_t k = 0; k < SERIES_NEAR && i + CELLS_AHEAD < count; k++)
+            prefetch(subjects[i + CELLS_AHEAD]->newest[k]);
         subject_walk(subjects[i], columns, sorted);
     }
 }
@@ -209,7 +216,7 @@ cell_compare(const void *a, const void *b)
     int by = order(left->group->hash.high, right->group->hash.high);
     if (by == 0)
         by = order(left->group->hash.low, right->group->hash.low);
-    return by != 0 ? by : order(left->epoch, right->epoch);
+    return by != 0 ? by : order(left->window.epoch, right->window.epoch);
 }
 
 // A series' cells of one window lie together: of several groups and epochs.
@@ -219,7 +226,8 @@ windows_sort(const struct cell **sorted, size_t count)
     for (size_t first = 0, end = 0; first < count; first = end) {
         const struct cell *cell = sorted[first];
         for (end = first + 1; end < count; end++) {
-            if (sorted[end]->series != cell->series || sorted[end]->start_s != cell->start_s)
+            if (sorted[end]->subject != cell->subject || sorted[end]->meter_id != cell->meter_id ||
+                sorted[end]->window.quarter != cell->window.quarter)
                 break;
         }
         if (end - first > 1)

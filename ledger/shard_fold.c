@@ -57,8 +57,9 @@ fold_rules_each(struct shard *shard, const struct meter_rule *rule, const struct
         fold_step_each(shard, rule, event);
         return;
     }
-    struct cells_window window = {.start_s = fold_start_s(entry->time_ns)};
-    window.epoch = cuts_epoch(&shard->cuts, window.start_s + QUARTER_HOUR_S, event->after);
+    const int64_t start_s = fold_start_s(entry->time_ns);
+    const uint32_t epoch = cuts_epoch(&shard->cuts, start_s + QUARTER_HOUR_S, event->after);
+    const struct cells_window window = cells_window_of(start_s, epoch);
     struct cell_input input = {
         .is_cancel = place->is_cancel,
         .time_ns = entry->time_ns,
@@ -164,8 +165,8 @@ run_take_window(const struct shard *shard, const struct fold_look *look, struct 
         return;
     const int64_t start_s = fold_start_s(look->item->time_ns);
     run->has_window = true;
-    run->window.start_s = start_s;
-    run->window.epoch = cuts_epoch(&shard->cuts, start_s + QUARTER_HOUR_S, UINT32_MAX);
+    const uint32_t epoch = cuts_epoch(&shard->cuts, start_s + QUARTER_HOUR_S, UINT32_MAX);
+    run->window = cells_window_of(start_s, epoch);
 }
 
 static struct fold_subject *

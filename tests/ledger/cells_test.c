@@ -68,7 +68,7 @@ add_random(struct cells *cells, struct model *model, const struct texts *texts)
     cr_assert_eq(node, cells_subject(cells, name, hash));
     const struct meter_rule plain = {
         .meter = &meters[0], .place = (uint32_t)next_random(5), .is_plain = true};
-    const struct cells_window place = {.start_s = step.start_s};
+    const struct cells_window place = cells_window_of(step.start_s, 0);
     if (meter == 0 && next_random(2) == 0)
         cells_add_plain(cells, node, &plain, &place, &step.input);
     else
@@ -215,6 +215,87 @@ Test(cells, stop_when_they_are_told)
     cr_assert_eq(check.seen, 3);
     cells_close(cells);
     free(model);
+}
+
+// Every aggregation, sums that leave 128 bits in both directions and come back, subjects around
+// what fits into a node, and more meters than a node has series for.
+enum { KINDS = AGGREGATION_UNIQUE_COUNT + 1, LONG_SUBJECTS = 4, EVENTS = 6000 };
+
+struct kinds {
+    struct meter meters[2 * KINDS];
+    struct cell_state states[2 * KINDS][LONG_SUBJECTS];
+    struct arena arena;
+    size_t seen;
+};
+
+static bool
+check_kind(void *context, const struct cell_view *cell)
+{
+    struct kinds *kinds = context;
+    const struct meter *meter = &kinds->meters[cell->key.meter_id - 1];
+    const struct cell_state *wanted = NULL;
+    struct buffer values[2] = {{0}, {0}};
+    for (size_t s = 0; s < LONG_SUBJECTS; s++) {
+        if (cell->key.subject.size == 23 + s)
+            wanted = &kinds->states[cell->key.meter_id - 1][s];
+    }
+    cr_assert_not_null(wanted);
+    cr_assert_eq(cell->aggregation, meter->aggregation);
+    const struct cell_state *both[2] = {cell->state, wanted};
+    for (size_t i = 0; i < 2; i++) {
+        struct cell_state state = *both[i];
+        if (meter->aggregation == AGGREGATION_UNIQUE_COUNT)
+            cell_unique_list(&state.unique, &kinds->arena);
+        cell_value_write(bytes_text("key"), meter->aggregation, &state, cell->group, &values[i]);
+    }
+    cr_assert(bytes_equal(buffer_view(&values[0]), buffer_view(&values[1])));
+    buffer_done(&values[0]);
+    buffer_done(&values[1]);
+    kinds->seen++;
+    return true;
+}
+
+Test(cells, are_of_all_aggregations_and_sizes)
+{
+    struct kinds *kinds = calloc(1, sizeof *kinds);
+    struct cells *cells = cells_open();
+    const char text[] = "a-subject-of-26-characters";
+    const int128 most = ((int128)1 << 124) - 1;
+    cr_assert_not_null(kinds);
+    for (uint32_t m = 0; m < 2 * KINDS; m++)
+        kinds->meters[m] = (struct meter){.id = m + 1, .aggregation = m % KINDS};
+    for (int i = 0; i < EVENTS; i++) {
+        const uint32_t m = (uint32_t)next_random(2 * KINDS);
+        const size_t s = next_random(LONG_SUBJECTS);
+        const struct bytes subject = bytes_of(text, 23 + s);
+        // Up, far down, and up again, so that a total is beyond 128 bits on both sides on the way.
+        const bool is_up = i < EVENTS / 4 || i >= EVENTS * 3 / 4;
+        const struct meter *meter = &kinds->meters[m];
+        struct fold_step step = {
+            .meter = meter,
+            .start_s = QUARTER_HOUR_S * 7,
+            .input =
+                {
+                        .is_cancel = next_random(8) == 0,
+                        .value = {is_up ? most : -most},
+                        .time_ns = (QUARTER_HOUR_S * 7 + (int64_t)next_random(900)) * 1000000000,
+                        .block = (uint64_t)i,
+                        .distinct = {.low = next_random(100) + 1},
+                        },
+        };
+        cells_add(cells, cells_subject(cells, subject, cells_hash(subject)), &step);
+        cell_add(
+            meter->aggregation, &kinds->states[m][s], &step.input, step.start_s, &kinds->arena);
+        if (i % 1000 == 999)
+            cells_each_sorted(cells, check_kind, kinds);
+    }
+    cr_assert_eq(cells_count(cells), (size_t)2 * KINDS * LONG_SUBJECTS);
+    kinds->seen = 0;
+    cells_each_sorted(cells, check_kind, kinds);
+    cr_assert_eq(kinds->seen, cells_count(cells));
+    cells_close(cells);
+    arena_done(&kinds->arena);
+    free(kinds);
 }
 
 Test(cells, of_nobody_are_none)

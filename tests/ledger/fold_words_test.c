@@ -102,14 +102,14 @@ Test(fold_words, a_subject_has_the_cells_that_were_added_to)
     struct fold_subject *subject = fold_words_keep(&bench.words, 9, node);
     cr_assert_eq(subject, fold_words_subject(&bench.words, 9));
     cr_assert_null(subject->newest[0], "there is none yet");
-    const struct cells_window window = {.start_s = QUARTER_HOUR_S, .epoch = 2};
+    const struct cells_window window = cells_window_of(QUARTER_HOUR_S, 2);
     const struct cell_input input = {.value = DECIMAL_ZERO};
     cr_assert_not(cell_add_quick(NULL, count, &window, &input.value));
     struct cell *cell = cells_add_plain(bench.cells, node, count, &window, &input);
     cr_assert_eq(fold_words_keep(&bench.words, 9, node)->newest[0], cell);
     cr_assert_null(subject->newest[1]);
-    const struct cells_window later = {.start_s = 2 * QUARTER_HOUR_S, .epoch = 2};
-    const struct cells_window sealed = {.start_s = QUARTER_HOUR_S, .epoch = 3};
+    const struct cells_window later = cells_window_of(2 * QUARTER_HOUR_S, 2);
+    const struct cells_window sealed = cells_window_of(QUARTER_HOUR_S, 3);
     struct meter_rule sum = *count->next_of_type;
     cr_assert(sum.is_quick && count->is_quick && !other->is_quick);
     cr_assert(cell_add_quick(cell, count, &window, &input.value));
@@ -117,7 +117,7 @@ Test(fold_words, a_subject_has_the_cells_that_were_added_to)
     cr_assert_not(cell_add_quick(cell, count, &sealed, &input.value));
     cr_assert_not(cell_add_quick(cell, &sum, &window, &input.value), "another meter's");
     cr_assert_not(cell_add_quick(cell, other, &window, &input.value), "it keeps an extreme");
-    cr_assert_eq(cell->state.count, 2);
+    cr_assert_eq(cell->count, 2);
     bench_end(&bench);
 }
 
