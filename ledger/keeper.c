@@ -91,6 +91,79 @@ keeper_purge(struct keeper *keeper, bool *out_has_worked)
 }
 
 static enum status
+keeper_append(struct keeper *keeper, bool *out_has_worked)
+{
+    if (keeper->seal == NULL)
+        keeper->seal = slot_take(&keeper->seals);
+    if (keeper->seal == NULL)
+        return STATUS_OK;
+    const struct seal *seal = keeper->seal;
+    enum status status = generations_append(keeper->options.generations, seal, &keeper->error);
+    // Merges are behind: their next step comes first.
+    if (status == STATUS_BUSY)
+        return STATUS_OK;
+    keeper->seal = NULL;
+    *out_has_worked = true;
+    return status;
+}
+
+static void
+keeper_touch(struct keeper *keeper, bool *out_has_worked)
+{
+    const struct touch *touch = slot_take(&keeper->touches);
+    if (touch == NULL)
+        return;
+    touch_do(touch);
+    *out_has_worked = true;
+}
+
+static void
+keeper_publish(struct keeper *keeper)
+{
+    struct generations_view *view = generations_view(keeper->options.generations);
+    if (view->number == keeper->view_number)
+        return;
+    // A view that the writer has not looked at yet is overtaken by this one.
+    (void)slot_take_back(&keeper->views);
+    keeper->view_number = view->number;
+    slot_offer(&keeper->views, view);
+    waker_wake(keeper->options.writer);
+}
+
+// What events wait for, if it takes long.
+static enum status
+keeper_keep_identities(struct keeper *keeper, bool *out_has_worked)
+{
+    struct generations *generations = keeper->options.generations;
+    bool has_stepped = false;
+    // Before older tables are freed: it may be of one of them.
+    keeper_touch(keeper, out_has_worked);
+    generations_adopted(generations, published_get(&keeper->adopted));
+    enum status status = keeper_append(keeper, out_has_worked);
+    if (!status)
+        status =
+            generations_step(generations, keeper->options.now_ns(), &has_stepped, &keeper->error);
+    if (status)
+        return status;
+    *out_has_worked = *out_has_worked || has_stepped;
+    keeper_publish(keeper);
+    return STATUS_OK;
+}
+
+// Amid windows that are made, which may take seconds: until no table waits.
+static enum status
+keeper_between(void *context, struct error *error)
+{
+    struct keeper *keeper = context;
+    bool has_worked = false;
+    must(error == &keeper->error);
+    enum status status = keeper_mark(keeper, &has_worked);
+    while (!status && (keeper->seal != NULL || slot_is_offered(&keeper->seals)))
+        status = keeper_keep_identities(keeper, &has_worked);
+    return status;
+}
+
+static enum status
 keeper_flush(struct keeper *keeper, bool *out_has_worked)
 {
     struct freeze *freeze = slot_take(&keeper->freezes);
@@ -108,6 +181,8 @@ keeper_flush(struct keeper *keeper, bool *out_has_worked)
         .zones = freeze->zones,
         .retention = freeze->retention,
         .now_s = keeper->options.now_ns() / SECOND_NS,
+        .between = keeper_between,
+        .context = keeper,
     };
     // Marks that were offered before the freeze.
     enum status status = keeper_mark(keeper, out_has_worked);
@@ -181,46 +256,6 @@ keeper_mend(struct keeper *keeper, bool *out_has_worked)
     return STATUS_OK;
 }
 
-static enum status
-keeper_append(struct keeper *keeper, bool *out_has_worked)
-{
-    if (keeper->seal == NULL)
-        keeper->seal = slot_take(&keeper->seals);
-    if (keeper->seal == NULL)
-        return STATUS_OK;
-    const struct seal *seal = keeper->seal;
-    enum status status = generations_append(keeper->options.generations, seal, &keeper->error);
-    // Merges are behind: their next step comes first.
-    if (status == STATUS_BUSY)
-        return STATUS_OK;
-    keeper->seal = NULL;
-    *out_has_worked = true;
-    return status;
-}
-
-static void
-keeper_touch(struct keeper *keeper, bool *out_has_worked)
-{
-    const struct touch *touch = slot_take(&keeper->touches);
-    if (touch == NULL)
-        return;
-    touch_do(touch);
-    *out_has_worked = true;
-}
-
-static void
-keeper_publish(struct keeper *keeper)
-{
-    struct generations_view *view = generations_view(keeper->options.generations);
-    if (view->number == keeper->view_number)
-        return;
-    // A view that the writer has not looked at yet is overtaken by this one.
-    (void)slot_take_back(&keeper->views);
-    keeper->view_number = view->number;
-    slot_offer(&keeper->views, view);
-    waker_wake(keeper->options.writer);
-}
-
 // At most once in KEEPER_LOOK_MS, however much there is to do.
 static void
 keeper_look(struct keeper *keeper)
@@ -242,29 +277,19 @@ keeper_look(struct keeper *keeper)
 static enum status
 keeper_work(struct keeper *keeper, bool *out_has_worked)
 {
-    struct generations *generations = keeper->options.generations;
-    bool has_stepped = false;
     keeper_look(keeper);
-    // Before older tables are freed: it may be of one of them.
+    // Before a flush, which takes long.
     keeper_touch(keeper, out_has_worked);
-    generations_adopted(generations, published_get(&keeper->adopted));
     enum status status = keeper_mark(keeper, out_has_worked);
     if (!status)
         status = keeper_flush(keeper, out_has_worked);
     if (!status)
-        status = keeper_append(keeper, out_has_worked);
-    if (!status)
-        status =
-            generations_step(generations, keeper->options.now_ns(), &has_stepped, &keeper->error);
+        status = keeper_keep_identities(keeper, out_has_worked);
     if (!status)
         status = keeper_mend(keeper, out_has_worked);
     if (!status)
         status = keeper_purge(keeper, out_has_worked);
-    if (status)
-        return status;
-    *out_has_worked = *out_has_worked || has_stepped;
-    keeper_publish(keeper);
-    return STATUS_OK;
+    return status;
 }
 
 static bool

@@ -16,6 +16,7 @@
 enum {
     PARTS_MAX = 128,  // a day in quarter hours has at most 104, a month in days 31
     DELETES_PER_STEP = 50000,
+    SLICE_CELLS = 65536,  // about a tenth of a second
 };
 
 // The part of a key that says which subject and group: behind the window, before the epoch.
@@ -38,6 +39,7 @@ struct roll {
     struct part parts[PARTS_MAX];
     uint32_t parts_count;
     struct cell_group group;
+    uint64_t slice_from;  // sources.written when the transaction began
     struct roll_result result;
     struct error *error;
 };
@@ -140,6 +142,35 @@ parts_close(struct roll *roll)
         walk_done(&roll->parts[i].walk);
     roll->parts_count = 0;
 }
+
+// --- transactions ---
+
+// Others have the state in between.
+static enum status
+roll_between(struct roll *roll)
+{
+    const struct roll_options *options = roll->options;
+    return options->between == NULL ? STATUS_OK : options->between(options->context, roll->error);
+}
+
+// The window's next transaction, when this one has written enough.
+static enum status
+roll_slice(struct roll *roll)
+{
+    const uint32_t most = roll->options->slice_cells;
+    if (roll->sources.written - roll->slice_from < (most > 0 ? most : (uint32_t)SLICE_CELLS))
+        return STATUS_OK;
+    enum status status = tx_commit(&roll->to, roll->error);
+    if (!status)
+        status = roll_between(roll);
+    if (status)
+        return status;
+    roll->slice_from = roll->sources.written;
+    roll->to = tx_write(roll->options->state);
+    return STATUS_OK;
+}
+
+// --- the parts of a subject and group ---
 
 // All epochs that the part has of the subject and group.
 static enum status
@@ -270,6 +301,8 @@ roll_meter(
         least = parts_least(roll);
         if (!status && meter->dimensions_count > 0)
             status = roll_settle(roll, &making, least);
+        if (!status)
+            status = roll_slice(roll);
     }
     parts_close(roll);
     return status;
@@ -304,23 +337,72 @@ next_window(struct roll *roll, const struct window_kind *kind, int64_t from_s, i
     return status;
 }
 
+// The cells of a meter that start in [from_s, before_s), in slices.
+static enum status
+delete_all(
+    struct roll *roll,
+    const struct window_kind *kind,
+    uint32_t meter_id,
+    int64_t from_s,
+    int64_t before_s)
+{
+    enum status status = STATUS_OK;
+    for (bool is_done = false; !is_done && !status;) {
+        roll->to = tx_write(roll->options->state);
+        is_done = delete_some(roll, kind, meter_id, from_s, before_s);
+        status = tx_commit(&roll->to, roll->error);
+        if (!status && !is_done)
+            status = roll_between(roll);
+    }
+    return status;
+}
+
+// What a crash left of a window that was being made: not all of it need come again (a cut
+// since then gives it another epoch).
+static enum status
+delete_leftovers(struct roll *roll, const struct window_kind *kind, int64_t start_s)
+{
+    const struct meter_set *set = roll->options->meters;
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
+        const uint32_t meter_id = meter_set_at(set, i)->id;
+        uint8_t bytes[CELL_KEY_MAX];
+        struct cell_key key;
+        bool more = false;
+        size_t size = cell_seek_window(kind->width, kind->zone_number, meter_id, start_s, bytes);
+        struct walk walk = walk_open(&roll->from, STATE_DB_CELLS);
+        if (cells_seek(&walk, bytes_of(bytes, size), &more))
+            status = refuse_cell(roll, walk.key);
+        const bool is_left = !status && more && cell_key_read(walk.key, &key) &&
+                             key.width == kind->width && key.zone == kind->zone_number &&
+                             key.meter_id == meter_id && key.start_s == start_s;
+        walk_done(&walk);
+        if (is_left)
+            status = delete_all(roll, kind, meter_id, start_s, start_s + 1);
+    }
+    return status ? status : tx_check(&roll->from, roll->error);
+}
+
 static enum status
 roll_window(struct roll *roll, struct horizon *horizon, int64_t start_s)
 {
     const struct meter_set *set = roll->options->meters;
-    enum status status = STATUS_OK;
+    enum status status = delete_leftovers(roll, &horizon->kind, start_s);
+    if (status)
+        return status;
     roll->to = tx_write(roll->options->state);
+    roll->slice_from = roll->sources.written;
     for (uint32_t i = 0; i < meter_set_count(set) && !status; i++)
         status = roll_meter(roll, meter_set_at(set, i), &horizon->kind, start_s);
-    horizon->made_s = window_end(&horizon->kind, start_s);
     if (!status) {
+        horizon->made_s = window_end(&horizon->kind, start_s);
         horizon_write(&roll->to, &roll->horizons, horizon);
         status = tx_commit(&roll->to, roll->error);
         roll->result.windows += !status;
     }
     tx_done(&roll->to);
     tx_renew(&roll->from);
-    return status;
+    return status ? status : roll_between(roll);
 }
 
 // Windows of which a part is gone already are never made: the log has them.
@@ -349,13 +431,8 @@ delete_before(struct roll *roll, const struct horizon *horizon, int64_t before_s
 {
     const struct meter_set *set = roll->options->meters;
     enum status status = STATUS_OK;
-    for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
-        for (bool is_done = false; !is_done && !status;) {
-            roll->to = tx_write(roll->options->state);
-            is_done = delete_some(roll, &horizon->kind, meter_set_at(set, i)->id, 0, before_s);
-            status = tx_commit(&roll->to, roll->error);
-        }
-    }
+    for (uint32_t i = 0; i < meter_set_count(set) && !status; i++)
+        status = delete_all(roll, &horizon->kind, meter_set_at(set, i)->id, 0, before_s);
     tx_renew(&roll->from);
     return status;
 }

@@ -4,13 +4,16 @@
 //     const struct roll_options options = {.state = env, .meters = set, .cuts = &cuts, ...};
 //     roll_run(&options, &error);     // after a flush; does what is due, or nothing
 //
-// One transaction for each window: its cells, of every meter, and the horizon that says that it is
-// made. What comes later for a made window is added by the flush (ledger/flush). Windows of one
-// kind are made in order of time; a window without sources costs a look at each meter. Cells of
-// widths with a retention are deleted when they are older, whole windows at a time.
+// A window's last transaction writes the horizon that says that it is made: from then on its cells
+// are read. Those of a large one, of every meter, are written by some transactions before, between
+// which others may write to the state, but no cells. What comes later for a made window is added by
+// the flush (ledger/flush). Windows of one kind are made in order of time; a window without sources
+// costs a look at each meter. Cells of widths with a retention are deleted when they are older,
+// whole windows at a time.
 //
 // A crash in between loses nothing: a window is made anew from its parts as long as its horizon
-// does not hold it. Thread: the one that writes the shard's state/.
+// does not hold it, and what was left of it is deleted first. Thread: the one that writes the
+// shard's state/.
 
 #include "ledger/cuts.h"
 #include "ledger/fold.h"
@@ -35,6 +38,10 @@ struct roll_options {
     const struct billing_zones *zones;
     struct retention retention;
     int64_t now_s;
+    // Called with the context between the transactions of what takes several; NULL: nobody is.
+    enum status (*between)(void *context, struct error *error);
+    void *context;
+    uint32_t slice_cells;  // written by one transaction; 0: 65536
 };
 
 struct roll_result {

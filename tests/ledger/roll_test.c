@@ -47,6 +47,10 @@ struct bench {
     uint32_t count;
     uint64_t position;
     uint64_t seed;
+    uint64_t betweens;
+    uint64_t deaths;
+    bool may_die;  // once in a roll
+    bool never_dies;
 };
 
 static const struct meter meters[AGGREGATION_KINDS] = {
@@ -176,9 +180,22 @@ flush(struct bench *bench)
         .live_count = AGGREGATION_KINDS,
         .cuts = &bench->cuts,
         .zones = &bench->zones,
+        .groups_max = bench->retention.groups_max,
     };
     succeed(flush_run(&options, &error), &error);
     cells_clear(bench->cells);
+}
+
+// Somebody dies between two transactions now and then.
+static enum status
+between(void *context, struct error *error)
+{
+    struct bench *bench = context;
+    if (++bench->betweens % 41 != 0 || !bench->may_die || bench->never_dies)
+        return STATUS_OK;
+    bench->may_die = false;
+    bench->deaths++;
+    return error_set(error, STATUS_BUSY, "died");
 }
 
 static void
@@ -186,6 +203,7 @@ flush_and_roll(struct bench *bench, int64_t now_s)
 {
     struct error error = {0};
     struct roll_result result;
+    enum status status;
     flush(bench);
     const struct roll_options roll = {
         .state = bench->state,
@@ -194,8 +212,15 @@ flush_and_roll(struct bench *bench, int64_t now_s)
         .zones = &bench->zones,
         .retention = bench->retention,
         .now_s = now_s,
+        .between = between,
+        .context = bench,
+        .slice_cells = 1 + (uint32_t)(bench->betweens % 20),
     };
-    succeed(roll_run(&roll, &result, &error), &error);
+    bench->may_die = true;
+    do {
+        status = roll_run(&roll, &result, &error);
+    } while (status == STATUS_BUSY);
+    succeed(status, &error);
 }
 
 static void
@@ -372,6 +397,47 @@ Test(roll, keeps_the_epochs_of_cuts_apart)
     cr_assert_gt(bench.cuts.count, 5);
     check_all(&bench);
     bench_end(&bench);
+}
+
+// Totals of windows with too many groups as well, to which what a death left would be added.
+Test(roll, makes_the_same_windows_after_deaths)
+{
+    static struct bench benches[2];
+    struct meter grouped[AGGREGATION_KINDS];
+    for (size_t i = 0; i < AGGREGATION_KINDS; i++) {
+        grouped[i] = meters[i];
+        grouped[i].dimensions[0] = (struct meter_dimension){.name = "g", .path = "$.g"};
+        grouped[i].dimensions_count = 1;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        struct bench *bench = &benches[i];
+        bench_begin(bench, zones, 1);
+        bench->set = meter_set_make(grouped, AGGREGATION_KINDS, &bench->arena);
+        bench->retention.groups_max = 2;
+        bench->never_dies = i == 0;
+        run_days(bench, true);
+    }
+    cr_assert_eq(benches[0].deaths, 0);
+    cr_assert_gt(benches[1].deaths, 2);
+    static const uint32_t dbs[] = {STATE_DB_CELLS, STATE_DB_UNIQUES, STATE_DB_DIRTY};
+    struct tx txs[2] = {tx_read(benches[0].state), tx_read(benches[1].state)};
+    for (size_t i = 0; i < sizeof dbs / sizeof dbs[0]; i++) {
+        struct walk walks[2] = {walk_open(&txs[0], dbs[i]), walk_open(&txs[1], dbs[i])};
+        bool more = walk_first(&walks[0]);
+        cr_assert_eq(walk_first(&walks[1]), more);
+        while (more) {
+            cr_assert(bytes_equal(walks[0].key, walks[1].key));
+            cr_assert(bytes_equal(walks[0].value, walks[1].value));
+            more = walk_next(&walks[0]);
+            cr_assert_eq(walk_next(&walks[1]), more);
+        }
+        walk_done(&walks[0]);
+        walk_done(&walks[1]);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        tx_done(&txs[i]);
+        bench_end(&benches[i]);
+    }
 }
 
 Test(roll, deletes_what_is_too_old_and_adds_late_events_to_what_is_left)
