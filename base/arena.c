@@ -74,18 +74,39 @@ arena_reset(struct arena *arena)
     arena->total_bytes = 0;
 }
 
+void
+arena_rewind(struct arena *arena)
+{
+    if (arena->current != NULL) {
+        chunks_free(arena->current->next);
+        arena->current->next = NULL;
+    }
+    arena->current = arena->first;
+    arena->used = 0;
+    arena->total_bytes = 0;
+}
+
+// The chunk that is there already, after a rewind, or a new one in front of it.
 static void
 arena_grow(struct arena *arena, size_t size)
 {
+    if (arena->current != NULL && arena->current->next != NULL &&
+        arena->current->next->size >= size) {
+        arena->current = arena->current->next;
+        arena->used = 0;
+        return;
+    }
     size_t wanted = ARENA_CHUNK_MIN;
     const size_t most = ARENA_CHUNK_MAX - sizeof(struct arena_chunk);
     if (arena->current != NULL && arena->current->size >= ARENA_CHUNK_MIN)
         wanted = arena->current->size < most / 2 ? arena->current->size * 2 : most;
     struct arena_chunk *chunk = chunk_new(size > wanted ? size : wanted);
-    if (arena->current != NULL)
+    if (arena->current != NULL) {
+        chunk->next = arena->current->next;
         arena->current->next = chunk;
-    else
+    } else {
         arena->first = chunk;
+    }
     arena->current = chunk;
     arena->used = 0;
 }

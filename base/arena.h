@@ -25,6 +25,8 @@ struct arena {
 
 void arena_done(struct arena *arena);
 void arena_reset(struct arena *arena);
+// As arena_reset, but keeps all that was in use since the last one, for who will take as much again.
+void arena_rewind(struct arena *arena);
 
 // Zeroed memory of count * size bytes, aligned for any type. Checks the product for overflow.
 void *arena_take(struct arena *arena, size_t count, size_t size)

@@ -13,6 +13,7 @@
 #include "base/prefetch.h"
 #include "ledger/cells_parts.h"
 #include "ledger/cells_sort.h"
+#include "ledger/pages.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -43,13 +44,25 @@ struct cells {
     struct table groups;
 };
 
+static size_t
+table_bytes(const struct table *table)
+{
+    return (table->mask + 1) * sizeof *table->places;
+}
+
 static void
 table_init(struct table *table, size_t places)
 {
-    table->places = pool_take(places, sizeof *table->places);
-    must(table->places != NULL && "no memory for cells: lower the tail's bound");
     table->mask = places - 1;
     table->count = 0;
+    table->places = pages_take_scattered(table_bytes(table));
+    must(table->places != NULL && "no memory for cells: lower the tail's bound");
+}
+
+static void
+table_done(struct table *table)
+{
+    pages_give(table->places, table_bytes(table));
 }
 
 // Puts a node that is not there yet.
@@ -73,17 +86,21 @@ table_add(struct table *table, uint64_t hash, void *node)
             if (table->places[i].node != NULL)
                 table_put(&larger, table->places[i].hash, table->places[i].node);
         }
-        pool_give(table->places);
+        table_done(table);
         *table = larger;
     }
     table_put(table, hash, node);
 }
 
+// As large as what was in it needs: as much may come again.
 static void
 table_clear(struct table *table)
 {
-    pool_give(table->places);
-    table_init(table, TABLE_PLACES_MIN);
+    size_t places = table->mask + 1;
+    while (places > TABLE_PLACES_MIN && table->count < places / 4)
+        places /= 2;
+    table_done(table);
+    table_init(table, places);
 }
 
 static uint64_t
@@ -109,9 +126,9 @@ cells_close(struct cells *cells)
 {
     if (cells == NULL)
         return;
-    pool_give(cells->subjects.places);
-    pool_give(cells->older.places);
-    pool_give(cells->groups.places);
+    table_done(&cells->subjects);
+    table_done(&cells->older);
+    table_done(&cells->groups);
     arena_done(&cells->arena);
     arena_done(&cells->texts);
     pool_give(cells);
@@ -123,8 +140,8 @@ cells_clear(struct cells *cells)
     table_clear(&cells->subjects);
     table_clear(&cells->older);
     table_clear(&cells->groups);
-    arena_reset(&cells->arena);
-    arena_reset(&cells->texts);
+    arena_rewind(&cells->arena);
+    arena_rewind(&cells->texts);
     cells->count = 0;
     cells->age++;
 }

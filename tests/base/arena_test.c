@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdint.h>
+#include <string.h>
 
 Test(arena, an_empty_one_can_be_reset_and_done)
 {
@@ -28,6 +29,35 @@ Test(arena, memory_is_zeroed_also_after_a_reset)
         }
         arena_reset(&arena);
     }
+}
+
+Test(arena, a_rewound_one_uses_what_it_has_again)
+{
+    enum { COUNT = 5000, SIZE = 1000 };
+    scoped(arena_done) struct arena arena = {0};
+    static uint8_t *first[COUNT];
+    arena_rewind(&arena);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < COUNT; i++) {
+            uint8_t *memory = arena_take(&arena, SIZE, 1);
+            cr_assert(round == 0 || memory == first[i], "round %d, %d", round, i);
+            cr_assert(memory[0] == 0 && memory[SIZE - 1] == 0);
+            memset(memory, 0xAA, SIZE);
+            first[i] = memory;
+        }
+        // What does not fit into a chunk that is there gets one of its own.
+        (void)arena_take(&arena, (8 << 20) << round, 1);
+        (void)arena_take(&arena, SIZE, 1);
+        arena_rewind(&arena);
+        cr_assert_eq(arena.total_bytes, 0);
+    }
+    // Of what nobody took since then nothing is kept.
+    (void)arena_take(&arena, SIZE, 1);
+    arena_rewind(&arena);
+    cr_assert_eq(arena.current, arena.first);
+    uint8_t *again = arena_take(&arena, SIZE, 1);
+    cr_assert_eq(again, first[0]);
+    memset(again, 0xAA, SIZE);
 }
 
 Test(arena, what_was_handed_out_keeps_its_place_and_value)

@@ -168,7 +168,7 @@ Test(keeper, a_trickle_that_never_pauses_is_flushed)
 // A cell for each event, so that the log is short and the cells are not.
 Test(keeper, cells_in_memory_are_bounded)
 {
-    enum { EVENTS = 20000, CELLS_MAX = 192 << 10 };
+    enum { EVENTS = 20000, CELLS_MAX = 96 << 10 };
     const struct ledger_options options = {
         .idle_flush_ns = INT64_MAX / 2, .cells_max_bytes = CELLS_MAX, .group_events_max = 64};
     struct writing writing;
