@@ -11,6 +11,11 @@
 struct flush {
     const struct flush_options *options;
     struct tx tx;
+    struct walk walk;  // along the quarter hours' cells, in whose order they come
+    // No cell is stored from where the walk was sent to before this key; size 0: before any.
+    uint8_t bound[CELL_KEY_MAX];
+    size_t bound_size;
+    bool has_bound;
     struct horizons horizons;
     struct buffer value;   // of one cell
     struct arena scratch;  // likewise
@@ -26,6 +31,33 @@ struct flush {
     struct error *error;
 };
 
+// The others are found where they are.
+static bool
+is_walked(struct bytes key)
+{
+    return key.data[0] == CELL_QUARTER_HOUR;
+}
+
+// As tx_get; the walk stands on what is there. In a window of which nothing is stored yet, the
+// first answer is that of all others.
+static bool
+flush_find(struct flush *flush, struct bytes key, struct bytes *out)
+{
+    if (flush->has_bound && (flush->bound_size == 0 ||
+                             bytes_compare(key, bytes_of(flush->bound, flush->bound_size)) < 0))
+        return false;
+    bool more = walk_seek(&flush->walk, key);
+    flush->has_bound = true;
+    flush->bound_size = 0;
+    if (!more)
+        return false;
+    flush->bound_size = flush->walk.key.size;
+    must(flush->bound_size <= sizeof flush->bound);
+    memcpy(flush->bound, flush->walk.key.data, flush->bound_size);
+    *out = flush->walk.value;
+    return bytes_equal(flush->walk.key, key);
+}
+
 // The stored state, or an empty one. False: it is damaged.
 static bool
 flush_stored(
@@ -35,7 +67,9 @@ flush_stored(
     struct cell_group group;
     *out = (struct cell_state){0};
     flush->is_new = true;
-    if (!tx_get(&flush->tx, STATE_DB_CELLS, key, &stored))
+    const bool is_there = is_walked(key) ? flush_find(flush, key, &stored)
+                                         : tx_get(&flush->tx, STATE_DB_CELLS, key, &stored);
+    if (!is_there)
         return true;
     flush->is_new = false;
     if (!cell_value_read(key, stored, aggregation, out, &group))
@@ -85,6 +119,18 @@ flush_merge(
         flush_unique(flush, key, state);
 }
 
+// What flush_stored was asked for last.
+static void
+flush_put(struct flush *flush, struct bytes key, struct bytes value)
+{
+    if (!is_walked(key))
+        tx_put(&flush->tx, STATE_DB_CELLS, key, value);
+    else if (flush->is_new)
+        walk_insert(&flush->walk, key, value);
+    else
+        walk_put(&flush->walk, value);
+}
+
 // Adds the cell to the stored one of the key, whose window starts shift_s before the cell's.
 static bool
 flush_into(
@@ -103,7 +149,7 @@ flush_into(
         flush->status = error_set(flush->error, STATUS_NO_MEMORY, "no memory to flush cells");
         return false;
     }
-    tx_put(&flush->tx, STATE_DB_CELLS, key, buffer_view(&flush->value));
+    flush_put(flush, key, buffer_view(&flush->value));
     if (cell->state->flags & CELL_DIRTY)
         dirty_put(&flush->tx, key);
     return flush->tx.status == STATUS_OK;
@@ -256,6 +302,7 @@ flush_run(const struct flush_options *options, struct error *error)
         return error_set(error, STATUS_NO_MEMORY, "no memory to flush cells");
     flush->options = options;
     flush->tx = tx_write(options->state);
+    flush->walk = walk_open(&flush->tx, STATE_DB_CELLS);
     flush->error = error;
     flush->crowd =
         (struct crowd){.tx = &flush->tx, .groups_max = options->groups_max, .error = error};
@@ -268,6 +315,7 @@ flush_run(const struct flush_options *options, struct error *error)
     if (!flush->status && flush->has_run)
         (void)flush_settle(flush);
     enum status status = flush->status;
+    walk_done(&flush->walk);
     if (!status) {
         state_number_put(&flush->tx, bytes_text("position"), options->position);
         flush_meters(flush);

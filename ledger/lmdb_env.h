@@ -175,3 +175,6 @@ bool walk_is_settled(const struct walk *walk);
 struct bytes tx_view(const struct tx *tx, const uint8_t *at, size_t size);
 // Writes over the current entry (write transactions).
 void walk_put(struct walk *walk, struct bytes value);
+// Puts an entry that is not there, and stands on it (write transactions): who puts entries in order
+// has the page at hand.
+void walk_insert(struct walk *walk, struct bytes key, struct bytes value);

@@ -339,16 +339,34 @@ tx_view(const struct tx *tx, const uint8_t *at, size_t size)
     return bytes_of(at, size);
 }
 
+static void
+walk_write(struct walk *walk, struct bytes key, struct bytes value, unsigned flags)
+{
+    struct tx *tx = walk->tx;
+    must(tx->is_write && key_is_valid(tx->env, walk->db, key));
+    tx_check_path(tx, walk->db, key);
+    if (walk->handle == NULL || tx->status != STATUS_OK)
+        return;
+    MDB_val key_val = val_of(key);
+    MDB_val value_val = val_of(value);
+    tx_fail(tx, "put", mdb_cursor_put(walk->handle, &key_val, &value_val, flags));
+}
+
+// The key is copied: it lies in the page that is being changed.
 void
 walk_put(struct walk *walk, struct bytes value)
 {
-    must(walk->tx->is_write);
-    tx_check_path(walk->tx, walk->db, walk->key);
-    if (walk->handle == NULL || walk->tx->status != STATUS_OK)
-        return;
-    MDB_val key_val = val_of(walk->key);
-    MDB_val value_val = val_of(value);
-    tx_fail(walk->tx, "put", mdb_cursor_put(walk->handle, &key_val, &value_val, MDB_CURRENT));
+    uint8_t key[ENV_KEY_MAX];
+    const size_t size = walk->key.size;
+    must(size > 0 && size <= sizeof key);
+    memcpy(key, walk->key.data, size);
+    walk_write(walk, bytes_of(key, size), value, MDB_CURRENT);
+}
+
+void
+walk_insert(struct walk *walk, struct bytes key, struct bytes value)
+{
+    walk_write(walk, key, value, MDB_NOOVERWRITE);
 }
 
 bool
