@@ -25,7 +25,7 @@ struct arena {
 
 void arena_done(struct arena *arena);
 void arena_reset(struct arena *arena);
-// As arena_reset, but keeps all that was in use since the last one, for who will take as much again.
+// As arena_reset, but keeps all that was in use since the last one: for who will take as much.
 void arena_rewind(struct arena *arena);
 
 // Zeroed memory of count * size bytes, aligned for any type. Checks the product for overflow.

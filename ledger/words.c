@@ -164,7 +164,7 @@ words_number(struct words *words, struct bytes bytes, uint32_t count, uint64_t h
             return slot->number;
         slot = slot + 1 == words->slots + SLOTS ? words->slots : slot + 1;
     }
-    // Of a full chapter nothing is remembered: with very many strings that is a cache miss for each.
+    // In a full chapter nothing is remembered: with very many strings that is a miss for each.
     const uint32_t offset = (uint32_t)words->list.bytes.size;
     if (words->list.count == WORDS_MAX)
         return WORD_NONE;
