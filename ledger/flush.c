@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/pool.h"
+#include "ledger/cell_walk.h"
 #include "ledger/crowd.h"
 #include "ledger/cut_record.h"
 #include "ledger/dirty.h"
@@ -38,24 +39,41 @@ is_walked(struct bytes key)
     return key.data[0] == CELL_QUARTER_HOUR;
 }
 
-// As tx_get; the walk stands on what is there. In a window of which nothing is stored yet, the
-// first answer is that of all others.
+static void
+flush_refuse(struct flush *flush, struct bytes key)
+{
+    char name[CELL_TEXT_MAX];
+    cell_key_print(key, name, sizeof name);
+    flush->status = error_set(
+        flush->error,
+        STATUS_CORRUPT,
+        "the cell of %.500s is damaged: rebuild the state with `tally ledger rebuild`",
+        name);
+}
+
+// As tx_get; the walk stands on what is there. Keys ascend, each comes once (cells_each_sorted),
+// and nobody else puts any between them: so in a window of which nothing is stored yet the first
+// answer is that of all others. A damaged key must not say so of what lies before it.
 static bool
 flush_find(struct flush *flush, struct bytes key, struct bytes *out)
 {
     if (flush->has_bound && (flush->bound_size == 0 ||
                              bytes_compare(key, bytes_of(flush->bound, flush->bound_size)) < 0))
         return false;
-    bool more = walk_seek(&flush->walk, key);
-    flush->has_bound = true;
+    const bool more = walk_seek(&flush->walk, key);
+    const struct bytes found = flush->walk.key;
+    const bool is_there = more && bytes_equal(found, key);
+    flush->has_bound = !is_there;
     flush->bound_size = 0;
-    if (!more)
-        return false;
-    flush->bound_size = flush->walk.key.size;
-    must(flush->bound_size <= sizeof flush->bound);
-    memcpy(flush->bound, flush->walk.key.data, flush->bound_size);
-    *out = flush->walk.value;
-    return bytes_equal(flush->walk.key, key);
+    if (is_there) {
+        *out = flush->walk.value;
+    } else if (more && (found.size > sizeof flush->bound || !cell_is_whole(&flush->walk))) {
+        flush_refuse(flush, found);
+    } else if (more) {
+        flush->bound_size = found.size;
+        memcpy(flush->bound, found.data, found.size);
+    }
+    return is_there;
 }
 
 // The stored state, or an empty one. False: it is damaged.
@@ -70,17 +88,11 @@ flush_stored(
     const bool is_there = is_walked(key) ? flush_find(flush, key, &stored)
                                          : tx_get(&flush->tx, STATE_DB_CELLS, key, &stored);
     if (!is_there)
-        return true;
+        return flush->status == STATUS_OK;
     flush->is_new = false;
     if (!cell_value_read(key, stored, aggregation, out, &group))
         return true;
-    char name[CELL_TEXT_MAX];
-    cell_key_print(key, name, sizeof name);
-    flush->status = error_set(
-        flush->error,
-        STATUS_CORRUPT,
-        "the cell of %.500s is damaged: rebuild the state with `tally ledger rebuild`",
-        name);
+    flush_refuse(flush, key);
     return false;
 }
 

@@ -158,7 +158,8 @@ keeper_between(void *context, struct error *error)
     bool has_worked = false;
     must(error == &keeper->error);
     enum status status = keeper_mark(keeper, &has_worked);
-    while (!status && (keeper->seal != NULL || slot_is_offered(&keeper->seals)))
+    while (!status && !flag_get(&keeper->stop) &&
+           (keeper->seal != NULL || slot_is_offered(&keeper->seals)))
         status = keeper_keep_identities(keeper, &has_worked);
     return status;
 }

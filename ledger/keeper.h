@@ -1,7 +1,8 @@
 #pragma once
 // The thread that writes a shard's state/: cells that the writer froze, the windows that have
 // closed since, cells that corrections touched (ledger/mend), tables that it sealed, and the
-// merging, expiring and deleting of generations. So the writer never waits for state/. Each second
+// merging, expiring and deleting of generations. So the writer never waits for state/. Marks and
+// sealed tables are taken amid windows that take long to make, too. Each second
 // it clears dead readers of both environments.
 //
 //     keeper_start(&keeper, &options, &error);

@@ -173,8 +173,8 @@ bool walk_is_settled(const struct walk *walk);
 // size bytes of a settled value again, from where a walk saw them: for a later transaction that
 // sees it as well. The caller's checksum says whether it is what was wanted.
 struct bytes tx_view(const struct tx *tx, const uint8_t *at, size_t size);
-// Writes over the current entry (write transactions).
+// Writes over the current entry (write transactions). Here and in walk_insert the walk has no key
+// and value until its next move.
 void walk_put(struct walk *walk, struct bytes value);
-// Puts an entry that is not there, and stands on it (write transactions): who puts entries in order
-// has the page at hand.
+// Puts an entry that is not there (write transactions); when it is, the transaction fails.
 void walk_insert(struct walk *walk, struct bytes key, struct bytes value);

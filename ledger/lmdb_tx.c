@@ -350,6 +350,9 @@ walk_write(struct walk *walk, struct bytes key, struct bytes value, unsigned fla
     MDB_val key_val = val_of(key);
     MDB_val value_val = val_of(value);
     tx_fail(tx, "put", mdb_cursor_put(walk->handle, &key_val, &value_val, flags));
+    // They lay in the page that was changed.
+    walk->key = bytes_of(NULL, 0);
+    walk->value = bytes_of(NULL, 0);
 }
 
 // The key is copied: it lies in the page that is being changed.

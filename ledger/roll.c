@@ -1,7 +1,7 @@
 // A window is a k-way merge: one walk for each of its parts, all in the order of subject and group.
 // What stands at the least (subject, group) of all walks is gathered, merged by epoch, written. The
-// walks read the last committed state while the window's transaction is written, so that no write
-// moves what they stand on.
+// walks read a committed state while a transaction of the window is written, so that no write moves
+// what they stand on.
 
 #include "ledger/roll.h"
 
@@ -16,7 +16,7 @@
 enum {
     PARTS_MAX = 128,  // a day in quarter hours has at most 104, a month in days 31
     DELETES_PER_STEP = 50000,
-    SLICE_CELLS = 65536,  // about a tenth of a second
+    SLICE_PUTS = 65536,  // about a tenth of a second
 };
 
 // The part of a key that says which subject and group: behind the window, before the epoch.
@@ -27,6 +27,7 @@ struct part {
     struct walk walk;
     struct cell_key key;
     bool has_cell;
+    uint8_t resumed[CELL_KEY_MAX];  // the key where it goes on
 };
 
 struct roll {
@@ -39,7 +40,7 @@ struct roll {
     struct part parts[PARTS_MAX];
     uint32_t parts_count;
     struct cell_group group;
-    uint64_t slice_from;  // sources.written when the transaction began
+    uint64_t slice_from;  // sources.puts when the transaction began
     struct roll_result result;
     struct error *error;
 };
@@ -153,19 +154,51 @@ roll_between(struct roll *roll)
     return options->between == NULL ? STATUS_OK : options->between(options->context, roll->error);
 }
 
+// The parts go on in the newest state, whose cells nobody else has changed: what others free in
+// between would not be used again under an older one.
+static enum status
+parts_renew(struct roll *roll)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < roll->parts_count; i++) {
+        struct part *part = &roll->parts[i];
+        if (part->has_cell)
+            (void)cell_key_write(&part->key, part->resumed);
+        walk_done(&part->walk);
+    }
+    tx_renew(&roll->from);
+    for (uint32_t i = 0; i < roll->parts_count && !status; i++) {
+        struct part *part = &roll->parts[i];
+        if (!part->has_cell)
+            continue;
+        const struct bytes key = bytes_of(part->resumed, part->walk.key.size);
+        bool more = false;
+        part->walk = walk_open(&roll->from, STATE_DB_CELLS);
+        if (cells_seek(&part->walk, key, &more))
+            status = refuse_cell(roll, part->walk.key);
+        else if (!more || !bytes_equal(part->walk.key, key))
+            status = refuse_cell(roll, key);
+        else
+            status = part_look(roll, part, more);
+    }
+    return status;
+}
+
 // The window's next transaction, when this one has written enough.
 static enum status
 roll_slice(struct roll *roll)
 {
-    const uint32_t most = roll->options->slice_cells;
-    if (roll->sources.written - roll->slice_from < (most > 0 ? most : (uint32_t)SLICE_CELLS))
+    const uint32_t most = roll->options->slice_puts;
+    if (roll->sources.puts - roll->slice_from < (most > 0 ? most : (uint32_t)SLICE_PUTS))
         return STATUS_OK;
     enum status status = tx_commit(&roll->to, roll->error);
     if (!status)
         status = roll_between(roll);
+    if (!status)
+        status = parts_renew(roll);
     if (status)
         return status;
-    roll->slice_from = roll->sources.written;
+    roll->slice_from = roll->sources.puts;
     roll->to = tx_write(roll->options->state);
     return STATUS_OK;
 }
@@ -391,7 +424,7 @@ roll_window(struct roll *roll, struct horizon *horizon, int64_t start_s)
     if (status)
         return status;
     roll->to = tx_write(roll->options->state);
-    roll->slice_from = roll->sources.written;
+    roll->slice_from = roll->sources.puts;
     for (uint32_t i = 0; i < meter_set_count(set) && !status; i++)
         status = roll_meter(roll, meter_set_at(set, i), &horizon->kind, start_s);
     if (!status) {

@@ -41,7 +41,7 @@ struct roll_options {
     // Called with the context between the transactions of what takes several; NULL: nobody is.
     enum status (*between)(void *context, struct error *error);
     void *context;
-    uint32_t slice_cells;  // written by one transaction; 0: 65536
+    uint32_t slice_puts;  // cells and distinct values beside them of one transaction; 0: 65536
 };
 
 struct roll_result {

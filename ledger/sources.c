@@ -115,6 +115,7 @@ unique_put(struct sources *sources, struct tx *to, struct bytes key, struct cell
         return;
     }
     unique->spilled = uniques_put(to, key, &unique->set);
+    sources->puts += unique->spilled;
     unique->set = (struct cell_set){0};
     state->flags |= CELL_SPILLED;
 }
@@ -142,6 +143,7 @@ state_put(
     else
         dirty_delete(to, key);
     sources->written++;
+    sources->puts++;
     return to->status;
 }
 

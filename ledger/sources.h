@@ -24,6 +24,7 @@ struct sources {
     struct arena arena;   // what the states point to
     struct buffer value;  // of one cell
     uint64_t written;     // cells
+    uint64_t puts;        // likewise, and distinct values beside them
 };
 
 void sources_reset(struct sources *sources);

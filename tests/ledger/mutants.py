@@ -88,8 +88,8 @@ MUTANTS = [
      "    flush->tx = tx_write(options->state);\n"
      "    if (!flush->status)\n        cells_each_sorted(options->cells, flush_cell, flush);\n"),
     ("flush-overwrites", "a flush adds to the cells on disk", "ledger/flush.c",
-     "    if (!is_there)\n        return true;\n",
-     "    if (!is_there || key.size > 0)\n        return true;\n"),
+     "    if (!is_there)\n        return flush->status == STATUS_OK;\n",
+     "    if (!is_there || key.size > 0)\n        return flush->status == STATUS_OK;\n"),
     ("flush-bound-there", "what is stored at the bound is added to", "ledger/flush.c",
      "bytes_compare(key, bytes_of(flush->bound, flush->bound_size)) < 0",
      "bytes_compare(key, bytes_of(flush->bound, flush->bound_size)) <= 0"),

@@ -214,7 +214,7 @@ flush_and_roll(struct bench *bench, int64_t now_s)
         .now_s = now_s,
         .between = between,
         .context = bench,
-        .slice_cells = 1 + (uint32_t)(bench->betweens % 20),
+        .slice_puts = 1 + (uint32_t)(bench->betweens % 20),
     };
     bench->may_die = true;
     do {
