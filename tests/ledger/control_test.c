@@ -222,10 +222,13 @@ cut_one_shard(struct ledger *ledger, uint32_t shard, uint32_t number, int64_t ti
     struct error error = {0};
     succeed(waker_init(&waker, &error), &error);
     struct order order = {.kind = ORDER_CUT, .number = number, .time_ns = time_ns, .asker = &waker};
+    // The control thread asks for what is unfinished when a ledger is opened.
+    control_begin(ledger);
     slot_offer(&ledger->writers[shard].orders, &order);
     waker_wake(&ledger->writers[shard].waker);
     while (!flag_get(&order.is_done))
         waker_wait(&waker, 10);
+    control_end(ledger);
     cr_assert_eq(order.error.status, STATUS_OK, "%s", order.error.text);
     waker_done(&waker);
 }
