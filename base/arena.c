@@ -62,12 +62,13 @@ arena_done(struct arena *arena)
     *arena = (struct arena){0};
 }
 
-void
-arena_reset(struct arena *arena)
+// Empty, with the chunks up to this one, which may be NULL.
+static void
+arena_begin_again(struct arena *arena, struct arena_chunk *last)
 {
-    if (arena->first != NULL) {
-        chunks_free(arena->first->next);
-        arena->first->next = NULL;
+    if (last != NULL) {
+        chunks_free(last->next);
+        last->next = NULL;
     }
     arena->current = arena->first;
     arena->used = 0;
@@ -75,15 +76,15 @@ arena_reset(struct arena *arena)
 }
 
 void
+arena_reset(struct arena *arena)
+{
+    arena_begin_again(arena, arena->first);
+}
+
+void
 arena_rewind(struct arena *arena)
 {
-    if (arena->current != NULL) {
-        chunks_free(arena->current->next);
-        arena->current->next = NULL;
-    }
-    arena->current = arena->first;
-    arena->used = 0;
-    arena->total_bytes = 0;
+    arena_begin_again(arena, arena->current);
 }
 
 // The chunk that is there already, after a rewind, or a new one in front of it.

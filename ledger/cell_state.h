@@ -100,8 +100,14 @@ void cell_add_any(
     const struct cell_input *input,
     int64_t start_s,
     struct arena *arena);
-// Inline for counts and sums, which are added to for each event and meter: a call would be half of
-// their cost.
+// Whether the state is a count and a sum.
+static inline bool
+cell_is_sum(enum aggregation aggregation)
+{
+    return aggregation == AGGREGATION_SUM || aggregation == AGGREGATION_AVG;
+}
+// Inline for counts and sums, which thresholds add to for each event: a call would be half of their
+// cost.
 static inline void
 cell_add(
     enum aggregation aggregation,
@@ -110,7 +116,7 @@ cell_add(
     int64_t start_s,
     struct arena *arena)
 {
-    const bool is_sum = aggregation == AGGREGATION_SUM || aggregation == AGGREGATION_AVG;
+    const bool is_sum = cell_is_sum(aggregation);
     if (input->is_cancel || (!is_sum && aggregation != AGGREGATION_COUNT)) {
         cell_add_any(aggregation, state, input, start_s, arena);
         return;

@@ -168,12 +168,6 @@ cells_bytes(const struct cells *cells)
 
 // --- adding ---
 
-static bool
-cell_is_sum(enum aggregation aggregation)
-{
-    return aggregation == AGGREGATION_SUM || aggregation == AGGREGATION_AVG;
-}
-
 static struct cell_state
 cell_small_state(const struct cell *cell)
 {

@@ -79,7 +79,7 @@ meter_set_add(
     rule->is_plain = meter->filters_count == 0 && meter->dimensions_count == 0 &&
                      meter->events_from_ns == 0 && meter->aggregation != AGGREGATION_UNIQUE_COUNT;
     rule->meter_id = meter->id;
-    rule->is_sum = meter->aggregation == AGGREGATION_SUM || meter->aggregation == AGGREGATION_AVG;
+    rule->is_sum = cell_is_sum(meter->aggregation);
     rule->is_quick = rule->is_plain && (rule->is_sum || meter->aggregation == AGGREGATION_COUNT);
     struct type_chain *chain = chain_of(set, bytes_text(meter->event_type));
     if (chain->first == NULL) {

@@ -343,6 +343,32 @@ roll_meter(
 
 // --- which windows ---
 
+// When the meter's first cell of the kind at or after from_s starts; INT64_MAX: there is none.
+static enum status
+next_cell(
+    struct roll *roll,
+    const struct window_kind *kind,
+    uint32_t meter_id,
+    int64_t from_s,
+    int64_t *out_start_s)
+{
+    uint8_t bytes[CELL_KEY_MAX];
+    struct cell_key key;
+    bool more = false;
+    enum status status = STATUS_OK;
+    size_t size = cell_seek_window(kind->width, kind->zone_number, meter_id, from_s, bytes);
+    struct walk walk = walk_open(&roll->from, STATE_DB_CELLS);
+    *out_start_s = INT64_MAX;
+    if (cells_seek(&walk, bytes_of(bytes, size), &more))
+        status = refuse_cell(roll, walk.key);
+    else if (
+        more && cell_key_read(walk.key, &key) && key.width == kind->width &&
+        key.zone == kind->zone_number && key.meter_id == meter_id)
+        *out_start_s = key.start_s;
+    walk_done(&walk);
+    return status;
+}
+
 // The first window at or after from_s that has a source for some meter; INT64_MAX: there is none.
 static enum status
 next_window(struct roll *roll, const struct window_kind *kind, int64_t from_s, int64_t *out_start_s)
@@ -352,19 +378,10 @@ next_window(struct roll *roll, const struct window_kind *kind, int64_t from_s, i
     int64_t first_s = INT64_MAX;
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
-        const struct meter *meter = meter_set_at(set, i);
-        uint8_t bytes[CELL_KEY_MAX];
-        struct cell_key key;
-        bool more = false;
-        size_t size = cell_seek_window(source.width, source.zone_number, meter->id, from_s, bytes);
-        struct walk walk = walk_open(&roll->from, STATE_DB_CELLS);
-        if (cells_seek(&walk, bytes_of(bytes, size), &more))
-            status = refuse_cell(roll, walk.key);
-        else if (
-            more && cell_key_read(walk.key, &key) && key.width == source.width &&
-            key.zone == source.zone_number && key.meter_id == meter->id && key.start_s < first_s)
-            first_s = key.start_s;
-        walk_done(&walk);
+        int64_t start_s;
+        status = next_cell(roll, &source, meter_set_at(set, i)->id, from_s, &start_s);
+        if (start_s < first_s)
+            first_s = start_s;
     }
     *out_start_s = first_s == INT64_MAX ? INT64_MAX : window_start(kind, first_s);
     return status;
@@ -390,8 +407,8 @@ delete_all(
     return status;
 }
 
-// What a crash left of a window that was being made: not all of it need come again (a cut
-// since then gives it another epoch).
+// What a crash left of a window that was being made: the groups of a subject that has too many
+// would be added to the total that is there already.
 static enum status
 delete_leftovers(struct roll *roll, const struct window_kind *kind, int64_t start_s)
 {
@@ -399,21 +416,12 @@ delete_leftovers(struct roll *roll, const struct window_kind *kind, int64_t star
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < meter_set_count(set) && !status; i++) {
         const uint32_t meter_id = meter_set_at(set, i)->id;
-        uint8_t bytes[CELL_KEY_MAX];
-        struct cell_key key;
-        bool more = false;
-        size_t size = cell_seek_window(kind->width, kind->zone_number, meter_id, start_s, bytes);
-        struct walk walk = walk_open(&roll->from, STATE_DB_CELLS);
-        if (cells_seek(&walk, bytes_of(bytes, size), &more))
-            status = refuse_cell(roll, walk.key);
-        const bool is_left = !status && more && cell_key_read(walk.key, &key) &&
-                             key.width == kind->width && key.zone == kind->zone_number &&
-                             key.meter_id == meter_id && key.start_s == start_s;
-        walk_done(&walk);
-        if (is_left)
+        int64_t left_s;
+        status = next_cell(roll, kind, meter_id, start_s, &left_s);
+        if (!status && left_s == start_s)
             status = delete_all(roll, kind, meter_id, start_s, start_s + 1);
     }
-    return status ? status : tx_check(&roll->from, roll->error);
+    return status;
 }
 
 static enum status
