@@ -284,6 +284,15 @@ Test(watch_shard, answers_come_amid_a_fold)
     cr_assert(answers_give(&answers));
     cr_assert_eq(used_of(&question), 3);
     cr_assert_not(answers_give(&answers));
+    // Nor is what was first in a block before passed over in this one, whose first is another.
+    question = quota_question("s998");
+    hand.question = &question;
+    hand_put(&hand, SUBJECTS, 1);
+    cr_assert_eq(used_of(&question), 4);
+    question = quota_question("s999");
+    slot_offer(&answers.questions, &question);
+    cr_assert(answers_give(&answers));
+    cr_assert_eq(used_of(&question), 4);
     answers_done(&answers);
     hand_end(&hand);
 }
