@@ -72,6 +72,8 @@ lane_prepare(struct lane *lane, const struct stand *stand, uint32_t index, struc
         generate.duplicates_percent = 0;
     *lane = (struct lane){.stand = stand, .talk = {.fd = -1}};
     lane->chunks = chunks / options->lanes + (index < chunks % options->lanes);
+    if (options->events == 0)
+        lane->chunks = UINT64_MAX;
     enum status status = generator_init(&lane->generator, &generate, error);
     if (status != STATUS_OK)
         return status;

@@ -24,7 +24,7 @@ struct peer;
 
 struct peer_options {
     const char *parent_dir;
-    uint64_t events;   // of all lanes, duplicates included
+    uint64_t events;   // of all lanes, duplicates included; 0: as many as the time allows
     int64_t limit_ns;  // no chunk begins after it; 0: no limit
     uint32_t lanes;
     struct generate_options generate;

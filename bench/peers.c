@@ -43,7 +43,7 @@ struct peers_settings {
     }
 
 static const struct option_row ROWS[] = {
-    INTEGER("events", events, "5000000", 1, INT64_C(1) << 32, "N", "that each gets at most"),
+    INTEGER("events", events, "0", 0, INT64_C(1) << 32, "N", "that each gets at most; 0: any"),
     INTEGER("seconds", seconds, "20", 1, 86400, "S", "that each has at most"),
     INTEGER("connections", connections, "4", 1, PEER_LANES_MAX, "N", "to each"),
     INTEGER("chunk", chunk, "1000", 1, 10000, "N", "events in a chunk, transaction or pipeline"),
@@ -327,12 +327,13 @@ row_print(const struct row *row, const struct row *tally, struct buffer *out)
 static void
 table_print(const struct table *table, const struct peers_settings *settings, struct buffer *out)
 {
+    if (settings->events > 0)
+        buffer_format(out, "%" PRId64 " events or ", settings->events);
     buffer_format(
         out,
-        "%" PRId64 " events or %" PRId64 " s each, %" PRId64 " connections, %" PRId64
-        " events a chunk, %" PRId64 " bytes an event, %" PRId64 " %% duplicates\n\n"
+        "%" PRId64 " s each, %" PRId64 " connections, %" PRId64 " events a chunk, %" PRId64
+        " bytes an event, %" PRId64 " %% duplicates\n\n"
         "%-16s %12s %12s %8s %9s %9s %9s\n",
-        settings->events,
         settings->seconds,
         settings->connections,
         settings->chunk,
