@@ -304,6 +304,14 @@ touch_is_due(const struct dedup *dedup)
     return false;
 }
 
+// The group that fills the table ends behind its bound, in another large page if that is where the
+// bound is.
+static uint32_t
+touched_entries(const struct dedup_options *options)
+{
+    return options->hot_max + options->group_max;
+}
+
 struct touch *
 dedup_touch(struct dedup *dedup)
 {
@@ -316,7 +324,7 @@ dedup_touch(struct dedup *dedup)
         return touch;
     *touch = (struct touch){
         .table = is_spare ? hot_open(&dedup->options) : dedup->hot,
-        .entries = dedup->touch_stage == TOUCH_BUCKETS ? 0 : dedup->options.hot_max,
+        .entries = dedup->touch_stage == TOUCH_BUCKETS ? 0 : touched_entries(&dedup->options),
         .has_buckets = dedup->touch_stage != TOUCH_ENTRIES,
         .spare = is_spare ? &dedup->spare : NULL,
     };
