@@ -232,7 +232,7 @@ def has(lines, name):
 def short(value):
     """1234567 -> 1.23 M"""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
+        if value >= 0.9995 * size:  # three digits: 999.9 k is 1 M
             return f"{value / size:.3g} {unit}"
     return f"{value:.3g}"
 

@@ -72,11 +72,12 @@ def made_of(folder, lines, *arguments):
 def tables_check(folder):
     text = made_of(folder, [MACHINE, load("default", 1000000), load("default", 3000000),
                             load("default", 2000000), load("hot", 500000, matches=False),
+                            load("unix", 999600),
                             peers(20), peers(30), peers(26), LIMITS, HTTP,
                             load("window_0", 800000), load("window_100000000", 600000)])
     for part in ("| default conditions | 2 M | 1 M - 3 M | 1 / 4 / 9 | 400 | 3 | - | 3 | yes |",
-                 "| one subject with half of all events | 500 k |", "| - | 1 | NO |", "0 of 6 runs",
-                 "Of 6 it is not known",
+                 "| one subject with half of all events | 500 k |", "| - | 1 | NO |", "0 of 7 runs",
+                 "| unix socket | 1 M | 1 M - 1 M |", "Of 7 it is not known",
                  "| other | 38.5 k | 33.3 k - 50 k | 26.0 | 5 | 7000 | yes |",
                  "| none | not installed (none-server) |", "Not done: dedup.", "commit abc",
                  "| loopback receive, nothing looked at | 8 M | 8 M - 8 M | 0.25 |",
